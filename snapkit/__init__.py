@@ -1,0 +1,3 @@
+"""snapkit: the undo button of a PostgreSQL database."""
+
+__version__ = "0.1.0"

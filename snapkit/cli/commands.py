@@ -1,0 +1,259 @@
+"""The commands: each parses, calls one service and returns its result. Services are imported where they are called,
+so that help and usage errors need neither SQLAlchemy nor psycopg."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.cli.registry import Registry
+from snapkit.errors import UsageError
+
+registry = Registry()
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The whole name, its timestamp part, or a label.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done, statement by statement; change nothing.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+NoDisconnect = Annotated[
+    bool, typer.Option("--no-disconnect", help="Fail when clients are connected, and disconnect nobody.")
+]
+AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
+
+
+@registry.command("backup")
+def backup(
+    run: Invocation,
+    label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
+    strategy: Annotated[
+        str | None,
+        typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy or wal-log. [default: auto]"),
+    ] = None,
+    tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
+    no_disconnect: NoDisconnect = False,
+    dry_run: DryRunOption = False,
+) -> Any:
+    """Make an exact clone of the database, on the same server."""
+    from snapkit.services.backup import BackupRequest, back_up, preview_backup
+
+    settings = run.settings({"strategy": strategy, "tablespace": tablespace})
+    request = BackupRequest(label, pin, settings.strategy, settings.tablespace, disconnect=not no_disconnect)
+    if dry_run:
+        return DryRun(preview_backup(run.server(), request))
+    server = run.server()
+    with run.terminal.progress(f"Backing up {server.source}") as observe:
+        receipt = back_up(server, request, settings.lock_wait, observe)
+    run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name)}")
+    return receipt
+
+
+@registry.command("list", alias="ls")
+def list_(
+    run: Invocation,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Measure each database, and the total.")] = False,
+    all_sources: AllSources = False,
+) -> Any:
+    """List the backups, newest first."""
+    from snapkit.services.inventory import list_entries
+
+    return list_entries(run.server(), sizes=sizes, all_sources=all_sources)
+
+
+@registry.command("show")
+def show(run: Invocation, name: Name) -> Any:
+    """Show everything known about one backup."""
+    from snapkit.services.inventory import show_entry
+
+    return show_entry(run.server(), name)
+
+
+@registry.command("rollback")
+def rollback(
+    run: Invocation,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The whole name, its timestamp part, or a label.")
+    ] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
+    keep_backup: Annotated[
+        bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
+    ] = False,
+    no_disconnect: NoDisconnect = False,
+    dry_run: DryRunOption = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
+    yes: Yes = False,
+) -> Any:
+    """Swap a backup in for the live database, which is put aside."""
+    from snapkit.services.rollback import SwapRequest
+
+    if (name is None) is not latest:
+        raise UsageError(
+            "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
+        )
+    request = SwapRequest(wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect)
+    return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
+
+
+@registry.command("undo")
+def undo(run: Invocation, yes: Yes = False) -> Any:
+    """Swap the database back that the last rollback put aside."""
+    from snapkit.services.rollback import SwapRequest
+
+    return _swap(run, SwapRequest(undo=True), dry_run=False, sql=False, yes=yes)
+
+
+def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
+    from snapkit.services.rollback import preview_swap, script_of_swap, swap
+
+    server = run.server()
+    if sql:
+        return Script(script_of_swap(server, request))
+    if dry_run:
+        preview = preview_swap(server, request)
+        return DryRun(preview.steps, preview)
+    confirmed = None
+    if run.asks(yes):
+        preview = preview_swap(server, request)
+        run.show(preview)
+        run.terminal.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
+        confirmed = preview.plan
+    with run.terminal.progress(f"Rolling {server.source} back") as observe:
+        return swap(server, request, run.settings().lock_wait, observe, confirmed)
+
+
+@registry.command("prune")
+def prune(
+    run: Invocation,
+    keep: Annotated[str | None, typer.Option("--keep", metavar="N", help="Keep the newest N.")] = None,
+    keep_within: Annotated[
+        str | None, typer.Option("--keep-within", metavar="DURATION", help="Keep all that are younger, such as 7d.")
+    ] = None,
+    keep_daily: Annotated[
+        str | None, typer.Option("--keep-daily", metavar="N", help="Keep the newest of N days.")
+    ] = None,
+    keep_weekly: Annotated[
+        str | None, typer.Option("--keep-weekly", metavar="N", help="The same of N ISO weeks.")
+    ] = None,
+    keep_monthly: Annotated[
+        str | None, typer.Option("--keep-monthly", metavar="N", help="The same of N months.")
+    ] = None,
+    keep_old: Annotated[
+        str | None,
+        typer.Option("--keep-old", metavar="N", help="Keep N databases that rollbacks put aside. [default: all]"),
+    ] = None,
+    all_sources: AllSources = False,
+    dry_run: DryRunOption = False,
+    yes: Yes = False,
+) -> Any:
+    """Drop the backups that no rule keeps. Rules add up."""
+    from snapkit.core.retention import Policy
+    from snapkit.services.removal import choose_by_policy
+
+    settings = run.settings(
+        {
+            "keep": keep,
+            "keep_within": keep_within,
+            "keep_daily": keep_daily,
+            "keep_weekly": keep_weekly,
+            "keep_monthly": keep_monthly,
+            "keep_old": keep_old,
+        }
+    )
+    try:
+        policy = Policy(
+            settings.keep,
+            settings.keep_within,
+            settings.keep_daily,
+            settings.keep_weekly,
+            settings.keep_monthly,
+            settings.keep_old,
+        )
+    except ValueError as error:
+        raise UsageError(f"{error}.", state="Nothing was dropped.", hint="snapkit prune --help") from None
+    source = None if all_sources else run.server().source
+    return _remove(run, choose_by_policy(policy, source), dry_run=dry_run, yes=yes)
+
+
+@registry.command("delete")
+def delete(
+    run: Invocation,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whole names, timestamp parts, or labels.")],
+    yes: Yes = False,
+) -> Any:
+    """Drop the named backups."""
+    from snapkit.services.removal import choose_by_name
+
+    return _remove(run, choose_by_name(names, run.server().source), dry_run=False, yes=yes)
+
+
+def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
+    from snapkit.services.removal import preview_removal, remove
+
+    server = run.server()
+    if dry_run:
+        preview = preview_removal(server, choose)
+        return DryRun(preview.steps, preview)
+    confirmed = None
+    if run.asks(yes):
+        confirmed = preview_removal(server, choose)
+        if confirmed.removed:
+            run.show(confirmed)
+            run.terminal.confirm("Drop them? This cannot be undone.")
+    with run.terminal.progress("Dropping") as observe:
+        return remove(server, choose, run.settings().lock_wait, confirmed, observe)
+
+
+@registry.command("pin")
+def pin(
+    run: Invocation,
+    name: Name,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
+) -> Any:
+    """Protect a backup from prune and delete."""
+    from snapkit.services.inventory import pin_entry
+
+    return pin_entry(run.server(), name, reason, run.settings().lock_wait)
+
+
+@registry.command("unpin")
+def unpin(run: Invocation, name: Name) -> Any:
+    """Take the protection away again."""
+    from snapkit.services.inventory import unpin_entry
+
+    return unpin_entry(run.server(), name, run.settings().lock_wait)
+
+
+@registry.command("label")
+def label(
+    run: Invocation,
+    name: Name,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
+) -> Any:
+    """Give a backup a label."""
+    from snapkit.services.inventory import label_entry
+
+    return label_entry(run.server(), name, text, run.settings().lock_wait)
+
+
+@registry.command("adopt")
+def adopt(run: Invocation, name: Name) -> Any:
+    """Make a backup of the original script one of snapkit's."""
+    from snapkit.services.inventory import adopt_entry
+
+    return adopt_entry(run.server(), name, run.settings().lock_wait)
+
+
+@registry.command("demo")
+def demo(
+    run: Invocation,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,
+) -> Any:
+    """Play the whole story on a server of its own."""
+    from snapkit.demo.story import play
+
+    kept = play(run.narrator(), keep=keep)
+    return DemoOutcome(kept.database_url, kept.data_directory) if kept else DemoOutcome(None, None)

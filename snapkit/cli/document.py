@@ -1,0 +1,164 @@
+"""Results as JSON documents, as docs/reference.md describes them: bytes, milliseconds, RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from functools import singledispatch
+from typing import Any
+
+from snapkit.cli.exit_codes import ExitCode, exit_code_of
+from snapkit.cli.format import milliseconds
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.core.model import Caution, Entry
+from snapkit.core.results import BackupReceipt, EntryReport, Listing, Removal, RemovalPreview, SwapReceipt
+from snapkit.core.retention import Kept
+from snapkit.errors import SnapkitError
+
+SCHEMA_VERSION = 1
+
+Document = dict[str, Any]
+
+
+def envelope(
+    command: str | None,
+    status: str,
+    data: Document | None,
+    cautions: tuple[Caution, ...] = (),
+    error: Document | None = None,
+) -> str:
+    """Return the one document that a command prints with --json."""
+    return json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "command": command,
+            "status": status,
+            "data": data,
+            "warnings": [{"code": caution.code, "message": caution.message} for caution in cautions],
+            "error": error,
+        },
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def error_document(error: SnapkitError) -> Document:
+    code = exit_code_of(error)
+    message = error.message + (f" {error.state}" if error.state else "")
+    return {"code": code.code, "exit_code": int(code), "message": message, "hint": error.hint}
+
+
+def partial_document(failed: int, wanted: int) -> Document:
+    """The error of a run that did some of several things."""
+    return {
+        "code": ExitCode.PARTIAL.code,
+        "exit_code": int(ExitCode.PARTIAL),
+        "message": f"{failed} of {wanted} could not be dropped.",
+        "hint": "The reasons stand with each entry in data.failed.",
+    }
+
+
+def entry_document(entry: Entry) -> Document:
+    return {
+        "name": entry.name,
+        "source": entry.source,
+        "kind": entry.kind.value,
+        "state": entry.state.value,
+        "created_at": _time(entry.created_at),
+        "size_bytes": entry.size_bytes,
+        "label": entry.label,
+        "pinned": entry.pinned,
+        "pin_reason": entry.pin_reason,
+        "strategy": entry.strategy.value if entry.strategy else None,
+    }
+
+
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@singledispatch
+def data_of(result: object) -> Document:
+    """Return what stands under ``data`` for a result."""
+    raise NotImplementedError(type(result))
+
+
+@data_of.register
+def _(result: BackupReceipt) -> Document:
+    return {
+        "backup": entry_document(result.backup),
+        "outage_ms": milliseconds(result.outage),
+        "duration_ms": milliseconds(result.duration),
+        "sessions_disconnected": len(result.disconnected),
+        "host": result.address.host,
+        "port": result.address.port,
+    }
+
+
+@data_of.register
+def _(result: SwapReceipt) -> Document:
+    return {
+        "source": result.source,
+        "restored": entry_document(result.restored),
+        "displaced": entry_document(result.displaced) if result.displaced else None,
+        "outage_ms": milliseconds(result.outage),
+        "duration_ms": milliseconds(result.duration),
+        "sessions_disconnected": len(result.disconnected),
+    }
+
+
+@data_of.register
+def _(result: Listing) -> Document:
+    return {
+        "entries": [entry_document(entry) for entry in result.entries],
+        "total_size_bytes": result.total_bytes if result.sized else None,
+    }
+
+
+@data_of.register
+def _(result: EntryReport) -> Document:
+    database, own = result.entry.database, result.entry.metadata
+    more = {
+        "oid": database.oid,
+        "owner": database.owner,
+        "tablespace": database.tablespace,
+        "sealed": not database.allow_connections,
+        "comment": own.comment if own else None,
+    }
+    return {"entry": entry_document(result.entry) | more}
+
+
+def _kept(kept: tuple[Kept, ...]) -> list[Document]:
+    return [{"entry": entry_document(each.entry), "reasons": list(each.reasons)} for each in kept]
+
+
+@data_of.register
+def _(result: Removal) -> Document:
+    return {
+        "kept": _kept(result.kept),
+        "removed": [entry_document(entry) for entry in result.removed],
+        "failed": [
+            {"entry": entry_document(failure.entry), "error": error_document(failure.error)}
+            for failure in result.failed
+        ],
+        "freed_bytes": result.freed_bytes,
+    }
+
+
+@data_of.register
+def _(result: DryRun) -> Document:
+    document: Document = {"plan": [{"step": step.title, "sql": list(step.sql)} for step in result.steps]}
+    if isinstance(result.preview, RemovalPreview):
+        document["kept"] = _kept(result.preview.kept)
+        document["removed"] = [entry_document(entry) for entry in result.preview.removed]
+    return document
+
+
+@data_of.register
+def _(result: Script) -> Document:
+    return {"sql": result.sql}
+
+
+@data_of.register
+def _(result: DemoOutcome) -> Document:
+    return {"database_url": result.database_url, "data_directory": result.data_directory}

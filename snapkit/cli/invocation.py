@@ -1,0 +1,160 @@
+"""One call of the command: its settings, its server, its terminal, and how its result is shown."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snapkit.cli.exit_codes import ExitCode
+from snapkit.cli.options import CommonOptions
+from snapkit.cli.terminal import Terminal, may_ask
+from snapkit.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from snapkit.postgres.server import Server
+
+
+@dataclass(slots=True)
+class Call:
+    """What can be told from the words alone, before they are parsed; right for errors of parsing too."""
+
+    command: str | None
+    as_json: bool
+    verbose: bool
+    no_color: bool
+
+
+class Invocation:
+    """What a command gets, and what takes its result."""
+
+    def __init__(self, call: Call, options: CommonOptions) -> None:
+        # From here on the parsed options count: a word like --json may also have been the value of another option.
+        call.as_json, call.verbose, call.no_color = options.as_json, options.verbose, options.no_color
+        self._call = call
+        self._options = options
+        self._after: list[str] = []
+        self.terminal = Terminal.open(no_color=options.no_color, quiet=options.quiet)
+        if options.verbose:
+            _log_statements()
+
+    def settings(self, flags: Mapping[str, str | None] | None = None) -> Settings:
+        """Return the settings; ``flags`` are the command's own."""
+        given = self._options
+        common = {"maintenance_db": given.maintenance_db, "lock_wait": given.lock_wait}
+        return load_settings(
+            common | dict(flags or {}),
+            os.environ,
+            Path.cwd(),
+            direct_url=given.direct_url,
+            url=given.url,
+            env_file=given.env_file,
+        )
+
+    def server(self) -> Server:
+        """Return the server that the settings name; nothing is connected yet."""
+        return self._server
+
+    @cached_property
+    def _server(self) -> Server:
+        from snapkit.postgres.conninfo import target_of
+        from snapkit.postgres.server import Server
+
+        settings = self.settings()
+        # libpq reads its variables from the environment itself, as it does those that were there already.
+        os.environ.update(settings.connection.libpq_environment)
+        target = target_of(settings.connection.url)
+        self.terminal.warn(target.cautions)
+        if self._options.verbose:
+            self.terminal.note(f"Connection from {settings.connection.origin}.")
+        return Server(target, settings.maintenance_db)
+
+    def asks(self, yes: bool) -> bool:
+        """Whether a question is to be asked."""
+        return not yes and may_ask()
+
+    def show(self, preview: Any) -> None:
+        """Show what a question is about; it is not the result, and so goes to stderr."""
+        from snapkit.cli.text import render
+
+        render(preview, self.terminal.err)
+
+    def note_after(self, text: str) -> None:
+        """Say ``text`` below the result."""
+        self._after.append(text)
+
+    def as_typed(self, name: str) -> str:
+        """Return ``name``, and the options that led here, as one types them; a password is left out."""
+        words = [name]
+        options = self._options
+        for flag, value in (("--direct-url", options.direct_url), ("--url", options.url)):
+            if value:
+                words += [flag, _without_password(value)]
+        if options.env_file:
+            words += ["--env-file", str(options.env_file)]
+        if options.maintenance_db:
+            words += ["--maintenance-db", options.maintenance_db]
+        return shlex.join(words)
+
+    def finish(self, result: Any) -> int:
+        """Print the result and return the exit code."""
+        failures = getattr(result, "failed", ())
+        cautions = getattr(result, "cautions", ())
+        code = ExitCode.PARTIAL if failures else ExitCode.DONE
+        if self._call.as_json:
+            self._print_document(result, failures, cautions)
+        else:
+            self._print_text(result, failures)
+            self.terminal.warn(cautions)
+        sys.stdout.flush()
+        return int(code)
+
+    def _print_document(self, result: Any, failures: Any, cautions: Any) -> None:
+        from snapkit.cli.document import data_of, envelope, partial_document
+
+        error = partial_document(len(failures), len(failures) + len(result.removed)) if failures else None
+        status = "partial" if failures else "success"
+        sys.stdout.write(envelope(self._call.command, status, data_of(result), cautions, error) + "\n")
+
+    def _print_text(self, result: Any, failures: Any) -> None:
+        from snapkit.cli.format import printable
+        from snapkit.cli.terminal import print_error
+        from snapkit.cli.text import names_of, render
+
+        names = names_of(result)
+        if self._options.quiet and names:
+            for name in names:
+                sys.stdout.write(printable(name) + "\n")
+        else:
+            with self.terminal.unpadded():
+                render(result, self.terminal.out)
+            for text in self._after:
+                self.terminal.out.print(text, soft_wrap=True)
+        for failure in failures:
+            print_error(failure.error, no_color=self._options.no_color)
+
+
+def _without_password(url: str) -> str:
+    """Return ``url`` with three dots in place of its password, if it has one; query parameters likewise."""
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.partition("@")
+    if at and "/" not in credentials and ":" in credentials:
+        rest = credentials.partition(":")[0] + ":...@" + place
+    place, mark, query = rest.partition("?")
+    kept = [piece for piece in query.split("&") if "password" not in piece.partition("=")[0].lower()]
+    return scheme + separator + place + (mark + "&".join(kept) if kept and mark else "")
+
+
+def _log_statements() -> None:
+    logger = logging.getLogger("snapkit")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)

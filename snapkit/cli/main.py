@@ -1,0 +1,107 @@
+"""The entry point: from words to an exit code. Every error ends here, as text or as JSON, never as a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from snapkit import __version__
+from snapkit.cli.commands import registry
+from snapkit.cli.invocation import Call
+from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the command that ``words`` name, and return its exit code."""
+    call = _guess(words)
+    try:
+        return int(_application(call)(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
+    except SnapkitError as error:
+        return _report(error, call)
+    except typer.TyperException as error:
+        return _report(_usage_error(error), call)
+    except typer.Abort:
+        return _report(InterruptedRunError("Cancelled.", state="Nothing was changed."), call)
+    except BrokenPipeError:
+        # Who read our output has gone. The work is done; only nobody hears of it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _report(_unexpected(error), call)
+
+
+def _guess(words: Sequence[str]) -> Call:
+    """Read from the words alone what an error of parsing them has to know."""
+    command = next((word for word in words if not word.startswith("-")), None)
+    options = set(words[: words.index("--")] if "--" in words else words)
+    return Call(
+        command=registry.canonical_names.get(command or ""),
+        as_json="--json" in options,
+        verbose=bool({"--verbose", "-v"} & options),
+        no_color="--no-color" in options,
+    )
+
+
+def _application(call: Call) -> typer.Typer:
+    app = typer.Typer(
+        name="snapkit",
+        help="The undo button of a PostgreSQL database: back up before a deploy, roll back in milliseconds.",
+        no_args_is_help=True,
+        rich_markup_mode=None,  # plain help: Rich's tables would double the start-up time
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    app.callback()(_version_option)
+    return registry.build(app, call)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"snapkit {__version__}")
+        raise typer.Exit
+
+
+def _version_option(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command's name."""
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    context = getattr(error, "ctx", None)
+    command = f"{context.command_path} --help" if context is not None else "snapkit --help"
+    return UsageError(error.format_message(), hint=command)
+
+
+def _unexpected(error: Exception) -> SnapkitError:
+    wrapped = SnapkitError(
+        f"Something unexpected happened: {type(error).__name__}: {error}",
+        state="What was done so far is shown by: snapkit list",
+        hint="Please report this; with --verbose the traceback is shown.",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _report(error: SnapkitError, call: Call) -> int:
+    from snapkit.cli.exit_codes import exit_code_of
+
+    if call.verbose:
+        traceback.print_exception(error.__cause__ or error, file=sys.stderr)
+    if call.as_json:
+        from snapkit.cli.document import envelope, error_document
+
+        sys.stdout.write(envelope(call.command, "error", None, (), error_document(error)) + "\n")
+        sys.stdout.flush()
+    else:
+        from snapkit.cli.terminal import print_error
+
+        print_error(error, no_color=call.no_color)
+    return int(exit_code_of(error))

@@ -1,0 +1,30 @@
+"""Results that only the command line has: a dry run, a script."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What would be done; nothing was changed. ``preview`` tells more where there is more to tell."""
+
+    steps: tuple[WrittenStep, ...]
+    preview: SwapPreview | RemovalPreview | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script for psql."""
+
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOutcome:
+    """The demo's server, if it was left running."""
+
+    database_url: str | None
+    data_directory: str | None

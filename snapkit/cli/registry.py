@@ -1,0 +1,47 @@
+"""Commands by name, and their way from Typer to an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from snapkit.cli.invocation import Call, Invocation
+from snapkit.cli.options import CommonOptions, with_common_options
+from snapkit.errors import InterruptedRunError
+
+
+class Registry:
+    """Collects the commands; ``build`` makes the Typer application of them."""
+
+    def __init__(self) -> None:
+        self._commands: list[tuple[str, str | None, Callable[..., Any]]] = []
+
+    def command(self, name: str, alias: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
+            self._commands.append((name, alias, function))
+            return function
+
+        return register
+
+    @property
+    def canonical_names(self) -> dict[str, str]:
+        """What can be typed, to the name it stands for."""
+        names = {name: name for name, _, _ in self._commands}
+        return names | {alias: name for name, alias, _ in self._commands if alias is not None}
+
+    def build(self, app: typer.Typer, call: Call) -> typer.Typer:
+        def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
+            invocation = Invocation(call, options)
+            try:
+                return invocation.finish(command(invocation, **arguments))
+            except KeyboardInterrupt:
+                raise InterruptedRunError("Interrupted.", state="See what there is: snapkit list") from None
+
+        for name, alias, function in self._commands:
+            wrapped = with_common_options(function, invoke)
+            app.command(name)(wrapped)
+            if alias is not None:
+                app.command(alias, hidden=True)(wrapped)
+        return app

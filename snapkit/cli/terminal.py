@@ -1,0 +1,124 @@
+"""Where output goes: results to stdout, everything else to stderr, and questions only to a person."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from snapkit.cli.format import printable, printable_lines
+from snapkit.core.model import Caution, Observe, Progress
+from snapkit.errors import InterruptedRunError, SnapkitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNLIMITED = 10_000
+"""The width of a pipe: nothing is wrapped or cut for a program that reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """The two streams and how the user wants them used."""
+
+    out: Console
+    err: Console
+    quiet: bool
+
+    @classmethod
+    def open(cls, *, no_color: bool, quiet: bool) -> Terminal:
+        return cls(_console(no_color, stderr=False), _console(no_color, stderr=True), quiet)
+
+    @contextmanager
+    def unpadded(self) -> Iterator[None]:
+        """In a pipe, take off the spaces with which tables fill their last column."""
+        if self.out.is_terminal:
+            yield
+            return
+        with self.out.capture() as capture:
+            yield
+        self.out.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
+
+    def note(self, text: str) -> None:
+        """Say something that is not the result."""
+        if not self.quiet:
+            self.err.print(printable_lines(text))
+
+    def warn(self, cautions: tuple[Caution, ...]) -> None:
+        for caution in cautions:
+            self.err.print("Warning:", style="bold yellow", end=" ")
+            self.err.print(printable_lines(caution.message))
+
+    def confirm(self, question: str) -> None:
+        """Ask, if there is a person to ask; raise InterruptedRunError unless the answer is yes."""
+        try:
+            agreed = typer.confirm(printable(question), err=True)
+        except typer.Abort:
+            self.err.print()
+            agreed = False
+        if not agreed:
+            raise InterruptedRunError("Cancelled.", state="Nothing was changed.")
+
+    @contextmanager
+    def progress(self, phase: str) -> Iterator[Observe]:
+        """Show progress while the block runs: a bar where the server lets it be seen, else the time that passes."""
+        if self.quiet or not self.err.is_terminal or self.err.is_dumb_terminal:
+            yield lambda progress: None
+            return
+        from rich import progress as bars
+
+        def observe(progress: Progress) -> None:
+            known = progress.done is not None and progress.total is not None
+            display.update(task, description=printable(progress.phase), total=progress.total if known else None)
+            if known:
+                display.update(task, completed=progress.done)
+
+        display = bars.Progress(
+            bars.SpinnerColumn(),
+            bars.TextColumn("{task.description}", markup=False),
+            bars.BarColumn(bar_width=24),
+            bars.TaskProgressColumn(),
+            bars.TimeElapsedColumn(),
+            console=self.err,
+            transient=True,
+        )
+        with display:
+            task = display.add_task(printable(phase), total=None)
+            yield observe
+
+
+def may_ask() -> bool:
+    """Whether a person sits in front of this: questions are asked only on a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def print_error(error: SnapkitError, *, no_color: bool) -> None:
+    """Say what happened, in what state the database is, and what to type next."""
+    console = _console(no_color, stderr=True)
+    console.print("Error:", style="bold red", end=" ")
+    console.print(printable_lines(error.message))
+    if error.state:
+        console.print(printable_lines(error.state))
+    if error.hint:
+        console.print("Hint:", style="bold", end=" ")
+        console.print(printable_lines(error.hint))
+
+
+def _console(no_color: bool, *, stderr: bool) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    plain = no_color or bool(os.environ.get("NO_COLOR"))
+    return Console(
+        stderr=stderr,
+        no_color=True if plain else None,
+        width=None if stream.isatty() else _UNLIMITED,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )

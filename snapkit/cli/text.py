@@ -1,0 +1,333 @@
+"""Results as text for people: tables and short receipts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import singledispatch
+
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.core.model import ClientSession, Entry, State
+from snapkit.core.properties import describe
+from snapkit.core.results import BackupReceipt, EntryReport, Listing, Removal, RemovalPreview, SwapPreview, SwapReceipt
+from snapkit.core.retention import Kept
+
+_BAR_WIDTH = 12
+_STATE_STYLES = {State.READY: "green", State.INVALID: "red", State.INCOMPLETE: "yellow", State.UNMANAGED: "yellow"}
+
+
+@singledispatch
+def render(result: object, console: Console) -> None:
+    """Print a result to ``console``."""
+    raise NotImplementedError(type(result))
+
+
+@singledispatch
+def names_of(result: object) -> Sequence[str]:
+    """Return what --quiet leaves of a result: the names of the databases that it is about."""
+    return ()
+
+
+def _facts(rows: Iterable[tuple[str, str | Text]]) -> RenderableType:
+    """Two columns: what, and how it is."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value if isinstance(value, Text) else printable(value))
+    return Padding(table, (0, 0, 0, 2), expand=False)
+
+
+# --- backup ---------------------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: BackupReceipt, console: Console) -> None:
+    address, backup = result.address, result.backup
+    rows = [
+        ("Source database", backup.source),
+        ("Backup database", backup.name),
+        ("Server", f"{address.host}:{address.port} (PostgreSQL {_version(address.server_version)})"),
+        ("Size", size_text(backup.size_bytes)),
+        ("Strategy", backup.strategy.value if backup.strategy else "unknown"),
+        ("Clients held", duration_text(result.outage)),
+        ("Disconnected", _sessions(result.disconnected)),
+        ("Total time", duration_text(result.duration)),
+    ]
+    if backup.label:
+        rows.insert(2, ("Label", backup.label))
+    console.print("Backup completed.", style="bold green")
+    console.print(_facts(rows))
+
+
+def _version(number: int) -> str:
+    return f"{number // 10000}.{number % 10000}"
+
+
+def _sessions(sessions: Sequence[ClientSession]) -> str:
+    if not sessions:
+        return "nobody"
+    return f"{count_text(len(sessions), 'session')} ({_who(sessions)})"
+
+
+def _who(sessions: Sequence[ClientSession]) -> str:
+    """Sessions by application, or by user where an application gave no name; the most frequent first."""
+    counts: dict[str, int] = {}
+    for session in sessions:
+        name = session.application or session.user or "unknown"
+        counts[name] = counts.get(name, 0) + 1
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [name if number == 1 else f"{number} × {name}" for name, number in ordered[:4]]
+    return ", ".join(shown + (["…"] if len(ordered) > 4 else []))
+
+
+@names_of.register
+def _(result: BackupReceipt) -> Sequence[str]:
+    return (result.backup.name,)
+
+
+# --- list and show --------------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: Listing, console: Console) -> None:
+    if not result.entries:
+        whose = f" of {printable(result.source)}" if result.source else ""
+        console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
+        return
+    table = _entry_table(result)
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+    else:
+        console.print(_entry_stack(result))
+    if result.sized:
+        unknown = sum(entry.size_bytes is None for entry in result.entries)
+        note = f" (and {unknown} of unknown size)" if unknown else ""
+        console.print(f"Total: {size_text(result.total_bytes)} in {count_text(len(result.entries), 'database')}{note}")
+
+
+def _entry_table(listing: Listing) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    several = listing.source is None
+    table.add_column("NAME", no_wrap=True)
+    if several:
+        table.add_column("SOURCE", no_wrap=True)
+    table.add_column("CREATED (UTC)", no_wrap=True)
+    table.add_column("AGE", no_wrap=True)
+    if listing.sized:
+        table.add_column("SIZE", justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+    table.add_column("KIND", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("PINNED", no_wrap=True)
+    table.add_column("LABEL", no_wrap=True)
+    largest = max((entry.size_bytes or 0 for entry in listing.entries), default=0)
+    for entry in listing.entries:
+        cells: list[RenderableType] = [printable(entry.name)]
+        if several:
+            cells.append(printable(entry.source))
+        cells += [time_text(entry.created_at), age_text(entry.created_at, listing.now)]
+        if listing.sized:
+            cells += [size_text(entry.size_bytes), _bar(entry.size_bytes, largest)]
+        cells += [
+            entry.kind.value,
+            Text(entry.state.value, style=_STATE_STYLES[entry.state]),
+            "yes" if entry.pinned else "",
+            printable(entry.label or ""),
+        ]
+        table.add_row(*cells)
+    return table
+
+
+def _bar(size: int | None, largest: int) -> Text:
+    """A bar whose length lets sizes be compared at a glance."""
+    filled = round(_BAR_WIDTH * size / largest) if size and largest else 0
+    return Text("━" * max(filled, 1 if size else 0), style="cyan")
+
+
+def _entry_stack(listing: Listing) -> Group:
+    """One entry below the other, for a terminal that is too narrow for the table."""
+    largest = max((entry.size_bytes or 0 for entry in listing.entries), default=0)
+    lines: list[RenderableType] = []
+    for entry in listing.entries:
+        lines.append(Text(printable(entry.name), style="bold", overflow="fold"))
+        facts = [age_text(entry.created_at, listing.now)]
+        if listing.sized:
+            facts.append(size_text(entry.size_bytes))
+        facts += [entry.kind.value, entry.state.value]
+        if entry.pinned:
+            facts.append("pinned")
+        detail = Text(", ".join(facts))
+        if listing.sized:
+            detail = Text.assemble(detail, " ", _bar(entry.size_bytes, largest))
+        lines.append(Padding(detail, (0, 0, 0, 2), expand=False))
+        if entry.label:
+            lines.append(Padding(Text(printable(entry.label), style="italic"), (0, 0, 0, 2), expand=False))
+    return Group(*lines)
+
+
+@names_of.register
+def _(result: Listing) -> Sequence[str]:
+    return tuple(entry.name for entry in result.entries)
+
+
+@render.register
+def _(result: EntryReport, console: Console) -> None:
+    entry, database = result.entry, result.entry.database
+    if result.change:
+        console.print(f"{printable(entry.name)} is {result.change}.", style="bold green")
+    metadata = entry.metadata
+    rows: list[tuple[str, str | Text]] = [
+        ("Name", entry.name),
+        ("Source", entry.source),
+        ("Kind", entry.kind.value),
+        ("State", Text(entry.state.value, style=_STATE_STYLES[entry.state])),
+        ("Created", f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)})"),
+        ("Size", size_text(entry.size_bytes)),
+        ("Label", entry.label or "none"),
+        ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),
+        ("Strategy", entry.strategy.value if entry.strategy else "unknown"),
+        ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
+        ("Owner", database.owner),
+        ("Tablespace", database.tablespace),
+    ]
+    if metadata and metadata.comment:
+        rows.append(("Comment", metadata.comment))
+    if result.properties:
+        rows += list(describe(result.properties))
+    console.print(_facts(rows))
+
+
+@names_of.register
+def _(result: EntryReport) -> Sequence[str]:
+    return (result.entry.name,)
+
+
+# --- rollback and undo ----------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: SwapPreview, console: Console) -> None:
+    plan, entry = result.plan, result.plan.entry
+    label = f", label “{entry.label}”" if entry.label else ""
+    restored = f"{entry.name}, made {time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)}){label}"
+    rows = [("Database", plan.source), ("Goes back to", restored)]
+    if plan.clone is not None:
+        rows.append(("Backup", "is kept: a clone of it is swapped in"))
+    if plan.displaced_name is not None:
+        rows.append(("Live database", f"is put aside as {plan.displaced_name}; nothing is dropped"))
+    else:
+        rows.append(("Live database", "does not exist; nothing has to be put aside"))
+    rows.append(("Connected now", _sessions(result.sessions) + (", will be disconnected" if result.sessions else "")))
+    console.print(_facts(rows))
+
+
+@render.register
+def _(result: SwapReceipt, console: Console) -> None:
+    console.print(
+        f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
+    )
+    rows = [("Restored", result.restored.name + (" (a clone of it; the backup is kept)" if result.kept_backup else ""))]
+    if result.displaced is not None:
+        rows.append(("Put aside as", result.displaced.name))
+    rows += [
+        ("Clients held", duration_text(result.outage)),
+        ("Disconnected", _sessions(result.disconnected)),
+        ("Total time", duration_text(result.duration)),
+    ]
+    console.print(_facts(rows))
+    if result.displaced is not None:
+        console.print("Bring the other state back with: snapkit undo")
+
+
+@names_of.register
+def _(result: SwapReceipt) -> Sequence[str]:
+    return (result.displaced.name,) if result.displaced else ()
+
+
+# --- prune and delete -----------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: RemovalPreview, console: Console) -> None:
+    _print_removal(console, result.removed, result.kept, result.now, goes="goes", failed=())
+    freed = sum(entry.size_bytes or 0 for entry in result.removed)
+    console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free.")
+
+
+@render.register
+def _(result: Removal, console: Console) -> None:
+    failed = tuple(failure.entry for failure in result.failed)
+    _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
+    console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
+
+
+def _print_removal(
+    console: Console,
+    removed: Sequence[Entry],
+    kept: Sequence[Kept],
+    now: datetime,
+    *,
+    goes: str,
+    failed: Sequence[Entry],
+) -> None:
+    """One table of what goes and what stays, newest first, and why."""
+    rows = [(entry, Text(goes, style="red"), "") for entry in removed]
+    rows += [(entry, Text("not dropped", style="bold red"), "") for entry in failed]
+    rows += [(each.entry, Text("stays", style="green"), "; ".join(each.reasons)) for each in kept]
+    if not rows:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("NAME", overflow="fold")
+    table.add_column("AGE", no_wrap=True)
+    table.add_column("SIZE", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("WHY", overflow="fold")
+    for entry, fate, why in sorted(rows, key=lambda row: row[0].age_key, reverse=True):
+        size = size_text(entry.size_bytes) if entry.size_bytes is not None else ""
+        table.add_row(printable(entry.name), age_text(entry.created_at, now), size, fate, printable(why))
+    console.print(table)
+
+
+@names_of.register
+def _(result: Removal) -> Sequence[str]:
+    return tuple(entry.name for entry in result.removed)
+
+
+@names_of.register
+def _(result: RemovalPreview) -> Sequence[str]:
+    return tuple(entry.name for entry in result.removed)
+
+
+# --- plans ----------------------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: DryRun, console: Console) -> None:
+    if result.preview is not None:
+        render(result.preview, console)
+        console.print()
+    for number, step in enumerate(result.steps, 1):
+        console.print(f"{number}. {printable(step.title)}", style="bold")
+        sql = ("BEGIN", *step.sql, "COMMIT") if step.atomic else step.sql
+        for statement in sql:
+            console.print(Padding(Text(statement + ";", overflow="fold"), (0, 0, 0, 3), expand=False))
+    console.print("Dry run: nothing was changed.")
+
+
+@render.register
+def _(result: Script, console: Console) -> None:
+    console.file.write(result.sql)
+
+
+@render.register
+def _(result: DemoOutcome, console: Console) -> None:
+    if result.database_url is not None:
+        console.print(f"DATABASE_URL={result.database_url}", soft_wrap=True)

@@ -1,0 +1,21 @@
+"""Durations as users write them: ``90s``, ``15m``, ``2h``, ``7d``, ``4w``."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+_UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|[smhdw])", re.ASCII)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that ``text`` names; raise ValueError with a sentence fit for users."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a number and a unit, such as 90s, 15m, 2h, 7d or 4w")
+    number, unit = match.groups()
+    try:
+        return timedelta(**{_UNITS[unit]: float(number)})
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long") from None

@@ -1,0 +1,162 @@
+"""From the rows of pg_database to the inventory, and from what a user types to one entry of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from snapkit.core import metadata, naming
+from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.errors import NotFoundError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What is on one server, newest entry first.
+
+    ``newer`` holds the databases whose document a newer snapkit wrote, ``distrusted`` those whose document names a
+    source that their owner has no claim to. Neither is ever touched.
+    """
+
+    databases: Mapping[str, Database]
+    entries: tuple[Entry, ...]
+    newer: tuple[Database, ...] = ()
+    distrusted: tuple[Database, ...] = ()
+
+    def of_source(self, source: str) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self.entries if entry.source == source)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a snapkit of whatever version made this database."""
+        return any(entry.name == name and entry.state is not State.UNMANAGED for entry in self.entries) or any(
+            database.name == name for database in self.newer
+        )
+
+
+def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
+    """Recognise what each database is. ``role`` is who asks; see ``_is_trusted``."""
+    by_name = {database.name: database for database in databases}
+    entries: list[Entry] = []
+    newer: list[Database] = []
+    distrusted: list[Database] = []
+    for database in by_name.values():
+        document = metadata.decode(database.document)
+        if isinstance(document, metadata.NewerDocument):
+            newer.append(database)
+        elif document is None:
+            entry = _without_document(database)
+            if entry is not None:
+                entries.append(entry)
+        elif _is_trusted(database, by_name.get(document.source), role):
+            entries.append(
+                Entry(
+                    database=database,
+                    source=document.source,
+                    kind=document.kind,
+                    state=State.INVALID if database.is_invalid else State.READY,
+                    created_at=document.created_at,
+                    sequence=naming.sequence_of(database.name),
+                    metadata=document,
+                )
+            )
+        else:
+            distrusted.append(database)
+    entries = [entry for entry in entries if entry.kind is not Kind.PARTIAL] + list(_partials(entries, by_name))
+    entries.sort(key=lambda entry: entry.age_key, reverse=True)
+    return Inventory(by_name, tuple(entries), tuple(newer), tuple(distrusted))
+
+
+def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
+    """Whether the owner of a database may say that it is a backup of ``source``.
+
+    Only a database's owner (or a superuser) can write its comment, so a role with CREATEDB could make a database
+    that claims to be a backup of somebody else's, and wait for it to be rolled back to. snapkit gives every clone
+    its source's owner, which such a role cannot. Where the source is gone, one's own word is believed.
+    """
+    if database.owner_is_superuser:
+        return True
+    return database.owner == (source.owner if source else role)
+
+
+def _without_document(database: Database) -> Entry | None:
+    at = naming.read_partial_name(database.name)
+    if at is not None and _is_marked_partial(database):
+        state = State.INVALID if database.is_invalid else State.INCOMPLETE
+        return Entry(database, "", Kind.PARTIAL, state, at, naming.sequence_of(database.name))
+    script = naming.read_script_name(database.name)
+    if script is not None and not database.has_comment:
+        source, at = script
+        return Entry(database, source, Kind.BACKUP, State.INVALID if database.is_invalid else State.UNMANAGED, at)
+    return None
+
+
+def _is_marked_partial(database: Database) -> bool:
+    return (
+        not database.has_comment
+        and not database.allow_connections
+        and (database.is_invalid or database.connection_limit == PARTIAL_CONNECTION_LIMIT)
+    )
+
+
+def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> Iterable[Entry]:
+    """Give each clone under construction its source: the database whose clone would have this very name.
+
+    A name that was cut does not hold the source, so the names on the server are tried; a source that is gone leaves
+    the name's first part.
+    """
+    for entry in entries:
+        if entry.kind is Kind.PARTIAL:
+            sources = (name for name in databases if naming.belongs_to(entry.name, name, Kind.PARTIAL))
+            fallback = entry.name.rsplit("_partial_", 1)[0]
+            yield Entry(
+                entry.database, next(sources, fallback), entry.kind, entry.state, entry.created_at, entry.sequence
+            )
+
+
+def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
+    """Return the entry that ``wanted`` names: its whole name, its timestamp part, or its label.
+
+    Raises NotFoundError where nothing fits, and UsageError, with a list, where several do.
+    """
+    for entry in entries:
+        if entry.name == wanted:
+            return entry
+    fitting = [entry for entry in entries if wanted in (naming.stamp_of(entry.name), entry.label)]
+    if not fitting:
+        raise NotFoundError(
+            f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
+            state="Nothing was changed.",
+            hint="See what there is: snapkit list",
+        )
+    if len(fitting) > 1:
+        names = "\n".join(f"  {entry.name}" for entry in fitting)
+        raise UsageError(
+            f"{wanted!r} fits several entries:\n{names}", state="Nothing was changed.", hint="Give one of these names."
+        )
+    return fitting[0]
+
+
+def latest_backup(entries: Iterable[Entry], source: str) -> Entry:
+    """Return the newest ready backup; raise NotFoundError if there is none."""
+    ready = (entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY)
+    newest = max(ready, key=lambda entry: entry.age_key, default=None)
+    if newest is None:
+        raise NotFoundError(
+            f"There is no backup of {source!r} to roll back to.",
+            state="Nothing was changed.",
+            hint="A backup is made with: snapkit backup",
+        )
+    return newest
+
+
+def latest_displaced(entries: Iterable[Entry], source: str) -> Entry:
+    """Return the database that the last rollback or undo put aside; raise NotFoundError if there is none."""
+    ready = (entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY)
+    newest = max(ready, key=lambda entry: entry.age_key, default=None)
+    if newest is None:
+        raise NotFoundError(
+            f"There is nothing to undo: no rollback has put {source!r} aside.",
+            state="Nothing was changed.",
+            hint="See what there is: snapkit list",
+        )
+    return newest

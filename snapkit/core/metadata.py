@@ -1,0 +1,160 @@
+"""The comment that makes a database ours: one small JSON document, versioned.
+
+Every role on the server can read it, so it holds no secret. Keys that this version does not know are kept when the
+document is rewritten; a document of a newer version is recognised, and left alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from snapkit.core.model import Kind, Strategy
+from snapkit.errors import UsageError
+
+VERSION = 1
+PREFIX = '{"snapkit":'
+"""Every document begins with these characters, so that the catalog query can leave other comments where they are."""
+
+MAX_BYTES = 1 << 23
+"""A longer comment is not read: a document of ours exceeds it only by the user's own comment inside it."""
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+_KNOWN = frozenset(
+    (
+        "snapkit",
+        "kind",
+        "source",
+        "created_at",
+        "strategy",
+        "label",
+        "pinned",
+        "pin_reason",
+        "comment",
+        "is_template",
+        "allow_connections",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a backup or a displaced database says of itself.
+
+    ``comment``, ``is_template`` and ``allow_connections`` are the database's own, which it cannot carry as real
+    properties while it is sealed; they come back when it is live again.
+    """
+
+    kind: Kind
+    source: str
+    created_at: datetime
+    strategy: Strategy | None = None
+    label: str | None = None
+    pinned: bool = False
+    pin_reason: str | None = None
+    comment: str | None = None
+    is_template: bool = False
+    allow_connections: bool = True
+    unknown: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_label(self, label: str | None) -> Metadata:
+        return replace(self, label=label)
+
+    def with_pin(self, pinned: bool, reason: str | None = None) -> Metadata:
+        return replace(self, pinned=pinned, pin_reason=reason if pinned else None)
+
+
+@dataclass(frozen=True, slots=True)
+class NewerDocument:
+    """A document that a newer snapkit wrote."""
+
+    version: int
+
+
+def encode(metadata: Metadata) -> str:
+    """Return the document; keys whose value is the ordinary one are left out.
+
+    Raises UsageError where it would be too long to be read back.
+    """
+    document: dict[str, Any] = {
+        "snapkit": VERSION,
+        "kind": metadata.kind.value,
+        "source": metadata.source,
+        "created_at": metadata.created_at.astimezone(UTC).strftime(_TIME),
+    }
+    optional = {
+        "strategy": metadata.strategy.value if metadata.strategy else None,
+        "label": metadata.label,
+        "pinned": metadata.pinned or None,
+        "pin_reason": metadata.pin_reason,
+        "comment": metadata.comment,
+        "is_template": metadata.is_template or None,
+        "allow_connections": None if metadata.allow_connections else False,
+    }
+    document |= {key: value for key, value in optional.items() if value is not None}
+    document |= metadata.unknown
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    if len(text.encode()) > MAX_BYTES:
+        raise UsageError(
+            f"The comment on {metadata.source!r}, or the label, is longer than snapkit can keep ({MAX_BYTES} bytes).",
+            state="Nothing was changed.",
+            hint="Shorten it.",
+        )
+    return text
+
+
+def decode(comment: str | None) -> Metadata | NewerDocument | None:
+    """Read a comment; None for one that is not ours, malformed ones included. Never raises."""
+    if comment is None or not comment.startswith(PREFIX):
+        return None
+    try:
+        document = json.loads(comment)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(document, dict):
+        return None
+    version = document.get("snapkit")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        return None
+    if version > VERSION:
+        return NewerDocument(version)
+    try:
+        return _read(document)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _read(document: dict[str, Any]) -> Metadata:
+    json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate could be neither shown nor written back
+    kind = Kind(_typed(document, "kind", str))
+    if kind is Kind.PARTIAL:
+        raise ValueError("a clone under construction has no document")
+    strategy = _optional(document, "strategy", str)
+    allow = document.get("allow_connections", True)
+    return Metadata(
+        kind=kind,
+        source=_typed(document, "source", str),
+        created_at=datetime.strptime(_typed(document, "created_at", str), _TIME).replace(tzinfo=UTC),
+        strategy=Strategy(strategy) if strategy is not None else None,
+        label=_optional(document, "label", str),
+        pinned=_optional(document, "pinned", bool) or False,
+        pin_reason=_optional(document, "pin_reason", str),
+        comment=_optional(document, "comment", str),
+        is_template=_optional(document, "is_template", bool) or False,
+        allow_connections=allow if isinstance(allow, bool) else True,
+        unknown={key: value for key, value in document.items() if key not in _KNOWN},
+    )
+
+
+def _typed(document: dict[str, Any], key: str, kind: type) -> Any:
+    value = document[key]
+    if not isinstance(value, kind):
+        raise TypeError(key)
+    return value
+
+
+def _optional(document: dict[str, Any], key: str, kind: type) -> Any:
+    return None if document.get(key) is None else _typed(document, key, kind)

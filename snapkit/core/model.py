@@ -1,0 +1,156 @@
+"""The values that everything else speaks in. Sizes are bytes, times are aware datetimes, durations timedeltas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from snapkit.core.metadata import Metadata
+
+INVALID_CONNECTION_LIMIT = -2
+"""``datconnlimit`` of a database whose DROP was interrupted: it can only be dropped.
+https://www.postgresql.org/docs/current/catalog-pg-database.html"""
+
+PARTIAL_CONNECTION_LIMIT = 1_397_637_456
+"""The connection limit that marks a clone under construction beyond its name (the ASCII codes of ``SNAP``).
+
+A clone has no comment before its last transaction, and CREATE DATABASE can set this. Nobody sets it by chance.
+"""
+
+
+class Kind(StrEnum):
+    """What a database in the inventory is."""
+
+    BACKUP = "backup"
+    OLD = "old"
+    PARTIAL = "partial"
+
+
+class State(StrEnum):
+    """Whether it can be used."""
+
+    READY = "ready"
+    INCOMPLETE = "incomplete"
+    INVALID = "invalid"
+    UNMANAGED = "unmanaged"
+
+
+class Strategy(StrEnum):
+    """How PostgreSQL copies the files of a clone."""
+
+    CLONE = "clone"
+    FILE_COPY = "file-copy"
+    WAL_LOG = "wal-log"
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """One row of pg_database, with its owner's name.
+
+    ``document`` is its comment where that may be one of ours (see ``metadata``), ``has_comment`` whether it has any.
+    """
+
+    oid: int
+    name: str
+    owner: str
+    owner_is_superuser: bool
+    allow_connections: bool
+    connection_limit: int
+    is_template: bool
+    tablespace: str
+    document: str | None
+    has_comment: bool
+
+    @property
+    def is_invalid(self) -> bool:
+        return self.connection_limit == INVALID_CONNECTION_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One database of the inventory: what it is, read from its comment or, failing that, from its name and marks."""
+
+    database: Database
+    source: str
+    kind: Kind
+    state: State
+    created_at: datetime
+    sequence: int = 1
+    metadata: Metadata | None = None
+    size_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.database.name
+
+    @property
+    def label(self) -> str | None:
+        return self.metadata.label if self.metadata else None
+
+    @property
+    def pinned(self) -> bool:
+        return self.metadata is not None and self.metadata.pinned
+
+    @property
+    def pin_reason(self) -> str | None:
+        return self.metadata.pin_reason if self.metadata else None
+
+    @property
+    def strategy(self) -> Strategy | None:
+        return self.metadata.strategy if self.metadata else None
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether there is proof that snapkit made it, and it is complete."""
+        return self.metadata is not None
+
+    @property
+    def age_key(self) -> tuple[datetime, int, str]:
+        """Sorts from the oldest to the newest; within one second the higher number is the newer."""
+        return (self.created_at, self.sequence, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSession:
+    """A session inside a database, as pg_stat_activity shows it to this role (what it hides is None)."""
+
+    pid: int
+    user: str | None
+    application: str | None
+    client: str | None
+    state: str | None
+    backend_start: datetime | None
+    may_terminate: bool
+
+    def describe(self) -> str:
+        """Name the session in one short phrase."""
+        who = f"pid {self.pid}, user {self.user or 'unknown'}"
+        if self.application:
+            who += f", {self.application}"
+        return who + (f", from {self.client}" if self.client else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something that went through, and that the user ought to know. ``code`` is for programs."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, in bytes or, for drops, in databases; ``done`` is None where the server does not show it."""
+
+    phase: str
+    elapsed: timedelta
+    done: int | None = None
+    total: int | None = None
+
+
+Observe = Callable[[Progress], None]
+"""Is told how far a run is, now and then and from any thread."""

@@ -1,0 +1,306 @@
+"""From what is there and what is wanted to an ordered plan. ``--dry-run`` prints the very plan that a run applies."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from snapkit.core import metadata as comments
+from snapkit.core.metadata import Metadata
+from snapkit.core.model import (
+    PARTIAL_CONNECTION_LIMIT,
+    Database,
+    Entry,
+    Kind,
+    State,
+    Strategy,
+)
+from snapkit.core.naming import free_name
+from snapkit.core.properties import Properties, statements_to_set
+from snapkit.core.statements import (
+    AlterDatabase,
+    ChangeOwner,
+    CommentOnDatabase,
+    CreateDatabase,
+    DropDatabase,
+    RenameDatabase,
+    SetCopyMethod,
+    Statement,
+    Step,
+)
+from snapkit.errors import SnapkitError, UsageError
+
+NOTHING_CHANGED = "Nothing was changed."
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMethod:
+    """How this server is told to copy: ``word`` by STRATEGY, ``share_blocks`` by file_copy_method; None: not told."""
+
+    strategy: Strategy
+    word: Strategy | None
+    share_blocks: bool | None
+
+
+def choose_method(asked: Strategy | None, server_version: int, can_share_blocks: bool) -> CopyMethod:
+    """Return the way to clone; ``asked`` None chooses the fastest that is safe, which WAL_LOG is not.
+
+    ``server_version`` is server_version_num. STRATEGY came with PostgreSQL 15, file_copy_method with 18; 14 always
+    copies files. https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+    if asked is Strategy.CLONE and not can_share_blocks:
+        raise UsageError(
+            "This server cannot clone by sharing blocks; that takes PostgreSQL 18 or later.",
+            state=NOTHING_CHANGED,
+            hint="Leave --strategy out: the fastest safe method is chosen.",
+        )
+    if asked is Strategy.WAL_LOG and server_version < 150000:
+        raise UsageError(
+            "--strategy wal-log needs PostgreSQL 15 or later.",
+            state=NOTHING_CHANGED,
+            hint="Leave --strategy out: PostgreSQL 14 always copies files.",
+        )
+    strategy = asked or (Strategy.CLONE if can_share_blocks else Strategy.FILE_COPY)
+    copies_files = strategy is not Strategy.WAL_LOG
+    return CopyMethod(
+        strategy=strategy,
+        word=None if server_version < 150000 else Strategy.FILE_COPY if copies_files else Strategy.WAL_LOG,
+        share_blocks=strategy is Strategy.CLONE if copies_files and server_version >= 180000 else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ClonePlan:
+    """A clone to a name that marks it as partial, sealed from birth and with the properties of its template."""
+
+    template: Database
+    name: str
+    properties: Properties
+    settings: tuple[Statement, ...]
+    create: CreateDatabase
+
+    @property
+    def adorn(self) -> tuple[Statement, ...]:
+        """What gives the clone its properties."""
+        return statements_to_set(self.name, self.properties)
+
+    def steps(self, title: str) -> tuple[Step, ...]:
+        return (Step(title, (*self.settings, self.create)),)
+
+
+def plan_clone(
+    template: Database,
+    properties: Properties,
+    source: str,
+    method: CopyMethod,
+    tablespace: str | None,
+    at: datetime,
+    taken: Collection[str],
+) -> ClonePlan:
+    """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear."""
+    name = free_name(source, Kind.PARTIAL, at, taken)
+    return ClonePlan(
+        template=template,
+        name=name,
+        properties=properties,
+        settings=(SetCopyMethod(method.share_blocks),) if method.share_blocks is not None else (),
+        create=CreateDatabase(name, template.name, properties.owner, PARTIAL_CONNECTION_LIMIT, method.word, tablespace),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """A clone, and the one transaction that makes it a backup."""
+
+    clone: ClonePlan
+    name: str
+    metadata: Metadata
+
+    @property
+    def finish(self) -> tuple[Statement, ...]:
+        return (
+            CommentOnDatabase(self.clone.name, comments.encode(self.metadata)),
+            RenameDatabase(self.clone.name, self.name),
+        )
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (
+            *self.clone.steps("Clone the source, sealed, while new connections to it wait"),
+            Step("Make the clone a backup", (*self.clone.adorn, *self.finish), atomic=True),
+        )
+
+
+def plan_backup(
+    live: Database,
+    comment: str | None,
+    properties: Properties,
+    method: CopyMethod,
+    tablespace: str | None,
+    label: str | None,
+    pinned: bool,
+    at: datetime,
+    taken: Collection[str],
+) -> BackupPlan:
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``."""
+    return BackupPlan(
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken),
+        name=free_name(live.name, Kind.BACKUP, at, taken),
+        metadata=replace(
+            _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
+            strategy=method.strategy,
+            label=label,
+            pinned=pinned,
+        ),
+    )
+
+
+def _sealed_metadata(database: Database, comment: str | None, source: str, kind: Kind, at: datetime) -> Metadata:
+    """The document of a database that is being sealed; it keeps what the seal takes away."""
+    return Metadata(
+        kind=kind,
+        source=source,
+        created_at=at,
+        comment=comment,
+        is_template=database.is_template,
+        allow_connections=database.allow_connections,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPlan:
+    """One transaction that puts the live database aside and an entry, or a clone of it, in its place.
+
+    ``live`` is None where no database of that name exists any more; then nothing is put aside.
+    """
+
+    source: str
+    live: Database | None
+    entry: Entry
+    clone: ClonePlan | None
+    displaced_name: str | None
+    displaced_metadata: Metadata
+
+    @property
+    def restored_name(self) -> str:
+        """The name, before the swap, of the database that is to be live."""
+        return self.clone.name if self.clone else self.entry.name
+
+    @property
+    def prepare(self) -> tuple[Statement, ...]:
+        """What is done before clients are held; nobody sees it before the transaction commits."""
+        own = self.entry.metadata or self.displaced_metadata
+        name = self.restored_name
+        statements: tuple[Statement, ...] = (
+            AlterDatabase(name, allow_connections=own.allow_connections, is_template=own.is_template or None),
+            CommentOnDatabase(name, own.comment),
+        )
+        if self.live is not None:
+            statements += (
+                AlterDatabase(
+                    self.live.name, allow_connections=False, is_template=False if self.live.is_template else None
+                ),
+                CommentOnDatabase(self.live.name, comments.encode(self.displaced_metadata)),
+            )
+        return statements
+
+    @property
+    def swap(self) -> tuple[Statement, ...]:
+        """The renames; from the first of them to COMMIT new connections wait."""
+        restore = RenameDatabase(self.restored_name, self.source)
+        if self.live is None or self.displaced_name is None:
+            return (restore,)
+        return (RenameDatabase(self.live.name, self.displaced_name), restore)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (
+            *(self.clone.steps("Clone the backup, so that it is kept") if self.clone else ()),
+            Step(
+                f"Swap, in one transaction, while new connections to {self.source} wait",
+                (*(self.clone.adorn if self.clone else ()), *self.prepare, *self.swap),
+                atomic=True,
+            ),
+        )
+
+
+def plan_swap(
+    source: str,
+    live: Database | None,
+    comment: str | None,
+    entry: Entry,
+    clone: ClonePlan | None,
+    at: datetime,
+    taken: Collection[str],
+) -> SwapPlan:
+    """Plan to make ``entry`` (or ``clone``, its clone) the live database ``source``; ``comment`` is the live one's.
+
+    Raises UsageError for an entry that cannot be rolled back to.
+    """
+    _check_usable(entry)
+    displaced = (
+        Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
+    )
+    return SwapPlan(
+        source=source,
+        live=live,
+        entry=entry,
+        clone=clone,
+        displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
+        displaced_metadata=displaced,
+    )
+
+
+def _check_usable(entry: Entry) -> None:
+    if entry.state is State.READY:
+        return
+    another = "Choose another backup: snapkit list"
+    reasons = {
+        State.UNMANAGED: (
+            "was not made by snapkit, or has lost its comment",
+            f"If it is a backup that you trust, first run: snapkit adopt {entry.name}",
+        ),
+        State.INCOMPLETE: ("is a clone that was never completed, or that is being made at this moment", another),
+        State.INVALID: ("is invalid: dropping it was interrupted, and it can only be dropped", another),
+    }
+    reason, hint = reasons[entry.state]
+    raise UsageError(f"{entry.name!r} {reason}.", state=NOTHING_CHANGED, hint=hint)
+
+
+def check_live(live: Database) -> None:
+    """Raise if the live database cannot be cloned or renamed for a reason of its own."""
+    if live.is_invalid:
+        raise SnapkitError(
+            f"The database {live.name!r} is invalid: dropping it was interrupted, and it can only be dropped.",
+            state=NOTHING_CHANGED,
+            hint=f'Drop it (DROP DATABASE "{live.name}"), then bring the newest backup back: snapkit rollback --latest',
+        )
+
+
+def plan_adoption(
+    entry: Entry, live: Database | None, comment: str | None, properties: Properties | None
+) -> tuple[Statement, ...]:
+    """Plan to seal ``entry`` and make it ours; ``comment`` and ``properties`` are its source's, if that is still there.
+
+    Its properties come after, in the same transaction.
+    """
+    metadata = Metadata(
+        kind=Kind.BACKUP,
+        source=entry.source,
+        created_at=entry.created_at,
+        comment=comment,
+        is_template=live.is_template if live else False,
+        allow_connections=live.allow_connections if live else True,
+    )
+    wrong_owner = properties is not None and properties.owner != entry.database.owner
+    return (
+        *((ChangeOwner(entry.name, properties.owner),) if properties and wrong_owner else ()),
+        AlterDatabase(entry.name, allow_connections=False, is_template=False if entry.database.is_template else None),
+        CommentOnDatabase(entry.name, comments.encode(metadata)),
+    )
+
+
+def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:
+    """Plan to drop entries, one by one."""
+    return tuple(Step(f"Drop {entry.name}", (DropDatabase(entry.name),)) for entry in entries)

@@ -1,0 +1,124 @@
+"""What the services return; the command line renders them as text or as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from snapkit.core.model import Caution, ClientSession, Entry
+from snapkit.core.planning import SwapPlan
+from snapkit.core.properties import Properties
+from snapkit.core.retention import Kept
+from snapkit.errors import SnapkitError
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server was reached; ``host`` is a directory for a Unix socket."""
+
+    host: str
+    port: int
+    server_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStep:
+    """A step of a plan with its statements as SQL; those of an ``atomic`` one run in one transaction."""
+
+    title: str
+    sql: tuple[str, ...]
+    atomic: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReceipt:
+    """A backup that was made. ``outage`` is how long new clients had to wait."""
+
+    backup: Entry
+    address: Address
+    outage: timedelta
+    duration: timedelta
+    disconnected: tuple[ClientSession, ...]
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwapReceipt:
+    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live."""
+
+    source: str
+    restored: Entry
+    displaced: Entry | None
+    kept_backup: bool
+    outage: timedelta
+    duration: timedelta
+    disconnected: tuple[ClientSession, ...]
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPreview:
+    """What a rollback or an undo would do, and on whom, at the moment of asking."""
+
+    plan: SwapPlan
+    steps: tuple[WrittenStep, ...]
+    now: datetime
+    sessions: tuple[ClientSession, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The inventory, newest first; ``sized`` tells unknown sizes from sizes that nobody asked for."""
+
+    source: str | None
+    entries: tuple[Entry, ...]
+    now: datetime
+    sized: bool
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.size_bytes or 0 for entry in self.entries)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryReport:
+    """One entry, and what can be known about it; ``change`` says what was done to it, if anything."""
+
+    entry: Entry
+    properties: Properties | None
+    now: datetime
+    change: str | None = None
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An entry that could not be dropped."""
+
+    entry: Entry
+    error: SnapkitError
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPreview:
+    """What prune or delete would drop and what stays; sizes included."""
+
+    kept: tuple[Kept, ...]
+    removed: tuple[Entry, ...]
+    steps: tuple[WrittenStep, ...]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What prune or delete dropped."""
+
+    kept: tuple[Kept, ...]
+    removed: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+    now: datetime
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(entry.size_bytes or 0 for entry in self.removed)

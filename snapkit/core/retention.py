@@ -1,0 +1,127 @@
+"""Retention: one pure function from (entries, policy, now) to what is kept, with reasons, and what is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from snapkit.core.model import Entry, Kind, State
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which backups to keep. Rules add up: an entry stays if any rule keeps it. None is no rule.
+
+    ``last`` to ``monthly`` are for backups; ``old`` is for displaced databases, which no other rule touches.
+    """
+
+    last: int | None = None
+    within: timedelta | None = None
+    daily: int | None = None
+    weekly: int | None = None
+    monthly: int | None = None
+    old: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, with a sentence fit for users, for a policy that says nothing or asks for nothing."""
+        if not self.has_backup_rule and self.old is None:
+            raise ValueError("no rule says what to keep; give at least one, such as --keep 2")
+        for name, number in (
+            ("", self.last),
+            ("-daily", self.daily),
+            ("-weekly", self.weekly),
+            ("-monthly", self.monthly),
+        ):
+            if number is not None and number < 1:
+                raise ValueError(f"--keep{name} must be at least 1")
+        if self.within is not None and self.within <= timedelta(0):
+            raise ValueError("--keep-within must be more than nothing")
+        if self.old is not None and self.old < 0:
+            raise ValueError("--keep-old must be 0 or more")
+
+    @property
+    def has_backup_rule(self) -> bool:
+        return any(rule is not None for rule in (self.last, self.within, self.daily, self.weekly, self.monthly))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An entry that stays, and every reason why."""
+
+    entry: Entry
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What stays and what goes, each newest first."""
+
+    kept: tuple[Kept, ...]
+    removed: tuple[Entry, ...]
+
+
+def decide(entries: Iterable[Entry], policy: Policy, now: datetime) -> Verdict:
+    """Apply the policy to each source by itself.
+
+    Never removed, whatever the policy: a pinned entry, the last ready backup of a source, one under construction,
+    and anything that carries no proof of being ours. Removed whatever the policy: an invalid backup of ours, once
+    there is a rule for backups, and an invalid displaced database, once there is one for these.
+    """
+    newest_first = sorted(entries, key=lambda entry: entry.age_key, reverse=True)
+    reasons: dict[int, list[str]] = {}
+    for source in dict.fromkeys(entry.source for entry in newest_first):
+        reasons |= _reasons_of_source([entry for entry in newest_first if entry.source == source], policy, now)
+    return Verdict(
+        kept=tuple(Kept(e, tuple(why)) for e in newest_first if (why := reasons[e.database.oid])),
+        removed=tuple(e for e in newest_first if not reasons[e.database.oid]),
+    )
+
+
+def _reasons_of_source(entries: Sequence[Entry], policy: Policy, now: datetime) -> dict[int, list[str]]:
+    reasons: dict[int, list[str]] = {entry.database.oid: _standing_reasons(entry, policy) for entry in entries}
+    backups = [entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY]
+    displaced = [entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY]
+
+    def keep(which: Iterable[Entry], reason: str) -> None:
+        for entry in which:
+            reasons[entry.database.oid].append(reason)
+
+    counted = [entry for entry in backups if not entry.pinned]
+    if policy.last is not None:
+        keep(counted[: policy.last], f"last {policy.last}")
+    if policy.within is not None:
+        keep((entry for entry in backups if entry.created_at >= now - policy.within), "within the given time")
+    periods: tuple[tuple[int | None, str, Callable[[datetime], str]], ...] = (
+        (policy.daily, "daily", lambda at: at.strftime("%Y-%m-%d")),
+        (policy.weekly, "weekly", lambda at: f"{at.isocalendar().year}-W{at.isocalendar().week:02}"),
+        (policy.monthly, "monthly", lambda at: at.strftime("%Y-%m")),
+    )
+    for number, rule, period_of in periods:
+        if number is not None:
+            for period, newest in _newest_by_period(counted, period_of)[:number]:
+                keep([newest], f"{rule} {period}")
+    if policy.old is not None:
+        keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} put aside")
+    if backups and not any(reasons[entry.database.oid] for entry in backups):
+        keep(backups[:1], "the last ready backup")
+    return reasons
+
+
+def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
+    """Why an entry stays whatever the numbers in the policy."""
+    if not entry.is_managed:
+        return ["under construction" if entry.kind is Kind.PARTIAL else "not made by snapkit"]
+    reasons = ["pinned" + (f": {entry.pin_reason}" if entry.pin_reason else "")] if entry.pinned else []
+    if entry.kind is Kind.OLD and policy.old is None:
+        reasons.append("put aside by a rollback")
+    if entry.kind is Kind.BACKUP and not policy.has_backup_rule:
+        reasons.append("no rule for backups was given")
+    return reasons
+
+
+def _newest_by_period(newest_first: Sequence[Entry], period_of: Callable[[datetime], str]) -> list[tuple[str, Entry]]:
+    newest: dict[str, Entry] = {}
+    for entry in newest_first:
+        newest.setdefault(period_of(entry.created_at.astimezone(UTC)), entry)
+    return list(newest.items())

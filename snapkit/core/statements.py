@@ -1,0 +1,129 @@
+"""The statements that snapkit sends, as values. ``postgres.ddl`` writes them as SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from snapkit.core.model import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDatabase:
+    """Clone ``template``; sealed from its first moment, and marked as under construction.
+
+    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14).
+    """
+
+    name: str
+    template: str
+    owner: str
+    connection_limit: int
+    method: Strategy | None
+    tablespace: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetCopyMethod:
+    """Whether FILE_COPY shares blocks, in this session (PostgreSQL 18 and later)."""
+
+    share_blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RenameDatabase:
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropDatabase:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlterDatabase:
+    """Change the options that are given; None leaves one as it is."""
+
+    name: str
+    allow_connections: bool | None = None
+    connection_limit: int | None = None
+    is_template: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOwner:
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentOnDatabase:
+    name: str
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDatabase:
+    """A security label, by the provider that knows what it means."""
+
+    name: str
+    provider: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantOnDatabase:
+    """``grantee`` None is PUBLIC."""
+
+    name: str
+    privileges: tuple[str, ...]
+    grantee: str | None
+    with_grant_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAllOnDatabase:
+    name: str
+    grantee: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Act as ``role`` until the end of the transaction; None is oneself again."""
+
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameter:
+    """A setting of the database, for one role in it or (None) for all. Several values make a list."""
+
+    name: str
+    role: str | None
+    parameter: str
+    values: tuple[str, ...]
+
+
+Statement = (
+    CreateDatabase
+    | SetCopyMethod
+    | RenameDatabase
+    | DropDatabase
+    | AlterDatabase
+    | ChangeOwner
+    | CommentOnDatabase
+    | LabelDatabase
+    | GrantOnDatabase
+    | RevokeAllOnDatabase
+    | SetRole
+    | SetParameter
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some statements and what they are for. Those of one step run in one transaction if ``atomic``."""
+
+    title: str
+    statements: tuple[Statement, ...]
+    atomic: bool = False

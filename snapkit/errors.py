@@ -1,0 +1,51 @@
+"""What can go wrong, as values: a message, the state that the database is in, and what to type next.
+
+The command line gives each class its exit code; nothing here knows of exit codes, PostgreSQL or terminals.
+"""
+
+from __future__ import annotations
+
+
+class SnapkitError(Exception):
+    """The server or snapkit failed.
+
+    ``message`` says what happened, ``state`` what became of the databases, ``hint`` what to do next.
+    """
+
+    def __init__(self, message: str, *, state: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.state = state
+        self.hint = hint
+
+
+class UsageError(SnapkitError):
+    """Wrong options or configuration; nothing was touched."""
+
+
+class NotFoundError(SnapkitError):
+    """No such backup, none at all, or no such database."""
+
+
+class BusyError(SnapkitError):
+    """Sessions, prepared transactions or another run are in the way."""
+
+
+class ConnectionFailedError(SnapkitError):
+    """The server cannot be reached, refuses the login, or hung up before anything was decided."""
+
+
+class PrivilegeError(SnapkitError):
+    """The role lacks a right; the hint names the statement that grants it."""
+
+
+class DiskFullError(SnapkitError):
+    """No room on the server's disk."""
+
+
+class UnknownOutcomeError(SnapkitError):
+    """COMMIT may have been sent, and the server could not be asked what became of it."""
+
+
+class InterruptedRunError(SnapkitError):
+    """The user said no, or pressed Ctrl-C; the state says how far things had got."""

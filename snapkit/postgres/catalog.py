@@ -1,0 +1,338 @@
+"""What the server's catalogs and statistics views say, as Core selects."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, OID
+from sqlalchemy.sql.selectable import TableClause
+
+from snapkit.core.metadata import MAX_BYTES, PREFIX
+from snapkit.core.model import ClientSession, Database
+from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+
+
+def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
+    return table(name, *columns, schema="pg_catalog")  # type: ignore[arg-type]
+
+
+pg_database = _view(
+    "pg_database",
+    column("oid", OID),
+    column("datname", Text),
+    column("datdba", OID),
+    column("datallowconn", Boolean),
+    column("datconnlimit", Integer),
+    column("datistemplate", Boolean),
+    column("dattablespace", OID),
+    column("datacl"),
+)
+pg_roles = _view("pg_roles", column("oid", OID), column("rolname", Text), column("rolsuper", Boolean))
+pg_tablespace = _view("pg_tablespace", column("oid", OID), column("spcname", Text))
+pg_stat_activity = _view(
+    "pg_stat_activity",
+    column("datid", OID),
+    column("pid", Integer),
+    column("usesysid", OID),
+    column("usename", Text),
+    column("application_name", Text),
+    column("client_addr"),
+    column("state", Text),
+    column("backend_start", DateTime(timezone=True)),
+)
+pg_locks = _view(
+    "pg_locks",
+    column("locktype", Text),
+    column("database", OID),
+    column("classid", OID),
+    column("objid", OID),
+    column("objsubid", Integer),
+    column("pid", Integer),
+    column("granted", Boolean),
+)
+pg_prepared_xacts = _view("pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text))
+pg_settings = _view("pg_settings", column("name", Text), column("enumvals", ARRAY(Text)))
+pg_db_role_setting = _view(
+    "pg_db_role_setting", column("setdatabase", OID), column("setrole", OID), column("setconfig", ARRAY(Text))
+)
+pg_shseclabel = _view(
+    "pg_shseclabel", column("objoid", OID), column("classoid", OID), column("provider", Text), column("label", Text)
+)
+
+PG_DATABASE_OID = 1262
+"""The OID of pg_database itself, by which pg_locks and the shared catalogs name the class of an object."""
+
+_me = func.current_user(type_=Text)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a plan has to know about the server and about who asks."""
+
+    role: str
+    is_superuser: bool
+    version: int
+    now: datetime
+    can_share_blocks: bool
+
+
+def server_facts(connection: Connection) -> ServerFacts:
+    """Ask the server for its clock, its version and the role; ``version`` is server_version_num."""
+    share = exists().where(
+        pg_settings.c.name == "file_copy_method", literal("clone", Text) == func.any(pg_settings.c.enumvals)
+    )
+    row = connection.execute(
+        select(
+            _me,
+            select(pg_roles.c.rolsuper).where(pg_roles.c.rolname == _me).scalar_subquery(),
+            cast(func.current_setting("server_version_num"), Integer),
+            func.clock_timestamp(type_=DateTime(timezone=True)),
+            share,
+        )
+    ).one()
+    return ServerFacts(*row)
+
+
+def databases(connection: Connection) -> list[Database]:
+    """Return every database but the template databases of PostgreSQL's own.
+
+    A comment that is not ours stays on the server, however large it is; ``comment_of`` reads that of one database.
+    """
+    comment = func.shobj_description(pg_database.c.oid, "pg_database", type_=Text)
+    rows = connection.execute(
+        select(
+            pg_database.c.oid,
+            pg_database.c.datname,
+            func.coalesce(pg_roles.c.rolname, ""),
+            func.coalesce(pg_roles.c.rolsuper, False),
+            pg_database.c.datallowconn,
+            pg_database.c.datconnlimit,
+            pg_database.c.datistemplate,
+            func.coalesce(pg_tablespace.c.spcname, ""),
+            case((and_(func.left(comment, len(PREFIX)) == PREFIX, func.octet_length(comment) <= MAX_BYTES), comment)),
+            comment.is_not(None),
+        )
+        .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
+        .outerjoin(pg_tablespace, pg_tablespace.c.oid == pg_database.c.dattablespace)
+        .where(pg_database.c.datname.not_in(("template0", "template1")))
+    )
+    return [Database(*row) for row in rows]
+
+
+def comment_of(connection: Connection, oid: int) -> str | None:
+    """Return the whole comment on a database."""
+    return connection.execute(select(func.shobj_description(oid, "pg_database", type_=Text))).scalar_one()
+
+
+def sizes(connection: Connection, oids: Collection[int]) -> Mapping[int, int | None]:
+    """Return the size of each database in bytes; None for one that the role may not measure.
+
+    pg_database_size takes CONNECT on the database or membership in pg_read_all_stats, and is an error without.
+    https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-DBSIZE
+    """
+    may_measure = or_(
+        func.has_database_privilege(pg_database.c.oid, "CONNECT"), func.pg_has_role("pg_read_all_stats", "USAGE")
+    )
+    rows = connection.execute(
+        select(
+            pg_database.c.oid,
+            case((may_measure, func.pg_database_size(pg_database.c.oid, type_=BigInteger)), else_=null()).label("size"),
+        ).where(pg_database.c.oid == func.any(bindparam("oids", list(oids), ARRAY(OID))))
+    )
+    return {row.oid: row.size for row in rows}
+
+
+def name_of(connection: Connection, oid: int) -> str | None:
+    """Return the name that a database has now; None if it is gone."""
+    return connection.execute(select(pg_database.c.datname).where(pg_database.c.oid == oid)).scalar_one_or_none()
+
+
+def oid_of(connection: Connection, name: str) -> int:
+    """Return the OID of an existing database."""
+    return int(connection.execute(select(pg_database.c.oid).where(pg_database.c.datname == name)).scalar_one())
+
+
+def read_properties(connection: Connection, oid: int) -> Properties:
+    """Return what a clone by template would not carry; the comment and the flags that the seal changes aside."""
+    owner, limit, has_privileges = connection.execute(
+        select(pg_roles.c.rolname, pg_database.c.datconnlimit, pg_database.c.datacl.is_not(None))
+        .join_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
+        .where(pg_database.c.oid == oid)
+    ).one()
+    return Properties(
+        owner=owner,
+        connection_limit=limit,
+        privileges=_privileges(connection, oid) if has_privileges else None,
+        settings=_settings(connection, oid),
+        security_labels=frozenset(
+            SecurityLabel(*row)
+            for row in connection.execute(
+                select(pg_shseclabel.c.provider, pg_shseclabel.c.label).where(
+                    pg_shseclabel.c.objoid == oid, pg_shseclabel.c.classoid == PG_DATABASE_OID
+                )
+            )
+        ),
+    )
+
+
+def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
+    """The access list, item by item. https://www.postgresql.org/docs/current/ddl-priv.html"""
+    item = func.aclexplode(pg_database.c.datacl).table_valued(
+        column("grantor", OID), column("grantee", OID), column("privilege_type", Text), column("is_grantable", Boolean)
+    )
+    grantor, grantee = pg_roles.alias("grantor"), pg_roles.alias("grantee")
+    rows = connection.execute(
+        select(
+            func.coalesce(grantor.c.rolname, ""),
+            func.coalesce(grantee.c.rolname, ""),
+            item.c.privilege_type,
+            item.c.is_grantable,
+        )
+        .select_from(pg_database)
+        .join(item.lateral(), literal(True))
+        .outerjoin(grantor, grantor.c.oid == item.c.grantor)
+        .outerjoin(grantee, grantee.c.oid == item.c.grantee)
+        .where(pg_database.c.oid == oid)
+    )
+    return frozenset(Privilege(*row) for row in rows)
+
+
+def _settings(connection: Connection, oid: int) -> frozenset[Setting]:
+    rows = connection.execute(
+        select(func.coalesce(pg_roles.c.rolname, ""), func.unnest(pg_db_role_setting.c.setconfig, type_=Text))
+        .outerjoin_from(pg_db_role_setting, pg_roles, pg_roles.c.oid == pg_db_role_setting.c.setrole)
+        .where(pg_db_role_setting.c.setdatabase == oid)
+    )
+    return frozenset(Setting(role, *config.split("=", 1)) for role, config in rows)
+
+
+def _may_terminate() -> ColumnElement[bool]:
+    """Whether this role may end the session, as pg_signal_backend() in PostgreSQL's source decides it.
+
+    https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+    """
+    target, me = pg_roles.alias("target"), pg_roles.alias("me")
+    target_is_superuser = select(target.c.rolsuper).where(target.c.oid == pg_stat_activity.c.usesysid).scalar_subquery()
+    i_am_superuser = select(me.c.rolsuper).where(me.c.rolname == _me).scalar_subquery()
+    return or_(
+        i_am_superuser,
+        and_(
+            func.coalesce(target_is_superuser, False).is_(False),
+            or_(
+                func.pg_has_role(pg_stat_activity.c.usesysid, "USAGE"),
+                func.pg_has_role("pg_signal_backend", "USAGE"),
+            ),
+        ),
+    )
+
+
+SESSION_COLUMNS = (
+    pg_stat_activity.c.pid,
+    pg_stat_activity.c.usename,
+    pg_stat_activity.c.application_name,
+    cast(pg_stat_activity.c.client_addr, Text),
+    pg_stat_activity.c.state,
+    pg_stat_activity.c.backend_start,
+)
+
+
+def _is_inside(oids: Collection[int]) -> ColumnElement[bool]:
+    """Sessions inside these databases that PostgreSQL will not send away by itself, as it does autovacuum workers.
+
+    Those are known by their having no user; a session's own type is hidden from roles without rights over it.
+    """
+    return and_(
+        pg_stat_activity.c.datid == func.any(bindparam("oids", list(oids), ARRAY(OID))),
+        pg_stat_activity.c.pid != func.pg_backend_pid(),
+        pg_stat_activity.c.usesysid.is_not(None),
+    )
+
+
+def sessions_inside(connection: Connection, oids: Collection[int]) -> list[ClientSession]:
+    """Return the sessions inside these databases."""
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, _may_terminate()).where(_is_inside(oids)).order_by(pg_stat_activity.c.pid)
+    )
+    return [ClientSession(*row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A session found inside a database whose door is held, and whether it was told to leave."""
+
+    session: ClientSession
+    was_told: bool
+
+
+def holds_door(holder_pid: int) -> ColumnElement[bool]:
+    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside."""
+    return exists().where(
+        pg_locks.c.locktype == "object",
+        pg_locks.c.classid == PG_DATABASE_OID,
+        pg_locks.c.objid == pg_stat_activity.c.datid,
+        pg_locks.c.pid == holder_pid,
+        pg_locks.c.granted,
+    )
+
+
+def evict(connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool) -> list[Eviction]:
+    """Tell the sessions inside to leave, while ``holder_pid`` holds the door of the very database that they are in.
+
+    The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
+    an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
+    listed.
+    """
+    may = _may_terminate()
+    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False) if terminate else literal(False)
+    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(_is_inside(oids), holds_door(holder_pid)))
+    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+
+
+def disconnect_sealed(connection: Connection, oid: int) -> None:
+    """End the sessions in a database that lets nobody in any more; those that this role may not end are left."""
+    connection.execute(
+        select(func.pg_terminate_backend(pg_stat_activity.c.pid)).where(_is_inside([oid]), _may_terminate())
+    ).all()
+
+
+def prepared_transactions(connection: Connection, database: str) -> list[str]:
+    """Return the identifiers of the prepared transactions in a database; they block a clone and a rename."""
+    rows = connection.execute(select(pg_prepared_xacts.c.gid).where(pg_prepared_xacts.c.database == database))
+    return list(rows.scalars())
+
+
+def missing_rights(connection: Connection, owner: str) -> list[str]:
+    """Return which rights the role lacks to clone and rename a database of ``owner``: CREATEDB, and being its owner.
+
+    https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    """
+    me = _view("pg_roles", column("rolname", Text), column("rolsuper", Boolean), column("rolcreatedb", Boolean))
+    is_superuser, may_create, is_owner = connection.execute(
+        select(me.c.rolsuper, me.c.rolcreatedb, func.pg_has_role(owner, "USAGE")).where(me.c.rolname == _me)
+    ).one()
+    if is_superuser:
+        return []
+    return [right for right, held in (("CREATEDB", may_create), ("ownership", is_owner)) if not held]

@@ -1,0 +1,204 @@
+"""From a URL and the environment to libpq's parameters. libpq itself does the parsing and the checking."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from snapkit.core.model import Caution
+from snapkit.errors import UsageError
+
+NOTHING_TOUCHED = "No connection was made."
+
+_SCHEME = re.compile(r"(?:postgresql|postgres|postgis)(?:\+[A-Za-z0-9_]+)?://", re.IGNORECASE)
+
+FOREIGN_PARAMETERS = frozenset(
+    (
+        "schema",
+        "pgbouncer",
+        "connection_limit",
+        "pool_timeout",
+        "pool_size",
+        "max_overflow",
+        "pool_recycle",
+        "pool_pre_ping",
+        "socket_timeout",
+        "statement_cache_size",
+        "prepared_statement_cache_size",
+        "prepared_statement_name_func",
+        "prepare_threshold",
+        "server_settings",
+        "command_timeout",
+        "prepared_statements",
+        "statement_timeout",
+        "pool",
+        "pool_max_conns",
+        "pool_min_conns",
+        "encoding",
+        "reaping_frequency",
+        "checkout_timeout",
+        "conn_max_age",
+        "conn_health_checks",
+        "currentSchema",
+        "ApplicationName",
+        "search_path",
+        "uselibpqcompat",
+    )
+)
+"""Parameters that ORMs, drivers and poolers put into a URL for themselves. They say nothing about how to reach the
+server, so they are passed over in silence; any other that libpq does not know is passed over with a warning."""
+
+_SSL_MODES = frozenset(("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
+_NOWHERE = "/nonexistent-snapkit-option-check"
+_KEEPALIVE = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "6",
+    "connect_timeout": "10",
+}
+"""A clone of a large database sends nothing for hours: keepalives hold the path open, and notice a dead one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect: libpq's parameters without the database, and the database that is to be backed up."""
+
+    source: str
+    parameters: Mapping[str, str] = field(repr=False)  # they may hold a password
+    cautions: tuple[Caution, ...] = ()
+
+
+def target_of(url: str | None) -> Target:
+    """Return the target that ``url``, or without one libpq's environment, names.
+
+    Raises UsageError for a URL that is malformed or names no database, and for options that libpq refuses. The
+    messages never repeat the URL, which may hold a password.
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+    """
+    given, cautions = ({}, ()) if url is None else parse_url(url)
+    effective = _ask_libpq(given)
+    # PGDATABASE does not complete a URL: one that was cut short must not lead to another database than was meant.
+    may_complete = url is None or "service" in given
+    source = given.get("dbname") or (effective.get("dbname") if may_complete else None)
+    if not source:
+        what = "The connection URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
+        raise UsageError(
+            what,
+            state=NOTHING_TOUCHED,
+            hint="Set DATABASE_URL=postgresql://user:password@host:port/database in the environment or in .env, "
+            "or give --url.",
+        )
+    parameters = {key: value for key, value in given.items() if key != "dbname"}
+    defaults = {key: value for key, value in _KEEPALIVE.items() if key not in effective}
+    return Target(source, {**defaults, "fallback_application_name": "snapkit", **parameters}, cautions)
+
+
+def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
+    """Return libpq's parameters in ``url``, and what was passed over; raise UsageError for a malformed one."""
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise UsageError(
+            "The connection URL does not begin with postgresql:// or postgres://.",
+            state=NOTHING_TOUCHED,
+            hint="Write it as postgresql://user:password@host:port/database.",
+        )
+    rest = url[scheme.end() :]
+    # libpq takes what stands before the first "@" for user and password, unless a "/" comes first.
+    slash, at = rest.find("/"), rest.find("@")
+    credentials = at + 1 if at >= 0 and (slash < 0 or at < slash) else 0
+    mark = rest.find("?", credentials)
+    place, query = (rest, "") if mark < 0 else (rest[:mark], rest[mark + 1 :])
+    if "@" in place[credentials:].partition("/")[0] or (not credentials and "@" in place):
+        raise _malformed()
+    kept, cautions = _sort_query(query)
+    try:
+        parsed = conninfo_to_dict("postgresql://" + place + ("?" + "&".join(kept) if kept else ""))
+    except (psycopg.Error, UnicodeError):
+        raise _malformed() from None
+    parameters = {key: str(value) for key, value in parsed.items() if value is not None}
+    _check_ports(parameters.get("port", ""))
+    return parameters, cautions
+
+
+def _malformed() -> UsageError:
+    return UsageError(
+        "The connection URL is malformed.",
+        state=NOTHING_TOUCHED,
+        hint="Special characters in the user, the password or the database are written percent-encoded: "
+        "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25.",
+    )
+
+
+def _check_ports(ports: str) -> None:
+    for port in filter(None, ports.split(",")):
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+            raise _malformed()
+
+
+def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
+    """Split a query into the pieces that are for libpq, and a caution for each other that may matter."""
+    known = libpq_keywords()
+    kept: list[str] = []
+    cautions: list[Caution] = []
+    for piece in filter(None, query.split("&")):
+        encoded, _, value = piece.partition("=")
+        name = unquote(encoded)
+        if name in known:
+            kept.append(piece)
+        elif name == "ssl":
+            kept.append("sslmode=" + _ssl_mode(unquote(value)))
+        elif name not in FOREIGN_PARAMETERS:
+            cautions.append(
+                Caution(
+                    "ignored_parameter",
+                    f"The URL's parameter {name!r} is not one of libpq's and was passed over.",
+                )
+            )
+    return kept, tuple(cautions)
+
+
+def _ssl_mode(value: str) -> str:
+    """What ``ssl=`` of other drivers (JDBC, asyncpg) asks for, in libpq's words."""
+    if value in _SSL_MODES:
+        return value
+    if value.lower() in ("true", "1"):
+        return "require"
+    raise UsageError(
+        f"The URL's parameter ssl={value!r} cannot be understood.",
+        state=NOTHING_TOUCHED,
+        hint="Write sslmode=disable, prefer, require, verify-ca or verify-full.",
+    )
+
+
+def libpq_keywords() -> Collection[str]:
+    """Return the names of the parameters that this libpq knows."""
+    return {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+
+
+def _ask_libpq(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the parameters as libpq completes them from its environment and service file.
+
+    libpq has no function for that short of connecting; so it is told to connect to a socket that does not exist,
+    which it tries last, when all else has been read and found right. The database that it would make up itself, which
+    is the user's name, is left out.
+    """
+    no_user = "snapkit-no-such-user"
+    probe = {key: value for key, value in parameters.items() if key not in ("host", "hostaddr", "port", "user")}
+    connection = pq.PGconn.connect_start(
+        make_conninfo("", **probe, host=_NOWHERE, hostaddr="", port="", user=no_user).encode()
+    )
+    completed = {option.keyword.decode(): option.val.decode() for option in connection.info if option.val}
+    problem = connection.get_error_message().strip()
+    connection.finish()
+    if problem and _NOWHERE not in problem:
+        raise UsageError(f"libpq refuses the connection's options: {problem}", state=NOTHING_TOUCHED)
+    if completed.get("dbname") == no_user:
+        del completed["dbname"]
+    return {key: value for key, value in completed.items() if key not in ("host", "hostaddr", "port", "user")}

@@ -1,0 +1,149 @@
+"""Statements as SQL: one element for SQLAlchemy, and its text for people and for psql."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import Any
+
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import ExecutableDDLElement
+
+from snapkit.core import statements as st
+from snapkit.core.model import Strategy
+
+STRATEGY_WORDS = {Strategy.FILE_COPY: "FILE_COPY", Strategy.WAL_LOG: "WAL_LOG"}
+
+
+class DatabaseDDL(ExecutableDDLElement):
+    """One statement about a database, executable by a SQLAlchemy connection."""
+
+    inherit_cache = False
+
+    def __init__(self, statement: st.Statement) -> None:
+        self.statement = statement
+
+
+@compiles(DatabaseDDL, "postgresql")
+def _compile(element: DatabaseDDL, compiler: Any, **_: Any) -> str:
+    # The preparer doubles percent signs where the driver's parameter style wants that; literals do as it does.
+    doubling = compiler.dialect.paramstyle in ("format", "pyformat")
+
+    def literal(value: str) -> str:
+        return quote_literal(value).replace("%", "%%") if doubling else quote_literal(value)
+
+    return _sql(element.statement, compiler.preparer.quote_identifier, literal)
+
+
+def sql_text(statement: st.Statement) -> str:
+    """Return the statement as one types it into psql, without the semicolon."""
+    return str(DatabaseDDL(statement).compile(dialect=_PLAIN))
+
+
+def quote_literal(value: str) -> str:
+    """Return ``value`` as a string literal that means the same whatever standard_conforming_strings says.
+
+    https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE
+    """
+    quoted = "'" + value.replace("'", "''") + "'"
+    return "E" + quoted.replace("\\", "\\\\") if "\\" in value else quoted
+
+
+_PLAIN = PGDialect_psycopg(paramstyle="named")  # type: ignore[no-untyped-call]
+"""A dialect in whose parameter style a percent sign is itself."""
+
+Quote = Callable[[str], str]
+
+
+@singledispatch
+def _sql(statement: object, name: Quote, literal: Quote) -> str:
+    raise NotImplementedError(statement)
+
+
+@_sql.register
+def _(statement: st.CreateDatabase, name: Quote, literal: Quote) -> str:
+    options = [
+        f"TEMPLATE {name(statement.template)}",
+        f"OWNER {name(statement.owner)}",
+        "ALLOW_CONNECTIONS false",
+        f"CONNECTION LIMIT {statement.connection_limit:d}",
+    ]
+    if statement.method is not None:
+        options.append(f"STRATEGY {STRATEGY_WORDS[statement.method]}")
+    if statement.tablespace is not None:
+        options.append(f"TABLESPACE {name(statement.tablespace)}")
+    return f"CREATE DATABASE {name(statement.name)} " + " ".join(options)
+
+
+@_sql.register
+def _(statement: st.SetCopyMethod, name: Quote, literal: Quote) -> str:
+    return f"SET file_copy_method TO {'clone' if statement.share_blocks else 'copy'}"
+
+
+@_sql.register
+def _(statement: st.RenameDatabase, name: Quote, literal: Quote) -> str:
+    return f"ALTER DATABASE {name(statement.name)} RENAME TO {name(statement.new_name)}"
+
+
+@_sql.register
+def _(statement: st.DropDatabase, name: Quote, literal: Quote) -> str:
+    return f"DROP DATABASE {name(statement.name)}"
+
+
+@_sql.register
+def _(statement: st.AlterDatabase, name: Quote, literal: Quote) -> str:
+    options = []
+    if statement.allow_connections is not None:
+        options.append(f"ALLOW_CONNECTIONS {str(statement.allow_connections).lower()}")
+    if statement.connection_limit is not None:
+        options.append(f"CONNECTION LIMIT {statement.connection_limit:d}")
+    if statement.is_template is not None:
+        options.append(f"IS_TEMPLATE {str(statement.is_template).lower()}")
+    return f"ALTER DATABASE {name(statement.name)} " + " ".join(options)
+
+
+@_sql.register
+def _(statement: st.ChangeOwner, name: Quote, literal: Quote) -> str:
+    return f"ALTER DATABASE {name(statement.name)} OWNER TO {name(statement.owner)}"
+
+
+@_sql.register
+def _(statement: st.CommentOnDatabase, name: Quote, literal: Quote) -> str:
+    comment = "NULL" if statement.comment is None else literal(statement.comment)
+    return f"COMMENT ON DATABASE {name(statement.name)} IS {comment}"
+
+
+@_sql.register
+def _(statement: st.LabelDatabase, name: Quote, literal: Quote) -> str:
+    provider, database = name(statement.provider), name(statement.name)
+    return f"SECURITY LABEL FOR {provider} ON DATABASE {database} IS {literal(statement.label)}"
+
+
+@_sql.register
+def _(statement: st.GrantOnDatabase, name: Quote, literal: Quote) -> str:
+    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
+    option = " WITH GRANT OPTION" if statement.with_grant_option else ""
+    return f"GRANT {', '.join(statement.privileges)} ON DATABASE {name(statement.name)} TO {grantee}{option}"
+
+
+@_sql.register
+def _(statement: st.RevokeAllOnDatabase, name: Quote, literal: Quote) -> str:
+    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
+    return f"REVOKE ALL ON DATABASE {name(statement.name)} FROM {grantee}"
+
+
+@_sql.register
+def _(statement: st.SetRole, name: Quote, literal: Quote) -> str:
+    return "RESET ROLE" if statement.role is None else f"SET LOCAL ROLE {name(statement.role)}"
+
+
+@_sql.register
+def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
+    parameter = ".".join(name(part) for part in statement.parameter.split("."))
+    where = (
+        f"ALTER DATABASE {name(statement.name)}"
+        if statement.role is None
+        else f"ALTER ROLE {name(statement.role)} IN DATABASE {name(statement.name)}"
+    )
+    return f"{where} SET {parameter} TO {', '.join(literal(value) for value in statement.values)}"

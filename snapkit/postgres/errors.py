@@ -1,0 +1,102 @@
+"""The one place where SQLSTATEs become snapkit's errors.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError
+
+from snapkit.errors import (
+    BusyError,
+    ConnectionFailedError,
+    DiskFullError,
+    NotFoundError,
+    PrivilegeError,
+    SnapkitError,
+)
+
+OBJECT_IN_USE = "55006"
+DUPLICATE_DATABASE = "42P04"
+INSUFFICIENT_PRIVILEGE = "42501"
+UNDEFINED_DATABASE = "3D000"
+LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
+
+_HINTS = {
+    "53300": "All of the server's connection slots are taken. Close some sessions, or raise max_connections.",
+    "57P03": "The server is starting up, shutting down or recovering. Wait a moment, then run the command again.",
+    "28P01": "Check the password: in the URL, PGPASSWORD or ~/.pgpass.",
+    "28000": "Check user, database and address against the server's pg_hba.conf.",
+    "53100": "Make room: drop backups that are no longer needed with snapkit prune --keep 1, or enlarge the disk.",
+    "25006": "This server takes no writes: it is a standby, or read-only. Connect to the primary.",
+    "42P04": "Another run was quicker. Run the command again.",
+    "57014": "Somebody cancelled the statement on the server. Run the command again.",
+}
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """Return the SQLSTATE behind an error of the driver or of SQLAlchemy; None where the server sent none."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.sqlstate if isinstance(original, psycopg.Error) else None
+
+
+def is_connection_loss(error: BaseException) -> bool:
+    """Whether the error means that the connection is gone, so that a statement's outcome may be unknown."""
+    if isinstance(error, PendingRollbackError | ResourceClosedError):
+        return True
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    state = original.sqlstate
+    return state is None or state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03")
+
+
+def translate(error: Exception, state: str) -> SnapkitError:
+    """Return the error of ours that fits; ``state`` says what became of the databases."""
+    code = sqlstate_of(error)
+    message = _message(error)
+    if is_connection_loss(error) or (code is not None and code[:2] in ("08", "28")) or code in ("53300", "57P03"):
+        return ConnectionFailedError(message, state=state, hint=_HINTS.get(code or ""))
+    kinds: dict[str | None, type[SnapkitError]] = {
+        "55006": BusyError,
+        "55P03": BusyError,
+        "42P04": BusyError,
+        "53100": DiskFullError,
+        "42501": PrivilegeError,
+        "3D000": NotFoundError,
+    }
+    return kinds.get(code, SnapkitError)(message, state=state, hint=_HINTS.get(code or "") or _server_hint(error))
+
+
+def _message(error: Exception) -> str:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, psycopg.Error):
+        return "The connection to the server was lost."
+    primary = original.diag.message_primary
+    if primary is None:
+        return "The server cannot be reached, or hung up: " + " ".join(str(original).split())
+    detail = f" {original.diag.message_detail}" if original.diag.message_detail else ""
+    return f"PostgreSQL says: {primary}.{detail} (SQLSTATE {original.sqlstate})"
+
+
+def _server_hint(error: Exception) -> str | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.diag.message_hint if isinstance(original, psycopg.Error) else None
+
+
+SERVER_ERRORS = (DBAPIError, PendingRollbackError, ResourceClosedError, psycopg.Error)
+"""What the driver and SQLAlchemy raise for the server and for a connection that is gone."""
+
+
+@contextmanager
+def server_errors(state: str) -> Iterator[None]:
+    """Translate what the server or the driver raises inside; ``state`` as for ``translate``."""
+    try:
+        yield
+    except SERVER_ERRORS as error:
+        raise translate(error, state) from error

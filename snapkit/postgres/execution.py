@@ -1,0 +1,83 @@
+"""Run statements: one by one, in a transaction, or as far as the role's rights go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import DBAPIError
+
+from snapkit.core.statements import SetRole, Statement
+from snapkit.postgres.ddl import DatabaseDDL, sql_text
+from snapkit.postgres.errors import (
+    INSUFFICIENT_PRIVILEGE,
+    SERVER_ERRORS,
+    is_connection_loss,
+    sqlstate_of,
+)
+from snapkit.postgres.server import Connection, driver_connection
+
+_log = logging.getLogger(__name__)
+
+
+def run(connection: Connection, *statements: Statement) -> None:
+    """Run the statements in order; whether in a transaction is the caller's affair."""
+    for statement in statements:
+        _log.info("%s", sql_text(statement))
+        connection.execute(DatabaseDDL(statement))
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Run the block in a transaction or, inside one, behind a savepoint."""
+    with driver_connection(connection).transaction():
+        yield
+
+
+def commit(connection: Connection, work: Callable[[], None], went_through: Callable[[], bool]) -> None:
+    """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
+
+    Then the connection is closed, and ``went_through`` asks the server. Returns only if the transaction was committed;
+    otherwise the original error is raised, and the transaction has been rolled back.
+    """
+    commit_sent = False
+    try:
+        with transaction(connection):
+            work()
+            commit_sent = True
+    except (*SERVER_ERRORS, KeyboardInterrupt) as error:
+        if not commit_sent or not (isinstance(error, KeyboardInterrupt) or is_connection_loss(error)):
+            raise
+        connection.invalidate(error)
+        if not went_through():
+            raise
+
+
+def run_permitted(connection: Connection, statements: Iterable[Statement]) -> list[Statement]:
+    """Run, inside a transaction, what the role has the right to; return the statements that it has not.
+
+    What is to be run as another role (between two ``SetRole``) is run whole or not at all.
+    """
+    refused: list[Statement] = []
+    for group in _groups(statements):
+        try:
+            with transaction(connection):
+                run(connection, *group)
+        except DBAPIError as error:
+            if sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
+                raise
+            refused += group
+    return refused
+
+
+def _groups(statements: Iterable[Statement]) -> Iterator[list[Statement]]:
+    group: list[Statement] = []
+    acting = False
+    for statement in statements:
+        group.append(statement)
+        if isinstance(statement, SetRole):
+            acting = statement.role is not None
+        if not acting:
+            yield group
+            group = []

@@ -1,0 +1,96 @@
+"""A swap as a script for psql: for whoever wants to read it first, or has no snapkit at hand."""
+
+from __future__ import annotations
+
+from snapkit.core.planning import SwapPlan
+from snapkit.core.statements import Statement
+from snapkit.postgres.ddl import quote_literal, sql_text
+from snapkit.postgres.locks import lock_key
+
+_ATTEMPTS = 10
+
+
+def swap_script(plan: SwapPlan) -> str:
+    """Return the script. It changes nothing unless the databases are still those of the plan.
+
+    One session cannot both wait for a rename and disconnect others, so the script disconnects and renames in a loop.
+    """
+    lines = [
+        f"-- Rolls {_comment(plan.source)} back to {_comment(plan.entry.name)}.",
+        "-- Run it as a whole, connected to another database of the same server: psql -d postgres -f FILE",
+        "\\set ON_ERROR_STOP on",
+        "SET search_path TO pg_catalog;",
+        "SET statement_timeout TO 0;",
+        "SET lock_timeout TO 0;",
+        "",
+    ]
+    if plan.clone is not None:
+        lines += ["-- Clone the backup, so that it is kept. Sealed from its first moment.", _guard(plan)]
+        lines += [_line(statement) for statement in (*plan.clone.settings, plan.clone.create)] + [""]
+    lines += [
+        "BEGIN;",
+        f"SELECT pg_advisory_xact_lock({lock_key(plan.source)});  -- one run at a time, snapkit's own included",
+        _guard(plan),
+        "",
+    ]
+    lines += [
+        "-- Properties, seal and comments; nobody sees them before COMMIT.",
+        *(_line(s) for s in _prepare(plan)),
+        "",
+    ]
+    lines += ["-- Disconnect everyone, and rename.", *_renames(plan), "COMMIT;", ""]
+    return "\n".join(lines)
+
+
+def _prepare(plan: SwapPlan) -> tuple[Statement, ...]:
+    return (*(plan.clone.adorn if plan.clone else ()), *plan.prepare)
+
+
+def _line(statement: Statement) -> str:
+    return sql_text(statement) + ";"
+
+
+def _comment(name: str) -> str:
+    return name.replace("\n", " ").replace("\r", " ")
+
+
+def _expected(plan: SwapPlan) -> list[tuple[int, str]]:
+    return [(d.oid, d.name) for d in (plan.live, plan.entry.database) if d is not None]
+
+
+def _guard(plan: SwapPlan) -> str:
+    conditions = "\n    OR ".join(
+        f"NOT EXISTS (SELECT FROM pg_database WHERE oid = {oid} AND datname = {quote_literal(name)})"
+        for oid, name in _expected(plan)
+    )
+    return _do(
+        f"  IF {conditions} THEN\n"
+        "    RAISE EXCEPTION 'the databases have changed since this script was made';\n"
+        "  END IF;"
+    )
+
+
+def _renames(plan: SwapPlan) -> list[str]:
+    oids = ", ".join(str(oid) for oid, _ in _expected(plan))
+    renames = "\n".join(f"      EXECUTE {quote_literal(sql_text(statement))};" for statement in plan.swap)
+    body = f"""\
+  FOR attempt IN 1..{_ATTEMPTS} LOOP
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datid IN ({oids}) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL;
+    BEGIN
+{renames}
+      EXIT;
+    EXCEPTION WHEN object_in_use THEN
+      IF attempt = {_ATTEMPTS} THEN RAISE; END IF;
+    END;
+  END LOOP;"""
+    return [_do(body)]
+
+
+def _do(body: str) -> str:
+    tag = "$snapkit$"
+    number = 0
+    while tag in body:
+        number += 1
+        tag = f"$snapkit{number}$"
+    return f"DO {tag}\nBEGIN\n{body}\nEND\n{tag};"

@@ -1,0 +1,150 @@
+"""Connections to a server's maintenance database: in autocommit mode, and safe from settings that would bite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import psycopg
+from sqlalchemy import (
+    Connection,
+    Text,
+    case,
+    column,
+    create_engine,
+    false,
+    func,
+    select,
+    table,
+)
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
+from snapkit.postgres.conninfo import Target
+from snapkit.postgres.errors import server_errors
+
+__all__ = ["Connection", "Server", "driver_connection"]
+
+NOTHING_CHANGED = "Nothing was changed."
+MINIMUM_VERSION = 140000
+
+_SAFE_SETTINGS = {
+    # The role or the database may set any of these, and each would cut a long clone off.
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    "transaction_timeout": "0",
+    # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
+    "default_transaction_read_only": "off",
+    "synchronous_commit": "on",
+    # Nothing of ours may resolve to somebody's own function or operator.
+    "search_path": "pg_catalog",
+    "standard_conforming_strings": "on",
+    "client_min_messages": "warning",
+}
+
+
+class Server:
+    """The server that a target names, reached through its maintenance database.
+
+    The working connection must not be inside the source database, which could then be neither cloned nor renamed.
+    """
+
+    def __init__(self, target: Target, maintenance_db: str | None = None) -> None:
+        if target.source in ("template0", "template1"):
+            raise UsageError(
+                f"{target.source!r} is one of PostgreSQL's own template databases; it is not to be backed up.",
+                state=NOTHING_CHANGED,
+                hint="Name the database of your application in the connection URL.",
+            )
+        if maintenance_db == target.source:
+            raise UsageError(
+                f"The maintenance database cannot be the source database {target.source!r} itself.",
+                state=NOTHING_CHANGED,
+                hint="Leave --maintenance-db out, or name another database.",
+            )
+        self.source = target.source
+        self._parameters: dict[str, Any] = dict(target.parameters)
+        candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
+        self._maintenance_dbs = [name for name in candidates if name != target.source]
+        self._engine = create_engine(
+            "postgresql+psycopg://",
+            creator=self._open,
+            poolclass=NullPool,
+            isolation_level="AUTOCOMMIT",
+            use_native_hstore=False,
+        )
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Open a connection. The second and later ones go to the very host and database that the first one reached.
+
+        Raises ConnectionFailedError; the state it gives holds for a first connection.
+        """
+        try:
+            connection = self._engine.connect()
+        except psycopg.Error as error:
+            raise _refused(error) from error
+        try:
+            with server_errors(NOTHING_CHANGED):
+                _make_safe(connection)
+            yield connection
+        finally:
+            _close(connection)
+
+    def _open(self) -> psycopg.Connection[Any]:
+        first_error: psycopg.Error | None = None
+        for dbname in self._maintenance_dbs:
+            try:
+                # A direct connection prepares nothing that a pooler in between could not follow.
+                connection = psycopg.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
+            except psycopg.ProgrammingError as error:
+                raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from error
+            except psycopg.errors.ConnectionTimeout:
+                raise
+            except psycopg.Error as error:
+                first_error = first_error or error
+            else:
+                self._stay_with(connection, dbname)
+                return connection
+        raise cast(psycopg.Error, first_error)
+
+    def _stay_with(self, connection: psycopg.Connection[Any], dbname: str) -> None:
+        """Pin the host that was reached: of several in the URL or in the DNS, another one is another server."""
+        pgconn = connection.pgconn
+        self._parameters |= {"host": pgconn.host.decode(), "port": pgconn.port.decode()}
+        self._parameters.pop("hostaddr", None)
+        if pgconn.hostaddr:
+            self._parameters["hostaddr"] = pgconn.hostaddr.decode()
+        self._maintenance_dbs = [dbname]
+
+
+def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
+    """Return psycopg's own connection, for what SQLAlchemy has no word for: transactions, cancelling, libpq's facts."""
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+def _refused(error: psycopg.Error) -> SnapkitError:
+    pgconn = error.pgconn
+    hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
+    if pgconn is not None and pgconn.needs_password:
+        hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
+    return ConnectionFailedError(" ".join(str(error).split()), state=NOTHING_CHANGED, hint=hint)
+
+
+def _make_safe(connection: Connection) -> None:
+    setting = table("pg_settings", column("name", Text), schema="pg_catalog")
+    value = case(_SAFE_SETTINGS, value=setting.c.name)
+    connection.execute(
+        select(func.set_config(setting.c.name, value, false())).where(setting.c.name.in_(_SAFE_SETTINGS))
+    )
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except DBAPIError:
+        connection.invalidate()  # the server hung up; there is nothing left to close

@@ -1,0 +1,147 @@
+"""Back up: clone the source to a partial name, then make the clone a backup in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.model import Caution, Entry, Kind, Observe, State, Strategy
+from snapkit.core.naming import sequence_of
+from snapkit.core.planning import (
+    NOTHING_CHANGED,
+    BackupPlan,
+    CopyMethod,
+    check_live,
+    choose_method,
+    plan_backup,
+)
+from snapkit.core.results import BackupReceipt, WrittenStep
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.execution import commit, run
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.cloning import (
+    Cloned,
+    discarded_on_failure,
+    give_properties,
+    make_clone,
+    method_cautions,
+    sweep,
+    untouched,
+)
+from snapkit.services.common import (
+    Gathered,
+    address_of,
+    check_empty_enough,
+    check_rights,
+    gather,
+    interruptions,
+    locked,
+    need_live,
+    written,
+)
+from snapkit.services.outcome import bears_names
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What the user asked for; ``strategy`` None is auto."""
+
+    label: str | None = None
+    pinned: bool = False
+    strategy: Strategy | None = None
+    tablespace: str | None = None
+    disconnect: bool = True
+
+
+def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
+    """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
+    with server.connect() as connection:
+        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        return written(plan.steps)
+
+
+def _decide(
+    connection: Connection, gathered: Gathered, source: str, request: BackupRequest
+) -> tuple[BackupPlan, CopyMethod]:
+    live = need_live(gathered, source)
+    check_live(live)
+    method = choose_method(request.strategy, gathered.facts.version, gathered.facts.can_share_blocks)
+    with server_errors(NOTHING_CHANGED):
+        comment = catalog.comment_of(connection, live.oid)
+        properties = catalog.read_properties(connection, live.oid)
+    plan = plan_backup(
+        live,
+        comment,
+        properties,
+        method,
+        request.tablespace,
+        request.label,
+        request.pinned,
+        gathered.facts.now,
+        gathered.names,
+    )
+    return plan, method
+
+
+def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
+    """Make a backup of the server's source database; ``observe`` is told how far it is."""
+    began = monotonic()
+    with locked(server, lock_wait) as ddl, server.connect() as watcher:
+        gathered = gather(ddl, server.source)
+        plan, method = _decide(ddl, gathered, server.source, request)
+        check_rights(ddl, plan.clone.template)
+        check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
+        cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory.of_source(server.source))
+        with interruptions(untouched(plan.clone)), discarded_on_failure(server, plan.clone):
+            cloned = make_clone(
+                ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+            )
+            cautions += _finish(server, ddl, plan, cloned)
+        size, more = _measure(watcher, cloned.oid)
+        return BackupReceipt(
+            backup=_entry(plan, cloned.oid, size),
+            address=address_of(watcher),
+            outage=cloned.outage,
+            duration=timedelta(seconds=monotonic() - began),
+            disconnected=cloned.disconnected,
+            cautions=cautions + more,
+        )
+
+
+def _finish(server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned) -> tuple[Caution, ...]:
+    cautions: list[Caution] = []
+    clone = plan.clone
+
+    def work() -> None:
+        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name))
+        run(ddl, *plan.finish)
+
+    with server_errors(untouched(clone)):
+        commit(ddl, work, lambda: bears_names(server, {cloned.oid: plan.name}, "the backup"))
+    return tuple(cautions)
+
+
+def _measure(connection: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
+    """The size of the backup. It stands already: that it cannot be read is a caution, not a failure."""
+    try:
+        return catalog.sizes(connection, [oid]).get(oid), ()
+    except (*SERVER_ERRORS, KeyboardInterrupt):
+        return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)
+
+
+def _entry(plan: BackupPlan, oid: int, size: int | None) -> Entry:
+    database = replace(
+        plan.clone.template, oid=oid, name=plan.name, allow_connections=False, is_template=False, has_comment=True
+    )
+    return Entry(
+        database=database,
+        source=plan.metadata.source,
+        kind=Kind.BACKUP,
+        state=State.READY,
+        created_at=plan.metadata.created_at,
+        sequence=sequence_of(plan.name),
+        metadata=plan.metadata,
+        size_bytes=size,
+    )

@@ -1,0 +1,179 @@
+"""Make a clone, sealed from birth, and give it its properties in the transaction that gives it its purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.inventory import take_inventory
+from snapkit.core.model import Caution, ClientSession, Entry, Kind, Observe, Strategy
+from snapkit.core.planning import ClonePlan, CopyMethod
+from snapkit.core.properties import Difference, Properties, compare, statements_to_set
+from snapkit.core.statements import DropDatabase
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.ddl import sql_text
+from snapkit.postgres.door import DoorRecord, hold_door
+from snapkit.postgres.errors import (
+    OBJECT_IN_USE,
+    QUERY_CANCELED,
+    SERVER_ERRORS,
+    is_connection_loss,
+    sqlstate_of,
+    translate,
+)
+from snapkit.postgres.execution import run, run_permitted
+from snapkit.postgres.progress import CloneGauge
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import Gathered, sessions_busy, sessions_protected
+
+
+@dataclass(frozen=True, slots=True)
+class Cloned:
+    """A clone that stands, not yet of any use."""
+
+    oid: int
+    outage: timedelta
+    disconnected: tuple[ClientSession, ...]
+
+
+def make_clone(
+    ddl: Connection,
+    watcher: Connection,
+    plan: ClonePlan,
+    method: CopyMethod,
+    gathered: Gathered,
+    *,
+    disconnect: bool,
+    observe: Observe,
+) -> Cloned:
+    """Run CREATE DATABASE while the door of the template is held.
+
+    Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
+    """
+    state = untouched(plan)
+    try:
+        total = catalog.sizes(watcher, [plan.template.oid]).get(plan.template.oid)
+        gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
+        run(ddl, *plan.settings)
+    except SERVER_ERRORS as error:
+        raise translate(error, state) from error
+    with hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look) as record:
+        failure: Exception | None = None
+        began = monotonic()
+        try:
+            run(ddl, plan.create)
+        except SERVER_ERRORS as error:
+            if is_connection_loss(error):
+                state += f" Should the server still finish the clone {plan.name!r}, the next backup drops it."
+            failure = error
+        outage = timedelta(seconds=monotonic() - began)
+    if failure is not None:
+        raise door_error(failure, record, disconnect, state) from failure
+    oid = catalog.oid_of(ddl, plan.name)
+    return Cloned(oid, outage, tuple(record.disconnected.values()))
+
+
+def untouched(plan: ClonePlan) -> str:
+    """The state of things when a clone has failed."""
+    return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
+
+
+def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: str) -> SnapkitError:
+    """Return the error for a statement that failed behind a held door: naming who was inside, if that was why."""
+    if sqlstate_of(error) in (OBJECT_IN_USE, QUERY_CANCELED):
+        protected = [session for session in record.remaining.values() if not session.may_terminate]
+        if record.remaining and not disconnect:
+            return sessions_busy(list(record.remaining.values()), state)
+        if protected:
+            return sessions_protected(protected, state)
+    return translate(error, state)
+
+
+def give_properties(
+    connection: Connection, wanted: Properties, oid: int, name: str, final_name: str
+) -> tuple[Caution, ...]:
+    """Give the database ``name`` the properties ``wanted``, and compare, inside the transaction that finishes it.
+
+    What the role has no right to set comes back as a caution, with the statements for an administrator; anything
+    else that differs is raised as SnapkitError. ``final_name`` is the database's name after the transaction.
+    """
+    statements = statements_to_set(name, wanted)
+    refused = run_permitted(connection, statements)
+    differences = compare(wanted, catalog.read_properties(connection, oid))
+    if not differences:
+        return ()
+    if not refused:
+        raise SnapkitError(
+            f"The properties of {final_name!r} would not be those of its source: {_listed(differences)}.",
+            state="The transaction was rolled back.",
+            hint="Please report this, with the output of: snapkit backup --dry-run",
+        )
+    for_administrator = "; ".join(
+        sql_text(later)
+        for now, later in zip(statements, statements_to_set(final_name, wanted), strict=True)
+        if now in refused
+    )
+    return (
+        Caution(
+            "properties_incomplete",
+            f"This role may not set all of the database's properties on {final_name!r} ({_listed(differences)}). "
+            f"An administrator can: {for_administrator};",
+        ),
+    )
+
+
+def _listed(differences: tuple[Difference, ...]) -> str:
+    return "; ".join(f"{each.name}: {each.wanted} expected, {each.found} found" for each in differences)
+
+
+@contextmanager
+def discarded_on_failure(server: Server, plan: ClonePlan | None) -> Iterator[None]:
+    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next backup."""
+    try:
+        yield
+    except BaseException:
+        if plan is not None:
+            with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+                discard(connection, plan.name)
+        raise
+
+
+def discard(connection: Connection, name: str) -> None:
+    """Drop a clone under construction, having looked once more that it is one."""
+    inventory = take_inventory(catalog.databases(connection), role="")
+    if any(entry.name == name and entry.kind is Kind.PARTIAL for entry in inventory.entries):
+        run(connection, DropDatabase(name))
+
+
+def sweep(connection: Connection, entries: tuple[Entry, ...]) -> tuple[Caution, ...]:
+    """Drop what interrupted backups of the source have left. Its lock is held, so that none is being made."""
+    cautions = []
+    for entry in entries:
+        if entry.kind is Kind.PARTIAL:
+            try:
+                run(connection, DropDatabase(entry.name))
+                cautions.append(Caution("swept", f"Dropped {entry.name}, which an interrupted run had left."))
+            except SERVER_ERRORS as error:
+                cautions.append(
+                    Caution(
+                        "not_swept",
+                        f"{entry.name}, left by an interrupted run, was not dropped: {translate(error, '').message}",
+                    )
+                )
+    return tuple(cautions)
+
+
+def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:
+    """Warn of a method that was asked for by name and is not safe."""
+    if asked is not Strategy.WAL_LOG:
+        return ()
+    return (
+        Caution(
+            "wal_log_unsafe",
+            "wal-log is dangerous on a nearly full disk: the server may be unable to start again. Prefer auto.",
+        ),
+    )

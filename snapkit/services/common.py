@@ -1,0 +1,189 @@
+"""What several services begin with: the facts about the server, its inventory, the live database, the source's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from snapkit.core.inventory import Inventory, take_inventory
+from snapkit.core.model import Caution, ClientSession, Database, Entry
+from snapkit.core.planning import NOTHING_CHANGED
+from snapkit.core.results import Address, WrittenStep
+from snapkit.core.statements import Step
+from snapkit.errors import (
+    BusyError,
+    InterruptedRunError,
+    NotFoundError,
+    PrivilegeError,
+    UsageError,
+)
+from snapkit.postgres import catalog
+from snapkit.postgres.catalog import ServerFacts
+from snapkit.postgres.ddl import sql_text
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.locks import source_lock
+from snapkit.postgres.server import Connection, Server, driver_connection
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What is on the server, at one moment, as far as a plan has to know."""
+
+    facts: ServerFacts
+    inventory: Inventory
+    live: Database | None
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self.inventory.databases)
+
+
+def gather(connection: Connection, source: str) -> Gathered:
+    """Read the facts; raise UsageError where the source is itself a backup."""
+    with server_errors(NOTHING_CHANGED):
+        facts = catalog.server_facts(connection)
+        inventory = take_inventory(catalog.databases(connection), facts.role)
+    if inventory.is_ours(source):
+        raise UsageError(
+            f"The connection URL names {source!r}, which is itself a backup.",
+            state=NOTHING_CHANGED,
+            hint="Name the live database in the URL.",
+        )
+    return Gathered(facts, inventory, inventory.databases.get(source))
+
+
+def need_live(gathered: Gathered, source: str) -> Database:
+    """Return the live database; raise NotFoundError if there is none."""
+    if gathered.live is not None:
+        return gathered.live
+    latest = (
+        " The newest backup comes back with: snapkit rollback --latest" if gathered.inventory.of_source(source) else ""
+    )
+    raise NotFoundError(
+        f"There is no database {source!r} on this server.",
+        state=NOTHING_CHANGED,
+        hint="Check the database's name in the connection URL." + latest,
+    )
+
+
+@contextmanager
+def locked(server: Server, wait: timedelta) -> Iterator[Connection]:
+    """Open the working connection and hold the lock of the server's source on it."""
+    with server.connect() as connection, ExitStack() as stack:
+        with server_errors(NOTHING_CHANGED):
+            stack.enter_context(source_lock(connection, server.source, wait))
+        yield connection
+
+
+@contextmanager
+def interruptions(state: str) -> Iterator[None]:
+    """Turn Ctrl-C inside into an error that says what became of the databases."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRunError("Interrupted.", state=state) from None
+
+
+def address_of(connection: Connection) -> Address:
+    info = driver_connection(connection).info
+    return Address(info.host, info.port, info.server_version)
+
+
+def check_rights(connection: Connection, database: Database) -> None:
+    """Raise PrivilegeError if the role may not clone and rename databases, and this one."""
+    with server_errors(NOTHING_CHANGED):
+        missing = catalog.missing_rights(connection, database.owner)
+    if not missing:
+        return
+    role, grants = catalog.server_facts(connection).role, []
+    if "CREATEDB" in missing:
+        grants.append(f'ALTER ROLE "{role}" CREATEDB;')
+    if "ownership" in missing:
+        grants.append(f'GRANT "{database.owner}" TO "{role}";')
+    raise PrivilegeError(
+        f"The role {role!r} lacks {' and '.join(missing)} for the database {database.name!r}.",
+        state=NOTHING_CHANGED,
+        hint="A superuser grants it with: " + " ".join(grants),
+    )
+
+
+def check_empty_enough(
+    connection: Connection, databases: list[Database], *, disconnect: bool
+) -> tuple[ClientSession, ...]:
+    """Return who is inside; raise before anything is touched if somebody is there who would not go.
+
+    BusyError for prepared transactions, and for any session if nobody is to be disconnected; PrivilegeError for a
+    session that this role may not end.
+    """
+    with server_errors(NOTHING_CHANGED):
+        sessions = catalog.sessions_inside(connection, [database.oid for database in databases])
+        prepared = {d.name: gids for d in databases if (gids := catalog.prepared_transactions(connection, d.name))}
+    for name, gids in prepared.items():
+        listed = ", ".join(repr(gid) for gid in gids)
+        raise BusyError(
+            f"{name!r} has prepared transactions, which disconnecting does not end: {listed}.",
+            state=NOTHING_CHANGED,
+            hint="End each of them, connected to that database, with COMMIT PREPARED or ROLLBACK PREPARED.",
+        )
+    if sessions and not disconnect:
+        raise sessions_busy(sessions, NOTHING_CHANGED)
+    protected = [session for session in sessions if not session.may_terminate]
+    if protected:
+        raise sessions_protected(protected, NOTHING_CHANGED)
+    return tuple(sessions)
+
+
+def sessions_busy(sessions: list[ClientSession], state: str) -> BusyError:
+    return BusyError(
+        f"{_count(sessions)} connected:\n" + _lines(sessions),
+        state=state,
+        hint="Stop these clients, or leave --no-disconnect out to disconnect them.",
+    )
+
+
+def sessions_protected(sessions: list[ClientSession], state: str) -> PrivilegeError:
+    return PrivilegeError(
+        f"{_count(sessions)} connected that this role may not disconnect:\n" + _lines(sessions),
+        state=state,
+        hint="A superuser can let it: GRANT pg_signal_backend TO this role "
+        "(sessions of superusers can be ended by superusers only). Or stop these clients.",
+    )
+
+
+def _count(sessions: list[ClientSession]) -> str:
+    return f"{len(sessions)} session{' is' if len(sessions) == 1 else 's are'}"
+
+
+def _lines(sessions: list[ClientSession]) -> str:
+    shown = [f"  {session.describe()}" for session in sessions[:10]]
+    return "\n".join(shown + ([f"  and {len(sessions) - 10} more"] if len(sessions) > 10 else []))
+
+
+def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
+    """Say which databases look like ours and are left alone."""
+    cautions = []
+    if inventory.newer:
+        names = ", ".join(database.name for database in inventory.newer)
+        cautions.append(Caution("newer_version", f"Made by a newer snapkit, and left alone: {names}. Upgrade snapkit."))
+    cautions += [
+        Caution(
+            "not_trusted",
+            f"{database.name} says that it is a backup, but its owner {database.owner} does not own the database "
+            "that it names; it is left alone.",
+        )
+        for database in inventory.distrusted
+    ]
+    return tuple(cautions)
+
+
+def written(steps: Iterable[Step]) -> tuple[WrittenStep, ...]:
+    """Return the steps of a plan with their statements as SQL."""
+    return tuple(WrittenStep(step.title, tuple(map(sql_text, step.statements)), step.atomic) for step in steps)
+
+
+def with_sizes(connection: Connection, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """Return the entries with their sizes in bytes."""
+    sizes = catalog.sizes(connection, [entry.database.oid for entry in entries])
+    return tuple(replace(entry, size_bytes=sizes.get(entry.database.oid)) for entry in entries)

@@ -1,0 +1,146 @@
+"""Prune and delete: drop entries one by one, under the lock of their source; one that fails does not stop the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.inventory import select_one
+from snapkit.core.model import Entry, Observe, Progress, State
+from snapkit.core.planning import NOTHING_CHANGED, plan_drops
+from snapkit.core.results import Failure, Removal, RemovalPreview
+from snapkit.core.retention import Kept, Policy, Verdict, decide
+from snapkit.core.statements import DropDatabase
+from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import (
+    SERVER_ERRORS,
+    is_connection_loss,
+    server_errors,
+    translate,
+)
+from snapkit.postgres.execution import run
+from snapkit.postgres.locks import source_lock
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import Gathered, gather, with_sizes, written
+
+Choose = Callable[[Gathered], Verdict]
+"""What stays and what goes; called again under the lock, so that it judges what is there then."""
+
+
+def choose_by_policy(policy: Policy, source: str | None) -> Choose:
+    """Choose by retention policy; ``source`` None is every source on the server."""
+
+    def choose(gathered: Gathered) -> Verdict:
+        entries = gathered.inventory.entries if source is None else gathered.inventory.of_source(source)
+        return decide(entries, policy, gathered.facts.now)
+
+    return choose
+
+
+def choose_by_name(names: Sequence[str], source: str) -> Choose:
+    """Choose named entries; raise, so that nothing is dropped, if one of them is not there or not to be dropped."""
+
+    def choose(gathered: Gathered) -> Verdict:
+        entries = gathered.inventory.of_source(source)
+        chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
+        for entry in chosen:
+            _check_deletable(entry)
+        return Verdict(kept=tuple(Kept(e, ("not named",)) for e in entries if e not in chosen), removed=chosen)
+
+    return choose
+
+
+def _check_deletable(entry: Entry) -> None:
+    if entry.pinned:
+        reason = f" ({entry.pin_reason})" if entry.pin_reason else ""
+        raise UsageError(
+            f"{entry.name!r} is pinned{reason}.",
+            state="Nothing was dropped.",
+            hint=f"If it is to go all the same: snapkit unpin {entry.name}",
+        )
+    if entry.state is State.UNMANAGED or (entry.state is State.INVALID and not entry.is_managed):
+        raise UsageError(
+            f"{entry.name!r} carries no proof that snapkit made it.",
+            state="Nothing was dropped.",
+            hint=f"If it is a backup, make it one of ours first: snapkit adopt {entry.name}",
+        )
+
+
+def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
+    """Return what would be dropped at this moment, with sizes; nothing is changed."""
+    with server.connect() as connection:
+        gathered = gather(connection, server.source)
+        verdict = choose(gathered)
+        with server_errors(NOTHING_CHANGED):
+            sized = with_sizes(connection, verdict.removed)
+        return RemovalPreview(verdict.kept, sized, written(plan_drops(verdict.removed)), gathered.facts.now)
+
+
+def remove(
+    server: Server,
+    choose: Choose,
+    lock_wait: timedelta,
+    confirmed: RemovalPreview | None = None,
+    observe: Observe = lambda progress: None,
+) -> Removal:
+    """Drop what ``choose`` chooses; of what the user was shown (``confirmed``), never more than that.
+
+    Each source is judged again under its lock, so that a rollback in between cannot make us drop the last backup.
+    Raises the error itself where the only entry could not be dropped.
+    """
+    began = monotonic()
+    with server.connect() as connection:
+        gathered = gather(connection, server.source)
+        first = choose(gathered)
+        shown = {entry.database.oid for entry in (confirmed.removed if confirmed else first.removed)}
+        kept = list(first.kept)
+        removed: list[Entry] = []
+        failed: list[Failure] = []
+        for source in dict.fromkeys(entry.source for entry in first.removed):
+            mine = [entry for entry in first.removed if entry.source == source]
+            try:
+                with server_errors(_dropped(removed)), source_lock(connection, source, lock_wait):
+                    verdict = choose(gather(connection, server.source))
+                    kept = [each for each in kept if each.entry.source != source]
+                    kept += [each for each in verdict.kept if each.entry.source == source]
+                    chosen = (e for e in verdict.removed if e.source == source and e.database.oid in shown)
+                    for entry in with_sizes(connection, tuple(chosen)):
+                        observe(
+                            Progress(
+                                f"Dropping {entry.name}",
+                                timedelta(seconds=monotonic() - began),
+                                len(removed),
+                                len(shown),
+                            )
+                        )
+                        error = _drop(connection, entry)
+                        if error is None:
+                            removed.append(entry)
+                        else:
+                            failed.append(Failure(entry, error))
+            except BusyError as error:
+                failed += [Failure(entry, error) for entry in mine]
+            except KeyboardInterrupt:
+                raise InterruptedRunError("Interrupted.", state=_dropped(removed)) from None
+        if not removed and len(failed) == 1:
+            raise failed[0].error
+        return Removal(tuple(kept), tuple(removed), tuple(failed), gathered.facts.now)
+
+
+def _dropped(removed: Sequence[Entry]) -> str:
+    return "Nothing was dropped." if not removed else f"Dropped so far: {', '.join(entry.name for entry in removed)}."
+
+
+def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
+    """Drop one database; return why it could not be. A lost connection is raised: no other drop will go better."""
+    try:
+        if catalog.name_of(connection, entry.database.oid) != entry.name:
+            return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
+        run(connection, DropDatabase(entry.name))
+    except SERVER_ERRORS as error:
+        if is_connection_loss(error):
+            raise
+        return translate(error, f"{entry.name!r} was not dropped.")
+    return None

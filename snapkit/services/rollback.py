@@ -1,0 +1,202 @@
+"""Roll back and undo: swap an entry, or a clone of it, for the live database in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.inventory import latest_backup, latest_displaced, select_one
+from snapkit.core.model import (
+    Caution,
+    ClientSession,
+    Database,
+    Entry,
+    Kind,
+    Observe,
+    State,
+)
+from snapkit.core.naming import sequence_of
+from snapkit.core.planning import (
+    NOTHING_CHANGED,
+    CopyMethod,
+    SwapPlan,
+    choose_method,
+    plan_clone,
+    plan_swap,
+)
+from snapkit.core.results import SwapPreview, SwapReceipt
+from snapkit.errors import BusyError
+from snapkit.postgres import catalog
+from snapkit.postgres.door import hold_door
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.execution import commit, run
+from snapkit.postgres.script import swap_script
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.cloning import (
+    discarded_on_failure,
+    door_error,
+    give_properties,
+    make_clone,
+)
+from snapkit.services.common import Gathered, check_empty_enough, check_rights, gather, interruptions, locked, written
+from snapkit.services.outcome import bears_names
+
+
+@dataclass(frozen=True, slots=True)
+class SwapRequest:
+    """What is to be live. ``wanted`` None is the newest backup or, with ``undo``, what the last rollback put aside."""
+
+    wanted: str | None = None
+    undo: bool = False
+    keep_backup: bool = False
+    disconnect: bool = True
+
+
+def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
+    """Return what ``swap`` would do at this moment, and who is connected; nothing is changed."""
+    with server.connect() as connection:
+        gathered = gather(connection, server.source)
+        plan, _ = _decide(connection, gathered, server.source, request)
+        with server_errors(NOTHING_CHANGED):
+            sessions = catalog.sessions_inside(connection, [plan.live.oid] if plan.live else [])
+        return SwapPreview(plan, written(plan.steps), gathered.facts.now, tuple(sessions))
+
+
+def script_of_swap(server: Server, request: SwapRequest) -> str:
+    """Return a script with which psql does what ``swap`` would do at this moment."""
+    with server.connect() as connection:
+        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        return swap_script(plan)
+
+
+def _decide(
+    connection: Connection, gathered: Gathered, source: str, request: SwapRequest
+) -> tuple[SwapPlan, CopyMethod]:
+    entry = _choose(gathered.inventory.of_source(source), source, request)
+    method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
+    facts, live = gathered.facts, gathered.live
+    with server_errors(NOTHING_CHANGED):
+        comment = catalog.comment_of(connection, live.oid) if live else None
+        clone = None
+        if request.keep_backup:
+            properties = catalog.read_properties(connection, entry.database.oid)
+            clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
+    return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
+
+
+def _choose(entries: tuple[Entry, ...], source: str, request: SwapRequest) -> Entry:
+    if request.undo:
+        return latest_displaced(entries, source)
+    if request.wanted is None:
+        return latest_backup(entries, source)
+    return select_one(entries, request.wanted, source)
+
+
+def swap(
+    server: Server,
+    request: SwapRequest,
+    lock_wait: timedelta,
+    observe: Observe,
+    confirmed: SwapPlan | None = None,
+) -> SwapReceipt:
+    """Make an entry the live database and put the live one aside.
+
+    ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
+    """
+    began = monotonic()
+    with locked(server, lock_wait) as ddl, server.connect() as watcher:
+        gathered = gather(ddl, server.source)
+        plan, method = _decide(ddl, gathered, server.source, request)
+        _check_confirmed(plan, confirmed)
+        involved = [database for database in (plan.live, plan.entry.database) if database is not None]
+        for database in involved:
+            check_rights(ddl, database)
+        check_empty_enough(ddl, involved, disconnect=request.disconnect)
+        cautions: tuple[Caution, ...] = ()
+        with interruptions(_unswapped(plan)), discarded_on_failure(server, plan.clone):
+            restored_oid = plan.entry.database.oid
+            if plan.clone is not None:
+                cloned = make_clone(
+                    ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+                )
+                restored_oid = cloned.oid
+            outage, disconnected, cautions = _apply(server, ddl, watcher, plan, restored_oid, request.disconnect)
+    return SwapReceipt(
+        source=plan.source,
+        restored=plan.entry,
+        displaced=_displaced(plan),
+        kept_backup=plan.clone is not None,
+        outage=outage,
+        duration=timedelta(seconds=monotonic() - began),
+        disconnected=disconnected,
+        cautions=cautions,
+    )
+
+
+def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
+    if confirmed is None:
+        return
+    if _identity(plan) != _identity(confirmed):
+        raise BusyError(
+            f"The databases of {plan.source!r} have changed since the question was asked.",
+            state=NOTHING_CHANGED,
+            hint="See what there is now (snapkit list), then run the command again.",
+        )
+
+
+def _identity(plan: SwapPlan) -> tuple[int, int | None]:
+    return plan.entry.database.oid, plan.live.oid if plan.live else None
+
+
+def _apply(
+    server: Server, ddl: Connection, watcher: Connection, plan: SwapPlan, restored_oid: int, disconnect: bool
+) -> tuple[timedelta, tuple[ClientSession, ...], tuple[Caution, ...]]:
+    """Run the one transaction; return how long clients were held, whom it disconnected, and cautions."""
+    state = _unswapped(plan)
+    names = {restored_oid: plan.source}
+    if plan.live is not None and plan.displaced_name is not None:
+        names[plan.live.oid] = plan.displaced_name
+    doors = [plan.entry.database.oid, *names]
+    cautions: list[Caution] = []
+    held_since = 0.0
+
+    def work() -> None:
+        nonlocal held_since
+        if plan.clone is not None:
+            cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
+        run(ddl, *plan.prepare)
+        held_since = monotonic()
+        run(ddl, *plan.swap)
+
+    with hold_door(ddl, watcher, doors, disconnect=disconnect) as record:
+        failure: Exception | None = None
+        try:
+            commit(ddl, work, lambda: bears_names(server, names, "the swap"))
+        except SERVER_ERRORS as error:
+            failure = error
+        outage = timedelta(seconds=monotonic() - held_since)
+    if failure is not None:
+        raise door_error(failure, record, disconnect, state) from failure
+    return outage, tuple(record.disconnected.values()), tuple(cautions)
+
+
+def _unswapped(plan: SwapPlan) -> str:
+    return f"Nothing was changed; {plan.source!r} is as it was." if plan.live else NOTHING_CHANGED
+
+
+def _displaced(plan: SwapPlan) -> Entry | None:
+    if plan.live is None or plan.displaced_name is None:
+        return None
+    database: Database = replace(
+        plan.live, name=plan.displaced_name, allow_connections=False, is_template=False, has_comment=True
+    )
+    return Entry(
+        database=database,
+        source=plan.source,
+        kind=Kind.OLD,
+        state=State.READY,
+        created_at=plan.displaced_metadata.created_at,
+        sequence=sequence_of(plan.displaced_name),
+        metadata=plan.displaced_metadata,
+    )

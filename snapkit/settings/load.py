@@ -1,0 +1,159 @@
+"""Read the files, and put flags, environment and files together: flag > environment > file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
+
+from snapkit.core.durations import parse_duration
+from snapkit.core.model import Strategy
+from snapkit.errors import UsageError
+from snapkit.settings.connection import (
+    URL_VARIABLES,
+    ConnectionChoice,
+    choose_connection,
+)
+
+DEFAULT_LOCK_WAIT = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a run needs to know; None is unset."""
+
+    connection: ConnectionChoice
+    maintenance_db: str | None
+    lock_wait: timedelta
+    strategy: Strategy | None
+    tablespace: str | None
+    keep: int | None
+    keep_within: timedelta | None
+    keep_daily: int | None
+    keep_weekly: int | None
+    keep_monthly: int | None
+    keep_old: int | None
+
+
+def load_settings(
+    flags: Mapping[str, str | None],
+    environment: Mapping[str, str],
+    directory: Path,
+    *,
+    direct_url: str | None = None,
+    url: str | None = None,
+    env_file: Path | None = None,
+) -> Settings:
+    """Return the settings; raise UsageError for a file or a value that cannot be read.
+
+    ``flags`` are those that were given on the command line, by the names of ``Settings``.
+    """
+    dotenv = _read_dotenv(env_file, directory)
+    file_name, file_values = _read_file(directory)
+
+    def value_of(name: str, convert: Callable[[str], Any]) -> Any:
+        variable = f"SNAPKIT_{name.upper()}"
+        candidates = (
+            (f"--{name.replace('_', '-')}", flags.get(name)),
+            (variable, environment.get(variable) or None),
+            (variable, dotenv.get(variable) or None),
+            (f"{name.replace('_', '-')} in {file_name}", file_values.get(name)),
+        )
+        origin, text = next(((where, text) for where, text in candidates if text is not None), ("", None))
+        if text is None:
+            return None
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise UsageError(f"{origin}: {error}.", state="Nothing was changed.") from None
+
+    lock_wait = value_of("lock_wait", parse_duration)
+    return Settings(
+        connection=choose_connection(direct_url, url, environment, dotenv),
+        maintenance_db=value_of("maintenance_db", str),
+        lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
+        strategy=value_of("strategy", _strategy),
+        tablespace=value_of("tablespace", str),
+        keep=value_of("keep", _whole_number),
+        keep_within=value_of("keep_within", parse_duration),
+        keep_daily=value_of("keep_daily", _whole_number),
+        keep_weekly=value_of("keep_weekly", _whole_number),
+        keep_monthly=value_of("keep_monthly", _whole_number),
+        keep_old=value_of("keep_old", _whole_number),
+    )
+
+
+_FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection"}
+
+
+def _strategy(text: str) -> Strategy | None:
+    if text == "auto":
+        return None
+    try:
+        return Strategy(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not one of auto, {', '.join(Strategy)}") from None
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _read_dotenv(env_file: Path | None, directory: Path) -> Mapping[str, str]:
+    path = env_file or directory / ".env"
+    if not path.is_file():
+        if env_file is not None:
+            raise UsageError(
+                f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."
+            )
+        return {}
+    try:
+        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.") from None
+
+
+def _read_file(directory: Path) -> tuple[str, Mapping[str, str]]:
+    """Return the settings file's name and values, by the names of ``Settings``; snapkit.toml before pyproject.toml."""
+    own = _read_toml(directory / "snapkit.toml")
+    if own is not None:
+        return "snapkit.toml", _checked("snapkit.toml", own)
+    tools = (_read_toml(directory / "pyproject.toml") or {}).get("tool", {})
+    table = tools.get("snapkit", {}) if isinstance(tools, dict) else {}
+    return "pyproject.toml", _checked("[tool.snapkit] of pyproject.toml", table)
+
+
+def _read_toml(path: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
+
+
+def _checked(where: str, table: object) -> Mapping[str, str]:
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in _FILE_KEYS:
+            hint = (
+                f"The connection is named by a flag or by {', '.join(URL_VARIABLES)}, which may stand in .env."
+                if name in ("url", "direct_url", "database_url")
+                else f"Known keys: {', '.join(sorted(known.replace('_', '-') for known in _FILE_KEYS))}."
+            )
+            raise UsageError(f"{where} has an unknown key {key!r}.", state="Nothing was changed.", hint=hint)
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise UsageError(f"{where}: {key!r} must be a text or a whole number.", state="Nothing was changed.")
+        values[name] = str(value)
+    return values
