@@ -253,7 +253,8 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,
 ) -> Any:
     """Play the whole story on a server of its own."""
-    from snapkit.demo.story import play
+    from snapkit.demo.shop import DATABASE
+    from snapkit.demo.story import how_to_stop, play
 
     kept = play(run.narrator(), keep=keep)
-    return DemoOutcome(kept.database_url, kept.data_directory) if kept else DemoOutcome(None, None)
+    return DemoOutcome(kept.url(DATABASE), how_to_stop(kept)) if kept else DemoOutcome(None, None)

@@ -161,4 +161,4 @@ def _(result: Script) -> Document:
 
 @data_of.register
 def _(result: DemoOutcome) -> Document:
-    return {"database_url": result.database_url, "data_directory": result.data_directory}
+    return {"database_url": result.database_url, "stop_command": result.stop_command}

@@ -18,6 +18,8 @@ from snapkit.cli.terminal import Terminal, may_ask
 from snapkit.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from snapkit.postgres.server import Server
 
 
@@ -85,6 +87,12 @@ class Invocation:
 
         render(preview, self.terminal.err)
 
+    def narrator(self) -> Narration:
+        """Return who tells the demo's story: on stdout or, where that is for JSON, on stderr; nobody if quiet."""
+        return Narration(
+            None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
+        )
+
     def note_after(self, text: str) -> None:
         """Say ``text`` below the result."""
         self._after.append(text)
@@ -138,6 +146,27 @@ class Invocation:
                 self.terminal.out.print(text, soft_wrap=True)
         for failure in failures:
             print_error(failure.error, no_color=self._options.no_color)
+
+
+class Narration:
+    """Tells the demo's story on a console."""
+
+    def __init__(self, console: Console | None) -> None:
+        self._console = console
+
+    def say(self, text: str) -> None:
+        if self._console is not None:
+            self._console.print(f"\n{text}")
+
+    def type(self, command: str) -> None:
+        if self._console is not None:
+            self._console.print(f"\n$ {command}", style="bold cyan")
+
+    def show(self, result: Any) -> None:
+        from snapkit.cli.text import render
+
+        if self._console is not None:
+            render(result, self._console)
 
 
 def _without_password(url: str) -> str:

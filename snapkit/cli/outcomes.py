@@ -27,4 +27,4 @@ class DemoOutcome:
     """The demo's server, if it was left running."""
 
     database_url: str | None
-    data_directory: str | None
+    stop_command: str | None

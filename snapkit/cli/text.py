@@ -329,5 +329,11 @@ def _(result: Script, console: Console) -> None:
 
 @render.register
 def _(result: DemoOutcome, console: Console) -> None:
-    if result.database_url is not None:
-        console.print(f"DATABASE_URL={result.database_url}", soft_wrap=True)
+    if result.database_url is None:
+        console.print("The server is stopped, and its data deleted. Play on with: snapkit demo --keep")
+        return
+    console.print("The server goes on running. Play on with:", style="bold")
+    console.print(f"  export DATABASE_URL='{result.database_url}'", soft_wrap=True)
+    console.print("  snapkit list --sizes")
+    console.print("Stop it, and delete its data, with:", style="bold")
+    console.print(f"  {result.stop_command}", soft_wrap=True)

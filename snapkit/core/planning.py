@@ -43,8 +43,13 @@ class CopyMethod:
     share_blocks: bool | None
 
 
-def choose_method(asked: Strategy | None, server_version: int, can_share_blocks: bool) -> CopyMethod:
+def choose_method(
+    asked: Strategy | None, server_version: int, can_share_blocks: bool, *, moves: bool = False
+) -> CopyMethod:
     """Return the way to clone; ``asked`` None chooses the fastest that is safe, which WAL_LOG is not.
+
+    ``moves`` says that the clone goes to another tablespace: that may be another file system, to which sharing blocks
+    fails outright ("Invalid cross-device link") where copying does not.
 
     ``server_version`` is server_version_num. STRATEGY came with PostgreSQL 15, file_copy_method with 18; 14 always
     copies files. https://www.postgresql.org/docs/current/sql-createdatabase.html
@@ -61,7 +66,7 @@ def choose_method(asked: Strategy | None, server_version: int, can_share_blocks:
             state=NOTHING_CHANGED,
             hint="Leave --strategy out: PostgreSQL 14 always copies files.",
         )
-    strategy = asked or (Strategy.CLONE if can_share_blocks else Strategy.FILE_COPY)
+    strategy = asked or (Strategy.CLONE if can_share_blocks and not moves else Strategy.FILE_COPY)
     copies_files = strategy is not Strategy.WAL_LOG
     return CopyMethod(
         strategy=strategy,

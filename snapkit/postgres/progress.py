@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.model import Observe, Progress, Strategy
@@ -49,7 +49,7 @@ class CloneGauge:
     @staticmethod
     def _wal_bytes(connection: Connection) -> int:
         return connection.execute(
-            select(cast(func.pg_wal_lsn_diff(func.pg_current_wal_insert_lsn(), "0/0"), BigInteger))
+            select(cast(func.pg_wal_lsn_diff(func.pg_current_wal_insert_lsn(), literal_column("'0/0'")), BigInteger))
         ).scalar_one()
 
     @staticmethod

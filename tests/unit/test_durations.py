@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapkit.core.durations import parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("2h", timedelta(hours=2)),
+        ("7d", timedelta(days=7)),
+        ("4w", timedelta(weeks=4)),
+        ("250ms", timedelta(milliseconds=250)),
+        ("1.5h", timedelta(minutes=90)),
+        ("0s", timedelta(0)),
+        (" 10s\n", timedelta(seconds=10)),
+    ],
+)
+def test_a_number_and_a_unit_are_a_duration(text: str, expected: timedelta) -> None:
+    assert parse_duration(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10", "s", "-1s", "+1s", "1 s", "1S", "1y", "1h30m", "1e3s", ".5s", "1.s", "1,5s", "٣s", "inf", "nans"]
+)
+def test_anything_else_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a duration; write a number and a unit, such as 90s"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["999999999w", "143000000w"])
+def test_a_duration_beyond_all_bounds_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is too long"):
+        parse_duration(text)
+
+
+@given(st.integers(0, 999_999), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("d", 86400), ("w", 604800)]))
+def test_whole_numbers_are_exact(number: int, unit: tuple[str, int]) -> None:
+    assert parse_duration(f"{number}{unit[0]}") == timedelta(seconds=number * unit[1])
+
+
+@given(st.text())
+def test_arbitrary_text_gives_a_duration_or_a_value_error(text: str) -> None:
+    try:
+        assert parse_duration(text) >= timedelta(0)
+    except ValueError as error:
+        assert repr(text) in str(error)

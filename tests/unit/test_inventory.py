@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one, take_inventory
+from snapkit.core.model import INVALID_CONNECTION_LIMIT, Database, Entry, Kind, State, Strategy
+from snapkit.core.naming import free_name
+from snapkit.errors import NotFoundError, UsageError
+from tests.unit.builders import AT, make_database, make_entry, make_managed, make_metadata, make_partial, utc
+
+BACKUP = "app_backup_20260110_103045"
+NEWER = '{"snapkit":2,"anything":"at all"}'
+
+
+def inventory_of(*databases: Database, role: str = "alice") -> Inventory:
+    return take_inventory([make_database("app"), *databases], role)
+
+
+def only_entry(inventory: Inventory) -> Entry:
+    (entry,) = inventory.entries
+    return entry
+
+
+def test_a_document_makes_an_entry_with_all_it_says() -> None:
+    metadata = replace(
+        make_metadata(label="before 4.2", pinned=True, pin_reason="audit"), strategy=Strategy.CLONE, comment="Prod"
+    )
+    database = make_managed(BACKUP, metadata)
+    entry = only_entry(inventory_of(database))
+    assert entry == Entry(database, "app", Kind.BACKUP, State.READY, AT, 1, metadata)
+    assert (entry.name, entry.label, entry.pinned, entry.pin_reason) == (BACKUP, "before 4.2", True, "audit")
+    assert entry.strategy is Strategy.CLONE
+    assert entry.is_managed
+
+
+def test_a_document_counts_and_not_the_name() -> None:
+    entry = only_entry(inventory_of(make_managed("renamed by hand", make_metadata("app", Kind.OLD))))
+    assert (entry.source, entry.kind, entry.state) == ("app", Kind.OLD, State.READY)
+
+
+def test_an_interrupted_drop_leaves_an_invalid_entry() -> None:
+    entry = only_entry(inventory_of(make_managed(BACKUP, connection_limit=INVALID_CONNECTION_LIMIT)))
+    assert entry.state is State.INVALID
+    assert entry.is_managed
+
+
+def test_a_backup_of_the_original_script_is_unmanaged() -> None:
+    inventory = inventory_of(make_database(BACKUP))
+    entry = only_entry(inventory)
+    assert (entry.source, entry.kind, entry.state, entry.created_at) == ("app", Kind.BACKUP, State.UNMANAGED, AT)
+    assert not entry.is_managed
+    assert (entry.label, entry.pinned, entry.pin_reason, entry.strategy) == (None, False, None, None)
+    assert not inventory.is_ours(BACKUP)
+
+
+def test_an_invalid_backup_of_the_original_script_is_invalid_and_not_managed() -> None:
+    entry = only_entry(inventory_of(make_database(BACKUP, connection_limit=INVALID_CONNECTION_LIMIT)))
+    assert entry.state is State.INVALID
+    assert not entry.is_managed
+
+
+@pytest.mark.parametrize(
+    "database",
+    [
+        make_database("app"),
+        make_database("template1", is_template=True),
+        make_database(BACKUP, has_comment=True),
+        make_database(BACKUP, document='{"snapkit":1,"kind":"backup"}'),
+        make_database(BACKUP, document="{}"),
+        make_database("app_backup_20260230_103045"),
+        make_database("app_backup_20260110_103045_2"),
+        make_database("app_old_20260110_103045"),
+        make_database("app_partial_20260110_103045"),
+        make_database("appXbackupX20260110_103045"),
+        make_database("nightly_backup_copy"),
+    ],
+    ids=lambda database: f"{database.name} {database.document or database.has_comment}",
+)
+def test_what_carries_no_proof_is_a_stranger(database: Database) -> None:
+    inventory = take_inventory([database], "alice")
+    assert inventory.entries == inventory.newer == inventory.distrusted == ()
+    assert not inventory.is_ours(database.name)
+    assert inventory.databases == {database.name: database}
+
+
+LONG = "x" * 60
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "sequence"),
+    [
+        ("app_partial_20260110_103045", "app", 1),
+        ("gone_partial_20260110_103045_2", "gone", 2),
+        ("app_partial_old_partial_20260110_103045", "app_partial_old", 1),
+        (free_name(LONG, Kind.PARTIAL, AT, []), LONG, 1),
+    ],
+)
+def test_a_clone_under_construction_is_known_by_name_and_marks(name: str, source: str, sequence: int) -> None:
+    inventory = inventory_of(make_partial(name), make_database(LONG))
+    entry = only_entry(inventory)
+    assert (entry.source, entry.kind, entry.state) == (source, Kind.PARTIAL, State.INCOMPLETE)
+    assert (entry.created_at, entry.sequence) == (AT, sequence)
+    assert not entry.is_managed
+    assert inventory.is_ours(name)
+    assert inventory.of_source(source) == (entry,)
+
+
+def test_an_interrupted_drop_of_a_clone_under_construction_is_still_one() -> None:
+    entry = only_entry(
+        inventory_of(make_partial("app_partial_20260110_103045", connection_limit=INVALID_CONNECTION_LIMIT))
+    )
+    assert (entry.kind, entry.state, entry.source) == (Kind.PARTIAL, State.INVALID, "app")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"allow_connections": True},
+        {"connection_limit": -1},
+        {"connection_limit": 0},
+        {"has_comment": True},
+        {"name": "app_partial_20260230_103045"},
+        {"name": "app_copy_20260110_103045"},
+    ],
+)
+def test_without_every_mark_it_is_no_clone_under_construction(changes: dict[str, Any]) -> None:
+    database = replace(make_partial("app_partial_20260110_103045"), **changes)
+    assert inventory_of(database).entries == ()
+
+
+def test_a_document_of_a_newer_snapkit_is_set_aside_but_ours() -> None:
+    database = make_database(BACKUP, document=NEWER)
+    inventory = inventory_of(database)
+    assert inventory.entries == ()
+    assert inventory.newer == (database,)
+    assert inventory.is_ours(BACKUP)
+    assert not inventory.is_ours("app")
+
+
+@pytest.mark.parametrize(
+    ("owner", "superuser", "source", "role", "trusted"),
+    [
+        ("alice", False, "app", "alice", True),
+        ("alice", False, "app", "bob", True),
+        ("mallory", False, "app", "alice", False),
+        ("mallory", False, "app", "mallory", False),
+        ("postgres", True, "app", "alice", True),
+        ("alice", False, "gone", "alice", True),
+        ("mallory", False, "gone", "alice", False),
+        ("postgres", True, "gone", "alice", True),
+    ],
+)
+def test_a_document_is_believed_only_of_an_owner_with_a_claim_to_the_source(
+    owner: str, superuser: bool, source: str, role: str, trusted: bool
+) -> None:
+    database = make_managed(BACKUP, make_metadata(source), owner=owner, owner_is_superuser=superuser)
+    inventory = inventory_of(database, role=role)
+    assert bool(inventory.entries) is trusted
+    assert inventory.distrusted == (() if trusted else (database,))
+
+
+def test_the_inventory_is_newest_first_and_the_higher_number_is_the_newer() -> None:
+    late = utc("2026-02-01")
+    names = {
+        BACKUP: AT,
+        f"{BACKUP}_2": AT,
+        f"{BACKUP}_10": AT,
+        "app_old_20260201_000000": late,
+    }
+    databases = [make_managed(name, make_metadata(at=at)) for name, at in names.items()]
+    expected = ["app_old_20260201_000000", f"{BACKUP}_10", f"{BACKUP}_2", BACKUP]
+    for order in permutations(databases):
+        assert [entry.name for entry in inventory_of(*order).entries] == expected
+
+
+def test_entries_are_told_apart_by_source() -> None:
+    inventory = inventory_of(
+        make_managed(BACKUP), make_managed("shop_backup_20260110_103045", make_metadata("shop")), make_database("shop")
+    )
+    assert [entry.source for entry in inventory.of_source("shop")] == ["shop"]
+    assert inventory.of_source("nothing") == ()
+
+
+FIRST = make_entry(BACKUP, label="before 4.2")
+SECOND = make_entry(f"{BACKUP}_2", label="twice")
+THIRD = make_entry("app_backup_20260111_000000", label="twice", at=utc("2026-01-11"))
+OLD = make_entry("app_old_20260111_000000", kind=Kind.OLD, label=BACKUP)
+UNMANAGED = make_entry("app_backup_20250101_000000", state=State.UNMANAGED, managed=False, at=utc("2025-01-01"))
+ALL = (THIRD, OLD, SECOND, FIRST, UNMANAGED)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (BACKUP, FIRST),
+        (f"{BACKUP}_2", SECOND),
+        ("20260110_103045", FIRST),
+        ("20260110_103045_2", SECOND),
+        ("20250101_000000", UNMANAGED),
+        ("before 4.2", FIRST),
+        ("app_old_20260111_000000", OLD),
+    ],
+)
+def test_an_entry_is_found_by_name_timestamp_or_label(wanted: str, expected: Entry) -> None:
+    assert select_one(ALL, wanted, "app") is expected
+
+
+def test_a_whole_name_wins_over_a_label() -> None:
+    for order in permutations([FIRST, OLD]):
+        assert select_one(order, BACKUP, "app") is FIRST
+
+
+@pytest.mark.parametrize(("wanted", "fitting"), [("twice", (SECOND, THIRD)), ("20260111_000000", (THIRD, OLD))])
+def test_what_fits_several_entries_is_refused_with_a_list(wanted: str, fitting: tuple[Entry, ...]) -> None:
+    with pytest.raises(UsageError, match="fits several entries") as caught:
+        select_one(ALL, wanted, "app")
+    listed = caught.value.message.splitlines()[1:]
+    assert sorted(line.strip() for line in listed) == sorted(entry.name for entry in fitting)
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("wanted", ["", "app", "20260110", "before", "%", "app_backup_20260110_10304_"])
+@pytest.mark.parametrize(("source", "said"), [("app", " of 'app'."), (None, ".")])
+def test_what_fits_nothing_is_not_found(wanted: str, source: str | None, said: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        select_one(ALL, wanted, source)
+    assert caught.value.message == f"There is no backup {wanted!r}{said}"
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint == "See what there is: snapkit list"
+
+
+def test_the_latest_backup_is_the_newest_ready_one_that_is_managed() -> None:
+    for order in permutations([FIRST, SECOND, OLD, UNMANAGED]):
+        assert latest_backup(order, "app") is SECOND
+
+
+def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
+    later = utc("2026-05-05")
+    unusable = [
+        make_entry("app_backup_20260505_000000", state=State.INVALID, at=later),
+        make_entry("app_backup_20260505_000001", state=State.UNMANAGED, managed=False, at=later),
+        make_entry("app_partial_20260505_000000", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, at=later),
+        make_entry("app_old_20260505_000000", kind=Kind.OLD, state=State.INVALID, at=later),
+    ]
+    assert latest_backup([*unusable, FIRST, OLD], "app") is FIRST
+    assert latest_displaced([*unusable, FIRST, OLD], "app") is OLD
+    with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to"):
+        latest_backup([*unusable, OLD], "app")
+    with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
+        latest_displaced([*unusable, FIRST], "app")
+
+
+def test_the_latest_displaced_of_one_second_is_the_one_with_the_higher_number() -> None:
+    second = make_entry("app_old_20260111_000000_2", kind=Kind.OLD, at=OLD.created_at)
+    for order in permutations([OLD, second, FIRST]):
+        assert latest_displaced(order, "app") is second
+
+
+def test_a_database_named_like_a_backup_may_have_backups_of_its_own() -> None:
+    source = make_database(BACKUP, has_comment=True)
+    name = f"{BACKUP}_backup_20260201_000000"
+    inventory = take_inventory([source, make_managed(name, make_metadata(BACKUP))], "alice")
+    assert only_entry(inventory).source == BACKUP
+    assert not inventory.is_ours(BACKUP)

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapkit.core.metadata import MAX_BYTES, PREFIX, VERSION, Metadata, NewerDocument, decode, encode
+from snapkit.core.model import Kind, Strategy
+from snapkit.errors import UsageError
+from tests.unit.builders import AT, make_metadata, texts
+
+KNOWN = {
+    "snapkit",
+    "kind",
+    "source",
+    "created_at",
+    "strategy",
+    "label",
+    "pinned",
+    "pin_reason",
+    "comment",
+    "is_template",
+    "allow_connections",
+}
+
+scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3), max_leaves=8
+)
+unknown_keys = st.dictionaries(texts.filter(lambda key: key not in KNOWN), json_values, max_size=3)
+documents_of_ours = st.builds(
+    Metadata,
+    kind=st.sampled_from([Kind.BACKUP, Kind.OLD]),
+    source=texts,
+    created_at=st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)).map(
+        lambda at: at.replace(microsecond=0)
+    ),
+    strategy=st.none() | st.sampled_from(Strategy),
+    label=st.none() | texts,
+    pinned=st.booleans(),
+    pin_reason=st.none() | texts,
+    comment=st.none() | texts,
+    is_template=st.booleans(),
+    allow_connections=st.booleans(),
+    unknown=unknown_keys,
+)
+
+
+def document(**changes: Any) -> str:
+    """Return a well-formed document with some keys changed; ``...`` leaves one out."""
+    values: dict[str, Any] = {"kind": "backup", "source": "app", "created_at": "2026-01-10T10:30:45Z"} | changes
+    return json.dumps(
+        {"snapkit": VERSION} | {key: value for key, value in values.items() if value is not ...}, separators=(",", ":")
+    )
+
+
+@given(documents_of_ours)
+def test_a_document_reads_back_as_it_was_written(metadata: Metadata) -> None:
+    text = encode(metadata)
+    assert text.startswith(PREFIX)
+    assert "\0" not in text
+    assert decode(text) == metadata
+
+
+@given(documents_of_ours)
+def test_rewriting_a_document_changes_nothing(metadata: Metadata) -> None:
+    once = encode(metadata)
+    read = decode(once)
+    assert isinstance(read, Metadata)
+    assert encode(read) == once
+
+
+@given(documents_of_ours, texts, st.booleans())
+def test_keys_of_other_versions_survive_a_label_and_a_pin(metadata: Metadata, text: str, pinned: bool) -> None:
+    read = decode(encode(metadata.with_label(text).with_pin(pinned, text)))
+    assert isinstance(read, Metadata)
+    assert read.unknown == metadata.unknown
+    assert read.label == text
+    assert read.pinned is pinned
+    assert read.pin_reason == (text if pinned else None)
+
+
+def test_a_plain_document_is_short_and_its_keys_are_settled() -> None:
+    assert encode(make_metadata()) == (
+        '{"snapkit":1,"kind":"backup","source":"app","created_at":"2026-01-10T10:30:45Z"}'
+    )
+
+
+def test_a_full_document_holds_every_key() -> None:
+    metadata = Metadata(
+        Kind.OLD,
+        'a"pp',
+        AT,
+        strategy=Strategy.FILE_COPY,
+        label="before 4.2 – é",
+        pinned=True,
+        pin_reason="audit\n2026",
+        comment="It's ours",
+        is_template=True,
+        allow_connections=False,
+        unknown={"later": [1, {"a": None}]},
+    )
+    assert json.loads(encode(metadata)) == {
+        "snapkit": 1,
+        "kind": "old",
+        "source": 'a"pp',
+        "created_at": "2026-01-10T10:30:45Z",
+        "strategy": "file-copy",
+        "label": "before 4.2 – é",
+        "pinned": True,
+        "pin_reason": "audit\n2026",
+        "comment": "It's ours",
+        "is_template": True,
+        "allow_connections": False,
+        "later": [1, {"a": None}],
+    }
+    assert "é" in encode(metadata)
+
+
+def test_a_label_can_be_taken_away_and_an_unpinned_entry_has_no_reason() -> None:
+    metadata = make_metadata(label="x", pinned=True, pin_reason="y")
+    assert metadata.with_label(None).label is None
+    assert metadata.with_pin(False, "z").pin_reason is None
+
+
+@pytest.mark.parametrize("field", ["comment", "label"])
+def test_a_document_too_long_to_be_read_back_is_refused(field: str) -> None:
+    def build(length: int) -> Metadata:
+        return Metadata(Kind.BACKUP, "app", AT, **{field: "é" * length})  # type: ignore[arg-type]
+
+    overhead = len(encode(build(0)).encode())
+    fits = (MAX_BYTES - overhead) // 2
+    assert decode(encode(build(fits))) == build(fits)
+    with pytest.raises(UsageError, match="longer than snapkit can keep") as caught:
+        encode(build(fits + 1))
+    assert caught.value.state == "Nothing was changed."
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        None,
+        "",
+        "The production database",
+        "null",
+        PREFIX,
+        ' {"snapkit":1,"kind":"backup","source":"app","created_at":"2026-01-10T10:30:45Z"}',
+        '{"snapkit": 1, "kind": "backup", "source": "app", "created_at": "2026-01-10T10:30:45Z"}'[:40],
+        '{"kind":"backup","snapkit":1,"source":"app","created_at":"2026-01-10T10:30:45Z"}',
+        document() + "x",
+        document()[:-1],
+        document(kind=...),
+        document(kind="partial"),
+        document(kind="clone"),
+        document(kind=1),
+        document(kind=None),
+        document(source=...),
+        document(source=None),
+        document(source=["app"]),
+        document(created_at=...),
+        document(created_at=1767950000),
+        document(created_at="2026-02-30T10:30:45Z"),
+        document(created_at="2026-01-10 10:30:45"),
+        document(created_at="2026-01-10T10:30:45+02:00"),
+        document(strategy="teleport"),
+        document(strategy=18),
+        document(label=1),
+        document(pinned="yes"),
+        document(pinned=1),
+        document(pin_reason=[]),
+        document(comment={}),
+        document(is_template="no"),
+        document(snapkit=0),
+        document(snapkit=-1),
+        document(snapkit=True),
+        document(snapkit=1.0),
+        document(snapkit="1"),
+        document(snapkit=None),
+        '{"snapkit":' + "9" * 10_000 + "}",
+    ],
+)
+def test_what_is_not_a_document_of_ours_is_nothing(comment: str | None) -> None:
+    assert decode(comment) is None
+
+
+@pytest.mark.parametrize("value", [None, True, "false", 0])
+def test_only_a_plain_false_keeps_a_restored_database_shut(value: object) -> None:
+    read = decode(document(allow_connections=value))
+    assert isinstance(read, Metadata)
+    assert read.allow_connections is True
+
+
+@pytest.mark.parametrize("key", ["strategy", "label", "pinned", "pin_reason", "comment", "is_template"])
+def test_an_optional_key_may_be_null(key: str) -> None:
+    assert decode(document(**{key: None})) == make_metadata()
+
+
+@given(st.integers(VERSION + 1, 10**30), unknown_keys)
+def test_a_document_of_a_newer_version_is_recognised_whatever_it_holds(version: int, rest: dict[str, Any]) -> None:
+    text = json.dumps({"snapkit": version} | rest, separators=(",", ":"))
+    assert decode(text) == NewerDocument(version)
+
+
+@pytest.mark.parametrize("key", ["source", "label", "comment", "later", "sour\ud800ce"])
+def test_half_a_character_that_cannot_be_written_back_is_refused(key: str) -> None:
+    assert decode(document(**{key: "half \udc00 a character"})) is None
+
+
+@given(st.text())
+def test_no_text_makes_reading_fail(text: str) -> None:
+    assert decode(text) is None
+    decode(PREFIX + text)
+    decode(PREFIX + "1" + text)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(KNOWN - {"snapkit"})) | st.text(), json_values), json_values)
+def test_no_document_makes_reading_fail(rest: dict[str, Any], version: Any) -> None:
+    for text in (json.dumps({"snapkit": value} | rest, separators=(",", ":")) for value in (version, VERSION)):
+        assert text.startswith(PREFIX)
+        decode(text)
+
+
+@given(st.fixed_dictionaries({}, optional={key: json_values for key in KNOWN - {"snapkit"}}))
+def test_a_wrong_type_anywhere_makes_no_document(values: dict[str, Any]) -> None:
+    read = decode(document(**values))
+    assert read is None or isinstance(read, Metadata)
+
+
+@pytest.mark.parametrize("depth", [10, 100, 20_000, 200_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_deep_nesting_does_not_make_reading_fail(depth: int, opening: str, closing: str) -> None:
+    nested = opening * depth + "1" + closing * depth
+    for text in (
+        f"{PREFIX}{nested}}}",
+        document()[:-1] + f',"later":{nested}}}',
+        PREFIX + opening * depth,
+    ):
+        read = decode(text)
+        assert read is None or isinstance(read, Metadata)
