@@ -119,7 +119,7 @@ class Sandbox:
 
     def execute(self, statement: str | sql.Composed, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement as superuser in the maintenance database."""
-        cursor = self.admin.execute(statement, values or None)  # type: ignore[arg-type]
+        cursor = self.admin.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
 
     def databases(self) -> list[str]:
@@ -165,7 +165,7 @@ class Sandbox:
     def role(self, name: str, options: str = "LOGIN") -> str:
         """Create a role; return its name."""
         full = f"{self.prefix}_{name}"
-        self.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(full), sql.SQL(options)))  # type: ignore[arg-type]
+        self.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(full), sql.SQL(options)))
         self._roles.append(full)
         return full
 
@@ -190,9 +190,9 @@ class Sandbox:
     def entries(self) -> tuple[Entry, ...]:
         return list_entries(self.server(), sizes=False, all_sources=False).entries
 
-    def run(self, *words: str, url: str | None = None, **environment: str) -> Ran:
+    def run(self, *words: str, url: str | None = None) -> Ran:
         """Run the installed command on this sandbox's source."""
-        return run_snapkit(*words, url=url or self.url, **environment)
+        return run_snapkit(*words, url=url or self.url)
 
     @contextmanager
     def reconnecting_clients(self, number: int) -> Iterator[Crowd]:

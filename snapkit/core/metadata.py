@@ -58,7 +58,7 @@ class Metadata:
     comment: str | None = None
     is_template: bool = False
     allow_connections: bool = True
-    unknown: Mapping[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
         return replace(self, label=label)

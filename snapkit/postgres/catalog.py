@@ -26,6 +26,7 @@ from sqlalchemy import (
     or_,
     select,
     table,
+    true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 from sqlalchemy.sql.selectable import TableClause
@@ -200,8 +201,15 @@ def read_properties(connection: Connection, oid: int) -> Properties:
 
 def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
     """The access list, item by item. https://www.postgresql.org/docs/current/ddl-priv.html"""
-    item = func.aclexplode(pg_database.c.datacl).table_valued(
-        column("grantor", OID), column("grantee", OID), column("privilege_type", Text), column("is_grantable", Boolean)
+    item = (
+        func.aclexplode(pg_database.c.datacl)
+        .table_valued(
+            column("grantor", OID),
+            column("grantee", OID),
+            column("privilege_type", Text),
+            column("is_grantable", Boolean),
+        )
+        .lateral("item")
     )
     grantor, grantee = pg_roles.alias("grantor"), pg_roles.alias("grantee")
     rows = connection.execute(
@@ -212,7 +220,7 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
             item.c.is_grantable,
         )
         .select_from(pg_database)
-        .join(item.lateral(), literal(True))
+        .join(item, true())
         .outerjoin(grantor, grantor.c.oid == item.c.grantor)
         .outerjoin(grantee, grantee.c.oid == item.c.grantee)
         .where(pg_database.c.oid == oid)

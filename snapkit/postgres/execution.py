@@ -35,12 +35,13 @@ def transaction(connection: Connection) -> Iterator[None]:
         yield
 
 
-def commit(connection: Connection, work: Callable[[], None], went_through: Callable[[], bool]) -> None:
+def commit(connection: Connection, work: Callable[[], None], went_through: Callable[[int], bool]) -> None:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
-    Then the connection is closed, and ``went_through`` asks the server. Returns only if the transaction was committed;
-    otherwise the original error is raised, and the transaction has been rolled back.
+    Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
+    only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back.
     """
+    pid = driver_connection(connection).info.backend_pid
     commit_sent = False
     try:
         with transaction(connection):
@@ -50,7 +51,7 @@ def commit(connection: Connection, work: Callable[[], None], went_through: Calla
         if not commit_sent or not (isinstance(error, KeyboardInterrupt) or is_connection_loss(error)):
             raise
         connection.invalidate(error)
-        if not went_through():
+        if not went_through(pid):
             raise
 
 

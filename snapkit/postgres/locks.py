@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.errors import BusyError
@@ -73,21 +73,36 @@ def _release(connection: Connection, key: int) -> None:
             raise
 
 
+def end_lost_session(connection: Connection, source: str, pid: int) -> None:
+    """End the session ``pid`` of ours, whose connection was lost, if it still has the source's lock.
+
+    The server may not have heard of the loss, and would let it hold the lock until its keepalive notices.
+    """
+    connection.execute(
+        select(func.pg_terminate_backend(pg_locks.c.pid)).where(_is_held(lock_key(source)), pg_locks.c.pid == pid)
+    ).all()
+
+
+def _is_held(key: int) -> ColumnElement[bool]:
+    """Whether a row of pg_locks is this lock of ours, granted; the locks of each database are its own."""
+    here = select(pg_database.c.oid).where(pg_database.c.datname == func.current_database()).scalar_subquery()
+    unsigned = key % 2**64
+    return and_(
+        pg_locks.c.locktype == "advisory",
+        pg_locks.c.classid == unsigned >> 32,
+        pg_locks.c.objid == unsigned & 0xFFFFFFFF,
+        pg_locks.c.objsubid == 1,
+        pg_locks.c.granted,
+        pg_locks.c.database == here,
+    )
+
+
 def _holder(connection: Connection, key: int) -> str:
     """Say in a few words which session has the lock; an empty text if it has just gone."""
-    unsigned = key % 2**64
     row = connection.execute(
         select(*SESSION_COLUMNS)
         .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
-        .where(
-            pg_locks.c.locktype == "advisory",
-            pg_locks.c.classid == unsigned >> 32,
-            pg_locks.c.objid == unsigned & 0xFFFFFFFF,
-            pg_locks.c.objsubid == 1,
-            pg_locks.c.granted,
-            pg_locks.c.database
-            == select(pg_database.c.oid).where(pg_database.c.datname == func.current_database()).scalar_subquery(),
-        )
+        .where(_is_held(key))
     ).first()
     if row is None:
         return ""

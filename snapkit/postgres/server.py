@@ -86,7 +86,7 @@ class Server:
         """
         try:
             connection = self._engine.connect()
-        except psycopg.Error as error:
+        except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises in _open
             raise _refused(error) from error
         try:
             with server_errors(NOTHING_CHANGED):
@@ -127,12 +127,12 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _refused(error: psycopg.Error) -> SnapkitError:
-    pgconn = error.pgconn
+def _refused(error: DBAPIError) -> SnapkitError:
+    pgconn = error.orig.pgconn if isinstance(error.orig, psycopg.Error) else None
     hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
     if pgconn is not None and pgconn.needs_password:
         hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
-    return ConnectionFailedError(" ".join(str(error).split()), state=NOTHING_CHANGED, hint=hint)
+    return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 
 def _make_safe(connection: Connection) -> None:

@@ -124,7 +124,7 @@ def _finish(server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned) -
         run(ddl, *plan.finish)
 
     with server_errors(untouched(clone)):
-        commit(ddl, work, lambda: bears_names(server, {cloned.oid: plan.name}, "the backup"))
+        commit(ddl, work, lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"))
     return tuple(cautions)
 
 

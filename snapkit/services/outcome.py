@@ -9,6 +9,7 @@ from datetime import timedelta
 from snapkit.errors import BusyError, ConnectionFailedError, UnknownOutcomeError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
+from snapkit.postgres.locks import end_lost_session
 from snapkit.postgres.server import Server
 from snapkit.services.common import locked
 
@@ -16,16 +17,19 @@ PATIENCE = timedelta(seconds=30)
 _PAUSE = 0.5
 
 
-def bears_names(server: Server, names: Mapping[int, str], what: str) -> bool:
+def bears_names(server: Server, lost_pid: int, names: Mapping[int, str], what: str) -> bool:
     """Whether each database, by OID, has its name of after the transaction.
 
-    The source's lock is taken first: the session that lost its connection holds it until it has really ended, and its
-    COMMIT may still arrive until then. Raises UnknownOutcomeError if the server cannot be asked within ``PATIENCE``.
+    The source's lock is taken first: the session that lost its connection (``lost_pid``) holds it until it has really
+    ended, and its COMMIT may still arrive until then; so it is told to end. Raises UnknownOutcomeError if the server
+    cannot be asked within ``PATIENCE``.
     """
     deadline = time.monotonic() + PATIENCE.total_seconds()
     while True:
         left = timedelta(seconds=max(0.0, deadline - time.monotonic()))
         try:
+            with server.connect() as connection, server_errors(""):
+                end_lost_session(connection, server.source, lost_pid)
             with locked(server, left) as connection, server_errors(""):
                 return all(catalog.name_of(connection, oid) == name for oid, name in names.items())
         except (ConnectionFailedError, BusyError) as error:

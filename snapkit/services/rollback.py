@@ -172,7 +172,7 @@ def _apply(
     with hold_door(ddl, watcher, doors, disconnect=disconnect) as record:
         failure: Exception | None = None
         try:
-            commit(ddl, work, lambda: bears_names(server, names, "the swap"))
+            commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"))
         except SERVER_ERRORS as error:
             failure = error
         outage = timedelta(seconds=monotonic() - held_since)

@@ -82,7 +82,7 @@ def test_an_invalid_backup_of_the_original_script_is_invalid_and_not_managed() -
 )
 def test_what_carries_no_proof_is_a_stranger(database: Database) -> None:
     inventory = take_inventory([database], "alice")
-    assert inventory.entries == inventory.newer == inventory.distrusted == ()
+    assert (inventory.entries, inventory.newer, inventory.distrusted) == ((), (), ())
     assert not inventory.is_ours(database.name)
     assert inventory.databases == {database.name: database}
 

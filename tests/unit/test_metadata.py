@@ -224,7 +224,7 @@ def test_no_document_makes_reading_fail(rest: dict[str, Any], version: Any) -> N
         decode(text)
 
 
-@given(st.fixed_dictionaries({}, optional={key: json_values for key in KNOWN - {"snapkit"}}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(KNOWN - {"snapkit"}, json_values)))
 def test_a_wrong_type_anywhere_makes_no_document(values: dict[str, Any]) -> None:
     read = decode(document(**values))
     assert read is None or isinstance(read, Metadata)

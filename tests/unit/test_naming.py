@@ -40,7 +40,12 @@ sources = words.filter(lambda name: len(name.encode()) <= MAX_NAME_BYTES)
             "app_backup_20260110_103045_5",
         ),
         ("app", Kind.BACKUP, [f"app_backup_20260110_103045_{n}" for n in (9, 10, 2)], "app_backup_20260110_103045_11"),
-        ("app", Kind.BACKUP, ["app_backup_20260110_103044", "app_backup_20260110_103046"], "app_backup_20260110_103045"),
+        (
+            "app",
+            Kind.BACKUP,
+            ["app_backup_20260110_103044", "app_backup_20260110_103046"],
+            "app_backup_20260110_103045",
+        ),
         ("app", Kind.BACKUP, ["app_old_20260110_103045", "APP_backup_20260110_103045"], "app_backup_20260110_103045"),
         ("app", Kind.BACKUP, ["app2_backup_20260110_103045_7"], "app_backup_20260110_103045"),
         ("app", Kind.BACKUP, ["app_backup_20260110_103045_02"], "app_backup_20260110_103045"),
@@ -124,7 +129,8 @@ def test_a_name_belongs_to_no_other_source_or_kind(
 
 
 @pytest.mark.parametrize(
-    "name", ["", "app", "app_backup_", "app_backup_20260110", "app_backup_20260110_103045x", "app_backup_20260110_103045_"]
+    "name",
+    ["", "app", "app_backup_", "app_backup_20260110", "app_backup_20260110_103045x", "a_20260110_103045_"],
 )
 def test_a_name_without_a_timestamp_at_its_end_is_not_one_of_ours(name: str) -> None:
     assert stamp_of(name) is None

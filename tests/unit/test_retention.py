@@ -144,9 +144,7 @@ def test_what_is_not_proven_to_be_ours_stays_and_uses_up_no_place() -> None:
     entries = [
         backup("2026-07-15 11:00", managed=False, state=State.UNMANAGED),
         backup("2026-07-15 10:00", managed=False, state=State.INVALID),
-        make_entry(
-            "app_partial_20260715_113000", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, at=NOW
-        ),
+        make_entry("app_partial_20260715_113000", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, at=NOW),
         backup("2026-07-15 09:00"),
         backup("2026-07-15 08:00"),
     ]
@@ -241,17 +239,11 @@ def entries_of(draw: st.DrawFn, source: str) -> list[Entry]:
 inventories = st.tuples(entries_of("app"), entries_of("shop")).map(lambda both: both[0] + both[1])
 numbers = st.none() | st.integers(1, 6)
 spans = st.none() | st.integers(1, 24 * 800).map(lambda hours: timedelta(hours=hours))
-rules = st.fixed_dictionaries(
-    {
-        "last": numbers,
-        "within": spans,
-        "daily": numbers,
-        "weekly": numbers,
-        "monthly": numbers,
-        "old": st.none() | st.integers(0, 4),
-    }
-).filter(lambda given_rules: any(rule is not None for rule in given_rules.values()))
-policies = rules.map(lambda given_rules: Policy(**given_rules))
+policies = (
+    st.tuples(numbers, spans, numbers, numbers, numbers, st.none() | st.integers(0, 4))
+    .filter(lambda rules: any(rule is not None for rule in rules))
+    .map(lambda rules: Policy(*rules))
+)
 
 
 @given(inventories, policies)

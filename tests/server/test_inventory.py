@@ -1,0 +1,169 @@
+"""The inventory, and changes to what an entry says of itself, on a real server."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from snapkit.core.model import Kind, State
+from snapkit.errors import NotFoundError, UsageError
+from snapkit.services.inventory import (
+    adopt_entry,
+    label_entry,
+    list_entries,
+    pin_entry,
+    show_entry,
+    unpin_entry,
+)
+from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
+
+
+def _create(sandbox: Sandbox, name: str, comment: str | None = None, owner: str | None = None) -> str:
+    options = sql.SQL("") if owner is None else sql.SQL(" OWNER {}").format(sql.Identifier(owner))
+    sandbox.execute(sql.SQL("CREATE DATABASE {}{}").format(sql.Identifier(name), options))
+    if comment is not None:
+        sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+    return name
+
+
+def test_backups_of_the_original_script_are_unmanaged_and_lookalikes_are_strangers(sandbox: Sandbox) -> None:
+    script_made = _create(sandbox, f"{sandbox.name}_backup_20260110_103045")
+    _create(sandbox, f"{sandbox.name}_backup_20260110_103046", comment="my own database")
+    _create(sandbox, f"{sandbox.name}_backup_20261310_103045")  # there is no thirteenth month
+    _create(sandbox, f"{sandbox.name}Xbackup_20260110_103045")
+    (entry,) = sandbox.entries()
+    assert (entry.name, entry.state, entry.source) == (script_made, State.UNMANAGED, sandbox.name)
+    assert entry.created_at == datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
+
+
+def test_an_invalid_database_is_listed_as_invalid(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    sandbox.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", name)
+    (entry,) = sandbox.entries()
+    assert entry.state is State.INVALID
+
+
+def test_a_document_of_a_newer_version_is_left_alone_and_said(sandbox: Sandbox) -> None:
+    document = {"snapkit": 2, "kind": "backup", "source": sandbox.name, "created_at": "2026-01-10T10:30:45Z"}
+    name = _create(sandbox, f"{sandbox.name}_backup_20260110_103045", json.dumps(document, separators=(",", ":")))
+    listing = list_entries(sandbox.server(), sizes=False, all_sources=False)
+    assert listing.entries == ()
+    assert [caution.code for caution in listing.cautions if name in caution.message] == ["newer_version"]
+
+
+def test_a_stranger_cannot_pass_his_database_off_as_a_backup(sandbox: Sandbox) -> None:
+    stranger = sandbox.role("stranger", "LOGIN CREATEDB")
+    document = {"snapkit": 1, "kind": "backup", "source": sandbox.name, "created_at": "2036-01-10T10:30:45Z"}
+    text = json.dumps(document, separators=(",", ":"))
+    name = _create(sandbox, f"{sandbox.name}_backup_20360110_103045", text, owner=stranger)
+    listing = list_entries(sandbox.server(), sizes=False, all_sources=True)
+    assert name not in [entry.name for entry in listing.entries]
+    assert "not_trusted" in [caution.code for caution in listing.cautions if name in caution.message]
+    with pytest.raises(NotFoundError):
+        sandbox.roll_back()
+
+
+def test_sizes_that_the_role_may_not_ask_for_are_unknown(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    name = sandbox.entries()[0].name
+    for database in (sandbox.name, name):
+        sandbox.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
+    role = sandbox.role("reader")
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=role))
+    (entry,) = list_entries(server, sizes=True, all_sources=False).entries
+    assert entry.size_bytes is None
+    sandbox.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role)))
+    (entry,) = list_entries(server, sizes=True, all_sources=False).entries
+    assert entry.size_bytes
+
+
+def test_every_source_or_only_the_one_in_the_url(sandbox: Sandbox) -> None:
+    other = _create(sandbox, f"{sandbox.prefix}_other")
+    sandbox.back_up()
+    assert sandbox.run("backup", url=sandbox.cluster.url(other)).code == 0
+    assert {entry.source for entry in sandbox.entries()} == {sandbox.name}
+    listing = list_entries(sandbox.server(), sizes=False, all_sources=True)
+    assert {sandbox.name, other} <= {entry.source for entry in listing.entries}
+
+
+def test_list_asks_few_questions(sandbox: Sandbox) -> None:
+    """The number of queries does not grow with the number of entries."""
+    from sqlalchemy import event
+
+    def count() -> int:
+        server = sandbox.server()
+        seen: list[str] = []
+        event.listen(server._engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
+        list_entries(server, sizes=True, all_sources=True)
+        return len(seen)
+
+    before = count()
+    for _ in range(3):
+        sandbox.back_up()
+    assert count() == before <= 8
+
+
+def test_pin_label_and_what_others_wrote_into_the_document(sandbox: Sandbox) -> None:
+    name = sandbox.back_up(label="old label").backup.name
+    document = json.loads(sandbox.row(name)["comment"]) | {"git_commit": "abc"}
+    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+    text = json.dumps(document, separators=(",", ":"))
+    sandbox.execute(comment.format(sql.Identifier(name), sql.Literal(text)))
+    server = sandbox.server()
+    pin_entry(server, name, "audit", LOCK_WAIT)
+    label_entry(server, name, 'it\'s "new"', LOCK_WAIT)
+    (entry,) = sandbox.entries()
+    assert (entry.pinned, entry.pin_reason, entry.label) == (True, "audit", 'it\'s "new"')
+    assert json.loads(sandbox.row(name)["comment"])["git_commit"] == "abc"
+    assert unpin_entry(server, 'it\'s "new"', LOCK_WAIT).entry.pinned is False
+    assert label_entry(server, name, "", LOCK_WAIT).entry.label is None
+
+
+def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
+    name = sandbox.back_up(label="v42").backup.name
+    stamp = name.removeprefix(f"{sandbox.name}_backup_")
+    for wanted in (name, stamp, "v42"):
+        assert show_entry(sandbox.server(), wanted).entry.name == name
+    sandbox.back_up(label="v42")
+    with pytest.raises(UsageError, match="fits several") as caught:
+        show_entry(sandbox.server(), "v42")
+    assert name in caught.value.message
+    with pytest.raises(NotFoundError):
+        show_entry(sandbox.server(), "v43")
+
+
+def test_adopt_seals_dates_and_takes_the_sources_properties(sandbox: Sandbox) -> None:
+    name = f"{sandbox.name}_backup_20260110_103045"
+    template = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))
+    sandbox.execute(template)
+    source = sql.Identifier(sandbox.name)
+    sandbox.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '7MB'").format(source))
+    sandbox.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(source))
+    sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS 'the shop'").format(source))
+    with sandbox.connect(name):
+        report = adopt_entry(sandbox.server(), name, LOCK_WAIT)
+        wait_until(lambda: sandbox.sessions(name) == 0)
+    assert (report.entry.state, report.entry.kind, report.cautions) == (State.READY, Kind.BACKUP, ())
+    assert report.entry.created_at == datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
+    assert sandbox.row(name)["acl"] == sandbox.row(sandbox.name)["acl"]
+    with pytest.raises(psycopg.OperationalError):
+        sandbox.connect(name)
+    sandbox.roll_back()
+    assert sandbox.row(sandbox.name)["comment"] == "the shop"
+    with sandbox.connect() as client:
+        assert client.execute("SHOW work_mem").fetchone() == ("7MB",)
+
+
+def test_adopt_refuses_a_stranger_and_is_content_with_what_is_ours(sandbox: Sandbox) -> None:
+    stranger = _create(sandbox, f"{sandbox.prefix}_other")
+    with pytest.raises(UsageError, match="original script"):
+        adopt_entry(sandbox.server(), stranger, LOCK_WAIT)
+    with pytest.raises(NotFoundError):
+        adopt_entry(sandbox.server(), "no_such_database", LOCK_WAIT)
+    ours = sandbox.back_up().backup.name
+    report = adopt_entry(sandbox.server(), ours, LOCK_WAIT)
+    assert [caution.code for caution in report.cautions] == ["already_managed"]

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from snapkit.cli.format import (
+    age_text,
+    count_text,
+    duration_text,
+    milliseconds,
+    printable,
+    printable_lines,
+    size_text,
+    time_text,
+)
+from tests.unit.builders import NOW
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (None, "unknown"),
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 kB"),
+        (7_500_000, "7.2 MB"),
+        (97 * 1024**2, "97 MB"),
+        (int(2.25 * 1024**3), "2.2 GB"),
+        (905 * 1024**3, "905 GB"),
+        (3 * 1024**4, "3.0 TB"),
+        (5000 * 1024**4, "5000.0 TB"),
+    ],
+)
+def test_a_size_has_the_unit_that_suits_it(size: int | None, text: str) -> None:
+    assert size_text(size) == text
+
+
+def test_a_time_is_shown_in_utc() -> None:
+    local = datetime(2026, 1, 10, 23, 30, 45, 999, tzinfo=timezone(timedelta(hours=-5)))
+    assert time_text(local) == "2026-01-11 04:30:45"
+
+
+@pytest.mark.parametrize(
+    ("ago", "text"),
+    [
+        (timedelta(seconds=-30), "just now"),
+        (timedelta(0), "just now"),
+        (timedelta(seconds=4.9), "just now"),
+        (timedelta(seconds=5), "5 seconds ago"),
+        (timedelta(seconds=59.9), "59 seconds ago"),
+        (timedelta(seconds=60), "1 minute ago"),
+        (timedelta(minutes=59), "59 minutes ago"),
+        (timedelta(hours=1), "1 hour ago"),
+        (timedelta(hours=23, minutes=59), "23 hours ago"),
+        (timedelta(days=1), "1 day ago"),
+        (timedelta(days=13), "13 days ago"),
+        (timedelta(days=14), "2 weeks ago"),
+        (timedelta(days=400), "57 weeks ago"),
+    ],
+)
+def test_an_age_is_told_in_its_largest_unit(ago: timedelta, text: str) -> None:
+    assert age_text(NOW - ago, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(0), "under 1 ms"),
+        (timedelta(microseconds=999), "under 1 ms"),
+        (timedelta(milliseconds=1), "1 ms"),
+        (timedelta(milliseconds=170), "170 ms"),
+        (timedelta(seconds=1), "1.0 s"),
+        (timedelta(seconds=12.34), "12.3 s"),
+        (timedelta(seconds=60), "1 min 0 s"),
+        (timedelta(minutes=75, seconds=3.9), "75 min 3 s"),
+    ],
+)
+def test_a_duration_is_told_so_that_it_reads_well(duration: timedelta, text: str) -> None:
+    assert duration_text(duration) == text
+
+
+def test_milliseconds_are_whole() -> None:
+    assert milliseconds(timedelta(seconds=1, microseconds=600)) == 1001
+    assert milliseconds(timedelta(0)) == 0
+
+
+@pytest.mark.parametrize(
+    ("number", "noun", "text"),
+    [
+        (0, "session", "0 sessions"),
+        (1, "session", "1 session"),
+        (2, "database", "2 databases"),
+        (1, "process", "1 process"),
+        (3, "process", "3 processes"),
+    ],
+)
+def test_a_number_agrees_with_its_noun(number: int, noun: str, text: str) -> None:
+    assert count_text(number, noun) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("app_é 数据", "app_é 数据"),
+        ("a\x1b[2Jb", "a\\x1b[2Jb"),
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\x9b1m", "\\x9b1m"),
+        ("half \udcff", "half \\udcff"),
+    ],
+)
+def test_control_characters_are_shown_and_not_obeyed(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+def test_the_lines_of_a_text_stay_lines() -> None:
+    assert printable_lines("one\ntw\x1bo\n") == "one\ntw\\x1bo\n"
+
+
+@given(st.text())
+def test_whatever_is_shown_is_printable(text: str) -> None:
+    assert printable(text).isprintable()
+    assert all(line.isprintable() for line in printable_lines(text).split("\n"))

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from snapkit.core.model import ClientSession
+from snapkit.core.results import Listing, Removal
+from snapkit.errors import (
+    BusyError,
+    ConnectionFailedError,
+    DiskFullError,
+    InterruptedRunError,
+    NotFoundError,
+    PrivilegeError,
+    SnapkitError,
+    UnknownOutcomeError,
+    UsageError,
+)
+from tests.unit.builders import AT, NOW, make_entry
+
+SESSION = ClientSession(4711, "web", "psql", "10.0.0.7", "active", NOW, True)
+
+
+@pytest.mark.parametrize(
+    ("session", "text"),
+    [
+        (SESSION, "pid 4711, user web, psql, from 10.0.0.7"),
+        (replace(SESSION, application=None), "pid 4711, user web, from 10.0.0.7"),
+        (replace(SESSION, application="", client=None), "pid 4711, user web"),
+        (replace(SESSION, user=None, application=None, client=None), "pid 4711, user unknown"),
+    ],
+)
+def test_a_session_is_described_by_what_the_server_shows_of_it(session: ClientSession, text: str) -> None:
+    assert session.describe() == text
+
+
+def test_entries_sort_by_time_then_number_then_name() -> None:
+    first = make_entry("app_backup_20260110_103045")
+    second = make_entry("app_backup_20260110_103045_2")
+    tenth = make_entry("app_backup_20260110_103045_10")
+    later = make_entry("app_backup_20260110_103046", at=AT + timedelta(seconds=1))
+    other = make_entry("shop_backup_20260110_103045", source="shop")
+    expected = [first, other, second, tenth, later]
+    assert sorted([tenth, later, other, second, first], key=lambda entry: entry.age_key) == expected
+
+
+def test_totals_count_what_is_known() -> None:
+    entries = tuple(make_entry(size_bytes=size) for size in (10, None, 32))
+    assert Listing("app", entries, NOW, sized=True).total_bytes == 42
+    assert Removal((), entries, (), NOW).freed_bytes == 42
+    assert Removal((), (), (), NOW).freed_bytes == 0
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        UsageError,
+        NotFoundError,
+        BusyError,
+        ConnectionFailedError,
+        PrivilegeError,
+        DiskFullError,
+        UnknownOutcomeError,
+        InterruptedRunError,
+    ],
+)
+def test_every_error_says_what_happened_the_state_and_what_to_do(kind: type[SnapkitError]) -> None:
+    error = kind("It broke.", state="Nothing was changed.", hint="Mend it.")
+    assert (str(error), error.message, error.state, error.hint) == (
+        "It broke.",
+        "It broke.",
+        "Nothing was changed.",
+        "Mend it.",
+    )
+    assert (kind("It broke.").state, kind("It broke.").hint) == (None, None)
+    assert isinstance(error, SnapkitError)

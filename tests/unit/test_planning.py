@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from snapkit.core import metadata as comments
+from snapkit.core.metadata import Metadata
+from snapkit.core.model import (
+    INVALID_CONNECTION_LIMIT,
+    PARTIAL_CONNECTION_LIMIT,
+    Entry,
+    Kind,
+    State,
+    Strategy,
+)
+from snapkit.core.planning import (
+    ClonePlan,
+    CopyMethod,
+    check_live,
+    choose_method,
+    plan_adoption,
+    plan_backup,
+    plan_clone,
+    plan_drops,
+    plan_swap,
+)
+from snapkit.core.properties import Privilege, Setting, statements_to_set
+from snapkit.core.statements import (
+    AlterDatabase,
+    ChangeOwner,
+    CommentOnDatabase,
+    CreateDatabase,
+    DropDatabase,
+    RenameDatabase,
+    SetCopyMethod,
+    Statement,
+    Step,
+)
+from snapkit.errors import SnapkitError, UsageError
+from tests.unit.builders import AT, make_database, make_entry, make_metadata, make_properties, utc
+
+LATER = utc("2026-01-11 08:00")
+FILE_COPY = CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)
+PROPERTIES = make_properties(
+    connection_limit=7,
+    privileges=frozenset([Privilege("alice", "bob", "CONNECT", False)]),
+    settings=frozenset([Setting("", "work_mem", "1MB")]),
+)
+
+
+def statements_of(steps: tuple[Step, ...]) -> list[Statement]:
+    return [statement for step in steps for statement in step.statements]
+
+
+def document_in(statements: list[Statement], name: str) -> Metadata:
+    (text,) = [s.comment for s in statements if isinstance(s, CommentOnDatabase) and s.name == name]
+    metadata = comments.decode(text)
+    assert isinstance(metadata, Metadata)
+    return metadata
+
+
+def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
+    """Return, by its name before, each database's name after the renames; PostgreSQL refuses a name that is taken."""
+    names = {name: name for name in before}
+    for statement in statements_of(steps):
+        if isinstance(statement, CreateDatabase):
+            assert statement.name not in names.values()
+            names[statement.name] = statement.name
+        if isinstance(statement, RenameDatabase):
+            assert statement.new_name not in names.values()
+            (original,) = [was for was, now in names.items() if now == statement.name]
+            names[original] = statement.new_name
+    return names
+
+
+# The method
+
+
+@pytest.mark.parametrize(
+    ("asked", "version", "can_share", "expected"),
+    [
+        (None, 140023, False, CopyMethod(Strategy.FILE_COPY, None, None)),
+        (None, 150019, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
+        (None, 160015, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
+        (None, 170011, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
+        (None, 180006, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, False)),
+        (None, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True)),
+        (Strategy.CLONE, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True)),
+        (Strategy.FILE_COPY, 140023, False, CopyMethod(Strategy.FILE_COPY, None, None)),
+        (Strategy.FILE_COPY, 170011, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
+        (Strategy.FILE_COPY, 180006, True, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, False)),
+        (Strategy.WAL_LOG, 150000, False, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
+        (Strategy.WAL_LOG, 170011, False, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
+        (Strategy.WAL_LOG, 180006, True, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
+    ],
+)
+def test_the_method_follows_what_was_asked_and_what_the_server_can(
+    asked: Strategy | None, version: int, can_share: bool, expected: CopyMethod
+) -> None:
+    assert choose_method(asked, version, can_share) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "version", "message"),
+    [
+        (Strategy.CLONE, 140023, "cannot clone by sharing blocks"),
+        (Strategy.CLONE, 170011, "cannot clone by sharing blocks"),
+        (Strategy.CLONE, 180006, "cannot clone by sharing blocks"),
+        (Strategy.WAL_LOG, 140023, "needs PostgreSQL 15 or later"),
+    ],
+)
+def test_a_method_that_the_server_does_not_know_is_refused(asked: Strategy, version: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        choose_method(asked, version, can_share_blocks=False)
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint is not None
+    assert "Leave --strategy out" in caught.value.hint
+
+
+@pytest.mark.parametrize("version", [140023, 150019, 160015, 170011, 180006])
+@pytest.mark.parametrize("can_share", [False, True])
+def test_wal_log_is_never_chosen_unasked(version: int, can_share: bool) -> None:
+    method = choose_method(None, version, can_share)
+    assert Strategy.WAL_LOG not in (method.strategy, method.word)
+
+
+# Backup
+
+
+@pytest.mark.parametrize(
+    ("share_blocks", "settings"), [(None, []), (False, [SetCopyMethod(False)]), (True, [SetCopyMethod(True)])]
+)
+def test_a_clone_is_sealed_and_marked_and_its_copy_method_is_set_before(
+    share_blocks: bool | None, settings: list[Statement]
+) -> None:
+    method = CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, share_blocks)
+    plan = plan_clone(make_database("app"), PROPERTIES, "app", method, "fast", AT, [])
+    assert plan.steps("Clone") == (
+        Step(
+            "Clone",
+            (
+                *settings,
+                CreateDatabase(
+                    "app_partial_20260110_103045", "app", "alice", PARTIAL_CONNECTION_LIMIT, Strategy.FILE_COPY, "fast"
+                ),
+            ),
+        ),
+    )
+    assert plan.adorn == statements_to_set("app_partial_20260110_103045", PROPERTIES)
+
+
+def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() -> None:
+    plan = plan_backup(make_database("app"), None, PROPERTIES, FILE_COPY, None, "before 4.2", True, AT, ["app"])
+    clone, finish = plan.steps
+    assert not clone.atomic
+    assert finish.atomic
+    assert finish.statements == (*plan.clone.adorn, *plan.finish)
+    assert finish.statements[-1] == RenameDatabase("app_partial_20260110_103045", "app_backup_20260110_103045")
+    assert names_after(plan.steps, "app") == {"app": "app", "app_partial_20260110_103045": plan.name}
+    assert document_in(list(plan.finish), plan.clone.name) == plan.metadata
+    assert plan.metadata == replace(make_metadata(label="before 4.2", pinned=True), strategy=Strategy.FILE_COPY)
+
+
+@pytest.mark.parametrize("comment", [None, "", "The shop's database", comments.encode(make_metadata())])
+@pytest.mark.parametrize(("is_template", "allow_connections"), [(False, True), (True, True), (False, False)])
+def test_a_backup_keeps_what_the_seal_takes_away(
+    comment: str | None, is_template: bool, allow_connections: bool
+) -> None:
+    live = make_database("app", is_template=is_template, allow_connections=allow_connections)
+    metadata = plan_backup(live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, []).metadata
+    assert metadata.comment == comment
+    assert metadata.is_template is is_template
+    assert metadata.allow_connections is allow_connections
+    assert comments.decode(comments.encode(metadata)) == metadata
+
+
+def test_a_second_backup_within_one_second_is_numbered() -> None:
+    taken = ["app", "app_backup_20260110_103045"]
+    plan = plan_backup(make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, taken)
+    assert plan.name == "app_backup_20260110_103045_2"
+
+
+# Rollback
+
+
+@pytest.mark.parametrize(
+    ("entry", "message", "hint"),
+    [
+        (make_entry(state=State.UNMANAGED, managed=False), "was not made by snapkit", "snapkit adopt app_backup_"),
+        (make_entry(state=State.INVALID), "is invalid", "snapkit list"),
+        (make_entry(state=State.INVALID, managed=False), "is invalid", "snapkit list"),
+        (
+            make_entry("app_partial_20260110_103045", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False),
+            "was never completed",
+            "snapkit list",
+        ),
+    ],
+)
+def test_an_entry_that_is_not_ready_is_refused_with_what_to_do(entry: Entry, message: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        plan_swap("app", make_database("app"), None, entry, None, AT, [])
+    assert entry.name in caught.value.message
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint is not None
+    assert hint in caught.value.hint
+
+
+def test_a_swap_is_one_transaction_whose_renames_come_last() -> None:
+    entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
+    plan = plan_swap("app", make_database("app"), "Now", entry, None, LATER, ["app", entry.name])
+    (step,) = plan.steps
+    assert step.atomic
+    assert step.statements == (
+        AlterDatabase(entry.name, allow_connections=True),
+        CommentOnDatabase(entry.name, "The shop's"),
+        AlterDatabase("app", allow_connections=False),
+        CommentOnDatabase("app", comments.encode(plan.displaced_metadata)),
+        RenameDatabase("app", "app_old_20260111_080000"),
+        RenameDatabase(entry.name, "app"),
+    )
+    assert plan.restored_name == entry.name
+    assert plan.displaced_metadata == replace(make_metadata(kind=Kind.OLD, at=LATER), comment="Now")
+    assert names_after(plan.steps, "app", entry.name) == {"app": plan.displaced_name, entry.name: "app"}
+
+
+@pytest.mark.parametrize("was", [False, True])
+@pytest.mark.parametrize("was_open", [False, True])
+def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: bool, was_open: bool) -> None:
+    entry = make_entry(metadata=replace(make_metadata(), is_template=was, allow_connections=was_open))
+    live = make_database("app", is_template=was, allow_connections=was_open)
+    plan = plan_swap("app", live, None, entry, None, LATER, [])
+    altered = {s.name: s for s in plan.prepare if isinstance(s, AlterDatabase)}
+    assert altered[entry.name].allow_connections is was_open
+    assert altered[entry.name].is_template is (True if was else None)
+    assert altered["app"].allow_connections is False
+    assert altered["app"].is_template is (False if was else None)
+    assert plan.displaced_metadata.is_template is was
+    assert plan.displaced_metadata.allow_connections is was_open
+
+
+def test_where_nothing_is_live_nothing_is_put_aside() -> None:
+    entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
+    plan = plan_swap("app", None, None, entry, None, LATER, [entry.name])
+    assert plan.displaced_name is None
+    assert statements_of(plan.steps) == [
+        AlterDatabase(entry.name, allow_connections=True),
+        CommentOnDatabase(entry.name, "The shop's"),
+        RenameDatabase(entry.name, "app"),
+    ]
+
+
+def clone_of(entry: Entry) -> ClonePlan:
+    return plan_clone(entry.database, PROPERTIES, "app", FILE_COPY, None, LATER, [])
+
+
+def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> None:
+    entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
+    clone = clone_of(entry)
+    plan = plan_swap("app", make_database("app"), None, entry, clone, LATER, [])
+    first, second = plan.steps
+    assert (first.atomic, second.atomic) == (False, True)
+    assert first.statements == (clone.create,)
+    assert clone.create.template == entry.name
+    assert plan.restored_name == clone.name == "app_partial_20260111_080000"
+    assert second.statements == (*clone.adorn, *plan.prepare, *plan.swap)
+    assert plan.prepare[:2] == (
+        AlterDatabase(clone.name, allow_connections=True),
+        CommentOnDatabase(clone.name, "The shop's"),
+    )
+    assert names_after(plan.steps, "app", entry.name) == {
+        "app": "app_old_20260111_080000",
+        entry.name: entry.name,
+        clone.name: "app",
+    }
+
+
+def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
+    entry = make_entry("app_old_20260111_080000", kind=Kind.OLD, at=LATER)
+    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, ["app", entry.name])
+    assert names_after(plan.steps, "app", entry.name) == {"app": "app_old_20260111_080000_2", entry.name: "app"}
+
+
+def test_a_displaced_database_carries_a_document_that_reads_back() -> None:
+    live = make_database("app", is_template=True)
+    plan = plan_swap("app", live, 'A "comment"\n', make_entry(), None, LATER, [])
+    document = document_in(list(plan.prepare), "app")
+    assert document == plan.displaced_metadata
+    assert (document.kind, document.source, document.comment) == (Kind.OLD, "app", 'A "comment"\n')
+
+
+def test_an_invalid_live_database_is_refused_with_the_way_out() -> None:
+    check_live(make_database("app"))
+    with pytest.raises(SnapkitError, match="is invalid") as caught:
+        check_live(make_database("app", connection_limit=INVALID_CONNECTION_LIMIT))
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint is not None
+    assert 'DROP DATABASE "app"' in caught.value.hint
+
+
+# Adoption and drops
+
+SCRIPT = make_entry(state=State.UNMANAGED, managed=False, database=make_database("app_backup_20260110_103045"))
+
+
+def test_adoption_seals_and_notes_what_the_source_is_at_present() -> None:
+    live = make_database("app", is_template=True, allow_connections=False)
+    statements = plan_adoption(SCRIPT, live, "The shop's", make_properties())
+    assert statements[0] == AlterDatabase(SCRIPT.name, allow_connections=False)
+    assert document_in(list(statements), SCRIPT.name) == replace(
+        make_metadata(), comment="The shop's", is_template=True, allow_connections=False
+    )
+    assert len(statements) == 2
+
+
+def test_adoption_without_a_source_notes_ordinary_properties() -> None:
+    statements = plan_adoption(SCRIPT, None, None, None)
+    assert document_in(list(statements), SCRIPT.name) == make_metadata()
+    assert len(statements) == 2
+
+
+def test_adoption_gives_the_backup_its_sources_owner_first() -> None:
+    statements = plan_adoption(SCRIPT, make_database("app", owner="bob"), None, make_properties(owner="bob"))
+    assert statements[0] == ChangeOwner(SCRIPT.name, "bob")
+    assert len(statements) == 3
+
+
+def test_adoption_takes_a_template_flag_away() -> None:
+    entry = replace(SCRIPT, database=replace(SCRIPT.database, is_template=True))
+    assert plan_adoption(entry, None, None, None)[0] == AlterDatabase(
+        SCRIPT.name, allow_connections=False, is_template=False
+    )
+
+
+def test_entries_are_dropped_one_by_one() -> None:
+    entries = [make_entry("app_backup_20260110_103045"), make_entry("app_backup_20260111_103045")]
+    assert plan_drops(entries) == tuple(Step(f"Drop {e.name}", (DropDatabase(e.name),)) for e in entries)
