@@ -39,9 +39,9 @@ def backup(
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
+    settings = run.settings({"strategy": strategy, "tablespace": tablespace})
     from snapkit.services.backup import BackupRequest, back_up, preview_backup
 
-    settings = run.settings({"strategy": strategy, "tablespace": tablespace})
     request = BackupRequest(label, pin, settings.strategy, settings.tablespace, disconnect=not no_disconnect)
     if dry_run:
         return DryRun(preview_backup(run.server(), request))
@@ -88,12 +88,12 @@ def rollback(
     yes: Yes = False,
 ) -> Any:
     """Swap a backup in for the live database, which is put aside."""
-    from snapkit.services.rollback import SwapRequest
-
     if (name is None) is not latest:
         raise UsageError(
             "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
         )
+    from snapkit.services.rollback import SwapRequest
+
     request = SwapRequest(wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect)
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
@@ -151,7 +151,6 @@ def prune(
 ) -> Any:
     """Drop the backups that no rule keeps. Rules add up."""
     from snapkit.core.retention import Policy
-    from snapkit.services.removal import choose_by_policy
 
     settings = run.settings(
         {
@@ -174,6 +173,8 @@ def prune(
         )
     except ValueError as error:
         raise UsageError(f"{error}.", state="Nothing was dropped.", hint="snapkit prune --help") from None
+    from snapkit.services.removal import choose_by_policy
+
     source = None if all_sources else run.server().source
     return _remove(run, choose_by_policy(policy, source), dry_run=dry_run, yes=yes)
 

@@ -11,7 +11,7 @@ def size_text(size: int | None) -> str:
         return "unknown"
     value = float(size)
     for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1024:
+        if round(value) < 1024:
             return f"{value:.0f} {unit}" if unit == "bytes" or value >= 10 else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TB"
@@ -37,11 +37,11 @@ def duration_text(duration: timedelta) -> str:
     seconds = duration.total_seconds()
     if seconds < 0.001:
         return "under 1 ms"
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
 def milliseconds(duration: timedelta) -> int:

@@ -28,9 +28,8 @@ class Inventory:
 
     def is_ours(self, name: str) -> bool:
         """Whether a snapkit of whatever version made this database."""
-        return any(entry.name == name and entry.state is not State.UNMANAGED for entry in self.entries) or any(
-            database.name == name for database in self.newer
-        )
+        ours = [entry.database for entry in self.entries if entry.is_managed or entry.kind is Kind.PARTIAL]
+        return any(database.name == name for database in (*ours, *self.newer))
 
 
 def take_inventory(databases: Iterable[Database], role: str) -> Inventory:

@@ -77,13 +77,13 @@ class NewerDocument:
 def encode(metadata: Metadata) -> str:
     """Return the document; keys whose value is the ordinary one are left out.
 
-    Raises UsageError where it would be too long to be read back.
+    Raises UsageError where it would be too long to be read back, or is not text that PostgreSQL can hold.
     """
     document: dict[str, Any] = {
         "snapkit": VERSION,
         "kind": metadata.kind.value,
         "source": metadata.source,
-        "created_at": metadata.created_at.astimezone(UTC).strftime(_TIME),
+        "created_at": metadata.created_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
     optional = {
         "strategy": metadata.strategy.value if metadata.strategy else None,
@@ -97,7 +97,11 @@ def encode(metadata: Metadata) -> str:
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    if len(text.encode()) > MAX_BYTES:
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError:
+        raise UsageError("The label, or the reason, is not UTF-8 text.", state="Nothing was changed.") from None
+    if length > MAX_BYTES:
         raise UsageError(
             f"The comment on {metadata.source!r}, or the label, is longer than snapkit can keep ({MAX_BYTES} bytes).",
             state="Nothing was changed.",
@@ -114,8 +118,6 @@ def decode(comment: str | None) -> Metadata | NewerDocument | None:
         document = json.loads(comment)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(document, dict):
-        return None
     version = document.get("snapkit")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         return None
@@ -123,7 +125,7 @@ def decode(comment: str | None) -> Metadata | NewerDocument | None:
         return NewerDocument(version)
     try:
         return _read(document)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -151,7 +153,7 @@ def _read(document: dict[str, Any]) -> Metadata:
 
 def _typed(document: dict[str, Any], key: str, kind: type) -> Any:
     value = document[key]
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (isinstance(value, str) and "\0" in value):
         raise TypeError(key)
     return value
 

@@ -19,8 +19,8 @@ https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENT
 _STAMP = "%Y%m%d_%H%M%S"
 _SCRIPT_NAME = re.compile(r"(?P<source>.+)_backup_(?P<stamp>[0-9]{8}_[0-9]{6})", re.DOTALL)
 _PARTIAL_NAME = re.compile(r".+_partial_(?P<stamp>[0-9]{8}_[0-9]{6})(?:_[0-9]+)?", re.DOTALL)
-_STAMP_PART = re.compile(r"_([0-9]{8}_[0-9]{6})((?:_[0-9]+)?)$")
-_SEQUENCE = re.compile(r"_[0-9]{8}_[0-9]{6}_([0-9]{1,9})$")
+_STAMP_PART = re.compile(r"_([0-9]{8}_[0-9]{6})((?:_[0-9]+)?)\Z")
+_SEQUENCE = re.compile(r"_[0-9]{8}_[0-9]{6}_([0-9]+)\Z")
 
 
 def free_name(source: str, kind: Kind, at: datetime, taken: Collection[str]) -> str:
@@ -30,7 +30,8 @@ def free_name(source: str, kind: Kind, at: datetime, taken: Collection[str]) -> 
     the number is one more than the highest that is taken, never a gap. A name of more than 63 bytes has its
     source part cut, never inside a character, and given a hash of the whole.
     """
-    tail = f"_{kind}_{at.astimezone(UTC).strftime(_STAMP)}"
+    stamp = at.astimezone(UTC).isoformat(timespec="seconds")[: len("2026-01-10T10:30:45")]
+    tail = f"_{kind}_{re.sub('[-:]', '', stamp).replace('T', '_')}"
     plain = _fit(source, tail)
     highest = max((number for name in taken if (number := _number_behind(plain, name, source, tail))), default=0)
     return plain if highest == 0 else _fit(source, f"{tail}_{highest + 1}")

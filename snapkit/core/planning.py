@@ -279,7 +279,7 @@ def check_live(live: Database) -> None:
         raise SnapkitError(
             f"The database {live.name!r} is invalid: dropping it was interrupted, and it can only be dropped.",
             state=NOTHING_CHANGED,
-            hint=f'Drop it (DROP DATABASE "{live.name}"), then bring the newest backup back: snapkit rollback --latest',
+            hint="Drop it with DROP DATABASE, then bring the newest backup back: snapkit rollback --latest",
         )
 
 

@@ -5,9 +5,9 @@ https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import groupby
 
 from snapkit.core.statements import (
     AlterDatabase,
@@ -39,8 +39,8 @@ class Privilege:
 
     grantor: str
     grantee: str
-    privilege: str
     grantable: bool
+    privilege: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -83,33 +83,27 @@ def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:
 
 
 def _privilege_statements(name: str, wanted: Properties) -> Iterator[Statement]:
+    """Write the access list anew: first nothing, then grant by grant, each when its grantor may give it."""
     if wanted.privileges is None:
         return
     yield RevokeAllOnDatabase(name, None)
     yield RevokeAllOnDatabase(name, wanted.owner)
-    by_grantor: dict[str, dict[tuple[str, bool], list[str]]] = defaultdict(lambda: defaultdict(list))
-    for item in sorted(wanted.privileges):
-        by_grantor[item.grantor][item.grantee, item.grantable].append(item.privilege)
-    for grantor in _grant_order(wanted):
-        if grantor != wanted.owner:
-            yield SetRole(grantor)
-        for (grantee, grantable), privileges in by_grantor[grantor].items():
-            yield GrantOnDatabase(name, tuple(privileges), grantee or None, grantable)
-        if grantor != wanted.owner:
-            yield SetRole(None)
+    pending = sorted(wanted.privileges)
+    may_give: set[tuple[str, str]] = set()
+    while pending:
+        able = [item for item in pending if item.grantor == wanted.owner or (item.grantor, item.privilege) in may_give]
+        ready = able or pending  # a grantor whose option has gone: PostgreSQL is asked all the same
+        yield from _grants(name, wanted.owner, ready)
+        may_give |= {(item.grantee, item.privilege) for item in ready if item.grantable}
+        pending = [item for item in pending if item not in ready]
 
 
-def _grant_order(wanted: Properties) -> list[str]:
-    """Grantors in an order in which each has its grant option before it uses it; the owner always has."""
-    privileges = wanted.privileges or frozenset()
-    waiting = {item.grantor for item in privileges} - {wanted.owner}
-    order = [wanted.owner]
-    while waiting:
-        able = {item.grantee for item in privileges if item.grantable and item.grantor in order}
-        ready = sorted(waiting & able) or sorted(waiting)
-        order += ready
-        waiting -= set(ready)
-    return order
+def _grants(name: str, owner: str, items: Sequence[Privilege]) -> Iterator[Statement]:
+    for (grantor, grantee, grantable), group in groupby(
+        items, lambda item: (item.grantor, item.grantee, item.grantable)
+    ):
+        grant = GrantOnDatabase(name, tuple(item.privilege for item in group), grantee or None, grantable)
+        yield from (grant,) if grantor == owner else (SetRole(grantor), grant, SetRole(None))
 
 
 def _values(setting: Setting) -> tuple[str, ...]:
@@ -118,18 +112,21 @@ def _values(setting: Setting) -> tuple[str, ...]:
     return (setting.value,)
 
 
+_BETWEEN = ", \t\n\r\f\v"
+
+
 def split_identifiers(text: str) -> tuple[str, ...]:
     """Split a list as PostgreSQL stores it: comma-separated, each element an identifier, quoted where need be."""
     values: list[str] = []
     position = 0
     while position < len(text):
-        if text[position] in ", ":
+        if text[position] in _BETWEEN:
             position += 1
         elif text[position] == '"':
             value, position = _quoted(text, position + 1)
             values.append(value)
         else:
-            end = min((at for mark in ", " if (at := text.find(mark, position)) >= 0), default=len(text))
+            end = min((at for mark in _BETWEEN if (at := text.find(mark, position)) >= 0), default=len(text))
             values.append(text[position:end])
             position = end
     return tuple(values) or ("",)

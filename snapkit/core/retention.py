@@ -91,7 +91,7 @@ def _reasons_of_source(entries: Sequence[Entry], policy: Policy, now: datetime) 
     if policy.last is not None:
         keep(counted[: policy.last], f"last {policy.last}")
     if policy.within is not None:
-        keep((entry for entry in backups if entry.created_at >= now - policy.within), "within the given time")
+        keep((entry for entry in backups if now - entry.created_at <= policy.within), "within the given time")
     periods: tuple[tuple[int | None, str, Callable[[datetime], str]], ...] = (
         (policy.daily, "daily", lambda at: at.strftime("%Y-%m-%d")),
         (policy.weekly, "weekly", lambda at: f"{at.isocalendar().year}-W{at.isocalendar().week:02}"),

@@ -216,8 +216,8 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
         select(
             func.coalesce(grantor.c.rolname, ""),
             func.coalesce(grantee.c.rolname, ""),
-            item.c.privilege_type,
             item.c.is_grantable,
+            item.c.privilege_type,
         )
         .select_from(pg_database)
         .join(item, true())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -54,6 +55,7 @@ FOREIGN_PARAMETERS = frozenset(
 """Parameters that ORMs, drivers and poolers put into a URL for themselves. They say nothing about how to reach the
 server, so they are passed over in silence; any other that libpq does not know is passed over with a warning."""
 
+_PLAIN_WORD = re.compile(r"[\w.-]{1,40}", re.ASCII)
 _SSL_MODES = frozenset(("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
 _NOWHERE = "/nonexistent-snapkit-option-check"
 _KEEPALIVE = {
@@ -117,6 +119,8 @@ def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
     place, query = (rest, "") if mark < 0 else (rest[:mark], rest[mark + 1 :])
     if "@" in place[credentials:].partition("/")[0] or (not credentials and "@" in place):
         raise _malformed()
+    if not credentials and "@" in query:
+        raise _malformed()  # a password that holds a "?" has been taken for a query
     kept, cautions = _sort_query(query)
     try:
         parsed = conninfo_to_dict("postgresql://" + place + ("?" + "&".join(kept) if kept else ""))
@@ -138,7 +142,7 @@ def _malformed() -> UsageError:
 
 def _check_ports(ports: str) -> None:
     for port in filter(None, ports.split(",")):
-        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
             raise _malformed()
 
 
@@ -147,18 +151,19 @@ def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
     known = libpq_keywords()
     kept: list[str] = []
     cautions: list[Caution] = []
-    for piece in filter(None, query.split("&")):
-        encoded, _, value = piece.partition("=")
-        name = unquote(encoded)
+    pieces = [(unquote(piece.partition("=")[0]), piece) for piece in query.split("&") if piece]
+    for name, piece in pieces:
         if name in known:
             kept.append(piece)
         elif name == "ssl":
-            kept.append("sslmode=" + _ssl_mode(unquote(value)))
+            if "sslmode" not in dict(pieces):
+                kept.append("sslmode=" + _ssl_mode(unquote(piece.partition("=")[2])))
         elif name not in FOREIGN_PARAMETERS:
+            shown = repr(name) if _PLAIN_WORD.fullmatch(name) else "with an unusual name"
             cautions.append(
                 Caution(
                     "ignored_parameter",
-                    f"The URL's parameter {name!r} is not one of libpq's and was passed over.",
+                    f"The URL's parameter {shown} is not one of libpq's and was passed over.",
                 )
             )
     return kept, tuple(cautions)
@@ -170,8 +175,10 @@ def _ssl_mode(value: str) -> str:
         return value
     if value.lower() in ("true", "1"):
         return "require"
+    if value.lower() in ("false", "0"):
+        return "disable"
     raise UsageError(
-        f"The URL's parameter ssl={value!r} cannot be understood.",
+        "The URL's parameter ssl has a value that cannot be understood.",
         state=NOTHING_TOUCHED,
         hint="Write sslmode=disable, prefer, require, verify-ca or verify-full.",
     )
@@ -182,6 +189,10 @@ def libpq_keywords() -> Collection[str]:
     return {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
 
 
+_REPLACED = ("host", "hostaddr", "port", "user", "gssencmode")
+"""What the probe below has values of its own for; encryption by GSSAPI cannot be had on a socket."""
+
+
 def _ask_libpq(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters as libpq completes them from its environment and service file.
 
@@ -190,15 +201,15 @@ def _ask_libpq(parameters: Mapping[str, str]) -> dict[str, str]:
     is the user's name, is left out.
     """
     no_user = "snapkit-no-such-user"
-    probe = {key: value for key, value in parameters.items() if key not in ("host", "hostaddr", "port", "user")}
+    probe = {key: value for key, value in parameters.items() if key not in _REPLACED}
     connection = pq.PGconn.connect_start(
-        make_conninfo("", **probe, host=_NOWHERE, hostaddr="", port="", user=no_user).encode()
+        make_conninfo("", **probe, host=_NOWHERE, hostaddr="", port="", user=no_user, gssencmode="disable").encode()
     )
-    completed = {option.keyword.decode(): option.val.decode() for option in connection.info if option.val}
+    completed = {option.keyword.decode(): os.fsdecode(option.val) for option in connection.info if option.val}
     problem = connection.get_error_message().strip()
     connection.finish()
     if problem and _NOWHERE not in problem:
         raise UsageError(f"libpq refuses the connection's options: {problem}", state=NOTHING_TOUCHED)
     if completed.get("dbname") == no_user:
         del completed["dbname"]
-    return {key: value for key, value in completed.items() if key not in ("host", "hostaddr", "port", "user")}
+    return {key: value for key, value in completed.items() if key not in _REPLACED}

@@ -108,7 +108,7 @@ def _whole_number(text: str) -> int:
 
 def _read_dotenv(env_file: Path | None, directory: Path) -> Mapping[str, str]:
     path = env_file or directory / ".env"
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         if env_file is not None:
             raise UsageError(
                 f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."

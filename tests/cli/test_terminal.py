@@ -1,0 +1,131 @@
+"""The command as a person sees it: on a terminal, with questions, colours and narrow windows."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pexpect
+import pytest
+from psycopg import sql
+
+from tests.sandbox import Sandbox, command_environment, wait_until
+
+
+def _type(sandbox: Sandbox, *words: str, width: int = 120, **environment: str) -> Any:
+    environment = {"TERM": "xterm-256color"} | environment
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "snapkit", *words],
+        env=command_environment(sandbox.url, **environment),
+        dimensions=(40, width),
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def _finish(child: Any) -> tuple[int, str]:
+    child.expect(pexpect.EOF)
+    child.close()
+    return int(child.exitstatus if child.exitstatus is not None else -1), str(child.before)
+
+
+def test_rollback_shows_what_it_will_do_and_asks(sandbox: Sandbox) -> None:
+    backup = sandbox.back_up(label="before v42").backup.name
+    with sandbox.connect(application_name="billing"):
+        child = _type(sandbox, "rollback", "--latest")
+        child.expect(r"\[y/N\]")
+        for expected in (backup, "before v42", "nothing is dropped", "1 session (billing), will be disconnected"):
+            assert expected in child.before
+        child.sendline("n")
+        code, output = _finish(child)
+    assert code == 130
+    assert "Nothing was changed." in output
+    assert sandbox.databases() == [sandbox.name, backup]
+
+    child = _type(sandbox, "rollback", "--latest")
+    child.expect(r"\[y/N\]")
+    child.sendline("y")
+    code, output = _finish(child)
+    assert code == 0
+    assert "is back as of" in output
+    assert backup not in sandbox.databases()
+
+
+@pytest.mark.parametrize("words", [["rollback", "--latest"], ["undo"], ["prune", "--keep", "1"], ["delete", "one"]])
+def test_the_four_that_ask_are_left_with_ctrl_c_and_ctrl_d(sandbox: Sandbox, words: list[str]) -> None:
+    sandbox.back_up(label="gone")
+    sandbox.roll_back()
+    sandbox.back_up(label="one")
+    sandbox.back_up(label="two")
+    names = sandbox.databases()
+    for leave in ("sendintr", "sendeof"):
+        child = _type(sandbox, *words)
+        child.expect(r"\[y/N\]")
+        getattr(child, leave)()
+        code, output = _finish(child)
+        assert code == 130
+        assert "Nothing was changed." in output
+        assert "Traceback" not in output
+    assert sandbox.databases() == names
+
+
+def test_yes_answers_the_question(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    code, output = _finish(_type(sandbox, "rollback", "--latest", "--yes"))
+    assert code == 0
+    assert "[y/N]" not in output
+
+
+def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    assert "\x1b[32m" in _finish(_type(sandbox, "list"))[1]
+    assert "\x1b[3" not in _finish(_type(sandbox, "list", "--no-color"))[1]
+    assert "\x1b[3" not in _finish(_type(sandbox, "list", NO_COLOR="1"))[1]
+    assert "\x1b" not in _finish(_type(sandbox, "list", TERM="dumb"))[1]
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 160])
+def test_no_width_cuts_a_name_off(sandbox: Sandbox, width: int) -> None:
+    name = sandbox.back_up(label="before v42", pinned=True).backup.name
+    output = _finish(_type(sandbox, "list", "--sizes", "--no-color", width=width))[1]
+    lines = [line.rstrip() for line in output.replace("\r", "").split("\n")]
+    assert max(map(len, lines)) <= width
+    flat = "".join(line.strip() for line in lines)
+    for expected in (name, "before v42", "ready", "Total"):
+        assert expected in flat
+
+
+def test_an_empty_inventory_says_what_to_type_first(sandbox: Sandbox) -> None:
+    assert "snapkit backup" in _finish(_type(sandbox, "list"))[1]
+
+
+def test_progress_is_shown_while_a_clone_waits_or_runs(sandbox: Sandbox) -> None:
+    with sandbox.connect("postgres") as holder:
+        # A rename in an open transaction holds the database, so that CREATE DATABASE waits.
+        holder.execute("BEGIN")
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        holder.execute(rename.format(sql.Identifier(sandbox.name), sql.Identifier(sandbox.prefix + "_x")))
+        child = _type(sandbox, "backup")
+        child.expect("Cloning")
+        child.expect("0:00:01")
+        holder.execute("ROLLBACK")
+    code, output = _finish(child)
+    assert code == 0
+    assert "Backup completed." in output
+
+
+def test_ctrl_c_during_a_clone(sandbox: Sandbox) -> None:
+    with sandbox.connect("postgres") as holder:
+        holder.execute("BEGIN")
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        holder.execute(rename.format(sql.Identifier(sandbox.name), sql.Identifier(sandbox.prefix + "_x")))
+        child = _type(sandbox, "backup")
+        child.expect("Cloning")
+        child.sendintr()
+        code, output = _finish(child)
+        holder.execute("ROLLBACK")
+    assert code == 130
+    assert "No backup was made" in output
+    assert "Traceback" not in output
+    wait_until(lambda: sandbox.databases() == [sandbox.name])
