@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask
+from snapkit.core.model import Caution
 from snapkit.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Call:
     as_json: bool
     verbose: bool
     no_color: bool
+    cautions: tuple[Caution, ...] = ()
 
 
 class Invocation:
@@ -72,7 +74,7 @@ class Invocation:
         # libpq reads its variables from the environment itself, as it does those that were there already.
         os.environ.update(settings.connection.libpq_environment)
         target = target_of(settings.connection.url)
-        self.terminal.warn(target.cautions)
+        self._call.cautions = target.cautions
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
         return Server(target, settings.maintenance_db)
@@ -113,7 +115,7 @@ class Invocation:
     def finish(self, result: Any) -> int:
         """Print the result and return the exit code."""
         failures = getattr(result, "failed", ())
-        cautions = getattr(result, "cautions", ())
+        cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
         code = ExitCode.PARTIAL if failures else ExitCode.DONE
         if self._call.as_json:
             self._print_document(result, failures, cautions)

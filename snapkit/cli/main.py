@@ -98,10 +98,11 @@ def _report(error: SnapkitError, call: Call) -> int:
     if call.as_json:
         from snapkit.cli.document import envelope, error_document
 
-        sys.stdout.write(envelope(call.command, "error", None, (), error_document(error)) + "\n")
+        sys.stdout.write(envelope(call.command, "error", None, call.cautions, error_document(error)) + "\n")
         sys.stdout.flush()
     else:
-        from snapkit.cli.terminal import print_error
+        from snapkit.cli.terminal import Terminal, print_error
 
+        Terminal.open(no_color=call.no_color, quiet=True).warn(call.cautions)
         print_error(error, no_color=call.no_color)
     return int(exit_code_of(error))

@@ -14,17 +14,23 @@ from snapkit.errors import NotFoundError, UsageError
 class Inventory:
     """What is on one server, newest entry first.
 
-    ``newer`` holds the databases whose document a newer snapkit wrote, ``distrusted`` those whose document names a
-    source that their owner has no claim to. Neither is ever touched.
+    ``newer`` holds the databases whose document a newer snapkit wrote, ``distrusted`` the entries whose document names
+    a source that their owner has no claim to. Neither is touched, but for ``orphan``.
     """
 
     databases: Mapping[str, Database]
     entries: tuple[Entry, ...]
     newer: tuple[Database, ...] = ()
-    distrusted: tuple[Database, ...] = ()
+    distrusted: tuple[Entry, ...] = ()
 
     def of_source(self, source: str) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.entries if entry.source == source)
+
+    def orphan(self, name: str, source: str) -> Entry | None:
+        """Return a distrusted entry of a source that is gone; who gives its whole name vouches for it."""
+        if source in self.databases:
+            return None
+        return next((each for each in self.distrusted if each.name == name and each.source == source), None)
 
     def is_ours(self, name: str) -> bool:
         """Whether a snapkit of whatever version made this database."""
@@ -37,7 +43,7 @@ def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
     by_name = {database.name: database for database in databases}
     entries: list[Entry] = []
     newer: list[Database] = []
-    distrusted: list[Database] = []
+    distrusted: list[Entry] = []
     for database in by_name.values():
         document = metadata.decode(database.document)
         if isinstance(document, metadata.NewerDocument):
@@ -46,23 +52,24 @@ def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
             entry = _without_document(database)
             if entry is not None:
                 entries.append(entry)
-        elif _is_trusted(database, by_name.get(document.source), role):
-            entries.append(
-                Entry(
-                    database=database,
-                    source=document.source,
-                    kind=document.kind,
-                    state=State.INVALID if database.is_invalid else State.READY,
-                    created_at=document.created_at,
-                    sequence=naming.sequence_of(database.name),
-                    metadata=document,
-                )
-            )
         else:
-            distrusted.append(database)
+            trusted = _is_trusted(database, by_name.get(document.source), role)
+            (entries if trusted else distrusted).append(_with_document(database, document))
     entries = [entry for entry in entries if entry.kind is not Kind.PARTIAL] + list(_partials(entries, by_name))
     entries.sort(key=lambda entry: entry.age_key, reverse=True)
     return Inventory(by_name, tuple(entries), tuple(newer), tuple(distrusted))
+
+
+def _with_document(database: Database, document: metadata.Metadata) -> Entry:
+    return Entry(
+        database=database,
+        source=document.source,
+        kind=document.kind,
+        state=State.INVALID if database.is_invalid else State.READY,
+        created_at=document.created_at,
+        sequence=naming.sequence_of(database.name),
+        metadata=document,
+    )
 
 
 def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
@@ -70,7 +77,8 @@ def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
 
     Only a database's owner (or a superuser) can write its comment, so a role with CREATEDB could make a database
     that claims to be a backup of somebody else's, and wait for it to be rolled back to. snapkit gives every clone
-    its source's owner, which such a role cannot. Where the source is gone, one's own word is believed.
+    its source's owner, which such a role cannot. Where the source is gone, one's own word is believed, and nobody
+    else's.
     """
     if database.owner_is_superuser:
         return True
@@ -135,17 +143,28 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     return fitting[0]
 
 
-def latest_backup(entries: Iterable[Entry], source: str) -> Entry:
-    """Return the newest ready backup; raise NotFoundError if there is none."""
+def latest_backup(entries: Iterable[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
+    """Return the newest ready backup; raise NotFoundError if there is none, naming those that are not trusted."""
     ready = (entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY)
     newest = max(ready, key=lambda entry: entry.age_key, default=None)
     if newest is None:
         raise NotFoundError(
             f"There is no backup of {source!r} to roll back to.",
             state="Nothing was changed.",
-            hint="A backup is made with: snapkit backup",
+            hint=_not_considered(distrusted) or "A backup is made with: snapkit backup",
         )
     return newest
+
+
+def _not_considered(distrusted: Sequence[Entry]) -> str:
+    """How to use what was passed over for its owner."""
+    if not distrusted:
+        return ""
+    names = ", ".join(f"{entry.name} (owner {entry.database.owner})" for entry in distrusted)
+    return (
+        f"Not considered, since their owner is not that of the database: {names}. If you trust one: with the database "
+        "there, ALTER DATABASE ... OWNER TO its owner; with the database gone, give snapkit rollback its whole name."
+    )
 
 
 def latest_displaced(entries: Iterable[Entry], source: str) -> Entry:

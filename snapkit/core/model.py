@@ -64,6 +64,8 @@ class Database:
     tablespace: str
     document: str | None
     has_comment: bool
+    is_mine: bool
+    """Whether the role that asks owns it, itself or through another role."""
 
     @property
     def is_invalid(self) -> bool:

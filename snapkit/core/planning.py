@@ -121,11 +121,12 @@ class BackupPlan:
     clone: ClonePlan
     name: str
     metadata: Metadata
+    document: str
 
     @property
     def finish(self) -> tuple[Statement, ...]:
         return (
-            CommentOnDatabase(self.clone.name, comments.encode(self.metadata)),
+            CommentOnDatabase(self.clone.name, self.document),
             RenameDatabase(self.clone.name, self.name),
         )
 
@@ -149,15 +150,17 @@ def plan_backup(
     taken: Collection[str],
 ) -> BackupPlan:
     """Plan a backup of the live database ``live``, whose own comment is ``comment``."""
+    metadata = replace(
+        _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
+        strategy=method.strategy,
+        label=label,
+        pinned=pinned,
+    )
     return BackupPlan(
         clone=plan_clone(live, properties, live.name, method, tablespace, at, taken),
         name=free_name(live.name, Kind.BACKUP, at, taken),
-        metadata=replace(
-            _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
-            strategy=method.strategy,
-            label=label,
-            pinned=pinned,
-        ),
+        metadata=metadata,
+        document=comments.encode(metadata),
     )
 
 
@@ -184,47 +187,49 @@ class SwapPlan:
     live: Database | None
     entry: Entry
     clone: ClonePlan | None
+    passing_name: str
+    """What the database that is to be live is named between the renames."""
     displaced_name: str | None
     displaced_metadata: Metadata
-
-    @property
-    def restored_name(self) -> str:
-        """The name, before the swap, of the database that is to be live."""
-        return self.clone.name if self.clone else self.entry.name
+    displaced_document: str
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
-        """What is done before clients are held; nobody sees it before the transaction commits."""
+        """What is done before clients are held; nobody sees it before the transaction commits.
+
+        The first rename locks the database that is to be live, so that whatever is in its way is waited for now.
+        """
         own = self.entry.metadata or self.displaced_metadata
-        name = self.restored_name
-        statements: tuple[Statement, ...] = (
+        name = self.passing_name
+        return (
+            *(() if self.clone else (RenameDatabase(self.entry.name, name),)),
             AlterDatabase(name, allow_connections=own.allow_connections, is_template=own.is_template or None),
             CommentOnDatabase(name, own.comment),
         )
-        if self.live is not None:
-            statements += (
-                AlterDatabase(
-                    self.live.name, allow_connections=False, is_template=False if self.live.is_template else None
-                ),
-                CommentOnDatabase(self.live.name, comments.encode(self.displaced_metadata)),
-            )
-        return statements
 
     @property
     def swap(self) -> tuple[Statement, ...]:
-        """The renames; from the first of them to COMMIT new connections wait."""
-        restore = RenameDatabase(self.restored_name, self.source)
+        """The renames, and the seal of what was live; from the first of them to COMMIT new connections wait."""
+        restore = RenameDatabase(self.passing_name, self.source)
         if self.live is None or self.displaced_name is None:
             return (restore,)
-        return (RenameDatabase(self.live.name, self.displaced_name), restore)
+        return (
+            RenameDatabase(self.live.name, self.displaced_name),
+            restore,
+            AlterDatabase(
+                self.displaced_name, allow_connections=False, is_template=False if self.live.is_template else None
+            ),
+            CommentOnDatabase(self.displaced_name, self.displaced_document),
+        )
 
     @property
     def steps(self) -> tuple[Step, ...]:
+        adorn = self.clone.adorn if self.clone else ()
         return (
             *(self.clone.steps("Clone the backup, so that it is kept") if self.clone else ()),
             Step(
                 f"Swap, in one transaction, while new connections to {self.source} wait",
-                (*(self.clone.adorn if self.clone else ()), *self.prepare, *self.swap),
+                (*adorn, *self.prepare, *self.swap),
                 atomic=True,
             ),
         )
@@ -244,6 +249,8 @@ def plan_swap(
     Raises UsageError for an entry that cannot be rolled back to.
     """
     _check_usable(entry)
+    if live is not None:
+        check_live(live)
     displaced = (
         Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
     )
@@ -252,8 +259,10 @@ def plan_swap(
         live=live,
         entry=entry,
         clone=clone,
+        passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
         displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
         displaced_metadata=displaced,
+        displaced_document=comments.encode(displaced),
     )
 
 

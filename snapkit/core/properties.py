@@ -6,13 +6,14 @@ https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
 from snapkit.core.statements import (
     AlterDatabase,
     GrantOnDatabase,
     LabelDatabase,
+    ResetParameters,
     RevokeAllOnDatabase,
     SetParameter,
     SetRole,
@@ -39,8 +40,8 @@ class Privilege:
 
     grantor: str
     grantee: str
-    grantable: bool
     privilege: str
+    grantable: bool
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,7 +73,7 @@ class Properties:
 def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:
     """Give a fresh clone the properties of its source, save the owner, which CREATE DATABASE gave it already."""
     return (
-        *_privilege_statements(name, wanted),
+        *(() if wanted.privileges is None else _privilege_statements(name, wanted.owner, wanted.privileges)),
         *(
             SetParameter(name, setting.role or None, setting.parameter, _values(setting))
             for setting in sorted(wanted.settings)
@@ -82,26 +83,50 @@ def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:
     )
 
 
-def _privilege_statements(name: str, wanted: Properties) -> Iterator[Statement]:
+def statements_to_replace(name: str, present: Properties, wanted: Properties) -> tuple[Statement, ...]:
+    """Give a database that has properties of its own those of another; ``present`` already has the wanted owner."""
+    grantees = sorted({item.grantee for item in present.privileges or ()} - {"", wanted.owner})
+    roles = sorted({setting.role for setting in present.settings})
+    plainly = _default_privileges(wanted.owner) if present.privileges is not None else None
+    privileges = plainly if wanted.privileges is None else wanted.privileges
+    return (
+        *(RevokeAllOnDatabase(name, grantee) for grantee in grantees),
+        *(ResetParameters(name, role or None) for role in roles),
+        *statements_to_set(name, replace(wanted, privileges=privileges)),
+    )
+
+
+def _default_privileges(owner: str) -> frozenset[Privilege]:
+    """What a database's access list is taken to be while nobody has changed it (acldefault('d', owner)).
+
+    https://www.postgresql.org/docs/current/ddl-priv.html
+    """
+    public = (Privilege(owner, "", privilege, False) for privilege in ("CONNECT", "TEMPORARY"))
+    own = (Privilege(owner, owner, privilege, False) for privilege in ("CONNECT", "CREATE", "TEMPORARY"))
+    return frozenset((*public, *own))
+
+
+def _privilege_statements(name: str, owner: str, wanted: frozenset[Privilege]) -> Iterator[Statement]:
     """Write the access list anew: first nothing, then grant by grant, each when its grantor may give it."""
-    if wanted.privileges is None:
-        return
     yield RevokeAllOnDatabase(name, None)
-    yield RevokeAllOnDatabase(name, wanted.owner)
-    pending = sorted(wanted.privileges)
+    yield RevokeAllOnDatabase(name, owner)
+    pending = sorted(wanted, key=_recipient)
     may_give: set[tuple[str, str]] = set()
     while pending:
-        able = [item for item in pending if item.grantor == wanted.owner or (item.grantor, item.privilege) in may_give]
+        able = [item for item in pending if item.grantor == owner or (item.grantor, item.privilege) in may_give]
         ready = able or pending  # a grantor whose option has gone: PostgreSQL is asked all the same
-        yield from _grants(name, wanted.owner, ready)
+        yield from _grants(name, owner, ready)
         may_give |= {(item.grantee, item.privilege) for item in ready if item.grantable}
         pending = [item for item in pending if item not in ready]
 
 
+def _recipient(item: Privilege) -> tuple[str, str, bool]:
+    """What items must share to be granted by one statement."""
+    return item.grantor, item.grantee, item.grantable
+
+
 def _grants(name: str, owner: str, items: Sequence[Privilege]) -> Iterator[Statement]:
-    for (grantor, grantee, grantable), group in groupby(
-        items, lambda item: (item.grantor, item.grantee, item.grantable)
-    ):
+    for (grantor, grantee, grantable), group in groupby(items, _recipient):
         grant = GrantOnDatabase(name, tuple(item.privilege for item in group), grantee or None, grantable)
         yield from (grant,) if grantor == owner else (SetRole(grantor), grant, SetRole(None))
 
@@ -116,7 +141,10 @@ _BETWEEN = ", \t\n\r\f\v"
 
 
 def split_identifiers(text: str) -> tuple[str, ...]:
-    """Split a list as PostgreSQL stores it: comma-separated, each element an identifier, quoted where need be."""
+    """Split a list as PostgreSQL stores it: comma-separated, each element an identifier, quoted where need be.
+
+    One without quotes is folded to lower case, as PostgreSQL does when it reads the setting.
+    """
     values: list[str] = []
     position = 0
     while position < len(text):
@@ -127,7 +155,7 @@ def split_identifiers(text: str) -> tuple[str, ...]:
             values.append(value)
         else:
             end = min((at for mark in _BETWEEN if (at := text.find(mark, position)) >= 0), default=len(text))
-            values.append(text[position:end])
+            values.append(text[position:end].lower())
             position = end
     return tuple(values) or ("",)
 
@@ -147,6 +175,19 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
     return value, position
 
 
+def explains(refused: Statement, difference: Difference) -> bool:
+    """Whether a statement that the role had no right to run accounts for a difference."""
+    match refused:
+        case SetParameter():
+            return difference.name == "settings"
+        case LabelDatabase():
+            return difference.name == "security_labels"
+        case GrantOnDatabase():
+            return difference.name == "privileges" and not difference.widens
+        case _:
+            return False
+
+
 def describe(properties: Properties) -> Iterator[tuple[str, str]]:
     """Yield what a person would want to know of the properties, as (name, text)."""
     limit = properties.connection_limit
@@ -159,19 +200,38 @@ def describe(properties: Properties) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A property that is not as it should be; both sides fit for a message."""
+    """A property that is not as it should be; both sides fit for a message.
+
+    ``widens`` says that the database is open to somebody to whom it should not be.
+    """
 
     name: str
     wanted: str
     found: str
+    widens: bool = False
 
 
 def compare(wanted: Properties, found: Properties) -> tuple[Difference, ...]:
-    """Return what differs, property by property; empty when the two are the same."""
+    """Return what differs in effect, property by property; empty when the two are the same."""
+    wanted, found = _in_effect(wanted), _in_effect(found)
+    widens = not (found.privileges or frozenset()) <= (wanted.privileges or frozenset())
     return tuple(
-        Difference(field.name.replace("_", " "), *_only_in(getattr(wanted, field.name), getattr(found, field.name)))
+        Difference(
+            field.name,
+            *_only_in(getattr(wanted, field.name), getattr(found, field.name)),
+            widens=widens and field.name == "privileges",
+        )
         for field in fields(Properties)
         if getattr(wanted, field.name) != getattr(found, field.name)
+    )
+
+
+def _in_effect(properties: Properties) -> Properties:
+    """Write out the default privileges, and lists as PostgreSQL itself writes them."""
+    return replace(
+        properties,
+        privileges=_default_privileges(properties.owner) if properties.privileges is None else properties.privileges,
+        settings=frozenset(replace(each, value="\0".join(_values(each))) for each in properties.settings),
     )
 
 

@@ -104,6 +104,14 @@ class SetParameter:
     values: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ResetParameters:
+    """Take back all settings of the database, for one role in it or (None) for all."""
+
+    name: str
+    role: str | None
+
+
 Statement = (
     CreateDatabase
     | SetCopyMethod
@@ -117,6 +125,7 @@ Statement = (
     | RevokeAllOnDatabase
     | SetRole
     | SetParameter
+    | ResetParameters
 )
 
 

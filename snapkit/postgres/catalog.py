@@ -51,7 +51,9 @@ pg_database = _view(
     column("dattablespace", OID),
     column("datacl"),
 )
-pg_roles = _view("pg_roles", column("oid", OID), column("rolname", Text), column("rolsuper", Boolean))
+pg_roles = _view(
+    "pg_roles", column("oid", OID), column("rolname", Text), column("rolsuper", Boolean), column("rolcreatedb", Boolean)
+)
 pg_tablespace = _view("pg_tablespace", column("oid", OID), column("spcname", Text))
 pg_stat_activity = _view(
     "pg_stat_activity",
@@ -73,6 +75,7 @@ pg_locks = _view(
     column("objsubid", Integer),
     column("pid", Integer),
     column("granted", Boolean),
+    column("mode", Text),
 )
 pg_prepared_xacts = _view("pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text))
 pg_settings = _view("pg_settings", column("name", Text), column("enumvals", ARRAY(Text)))
@@ -135,6 +138,7 @@ def databases(connection: Connection) -> list[Database]:
             func.coalesce(pg_tablespace.c.spcname, ""),
             case((and_(func.left(comment, len(PREFIX)) == PREFIX, func.octet_length(comment) <= MAX_BYTES), comment)),
             comment.is_not(None),
+            func.pg_has_role(pg_database.c.datdba, "USAGE"),
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
         .outerjoin(pg_tablespace, pg_tablespace.c.oid == pg_database.c.dattablespace)
@@ -171,9 +175,9 @@ def name_of(connection: Connection, oid: int) -> str | None:
     return connection.execute(select(pg_database.c.datname).where(pg_database.c.oid == oid)).scalar_one_or_none()
 
 
-def oid_of(connection: Connection, name: str) -> int:
-    """Return the OID of an existing database."""
-    return int(connection.execute(select(pg_database.c.oid).where(pg_database.c.datname == name)).scalar_one())
+def oid_of(connection: Connection, name: str) -> int | None:
+    """Return the OID of a database; None if there is none of that name."""
+    return connection.execute(select(pg_database.c.oid).where(pg_database.c.datname == name)).scalar_one_or_none()
 
 
 def read_properties(connection: Connection, oid: int) -> Properties:
@@ -212,27 +216,25 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
         .lateral("item")
     )
     grantor, grantee = pg_roles.alias("grantor"), pg_roles.alias("grantee")
+    # OID 0 is PUBLIC. A role that has just been dropped has no name, and must not be taken for it.
+    grantee_name = case((item.c.grantee == 0, ""), else_=grantee.c.rolname)
     rows = connection.execute(
-        select(
-            func.coalesce(grantor.c.rolname, ""),
-            func.coalesce(grantee.c.rolname, ""),
-            item.c.is_grantable,
-            item.c.privilege_type,
-        )
+        select(grantor.c.rolname, grantee_name, item.c.privilege_type, item.c.is_grantable)
         .select_from(pg_database)
         .join(item, true())
-        .outerjoin(grantor, grantor.c.oid == item.c.grantor)
+        .join(grantor, grantor.c.oid == item.c.grantor)
         .outerjoin(grantee, grantee.c.oid == item.c.grantee)
-        .where(pg_database.c.oid == oid)
+        .where(pg_database.c.oid == oid, grantee_name.is_not(None))
     )
     return frozenset(Privilege(*row) for row in rows)
 
 
 def _settings(connection: Connection, oid: int) -> frozenset[Setting]:
+    role = case((pg_db_role_setting.c.setrole == 0, ""), else_=pg_roles.c.rolname)
     rows = connection.execute(
-        select(func.coalesce(pg_roles.c.rolname, ""), func.unnest(pg_db_role_setting.c.setconfig, type_=Text))
+        select(role, func.unnest(pg_db_role_setting.c.setconfig, type_=Text))
         .outerjoin_from(pg_db_role_setting, pg_roles, pg_roles.c.oid == pg_db_role_setting.c.setrole)
-        .where(pg_db_role_setting.c.setdatabase == oid)
+        .where(pg_db_role_setting.c.setdatabase == oid, role.is_not(None))
     )
     return frozenset(Setting(role, *config.split("=", 1)) for role, config in rows)
 
@@ -302,6 +304,7 @@ def holds_door(holder_pid: int) -> ColumnElement[bool]:
         pg_locks.c.classid == PG_DATABASE_OID,
         pg_locks.c.objid == pg_stat_activity.c.datid,
         pg_locks.c.pid == holder_pid,
+        pg_locks.c.mode.in_(("ShareLock", "AccessExclusiveLock")),  # weaker ones let new connections pass
         pg_locks.c.granted,
     )
 
@@ -319,6 +322,15 @@ def evict(connection: Connection, oids: Collection[int], holder_pid: int, *, ter
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
 
 
+def blockers(connection: Connection, pid: int) -> list[ClientSession]:
+    """Return the sessions that hold a lock which the session ``pid`` waits for."""
+    blocking = func.pg_blocking_pids(pid, type_=ARRAY(Integer))
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, _may_terminate()).where(pg_stat_activity.c.pid == func.any(blocking))
+    )
+    return [ClientSession(*row) for row in rows]
+
+
 def disconnect_sealed(connection: Connection, oid: int) -> None:
     """End the sessions in a database that lets nobody in any more; those that this role may not end are left."""
     connection.execute(
@@ -332,15 +344,11 @@ def prepared_transactions(connection: Connection, database: str) -> list[str]:
     return list(rows.scalars())
 
 
-def missing_rights(connection: Connection, owner: str) -> list[str]:
-    """Return which rights the role lacks to clone and rename a database of ``owner``: CREATEDB, and being its owner.
+def role_rights(connection: Connection) -> tuple[str, bool]:
+    """Return the role's name, and whether it may create and rename databases.
 
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
-    me = _view("pg_roles", column("rolname", Text), column("rolsuper", Boolean), column("rolcreatedb", Boolean))
-    is_superuser, may_create, is_owner = connection.execute(
-        select(me.c.rolsuper, me.c.rolcreatedb, func.pg_has_role(owner, "USAGE")).where(me.c.rolname == _me)
-    ).one()
-    if is_superuser:
-        return []
-    return [right for right, held in (("CREATEDB", may_create), ("ownership", is_owner)) if not held]
+    may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
+    role, may = connection.execute(select(pg_roles.c.rolname, may_create).where(pg_roles.c.rolname == _me)).one()
+    return role, may

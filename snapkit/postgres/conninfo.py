@@ -119,8 +119,6 @@ def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
     place, query = (rest, "") if mark < 0 else (rest[:mark], rest[mark + 1 :])
     if "@" in place[credentials:].partition("/")[0] or (not credentials and "@" in place):
         raise _malformed()
-    if not credentials and "@" in query:
-        raise _malformed()  # a password that holds a "?" has been taken for a query
     kept, cautions = _sort_query(query)
     try:
         parsed = conninfo_to_dict("postgresql://" + place + ("?" + "&".join(kept) if kept else ""))
@@ -153,6 +151,8 @@ def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
     cautions: list[Caution] = []
     pieces = [(unquote(piece.partition("=")[0]), piece) for piece in query.split("&") if piece]
     for name, piece in pieces:
+        if "@" in name:
+            raise _malformed()  # a password that holds a "?" would be taken for a query
         if name in known:
             kept.append(piece)
         elif name == "ssl":

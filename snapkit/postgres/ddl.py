@@ -50,6 +50,11 @@ def quote_literal(value: str) -> str:
     return "E" + quoted.replace("\\", "\\\\") if "\\" in value else quoted
 
 
+def quote_name(name: str) -> str:
+    """Return ``name`` as an identifier in double quotes."""
+    return _PLAIN.identifier_preparer.quote_identifier(name)
+
+
 _PLAIN = PGDialect_psycopg(paramstyle="named")  # type: ignore[no-untyped-call]
 """A dialect in whose parameter style a percent sign is itself."""
 
@@ -130,7 +135,7 @@ def _(statement: st.GrantOnDatabase, name: Quote, literal: Quote) -> str:
 @_sql.register
 def _(statement: st.RevokeAllOnDatabase, name: Quote, literal: Quote) -> str:
     grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
-    return f"REVOKE ALL ON DATABASE {name(statement.name)} FROM {grantee}"
+    return f"REVOKE ALL ON DATABASE {name(statement.name)} FROM {grantee} CASCADE"
 
 
 @_sql.register
@@ -141,9 +146,16 @@ def _(statement: st.SetRole, name: Quote, literal: Quote) -> str:
 @_sql.register
 def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
     parameter = ".".join(name(part) for part in statement.parameter.split("."))
-    where = (
-        f"ALTER DATABASE {name(statement.name)}"
-        if statement.role is None
-        else f"ALTER ROLE {name(statement.role)} IN DATABASE {name(statement.name)}"
-    )
-    return f"{where} SET {parameter} TO {', '.join(literal(value) for value in statement.values)}"
+    values = ", ".join(literal(value) for value in statement.values)
+    return f"{_settings_of(statement, name)} SET {parameter} TO {values}"
+
+
+@_sql.register
+def _(statement: st.ResetParameters, name: Quote, literal: Quote) -> str:
+    return f"{_settings_of(statement, name)} RESET ALL"
+
+
+def _settings_of(statement: st.SetParameter | st.ResetParameters, name: Quote) -> str:
+    if statement.role is None:
+        return f"ALTER DATABASE {name(statement.name)}"
+    return f"ALTER ROLE {name(statement.role)} IN DATABASE {name(statement.name)}"

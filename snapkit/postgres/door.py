@@ -4,6 +4,8 @@ CREATE DATABASE ... TEMPLATE and ALTER DATABASE ... RENAME first lock the databa
 then look for other sessions every 100 ms for up to five seconds (CountOtherDBBackends in PostgreSQL's source). The
 sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
 Nothing has to be undone if we die, since the lock dies with its session.
+
+The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it: ``LOCK_TIMEOUT`` is ours.
 """
 
 from __future__ import annotations
@@ -13,14 +15,18 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
 
 from snapkit.core.model import ClientSession
-from snapkit.postgres.catalog import evict
+from snapkit.postgres.catalog import blockers, evict
 from snapkit.postgres.server import driver_connection
+
+LOCK_TIMEOUT = timedelta(seconds=5)
+"""How long a statement may wait for a lock on a database: somebody else's open ALTER or GRANT on it, say."""
 
 _BUSY_INTERVAL = 0.02
 _CALM_INTERVAL = 0.25
@@ -36,6 +42,8 @@ class DoorRecord:
     disconnected: dict[int, ClientSession] = field(default_factory=dict)
     remaining: dict[int, ClientSession] = field(default_factory=dict)
     """Those seen inside that could not, or were not to be, disconnected."""
+    blockers: dict[int, ClientSession] = field(default_factory=dict)
+    """Those that hold a lock for which the statement waits."""
     problem: Exception | None = None
     """What ended the watch before its time."""
 
@@ -65,7 +73,10 @@ def hold_door(
         yield record
     finally:
         finished.set()
-        doorkeeper.join()
+        try:
+            doorkeeper.join()
+        except KeyboardInterrupt:  # too late: the block has its outcome, which must not be told as another
+            doorkeeper.join()
 
 
 def _keep(
@@ -92,6 +103,7 @@ def _keep(
                 return
             if now - watched_at >= _CALM_INTERVAL:
                 watch(watcher)
+                record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
                 watched_at = now
             finished.wait(_BUSY_INTERVAL if now - busy_at < _CALM_AFTER else _CALM_INTERVAL)
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered

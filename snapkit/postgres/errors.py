@@ -75,6 +75,8 @@ def translate(error: Exception, state: str) -> SnapkitError:
 
 def _message(error: Exception) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(original, UnicodeError):
+        return "The server holds a name or a comment that is not UTF-8 text."
     if not isinstance(original, psycopg.Error):
         return "The connection to the server was lost."
     primary = original.diag.message_primary
@@ -89,8 +91,8 @@ def _server_hint(error: Exception) -> str | None:
     return original.diag.message_hint if isinstance(original, psycopg.Error) else None
 
 
-SERVER_ERRORS = (DBAPIError, PendingRollbackError, ResourceClosedError, psycopg.Error)
-"""What the driver and SQLAlchemy raise for the server and for a connection that is gone."""
+SERVER_ERRORS = (DBAPIError, PendingRollbackError, ResourceClosedError, psycopg.Error, UnicodeError)
+"""What driver and SQLAlchemy raise for the server, for a connection that is gone, for text that is not UTF-8."""
 
 
 @contextmanager

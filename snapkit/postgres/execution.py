@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
+from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.statements import SetRole, Statement
@@ -33,6 +35,12 @@ def transaction(connection: Connection) -> Iterator[None]:
     """Run the block in a transaction or, inside one, behind a savepoint."""
     with driver_connection(connection).transaction():
         yield
+
+
+def limit_lock_wait(connection: Connection, limit: timedelta | None) -> None:
+    """Let statements of this session wait for a lock no longer than ``limit``; None is without end."""
+    milliseconds = 0 if limit is None else max(1, round(limit.total_seconds() * 1000))
+    connection.execute(select(func.set_config("lock_timeout", str(milliseconds), False)))
 
 
 def commit(connection: Connection, work: Callable[[], None], went_through: Callable[[int], bool]) -> None:

@@ -22,6 +22,7 @@ from snapkit.postgres.catalog import (
     pg_stat_activity,
 )
 from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, is_connection_loss, sqlstate_of
+from snapkit.postgres.execution import limit_lock_wait
 
 
 def lock_key(source: str) -> int:
@@ -46,10 +47,9 @@ def source_lock(connection: Connection, source: str, wait: timedelta) -> Iterato
 
 
 def _acquire(connection: Connection, key: int, wait: timedelta) -> bool:
-    milliseconds = int(wait.total_seconds() * 1000)
-    if milliseconds < 1:
+    if wait <= timedelta(0):
         return bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
-    connection.execute(select(func.set_config("lock_timeout", str(min(milliseconds, 2**31 - 1)), False)))
+    limit_lock_wait(connection, wait)
     try:
         connection.execute(select(func.pg_advisory_lock(key)))
     except DBAPIError as error:
@@ -58,7 +58,7 @@ def _acquire(connection: Connection, key: int, wait: timedelta) -> bool:
         return False
     finally:
         if not connection.invalidated and not connection.closed:
-            connection.execute(select(func.set_config("lock_timeout", "0", False)))
+            limit_lock_wait(connection, None)
     return True
 
 

@@ -7,7 +7,7 @@ from snapkit.core.statements import Statement
 from snapkit.postgres.ddl import quote_literal, sql_text
 from snapkit.postgres.locks import lock_key
 
-_ATTEMPTS = 10
+_ATTEMPTS = 4
 
 
 def swap_script(plan: SwapPlan) -> str:
@@ -21,12 +21,13 @@ def swap_script(plan: SwapPlan) -> str:
         "\\set ON_ERROR_STOP on",
         "SET search_path TO pg_catalog;",
         "SET statement_timeout TO 0;",
-        "SET lock_timeout TO 0;",
+        "SET lock_timeout TO '5s';  -- clients queue behind a rename that waits for a lock",
         "",
     ]
     if plan.clone is not None:
         lines += ["-- Clone the backup, so that it is kept. Sealed from its first moment.", _guard(plan)]
         lines += [_line(statement) for statement in (*plan.clone.settings, plan.clone.create)] + [""]
+    before = (*(plan.clone.adorn if plan.clone else ()), *plan.prepare)
     lines += [
         "BEGIN;",
         f"SELECT pg_advisory_xact_lock({lock_key(plan.source)});  -- one run at a time, snapkit's own included",
@@ -35,15 +36,11 @@ def swap_script(plan: SwapPlan) -> str:
     ]
     lines += [
         "-- Properties, seal and comments; nobody sees them before COMMIT.",
-        *(_line(s) for s in _prepare(plan)),
+        *(_line(statement) for statement in before),
         "",
     ]
     lines += ["-- Disconnect everyone, and rename.", *_renames(plan), "COMMIT;", ""]
     return "\n".join(lines)
-
-
-def _prepare(plan: SwapPlan) -> tuple[Statement, ...]:
-    return (*(plan.clone.adorn if plan.clone else ()), *plan.prepare)
 
 
 def _line(statement: Statement) -> str:
@@ -72,9 +69,14 @@ def _guard(plan: SwapPlan) -> str:
 
 def _renames(plan: SwapPlan) -> list[str]:
     oids = ", ".join(str(oid) for oid, _ in _expected(plan))
+    names = ", ".join(quote_literal(name) for _, name in _expected(plan))
     renames = "\n".join(f"      EXECUTE {quote_literal(sql_text(statement))};" for statement in plan.swap)
     body = f"""\
+  IF EXISTS (SELECT FROM pg_prepared_xacts WHERE database IN ({names})) THEN
+    RAISE EXCEPTION 'prepared transactions are in the way; see pg_prepared_xacts';
+  END IF;
   FOR attempt IN 1..{_ATTEMPTS} LOOP
+    PERFORM pg_stat_clear_snapshot();
     PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datid IN ({oids}) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL;
     BEGIN
@@ -83,7 +85,7 @@ def _renames(plan: SwapPlan) -> list[str]:
     EXCEPTION WHEN object_in_use THEN
       IF attempt = {_ATTEMPTS} THEN RAISE; END IF;
     END;
-  END LOOP;"""
+  END LOOP;"""  # noqa: S608 - each value is quoted or a number
     return [_do(body)]
 
 

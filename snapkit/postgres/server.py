@@ -28,7 +28,6 @@ from snapkit.postgres.errors import server_errors
 __all__ = ["Connection", "Server", "driver_connection"]
 
 NOTHING_CHANGED = "Nothing was changed."
-MINIMUM_VERSION = 140000
 
 _SAFE_SETTINGS = {
     # The role or the database may set any of these, and each would cut a long clone off.
@@ -67,7 +66,8 @@ class Server:
                 hint="Leave --maintenance-db out, or name another database.",
             )
         self.source = target.source
-        self._parameters: dict[str, Any] = dict(target.parameters)
+        # Without it, a maintenance database in another encoding would answer in that, or in bytes.
+        self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
         self._maintenance_dbs = [name for name in candidates if name != target.source]
         self._engine = create_engine(

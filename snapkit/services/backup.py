@@ -94,6 +94,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     began = monotonic()
     with locked(server, lock_wait) as ddl, server.connect() as watcher:
+        address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
@@ -107,7 +108,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         size, more = _measure(watcher, cloned.oid)
         return BackupReceipt(
             backup=_entry(plan, cloned.oid, size),
-            address=address_of(watcher),
+            address=address,
             outage=cloned.outage,
             duration=timedelta(seconds=monotonic() - began),
             disconnected=cloned.disconnected,

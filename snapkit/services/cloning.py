@@ -11,13 +11,14 @@ from time import monotonic
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Entry, Kind, Observe, Strategy
 from snapkit.core.planning import ClonePlan, CopyMethod
-from snapkit.core.properties import Difference, Properties, compare, statements_to_set
-from snapkit.core.statements import DropDatabase
-from snapkit.errors import SnapkitError
+from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
+from snapkit.core.statements import DropDatabase, Statement
+from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text
-from snapkit.postgres.door import DoorRecord, hold_door
+from snapkit.postgres.door import LOCK_TIMEOUT, DoorRecord, hold_door
 from snapkit.postgres.errors import (
+    LOCK_NOT_AVAILABLE,
     OBJECT_IN_USE,
     QUERY_CANCELED,
     SERVER_ERRORS,
@@ -25,10 +26,10 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import run, run_permitted
+from snapkit.postgres.execution import limit_lock_wait, run, run_permitted
 from snapkit.postgres.progress import CloneGauge
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, sessions_busy, sessions_protected
+from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +60,27 @@ def make_clone(
         total = catalog.sizes(watcher, [plan.template.oid]).get(plan.template.oid)
         gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
         run(ddl, *plan.settings)
+        limit_lock_wait(ddl, LOCK_TIMEOUT)
     except SERVER_ERRORS as error:
         raise translate(error, state) from error
     with hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look) as record:
         failure: Exception | None = None
         began = monotonic()
+        oid: int | None = None
+        outage = timedelta(0)
         try:
             run(ddl, plan.create)
+            outage = timedelta(seconds=monotonic() - began)
+            limit_lock_wait(ddl, None)
+            oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
             if is_connection_loss(error):
                 state += f" Should the server still finish the clone {plan.name!r}, the next backup drops it."
             failure = error
-        outage = timedelta(seconds=monotonic() - began)
     if failure is not None:
         raise door_error(failure, record, disconnect, state) from failure
-    oid = catalog.oid_of(ddl, plan.name)
+    if oid is None:
+        raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
     return Cloned(oid, outage, tuple(record.disconnected.values()))
 
 
@@ -83,39 +90,55 @@ def untouched(plan: ClonePlan) -> str:
 
 
 def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: str) -> SnapkitError:
-    """Return the error for a statement that failed behind a held door: naming who was inside, if that was why."""
-    if sqlstate_of(error) in (OBJECT_IN_USE, QUERY_CANCELED):
-        protected = [session for session in record.remaining.values() if not session.may_terminate]
-        if record.remaining and not disconnect:
-            return sessions_busy(list(record.remaining.values()), state)
-        if protected:
-            return sessions_protected(protected, state)
-    return translate(error, state)
+    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why."""
+    code = sqlstate_of(error)
+    remaining = list(record.remaining.values())
+    protected = [session for session in remaining if not session.may_terminate]
+    if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
+        return sessions_busy(remaining, state)
+    if code == OBJECT_IN_USE and protected:
+        return sessions_protected(protected, state)
+    if code == LOCK_NOT_AVAILABLE:
+        return locked_by_others(list(record.blockers.values()), state)
+    translated = translate(error, state)
+    if code == OBJECT_IN_USE and record.problem is not None:
+        translated.hint = "The session that was to disconnect them had ended. Run the command again."
+    return translated
 
 
 def give_properties(
-    connection: Connection, wanted: Properties, oid: int, name: str, final_name: str
+    connection: Connection,
+    wanted: Properties,
+    oid: int,
+    name: str,
+    final_name: str,
+    present: Properties | None = None,
 ) -> tuple[Caution, ...]:
     """Give the database ``name`` the properties ``wanted``, and compare, inside the transaction that finishes it.
 
     What the role has no right to set comes back as a caution, with the statements for an administrator; anything
-    else that differs is raised as SnapkitError. ``final_name`` is the database's name after the transaction.
+    else that differs is raised as SnapkitError. ``final_name`` is the database's name after the transaction;
+    ``present`` are the properties that it has already, if it is not a fresh clone.
     """
-    statements = statements_to_set(name, wanted)
+
+    def statements_for(database: str) -> tuple[Statement, ...]:
+        if present is None:
+            return statements_to_set(database, wanted)
+        return statements_to_replace(database, present, wanted)
+
+    statements = statements_for(name)
     refused = run_permitted(connection, statements)
     differences = compare(wanted, catalog.read_properties(connection, oid))
     if not differences:
         return ()
-    if not refused:
+    if not all(any(explains(statement, each) for statement in refused) for each in differences):
         raise SnapkitError(
             f"The properties of {final_name!r} would not be those of its source: {_listed(differences)}.",
             state="The transaction was rolled back.",
             hint="Please report this, with the output of: snapkit backup --dry-run",
         )
     for_administrator = "; ".join(
-        sql_text(later)
-        for now, later in zip(statements, statements_to_set(final_name, wanted), strict=True)
-        if now in refused
+        sql_text(later) for now, later in zip(statements, statements_for(final_name), strict=True) if now in refused
     )
     return (
         Caution(
@@ -127,7 +150,9 @@ def give_properties(
 
 
 def _listed(differences: tuple[Difference, ...]) -> str:
-    return "; ".join(f"{each.name}: {each.wanted} expected, {each.found} found" for each in differences)
+    return "; ".join(
+        f"{each.name.replace('_', ' ')}: {each.wanted} expected, {each.found} found" for each in differences
+    )
 
 
 @contextmanager

@@ -17,14 +17,18 @@ from snapkit.errors import (
     InterruptedRunError,
     NotFoundError,
     PrivilegeError,
+    SnapkitError,
     UsageError,
 )
 from snapkit.postgres import catalog
 from snapkit.postgres.catalog import ServerFacts
-from snapkit.postgres.ddl import sql_text
+from snapkit.postgres.ddl import quote_name, sql_text
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.locks import source_lock
 from snapkit.postgres.server import Connection, Server, driver_connection
+
+MINIMUM_VERSION = 140000
+"""As server_version_num."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ def gather(connection: Connection, source: str) -> Gathered:
     """Read the facts; raise UsageError where the source is itself a backup."""
     with server_errors(NOTHING_CHANGED):
         facts = catalog.server_facts(connection)
+        if facts.version < MINIMUM_VERSION:
+            raise SnapkitError(
+                f"This is PostgreSQL {facts.version // 10000}; snapkit needs {MINIMUM_VERSION // 10000} or later.",
+                state=NOTHING_CHANGED,
+            )
         inventory = take_inventory(catalog.databases(connection), facts.role)
     if inventory.is_ours(source):
         raise UsageError(
@@ -91,22 +100,21 @@ def address_of(connection: Connection) -> Address:
     return Address(info.host, info.port, info.server_version)
 
 
-def check_rights(connection: Connection, database: Database) -> None:
-    """Raise PrivilegeError if the role may not clone and rename databases, and this one."""
+def check_rights(connection: Connection, database: Database, *, createdb: bool = True) -> None:
+    """Raise PrivilegeError if the role does not own the database or, with ``createdb``, may not make and rename any."""
     with server_errors(NOTHING_CHANGED):
-        missing = catalog.missing_rights(connection, database.owner)
-    if not missing:
-        return
-    role, grants = catalog.server_facts(connection).role, []
-    if "CREATEDB" in missing:
-        grants.append(f'ALTER ROLE "{role}" CREATEDB;')
-    if "ownership" in missing:
-        grants.append(f'GRANT "{database.owner}" TO "{role}";')
-    raise PrivilegeError(
-        f"The role {role!r} lacks {' and '.join(missing)} for the database {database.name!r}.",
-        state=NOTHING_CHANGED,
-        hint="A superuser grants it with: " + " ".join(grants),
-    )
+        role, may_create = catalog.role_rights(connection)
+    grants = {}
+    if createdb and not may_create:
+        grants["CREATEDB"] = f"ALTER ROLE {quote_name(role)} CREATEDB;"
+    if not database.is_mine:
+        grants["ownership"] = f"GRANT {quote_name(database.owner)} TO {quote_name(role)};"
+    if grants:
+        raise PrivilegeError(
+            f"The role {role!r} lacks {' and '.join(grants)} for the database {database.name!r}.",
+            state=NOTHING_CHANGED,
+            hint="An administrator grants it with: " + " ".join(grants.values()),
+        )
 
 
 def check_empty_enough(
@@ -152,6 +160,15 @@ def sessions_protected(sessions: list[ClientSession], state: str) -> PrivilegeEr
     )
 
 
+def locked_by_others(sessions: list[ClientSession], state: str) -> BusyError:
+    who = f"{_count(sessions)} holding it:\n{_lines(sessions)}" if sessions else "it has just been released."
+    return BusyError(
+        f"Another transaction holds a lock on the database; {who}",
+        state=state,
+        hint="Wait for that transaction to end, or end it, and run the command again.",
+    )
+
+
 def _count(sessions: list[ClientSession]) -> str:
     return f"{len(sessions)} session{' is' if len(sessions) == 1 else 's are'}"
 
@@ -170,10 +187,10 @@ def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
     cautions += [
         Caution(
             "not_trusted",
-            f"{database.name} says that it is a backup, but its owner {database.owner} does not own the database "
-            "that it names; it is left alone.",
+            f"{entry.name} says that it is a backup of {entry.source}, but its owner {entry.database.owner} does not "
+            "own that database; it is left alone.",
         )
-        for database in inventory.distrusted
+        for entry in inventory.distrusted
     ]
     return tuple(cautions)
 
@@ -185,5 +202,6 @@ def written(steps: Iterable[Step]) -> tuple[WrittenStep, ...]:
 
 def with_sizes(connection: Connection, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
     """Return the entries with their sizes in bytes."""
-    sizes = catalog.sizes(connection, [entry.database.oid for entry in entries])
+    with server_errors(NOTHING_CHANGED):
+        sizes = catalog.sizes(connection, [entry.database.oid for entry in entries])
     return tuple(replace(entry, size_bytes=sizes.get(entry.database.oid)) for entry in entries)

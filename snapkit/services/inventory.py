@@ -36,8 +36,7 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
         gathered = gather(connection, server.source)
         entries = gathered.inventory.entries if all_sources else gathered.inventory.of_source(server.source)
         if sizes:
-            with server_errors(NOTHING_CHANGED):
-                entries = with_sizes(connection, entries)
+            entries = with_sizes(connection, entries)
         return Listing(
             source=None if all_sources else server.source,
             entries=entries,
@@ -94,6 +93,7 @@ def _rewrite(
                 if entry.state is State.UNMANAGED
                 else None,
             )
+        check_rights(connection, entry.database, createdb=False)
         document = change(entry.metadata)
         text = comments.encode(document)
         with server_errors(NOTHING_CHANGED):
@@ -124,7 +124,8 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
         with server_errors(NOTHING_CHANGED), transaction(connection):
             run(connection, *statements)
             if properties is not None:
-                cautions = give_properties(connection, properties, entry.database.oid, entry.name, entry.name)
+                present = catalog.read_properties(connection, entry.database.oid)
+                cautions = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
         with server_errors(f"{entry.name!r} was adopted, and is sealed."):
             catalog.disconnect_sealed(connection, entry.database.oid)
         adopted = gather(connection, server.source).inventory.of_source(server.source)

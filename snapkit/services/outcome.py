@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import timedelta
 
-from snapkit.errors import BusyError, ConnectionFailedError, UnknownOutcomeError
+from snapkit.errors import SnapkitError, UnknownOutcomeError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.locks import end_lost_session
@@ -32,8 +32,10 @@ def bears_names(server: Server, lost_pid: int, names: Mapping[int, str], what: s
                 end_lost_session(connection, server.source, lost_pid)
             with locked(server, left) as connection, server_errors(""):
                 return all(catalog.name_of(connection, oid) == name for oid, name in names.items())
-        except (ConnectionFailedError, BusyError) as error:
-            if time.monotonic() >= deadline:
+        except KeyboardInterrupt as error:
+            raise _unknown(names, what) from error
+        except SnapkitError as error:
+            if time.monotonic() + _PAUSE >= deadline:
                 raise _unknown(names, what) from error
         time.sleep(_PAUSE)
 

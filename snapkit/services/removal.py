@@ -8,22 +8,21 @@ from time import monotonic
 
 from snapkit.core.inventory import select_one
 from snapkit.core.model import Entry, Observe, Progress, State
-from snapkit.core.planning import NOTHING_CHANGED, plan_drops
+from snapkit.core.planning import plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.core.statements import DropDatabase
-from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError
+from snapkit.errors import BusyError, InterruptedRunError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import (
     SERVER_ERRORS,
     is_connection_loss,
-    server_errors,
     translate,
 )
 from snapkit.postgres.execution import run
 from snapkit.postgres.locks import source_lock
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, gather, with_sizes, written
+from snapkit.services.common import Gathered, check_rights, gather, with_sizes, written
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
@@ -73,8 +72,7 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         verdict = choose(gathered)
-        with server_errors(NOTHING_CHANGED):
-            sized = with_sizes(connection, verdict.removed)
+        sized = with_sizes(connection, verdict.removed)
         return RemovalPreview(verdict.kept, sized, written(plan_drops(verdict.removed)), gathered.facts.now)
 
 
@@ -101,7 +99,7 @@ def remove(
         for source in dict.fromkeys(entry.source for entry in first.removed):
             mine = [entry for entry in first.removed if entry.source == source]
             try:
-                with server_errors(_dropped(removed)), source_lock(connection, source, lock_wait):
+                with source_lock(connection, source, lock_wait):
                     verdict = choose(gather(connection, server.source))
                     kept = [each for each in kept if each.entry.source != source]
                     kept += [each for each in verdict.kept if each.entry.source == source]
@@ -122,6 +120,8 @@ def remove(
                             failed.append(Failure(entry, error))
             except BusyError as error:
                 failed += [Failure(entry, error) for entry in mine]
+            except SERVER_ERRORS as error:
+                raise translate(error, _dropped(removed)) from error
             except KeyboardInterrupt:
                 raise InterruptedRunError("Interrupted.", state=_dropped(removed)) from None
         if not removed and len(failed) == 1:
@@ -130,12 +130,15 @@ def remove(
 
 
 def _dropped(removed: Sequence[Entry]) -> str:
-    return "Nothing was dropped." if not removed else f"Dropped so far: {', '.join(entry.name for entry in removed)}."
+    """The state after a run that was cut short; the drop that was under way may have gone through all the same."""
+    surely = ", ".join(entry.name for entry in removed) or "nothing"
+    return f"Dropped for certain: {surely}. What was under way is shown by: snapkit list"
 
 
 def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
     """Drop one database; return why it could not be. A lost connection is raised: no other drop will go better."""
     try:
+        check_rights(connection, entry.database, createdb=False)
         if catalog.name_of(connection, entry.database.oid) != entry.name:
             return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
         run(connection, DropDatabase(entry.name))
@@ -143,4 +146,6 @@ def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
         if is_connection_loss(error):
             raise
         return translate(error, f"{entry.name!r} was not dropped.")
+    except PrivilegeError as error:
+        return error
     return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.inventory import latest_backup, latest_displaced, select_one
+from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
 from snapkit.core.model import (
     Caution,
     ClientSession,
@@ -28,9 +28,9 @@ from snapkit.core.planning import (
 from snapkit.core.results import SwapPreview, SwapReceipt
 from snapkit.errors import BusyError
 from snapkit.postgres import catalog
-from snapkit.postgres.door import hold_door
+from snapkit.postgres.door import LOCK_TIMEOUT, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, run
+from snapkit.postgres.execution import commit, limit_lock_wait, run
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
@@ -73,7 +73,7 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 def _decide(
     connection: Connection, gathered: Gathered, source: str, request: SwapRequest
 ) -> tuple[SwapPlan, CopyMethod]:
-    entry = _choose(gathered.inventory.of_source(source), source, request)
+    entry = _choose(gathered.inventory, source, request)
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
@@ -85,12 +85,13 @@ def _decide(
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
 
 
-def _choose(entries: tuple[Entry, ...], source: str, request: SwapRequest) -> Entry:
+def _choose(inventory: Inventory, source: str, request: SwapRequest) -> Entry:
+    entries = inventory.of_source(source)
     if request.undo:
         return latest_displaced(entries, source)
     if request.wanted is None:
-        return latest_backup(entries, source)
-    return select_one(entries, request.wanted, source)
+        return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
+    return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
 
 
 def swap(
@@ -163,6 +164,7 @@ def _apply(
 
     def work() -> None:
         nonlocal held_since
+        limit_lock_wait(ddl, LOCK_TIMEOUT)
         if plan.clone is not None:
             cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
         run(ddl, *plan.prepare)
