@@ -47,6 +47,11 @@ def _guess(words: Sequence[str]) -> Call:
     )
 
 
+def application_for_documentation() -> typer.Typer:
+    """Return the application, to be looked at: which commands and options there are."""
+    return _application(Call(command=None, as_json=False, verbose=False, no_color=False))
+
+
 def _application(call: Call) -> typer.Typer:
     app = typer.Typer(
         name="snapkit",

@@ -102,47 +102,42 @@ def _(result: Listing, console: Console) -> None:
         whose = f" of {printable(result.source)}" if result.source else ""
         console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
         return
-    table = _entry_table(result)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-        console.print(table)
-    else:
-        console.print(_entry_stack(result))
+    tables = (_entry_table(result, with_time=True), _entry_table(result, with_time=False))
+    console.print(next((table for table in tables if _fits(table, console)), None) or _entry_stack(result))
     if result.sized:
         unknown = sum(entry.size_bytes is None for entry in result.entries)
         note = f" (and {unknown} of unknown size)" if unknown else ""
         console.print(f"Total: {size_text(result.total_bytes)} in {count_text(len(result.entries), 'database')}{note}")
 
 
-def _entry_table(listing: Listing) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    several = listing.source is None
-    table.add_column("NAME", no_wrap=True)
-    if several:
-        table.add_column("SOURCE", no_wrap=True)
-    table.add_column("CREATED (UTC)", no_wrap=True)
-    table.add_column("AGE", no_wrap=True)
+def _fits(table: Table, console: Console) -> bool:
+    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
+
+
+def _entry_table(listing: Listing, *, with_time: bool) -> Table:
+    """The inventory as a table, with the columns that say something of at least one entry."""
+    entries, now = listing.entries, listing.now
+    columns: list[tuple[str, list[RenderableType]]] = [("NAME", [printable(entry.name) for entry in entries])]
+    if listing.source is None:
+        columns.append(("SOURCE", [printable(entry.source) for entry in entries]))
+    if with_time:
+        columns.append(("CREATED (UTC)", [time_text(entry.created_at) for entry in entries]))
+    columns.append(("AGE", [age_text(entry.created_at, now) for entry in entries]))
     if listing.sized:
-        table.add_column("SIZE", justify="right", no_wrap=True)
-        table.add_column("", no_wrap=True)
-    table.add_column("KIND", no_wrap=True)
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("PINNED", no_wrap=True)
-    table.add_column("LABEL", no_wrap=True)
-    largest = max((entry.size_bytes or 0 for entry in listing.entries), default=0)
-    for entry in listing.entries:
-        cells: list[RenderableType] = [printable(entry.name)]
-        if several:
-            cells.append(printable(entry.source))
-        cells += [time_text(entry.created_at), age_text(entry.created_at, listing.now)]
-        if listing.sized:
-            cells += [size_text(entry.size_bytes), _bar(entry.size_bytes, largest)]
-        cells += [
-            entry.kind.value,
-            Text(entry.state.value, style=_STATE_STYLES[entry.state]),
-            "yes" if entry.pinned else "",
-            printable(entry.label or ""),
-        ]
-        table.add_row(*cells)
+        largest = max(entry.size_bytes or 0 for entry in entries)
+        columns.append(("SIZE", [size_text(entry.size_bytes).rjust(7) for entry in entries]))
+        columns.append(("", [_bar(entry.size_bytes, largest) for entry in entries]))
+    columns.append(("KIND", [entry.kind.value for entry in entries]))
+    columns.append(("STATE", [Text(entry.state.value, style=_STATE_STYLES[entry.state]) for entry in entries]))
+    if any(entry.pinned for entry in entries):
+        columns.append(("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
+    if any(entry.label for entry in entries):
+        columns.append(("LABEL", [printable(entry.label or "") for entry in entries]))
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    for title, _ in columns:
+        table.add_column(title, no_wrap=True)
+    for row in zip(*(cells for _, cells in columns), strict=True):
+        table.add_row(*row)
     return table
 
 

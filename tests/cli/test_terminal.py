@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(sandbox: Sandbox) 
 def test_no_width_cuts_a_name_off(sandbox: Sandbox, width: int) -> None:
     name = sandbox.back_up(label="before v42", pinned=True).backup.name
     output = _finish(_type(sandbox, "list", "--sizes", "--no-color", width=width))[1]
-    lines = [line.rstrip() for line in output.replace("\r", "").split("\n")]
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[\d*m|\r", "", output).split("\n")]
     assert max(map(len, lines)) <= width
     flat = "".join(line.strip() for line in lines)
     for expected in (name, "before v42", "ready", "Total"):

@@ -190,7 +190,7 @@ def test_the_script_for_psql_does_the_same(sandbox: Sandbox, tmp_path: Path, kee
 
 def _psql(sandbox: Sandbox, script: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["psql", "-X", "-q", "-d", sandbox.cluster.url("postgres"), "-f", script],
+        [sandbox.cluster.binaries / "psql", "-X", "-q", "-d", sandbox.cluster.url("postgres"), "-f", script],
         capture_output=True,
         text=True,
         check=False,

@@ -41,6 +41,7 @@ def make_database(
     tablespace: str = "pg_default",
     document: str | None = None,
     has_comment: bool | None = None,
+    is_mine: bool = True,
     oid: int | None = None,
 ) -> Database:
     return Database(
@@ -54,6 +55,7 @@ def make_database(
         tablespace=tablespace,
         document=document,
         has_comment=document is not None if has_comment is None else has_comment,
+        is_mine=is_mine,
     )
 
 

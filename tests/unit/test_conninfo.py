@@ -177,6 +177,7 @@ def test_percent_encoded_parameters_come_back_whatever_they_hold(password: str, 
         "postgresql://u:s3cret@h:0/app",
         "postgresql://u:s3cret@h:65536/app",
         "postgresql://u:s3cret@h:-1/app",
+        pytest.param(f"postgresql://u:s3cret@h:{'9' * 5000}/app", id="port of 5000 digits"),
         "postgresql://u:s3cret@h:٣/app",
         "postgresql://u:s3cret@a:1,b:x/app",
         "postgresql://u:s3cret@h/app?port=x",
@@ -246,7 +247,37 @@ def test_an_unknown_parameter_is_passed_over_with_a_caution() -> None:
     assert given_parameters(target) == {"host": "h"}
     assert [caution.code for caution in target.cautions] == ["ignored_parameter"] * 2
     assert "'sslmod'" in target.cautions[0].message
-    assert "'wei rd'" in target.cautions[1].message
+    assert "The URL's parameter with an unusual name" in target.cautions[1].message
+
+
+@pytest.mark.parametrize("name", ["s3cret%20word", "s3cret%0Aword", "s3cret" * 7, "s3cret%C3%A9", "s3cret!"])
+def test_a_parameter_that_may_be_the_rest_of_a_password_is_not_repeated(name: str) -> None:
+    (caution,) = target_of(f"postgresql://h/app?{name}=1").cautions
+    assert "s3cret" not in caution.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:5/wörd?s3cret@h/app",
+        "postgresql://me:5/w?s3cret@h",
+        "postgresql://h/app?s3cret@h/other",
+        "postgresql://h/app?s3cret%40h/other=1",
+        "postgresql://u:p@h/app?sslmode=require&s3cret@x=1",
+        "postgresql://h/app?user@s3cret",
+    ],
+)
+def test_a_password_that_is_taken_for_a_query_is_refused_unseen(url: str) -> None:
+    error = refusal(url)
+    assert error.message == "The connection URL is malformed."
+    assert "s3cret" not in said(error)
+
+
+@pytest.mark.parametrize("url", ["postgresql:///app?user=me@corp", "postgresql://u:p@h/app?user=me@corp&schema=a@b"])
+def test_an_at_sign_in_a_parameters_value_is_in_order(url: str) -> None:
+    target = target_of(url)
+    assert (target.source, target.parameters["user"]) == ("app", "me@corp")
+    assert target.cautions == ()
 
 
 @pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"])
@@ -258,6 +289,33 @@ def test_sslmode_is_kept_and_the_ssl_of_other_drivers_is_understood(mode: str) -
 @pytest.mark.parametrize("value", ["true", "True", "1"])
 def test_ssl_that_is_merely_on_means_require(value: str) -> None:
     assert given_parameters(target_of(f"postgresql://h/app?ssl={value}"))["sslmode"] == "require"
+
+
+@pytest.mark.parametrize("value", ["false", "False", "0"])
+def test_ssl_that_is_off_means_disable(value: str) -> None:
+    assert given_parameters(target_of(f"postgresql://h/app?ssl={value}"))["sslmode"] == "disable"
+
+
+@pytest.mark.parametrize("ssl", ["true", "false", "require", "nonsense", ""])
+@pytest.mark.parametrize(
+    "query", ["ssl={}&sslmode=verify-full", "sslmode=verify-full&ssl={}", "ssl={}&sslm%6Fde=verify-full"]
+)
+def test_sslmode_wins_over_the_ssl_of_other_drivers(ssl: str, query: str) -> None:
+    target = target_of(f"postgresql://h/app?{query.format(ssl)}")
+    assert given_parameters(target) == {"host": "h", "sslmode": "verify-full"}
+    assert target.cautions == ()
+
+
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require"])
+def test_every_gssencmode_passes_though_the_probe_could_not_have_it(mode: str) -> None:
+    if "gssencmode" not in libpq_keywords():
+        pytest.skip("this libpq knows no gssencmode")
+    assert given_parameters(target_of(f"postgresql://h/app?gssencmode={mode}")) == {"host": "h", "gssencmode": mode}
+
+
+def test_gssencmode_in_the_environment_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGGSSENCMODE", "require")
+    assert target_of("postgresql://h/app").source == "app"
 
 
 @pytest.mark.parametrize("value", ["", "maybe", "2"])
@@ -319,6 +377,11 @@ def test_without_a_url_and_variables_there_is_no_database(monkeypatch: pytest.Mo
     monkeypatch.setenv("PGUSER", "app")
     monkeypatch.setenv("PGHOST", "db.example")
     assert refusal(None).message == "Neither a URL nor PGDATABASE names a database."
+
+
+def test_a_variable_that_is_not_utf8_does_not_upset_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGAPPNAME", "caf\udce9")
+    assert target_of("postgresql://h/app").source == "app"
 
 
 def test_a_variable_that_libpq_refuses_is_refused_before_connecting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,10 @@ from tests.unit.builders import NOW
         (0, "0 bytes"),
         (1023, "1023 bytes"),
         (1024, "1.0 kB"),
+        (1024**2 - 1, "1.0 MB"),
+        (1024**3 - 1, "1.0 GB"),
+        (1024**4 - 1, "1.0 TB"),
+        (1023 * 1024, "1023 kB"),
         (7_500_000, "7.2 MB"),
         (97 * 1024**2, "97 MB"),
         (int(2.25 * 1024**3), "2.2 GB"),
@@ -72,14 +76,32 @@ def test_an_age_is_told_in_its_largest_unit(ago: timedelta, text: str) -> None:
         (timedelta(microseconds=999), "under 1 ms"),
         (timedelta(milliseconds=1), "1 ms"),
         (timedelta(milliseconds=170), "170 ms"),
+        (timedelta(microseconds=999_400), "999 ms"),
+        (timedelta(microseconds=999_500), "1.0 s"),
         (timedelta(seconds=1), "1.0 s"),
+        (timedelta(seconds=59.94), "59.9 s"),
+        (timedelta(seconds=59.95), "1 min 0 s"),
+        (timedelta(seconds=119.6), "2 min 0 s"),
         (timedelta(seconds=12.34), "12.3 s"),
         (timedelta(seconds=60), "1 min 0 s"),
-        (timedelta(minutes=75, seconds=3.9), "75 min 3 s"),
+        (timedelta(minutes=75, seconds=3.9), "75 min 4 s"),
     ],
 )
 def test_a_duration_is_told_so_that_it_reads_well(duration: timedelta, text: str) -> None:
     assert duration_text(duration) == text
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=365)))
+def test_no_duration_is_told_in_a_unit_that_it_fills(duration: timedelta) -> None:
+    text = duration_text(duration)
+    assert not text.startswith(("1000 ms", "60.0 s"))
+    assert not text.endswith(" 60 s")
+
+
+@given(st.integers(0, 1024**5))
+def test_no_size_is_told_in_a_unit_that_it_fills(size: int) -> None:
+    number, unit = size_text(size).split(" ")
+    assert float(number) < 1024 or unit == "TB"
 
 
 def test_milliseconds_are_whole() -> None:

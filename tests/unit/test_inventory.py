@@ -160,7 +160,46 @@ def test_a_document_is_believed_only_of_an_owner_with_a_claim_to_the_source(
     database = make_managed(BACKUP, make_metadata(source), owner=owner, owner_is_superuser=superuser)
     inventory = inventory_of(database, role=role)
     assert bool(inventory.entries) is trusted
-    assert inventory.distrusted == (() if trusted else (database,))
+    expected = Entry(database, source, Kind.BACKUP, State.READY, AT, 1, make_metadata(source))
+    assert inventory.entries == ((expected,) if trusted else ())
+    assert inventory.distrusted == (() if trusted else (expected,))
+    assert inventory.of_source(source) == inventory.entries
+    assert inventory.is_ours(BACKUP) is trusted
+
+
+def test_who_gives_the_whole_name_vouches_for_a_backup_whose_source_is_gone() -> None:
+    inventory = inventory_of(make_managed(BACKUP, make_metadata("gone"), owner="mallory"))
+    (entry,) = inventory.distrusted
+    assert inventory.orphan(BACKUP, "gone") is entry
+    assert inventory.orphan("20260110_103045", "gone") is None
+    assert inventory.orphan("", "gone") is None
+    assert inventory.orphan(f"{BACKUP}_2", "gone") is None
+    assert inventory.orphan(BACKUP, "another that is gone") is None
+
+
+def test_nobody_vouches_for_a_backup_whose_source_is_there() -> None:
+    inventory = inventory_of(make_managed(BACKUP, owner="mallory"))
+    assert [entry.name for entry in inventory.distrusted] == [BACKUP]
+    assert inventory.orphan(BACKUP, "app") is None
+
+
+def test_an_orphan_is_picked_out_of_several_and_keeps_its_state() -> None:
+    inventory = inventory_of(
+        make_managed(f"{BACKUP}_2", make_metadata("gone"), owner="mallory"),
+        make_managed(BACKUP, make_metadata("gone"), owner="eve", connection_limit=INVALID_CONNECTION_LIMIT),
+        make_managed("mine", make_metadata("gone")),
+    )
+    orphan = inventory.orphan(BACKUP, "gone")
+    assert orphan is not None
+    assert (orphan.name, orphan.database.owner, orphan.state) == (BACKUP, "eve", State.INVALID)
+    assert inventory.orphan("mine", "gone") is None, "one's own needs nobody to vouch for it"
+    assert [entry.name for entry in inventory.entries] == ["mine"]
+
+
+def test_an_unmanaged_backup_is_nobodys_word_and_so_not_distrusted() -> None:
+    inventory = inventory_of(make_database(BACKUP, owner="mallory"))
+    assert inventory.distrusted == ()
+    assert only_entry(inventory).state is State.UNMANAGED
 
 
 def test_the_inventory_is_newest_first_and_the_higher_number_is_the_newer() -> None:
@@ -253,6 +292,33 @@ def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
         latest_backup([*unusable, OLD], "app")
     with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
         latest_displaced([*unusable, FIRST], "app")
+
+
+DISTRUSTED = (
+    make_entry(f"{BACKUP}_3", database=make_database(f"{BACKUP}_3", owner="mallory")),
+    make_entry(f"{BACKUP}_4", database=make_database(f"{BACKUP}_4", owner="eve")),
+)
+
+
+def test_where_only_distrusted_backups_are_they_are_named_with_what_to_do() -> None:
+    with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to") as caught:
+        latest_backup([OLD], "app", DISTRUSTED)
+    assert caught.value.state == "Nothing was changed."
+    hint = caught.value.hint
+    assert hint is not None
+    assert f"{BACKUP}_3 (owner mallory), {BACKUP}_4 (owner eve)" in hint
+    assert "ALTER DATABASE ... OWNER TO" in hint
+    assert "its whole name" in hint
+
+
+def test_without_any_backup_the_hint_says_how_one_is_made() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        latest_backup([], "app")
+    assert caught.value.hint == "A backup is made with: snapkit backup"
+
+
+def test_a_distrusted_backup_is_never_the_latest_however_new() -> None:
+    assert latest_backup([FIRST], "app", DISTRUSTED) is FIRST
 
 
 def test_the_latest_displaced_of_one_second_is_the_one_with_the_higher_number() -> None:

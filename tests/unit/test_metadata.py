@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,9 +37,7 @@ documents_of_ours = st.builds(
     Metadata,
     kind=st.sampled_from([Kind.BACKUP, Kind.OLD]),
     source=texts,
-    created_at=st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)).map(
-        lambda at: at.replace(microsecond=0)
-    ),
+    created_at=st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0)),
     strategy=st.none() | st.sampled_from(Strategy),
     label=st.none() | texts,
     pinned=st.booleans(),
@@ -138,6 +137,31 @@ def test_a_document_too_long_to_be_read_back_is_refused(field: str) -> None:
     with pytest.raises(UsageError, match="longer than snapkit can keep") as caught:
         encode(build(fits + 1))
     assert caught.value.state == "Nothing was changed."
+
+
+@pytest.mark.parametrize("field", ["label", "pin_reason", "comment", "source"])
+def test_text_that_postgresql_cannot_hold_is_refused_when_written(field: str) -> None:
+    changes: dict[str, Any] = {field: "not \udcff UTF-8"}
+    metadata = replace(make_metadata(label="x", pinned=True), **changes)
+    with pytest.raises(UsageError, match="is not UTF-8 text") as caught:
+        encode(metadata)
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("field", ["source", "label", "pin_reason", "comment", "kind", "created_at", "strategy"])
+def test_a_document_with_a_nul_is_nothing(field: str) -> None:
+    """JSON can write it, PostgreSQL cannot hold it: not in a name, not in a comment."""
+    values = {"kind": "backup", "created_at": "2026-01-10T10:30:45Z", "strategy": "clone"}
+    text = document(**{field: f"{values.get(field, 'app')}\0"})
+    assert "\\u0000" in text
+    assert decode(text) is None
+
+
+@pytest.mark.parametrize("year", [1, 33, 999])
+def test_a_year_of_fewer_than_four_digits_reads_back(year: int) -> None:
+    metadata = make_metadata(at=datetime(year, 1, 10, tzinfo=UTC))
+    assert decode(encode(metadata)) == metadata
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from snapkit.core.naming import (
 from tests.unit.builders import AT, utc, words
 
 kinds = st.sampled_from(Kind)
-times = st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 30), timezones=st.just(UTC))
+times = st.datetimes(timezones=st.just(UTC))
 sources = words.filter(lambda name: len(name.encode()) <= MAX_NAME_BYTES)
 
 
@@ -55,6 +55,15 @@ def test_a_name_holds_source_kind_and_time_and_is_numbered_where_taken(
     source: str, kind: Kind, taken: list[str], expected: str
 ) -> None:
     assert free_name(source, kind, AT, taken) == expected
+
+
+def test_a_number_of_many_digits_is_still_a_number() -> None:
+    taken = "app_backup_20260110_103045_9999999999"
+    assert free_name("app", Kind.BACKUP, AT, [taken]) == "app_backup_20260110_103045_10000000000"
+
+
+def test_a_year_of_fewer_than_four_digits_is_written_with_four() -> None:
+    assert free_name("app", Kind.BACKUP, datetime(33, 4, 3, tzinfo=UTC), []) == "app_backup_00330403_000000"
 
 
 def test_a_name_is_in_utc_whatever_the_zone_of_the_time() -> None:
@@ -101,7 +110,8 @@ def test_a_name_fits_is_whole_text_and_is_known_again(source: str, kind: Kind, a
 
 def written_out(source: str, kind: Kind, at: datetime, number: int) -> str:
     """The rule once more, character by character: cut until it fits."""
-    tail = f"_{kind}_{at:%Y%m%d_%H%M%S}" + (f"_{number}" if number > 1 else "")
+    stamp = f"{at.year:04}{at:%m%d_%H%M%S}"  # how %Y writes a year below 1000 depends on the platform
+    tail = f"_{kind}_{stamp}" + (f"_{number}" if number > 1 else "")
     if len((source + tail).encode()) <= MAX_NAME_BYTES:
         return source + tail
     tail = f"_{hashlib.sha256(source.encode()).hexdigest()[:8]}{tail}"
@@ -130,7 +140,16 @@ def test_a_name_belongs_to_no_other_source_or_kind(
 
 @pytest.mark.parametrize(
     "name",
-    ["", "app", "app_backup_", "app_backup_20260110", "app_backup_20260110_103045x", "a_20260110_103045_"],
+    [
+        "",
+        "app",
+        "app_backup_",
+        "app_backup_20260110",
+        "app_backup_20260110_103045x",
+        "a_20260110_103045_",
+        "app_backup_20260110_103045\n",
+        "app_backup_20260110_103045_2\n",
+    ],
 )
 def test_a_name_without_a_timestamp_at_its_end_is_not_one_of_ours(name: str) -> None:
     assert stamp_of(name) is None
@@ -144,6 +163,7 @@ def test_a_name_without_a_timestamp_at_its_end_is_not_one_of_ours(name: str) -> 
         ("app_backup_20260110_103045", "20260110_103045", 1),
         ("app_old_20260110_103045_2", "20260110_103045_2", 2),
         ("app_backup_20260110_103045_12", "20260110_103045_12", 12),
+        ("app_backup_20260110_103045_12345678901", "20260110_103045_12345678901", 12345678901),
         ("app_backup_20260110_103045_backup_20260111_000000", "20260111_000000", 1),
     ],
 )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from snapkit.core import metadata as comments
-from snapkit.core.metadata import Metadata
+from snapkit.core.metadata import MAX_BYTES, Metadata
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
@@ -118,6 +118,20 @@ def test_a_method_that_the_server_does_not_know_is_refused(asked: Strategy, vers
     assert "Leave --strategy out" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("asked", "version", "can_share", "expected"),
+    [
+        (None, 180006, True, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, False)),
+        (None, 170011, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
+        (Strategy.CLONE, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True)),
+    ],
+)
+def test_a_clone_to_another_tablespace_shares_blocks_only_when_asked_to(
+    asked: Strategy | None, version: int, can_share: bool, expected: CopyMethod
+) -> None:
+    assert choose_method(asked, version, can_share, moves=True) == expected
+
+
 @pytest.mark.parametrize("version", [140023, 150019, 160015, 170011, 180006])
 @pytest.mark.parametrize("can_share", [False, True])
 def test_wal_log_is_never_chosen_unasked(version: int, can_share: bool) -> None:
@@ -160,6 +174,7 @@ def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() 
     assert names_after(plan.steps, "app") == {"app": "app", "app_partial_20260110_103045": plan.name}
     assert document_in(list(plan.finish), plan.clone.name) == plan.metadata
     assert plan.metadata == replace(make_metadata(label="before 4.2", pinned=True), strategy=Strategy.FILE_COPY)
+    assert plan.finish[0] == CommentOnDatabase(plan.clone.name, plan.document)
 
 
 @pytest.mark.parametrize("comment", [None, "", "The shop's database", comments.encode(make_metadata())])
@@ -179,6 +194,13 @@ def test_a_second_backup_within_one_second_is_numbered() -> None:
     taken = ["app", "app_backup_20260110_103045"]
     plan = plan_backup(make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, taken)
     assert plan.name == "app_backup_20260110_103045_2"
+
+
+@pytest.mark.parametrize(("label", "comment"), [("x" * MAX_BYTES, None), (None, "x" * MAX_BYTES), ("\udcff", None)])
+def test_a_document_that_cannot_be_kept_is_refused_while_planning(label: str | None, comment: str | None) -> None:
+    """Not first when the clone has been made."""
+    with pytest.raises(UsageError):
+        plan_backup(make_database("app"), comment, PROPERTIES, FILE_COPY, None, label, False, AT, [])
 
 
 # Rollback
@@ -206,20 +228,25 @@ def test_an_entry_that_is_not_ready_is_refused_with_what_to_do(entry: Entry, mes
     assert hint in caught.value.hint
 
 
-def test_a_swap_is_one_transaction_whose_renames_come_last() -> None:
+def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can_be() -> None:
     entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
     plan = plan_swap("app", make_database("app"), "Now", entry, None, LATER, ["app", entry.name])
     (step,) = plan.steps
     assert step.atomic
-    assert step.statements == (
-        AlterDatabase(entry.name, allow_connections=True),
-        CommentOnDatabase(entry.name, "The shop's"),
-        AlterDatabase("app", allow_connections=False),
-        CommentOnDatabase("app", comments.encode(plan.displaced_metadata)),
-        RenameDatabase("app", "app_old_20260111_080000"),
-        RenameDatabase(entry.name, "app"),
+    assert step.statements == (*plan.prepare, *plan.swap)
+    assert plan.prepare == (
+        RenameDatabase(entry.name, "app_partial_20260111_080000"),
+        AlterDatabase("app_partial_20260111_080000", allow_connections=True),
+        CommentOnDatabase("app_partial_20260111_080000", "The shop's"),
     )
-    assert plan.restored_name == entry.name
+    assert plan.swap == (
+        RenameDatabase("app", "app_old_20260111_080000"),
+        RenameDatabase("app_partial_20260111_080000", "app"),
+        AlterDatabase("app_old_20260111_080000", allow_connections=False),
+        CommentOnDatabase("app_old_20260111_080000", plan.displaced_document),
+    )
+    assert plan.passing_name == "app_partial_20260111_080000"
+    assert plan.displaced_document == comments.encode(plan.displaced_metadata)
     assert plan.displaced_metadata == replace(make_metadata(kind=Kind.OLD, at=LATER), comment="Now")
     assert names_after(plan.steps, "app", entry.name) == {"app": plan.displaced_name, entry.name: "app"}
 
@@ -230,13 +257,57 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
     entry = make_entry(metadata=replace(make_metadata(), is_template=was, allow_connections=was_open))
     live = make_database("app", is_template=was, allow_connections=was_open)
     plan = plan_swap("app", live, None, entry, None, LATER, [])
-    altered = {s.name: s for s in plan.prepare if isinstance(s, AlterDatabase)}
-    assert altered[entry.name].allow_connections is was_open
-    assert altered[entry.name].is_template is (True if was else None)
-    assert altered["app"].allow_connections is False
-    assert altered["app"].is_template is (False if was else None)
+    (restored,) = (s for s in plan.prepare if isinstance(s, AlterDatabase))
+    (displaced,) = (s for s in plan.swap if isinstance(s, AlterDatabase))
+    assert restored.name == plan.passing_name
+    assert restored.allow_connections is was_open
+    assert restored.is_template is (True if was else None)
+    assert displaced.name == plan.displaced_name
+    assert displaced.allow_connections is False
+    assert displaced.is_template is (False if was else None)
     assert plan.displaced_metadata.is_template is was
     assert plan.displaced_metadata.allow_connections is was_open
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_clients_are_not_held_while_the_swap_is_prepared(kept: bool) -> None:
+    """No statement before the first rename of the live database names it, so none takes its lock."""
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry) if kept else None, LATER, [])
+    assert all("app" not in (s.name, getattr(s, "new_name", "")) for s in plan.prepare if hasattr(s, "name"))
+    assert plan.swap[0] == RenameDatabase("app", "app_old_20260111_080000")
+
+
+def test_what_is_in_the_way_of_the_backup_is_waited_for_before_clients_are_held() -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, [])
+    assert plan.prepare[0] == RenameDatabase(entry.name, plan.passing_name)
+
+
+def test_the_passing_name_is_one_that_is_free() -> None:
+    entry = make_entry()
+    taken = ["app", entry.name, "app_partial_20260111_080000", "app_old_20260111_080000"]
+    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, taken)
+    assert plan.passing_name == "app_partial_20260111_080000_2"
+    assert names_after(plan.steps, *taken) == {
+        "app": "app_old_20260111_080000_2",
+        entry.name: "app",
+        "app_partial_20260111_080000": "app_partial_20260111_080000",
+        "app_old_20260111_080000": "app_old_20260111_080000",
+    }
+
+
+def test_an_invalid_live_database_is_not_swapped() -> None:
+    """PostgreSQL renames it without a murmur, and nobody could connect to what undo would bring back."""
+    live = make_database("app", connection_limit=INVALID_CONNECTION_LIMIT)
+    with pytest.raises(SnapkitError, match="'app' is invalid"):
+        plan_swap("app", live, None, make_entry(), None, LATER, [])
+
+
+def test_a_comment_that_cannot_be_kept_is_refused_while_planning_a_swap() -> None:
+    """Not first when clients are held."""
+    with pytest.raises(UsageError, match="The comment on 'app'"):
+        plan_swap("app", make_database("app"), "x" * MAX_BYTES, make_entry(), None, LATER, [])
 
 
 def test_where_nothing_is_live_nothing_is_put_aside() -> None:
@@ -244,9 +315,10 @@ def test_where_nothing_is_live_nothing_is_put_aside() -> None:
     plan = plan_swap("app", None, None, entry, None, LATER, [entry.name])
     assert plan.displaced_name is None
     assert statements_of(plan.steps) == [
-        AlterDatabase(entry.name, allow_connections=True),
-        CommentOnDatabase(entry.name, "The shop's"),
-        RenameDatabase(entry.name, "app"),
+        RenameDatabase(entry.name, "app_partial_20260111_080000"),
+        AlterDatabase("app_partial_20260111_080000", allow_connections=True),
+        CommentOnDatabase("app_partial_20260111_080000", "The shop's"),
+        RenameDatabase("app_partial_20260111_080000", "app"),
     ]
 
 
@@ -262,9 +334,9 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
     assert (first.atomic, second.atomic) == (False, True)
     assert first.statements == (clone.create,)
     assert clone.create.template == entry.name
-    assert plan.restored_name == clone.name == "app_partial_20260111_080000"
+    assert plan.passing_name == clone.name == "app_partial_20260111_080000"
     assert second.statements == (*clone.adorn, *plan.prepare, *plan.swap)
-    assert plan.prepare[:2] == (
+    assert plan.prepare == (
         AlterDatabase(clone.name, allow_connections=True),
         CommentOnDatabase(clone.name, "The shop's"),
     )
@@ -284,7 +356,7 @@ def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
 def test_a_displaced_database_carries_a_document_that_reads_back() -> None:
     live = make_database("app", is_template=True)
     plan = plan_swap("app", live, 'A "comment"\n', make_entry(), None, LATER, [])
-    document = document_in(list(plan.prepare), "app")
+    document = document_in(list(plan.swap), "app_old_20260111_080000")
     assert document == plan.displaced_metadata
     assert (document.kind, document.source, document.comment) == (Kind.OLD, "app", 'A "comment"\n')
 
@@ -295,7 +367,8 @@ def test_an_invalid_live_database_is_refused_with_the_way_out() -> None:
         check_live(make_database("app", connection_limit=INVALID_CONNECTION_LIMIT))
     assert caught.value.state == "Nothing was changed."
     assert caught.value.hint is not None
-    assert 'DROP DATABASE "app"' in caught.value.hint
+    assert "Drop it with DROP DATABASE" in caught.value.hint
+    assert "snapkit rollback --latest" in caught.value.hint
 
 
 # Adoption and drops

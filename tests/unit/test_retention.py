@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -166,6 +166,17 @@ def test_the_last_ready_backup_says_why_it_stays() -> None:
 def test_a_pinned_ready_backup_is_a_last_one() -> None:
     entries = [backup("2020-01-01"), backup("2019-01-01", pinned=True)]
     assert removed(decide(entries, Policy(within=timedelta(days=1)), NOW)) == {"app_backup_20200101_000000"}
+
+
+def test_a_span_longer_than_the_calendar_keeps_everything() -> None:
+    entries = [backup("2026-07-15 11:00"), make_entry("ancient", at=datetime.min.replace(tzinfo=UTC))]
+    for span in (timedelta.max, timedelta(weeks=142_000_000)):
+        assert removed(decide(entries, Policy(within=span), NOW)) == set()
+
+
+def test_the_given_time_includes_its_first_moment_and_the_future() -> None:
+    entries = [backup("2026-07-15 13:00"), backup("2026-07-15 11:00"), backup("2026-07-15 10:59:59")]
+    assert stamps(entries, Policy(within=timedelta(hours=1))) == ["2026-07-15 13", "2026-07-15 11"]
 
 
 def test_within_one_second_the_higher_number_is_kept() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -363,6 +365,16 @@ def test_an_env_file_that_is_missing_is_a_usage_error(tmp_path: Path, name: str)
     with pytest.raises(UsageError, match="given with --env-file does not exist") as caught:
         load(tmp_path, env_file=tmp_path / name)
     assert name in caught.value.message
+
+
+def test_an_env_file_may_be_a_pipe(tmp_path: Path) -> None:
+    """As the shell's ``<(...)`` makes one."""
+    pipe = tmp_path / "secrets"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("DATABASE_URL=postgresql:///piped\n",), daemon=True)
+    writer.start()
+    assert load(tmp_path, env_file=pipe).connection.url == "postgresql:///piped"
+    writer.join(10)
 
 
 def test_a_missing_dotenv_is_nothing(tmp_path: Path) -> None:

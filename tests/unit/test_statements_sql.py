@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 
 from snapkit.core import statements as s
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Strategy
-from snapkit.postgres.ddl import DatabaseDDL, quote_literal, sql_text
+from snapkit.postgres.ddl import DatabaseDDL, quote_literal, quote_name, sql_text
 from tests.unit.builders import texts, words
 
 DRIVER = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]
@@ -63,8 +63,8 @@ def identifier(name: str) -> str:
             s.GrantOnDatabase("a", ("CONNECT",), "PUBLIC", with_grant_option=True),
             'GRANT CONNECT ON DATABASE "a" TO "PUBLIC" WITH GRANT OPTION',
         ),
-        (s.RevokeAllOnDatabase("a", None), 'REVOKE ALL ON DATABASE "a" FROM PUBLIC'),
-        (s.RevokeAllOnDatabase("a", "bob"), 'REVOKE ALL ON DATABASE "a" FROM "bob"'),
+        (s.RevokeAllOnDatabase("a", None), 'REVOKE ALL ON DATABASE "a" FROM PUBLIC CASCADE'),
+        (s.RevokeAllOnDatabase("a", "bob"), 'REVOKE ALL ON DATABASE "a" FROM "bob" CASCADE'),
         (s.SetRole("bob"), 'SET LOCAL ROLE "bob"'),
         (s.SetRole(None), "RESET ROLE"),
         (s.SetParameter("a", None, "work_mem", ("1MB",)), 'ALTER DATABASE "a" SET "work_mem" TO \'1MB\''),
@@ -76,6 +76,8 @@ def identifier(name: str) -> str:
             s.SetParameter("a", None, "search_path", ("$user", "public", "")),
             "ALTER DATABASE \"a\" SET \"search_path\" TO '$user', 'public', ''",
         ),
+        (s.ResetParameters("a", None), 'ALTER DATABASE "a" RESET ALL'),
+        (s.ResetParameters('a"b', "Bob"), 'ALTER ROLE "Bob" IN DATABASE "a""b" RESET ALL'),
     ],
 )
 def test_a_statement_is_written_as_one_types_it_into_psql(statement: s.Statement, sql: str) -> None:
@@ -86,6 +88,7 @@ def test_a_statement_is_written_as_one_types_it_into_psql(statement: s.Statement
 def test_any_name_is_quoted_as_an_identifier(name: str, other: str) -> None:
     assert sql_text(s.RenameDatabase(name, other)) == f"ALTER DATABASE {identifier(name)} RENAME TO {identifier(other)}"
     assert sql_text(s.SetRole(name)) == f"SET LOCAL ROLE {identifier(name)}"
+    assert quote_name(name) == identifier(name)
 
 
 def read_literal(literal: str, standard_conforming_strings: bool) -> str:
