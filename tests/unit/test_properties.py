@@ -170,8 +170,8 @@ def test_grants_are_gathered_by_grantee_and_grant_option() -> None:
         *REVOKES,
         GrantOnDatabase("c", ("CONNECT",), None, False),
         GrantOnDatabase("c", ("CONNECT", "CREATE"), "alice", False),
-        GrantOnDatabase("c", ("CONNECT",), "bob", True),
         GrantOnDatabase("c", ("TEMPORARY",), "bob", False),
+        GrantOnDatabase("c", ("CONNECT",), "bob", True),
     ]
 
 

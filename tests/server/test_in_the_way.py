@@ -1,0 +1,210 @@
+"""Locks, lost helpers, other encodings, other owners: what gets in the way is bounded, named and survived."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from snapkit.core.model import Progress
+from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
+from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.inventory import pin_entry
+from snapkit.services.removal import choose_by_name, remove
+from snapkit.services.rollback import SwapRequest, swap
+from tests.cluster import PASSWORD, SUPERUSER
+from tests.proxy import Loss, Proxy
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
+
+
+def _owned_by(sandbox: Sandbox, role: str, name: str | None = None) -> None:
+    statement = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+    sandbox.execute(statement.format(sql.Identifier(name or sandbox.name), sql.Identifier(role)))
+
+
+@pytest.mark.parametrize("target", ["live", "backup"])
+def test_a_lock_in_the_way_is_waited_for_not_without_end_and_its_holder_is_named(sandbox: Sandbox, target: str) -> None:
+    backup = sandbox.back_up().backup.name
+    names = sandbox.databases()
+    with sandbox.connect(application_name="shop") as client, sandbox.connect("postgres") as other:
+        other.execute("BEGIN")
+        database = sandbox.name if target == "live" else backup
+        other.execute(
+            sql.SQL("ALTER ROLE postgres IN DATABASE {} SET work_mem TO '5MB'").format(sql.Identifier(database))
+        )
+        with pytest.raises(BusyError, match=f"pid {other.info.backend_pid}"):
+            sandbox.roll_back()
+        other.execute("ROLLBACK")
+        assert client.execute("SELECT 1").fetchone() == (1,), "a client was disconnected through an open door"
+    assert sandbox.databases() == names
+    assert sandbox.items()
+
+
+def test_a_lock_in_the_way_of_a_clone(sandbox: Sandbox) -> None:
+    with sandbox.connect("postgres") as other:
+        other.execute("BEGIN")
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        other.execute(rename.format(sql.Identifier(sandbox.name), sql.Identifier(sandbox.prefix + "_x")))
+        with pytest.raises(BusyError, match=f"pid {other.info.backend_pid}"):
+            sandbox.back_up()
+        other.execute("ROLLBACK")
+    assert sandbox.databases() == [sandbox.name]
+
+
+def test_a_backup_stands_although_its_second_session_was_ended(sandbox: Sandbox) -> None:
+    ended = threading.Event()
+
+    def end_the_watcher(progress: Progress) -> None:
+        if not ended.is_set():
+            ended.set()
+            sandbox.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'snapkit' AND query LIKE '%%pg_stat_activity%%' OR query LIKE '%%pg_ls_dir%%'"
+            )
+
+    with sandbox.connect("postgres") as other:
+        other.execute("BEGIN")
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        other.execute(rename.format(sql.Identifier(sandbox.name), sql.Identifier(sandbox.prefix + "_x")))
+        outcome: list[Any] = []
+
+        def work() -> None:
+            try:
+                outcome.append(back_up(sandbox.server(), BackupRequest(), LOCK_WAIT, end_the_watcher))
+            except SnapkitError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        wait_until(ended.is_set)
+        other.execute("ROLLBACK")
+        thread.join()
+    assert not isinstance(outcome[0], SnapkitError), outcome[0].message
+    assert [entry.name for entry in sandbox.entries()] == [outcome[0].backup.name]
+
+
+def test_a_maintenance_database_in_another_encoding(sandbox: Sandbox) -> None:
+    for encoding in ("SQL_ASCII", "LATIN1"):
+        other = f"{sandbox.prefix}_{encoding.lower()}"
+        sandbox.execute(f"CREATE DATABASE {other} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+        ran = sandbox.run(
+            "backup", "--label", "naïve 日本" if encoding == "SQL_ASCII" else "naïve", "--maintenance-db", other
+        )
+        assert ran.code == 0, ran.err
+        assert sandbox.run("list", "--maintenance-db", other).code == 0
+
+
+def test_a_label_that_is_not_text_is_refused_before_anything_is_touched(sandbox: Sandbox) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "snapkit", "backup", "--json", "--label", b"\xff"],
+        env=command_environment(sandbox.url),
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"]["code"] == "usage"
+    assert sandbox.databases() == [sandbox.name]
+
+
+def test_a_second_ctrl_c_while_the_outcome_is_asked_for_says_that_it_is_unknown(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    proxy = Proxy(sandbox.cluster.port, b"COMMIT", Loss.AFTER, stay_down=True)
+    try:
+        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{proxy.port}/{sandbox.name}"
+        running = subprocess.Popen(
+            [sys.executable, "-m", "snapkit", "rollback", "--latest", "--json"],
+            env=command_environment(url),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(proxy.triggered.is_set)
+        wait_until(lambda: any(name.startswith(f"{sandbox.name}_old_") for name in sandbox.databases()))
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        proxy.close()
+    assert running.returncode == 22, out + err
+    assert json.loads(out)["error"]["code"] == "unknown_outcome"
+
+
+def test_a_prune_that_loses_its_connection_does_not_say_that_nothing_was_dropped(sandbox: Sandbox) -> None:
+    names = [sandbox.back_up().backup.name for _ in range(3)]
+    seen: list[Progress] = []
+
+    def end_our_session(progress: Progress) -> None:
+        seen.append(progress)
+        if len(seen) == 2:
+            sandbox.execute(
+                "SELECT pg_terminate_backend(l.pid) FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)"
+                " WHERE l.locktype = 'advisory' AND a.application_name = 'snapkit'"
+            )
+
+    with pytest.raises(ConnectionFailedError) as caught:
+        remove(sandbox.server(), choose_by_name(names, sandbox.name), LOCK_WAIT, observe=end_our_session)
+    assert caught.value.state is not None
+    assert f"Dropped for certain: {names[0]}." in caught.value.state
+
+
+def test_the_backups_of_a_former_owner_are_named_and_come_back_on_demand(sandbox: Sandbox) -> None:
+    former, new = sandbox.role("former", "LOGIN CREATEDB"), sandbox.role("new", "LOGIN CREATEDB")
+    _owned_by(sandbox, former)
+    before = sandbox.items()
+    backup = sandbox.back_up().backup.name
+    _owned_by(sandbox, new)
+    with pytest.raises(NotFoundError) as caught:
+        sandbox.roll_back()
+    assert caught.value.hint is not None
+    assert backup in caught.value.hint
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    with pytest.raises(NotFoundError):
+        sandbox.roll_back()
+    sandbox.roll_back(backup)
+    assert sandbox.items() == before
+    assert sandbox.row(sandbox.name)["owner"] == former
+
+
+def test_the_owner_brings_a_dropped_database_back(sandbox: Sandbox) -> None:
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    _owned_by(sandbox, owner)
+    sandbox.back_up()
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None)
+    assert sandbox.items()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda server, name: pin_entry(server, name, None, LOCK_WAIT),
+        lambda server, name: remove(server, choose_by_name([name], server.source), LOCK_WAIT),
+    ],
+    ids=["pin", "delete"],
+)
+def test_who_does_not_own_an_entry_is_told_what_it_takes(sandbox: Sandbox, change: Callable[..., Any]) -> None:
+    name = sandbox.back_up().backup.name
+    role = sandbox.role('re"ader', "LOGIN")
+    with pytest.raises(PrivilegeError) as caught:
+        change(sandbox.server(sandbox.cluster.url(sandbox.name, user=role)), name)
+    assert caught.value.hint is not None
+    assert 'GRANT "postgres" TO "' + role.replace('"', '""') in caught.value.hint
+    assert name in sandbox.databases()
+
+
+def test_an_invalid_live_database_stops_a_rollback_with_the_way_out(sandbox: Sandbox) -> None:
+    before = sandbox.items()
+    sandbox.back_up()
+    sandbox.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", sandbox.name)
+    with pytest.raises(SnapkitError, match="can only be dropped"):
+        sandbox.roll_back()
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    sandbox.roll_back()
+    assert sandbox.items() == before
