@@ -1,7 +1,8 @@
 """The comment that makes a database ours: one small JSON document, versioned.
 
-Every role on the server can read it, so it holds no secret. Keys that this version does not know are kept when the
-document is rewritten; a document of a newer version is recognised, and left alone.
+Every role on the server can read it, so it holds no secret. It is ASCII, since the comments of all databases stand in
+one catalog, each in the encoding of the database from which it was written. Keys that this version does not know are
+kept when the document is rewritten; a document of a newer version is recognised, and left alone.
 """
 
 from __future__ import annotations
@@ -96,12 +97,12 @@ def encode(metadata: Metadata) -> str:
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     try:
-        length = len(text.encode())
+        json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise UsageError("The label, or the reason, is not UTF-8 text.", state="Nothing was changed.") from None
-    if length > MAX_BYTES:
+    text = json.dumps(document, separators=(",", ":"))
+    if len(text) > MAX_BYTES:
         raise UsageError(
             f"The comment on {metadata.source!r}, or the label, is longer than snapkit can keep ({MAX_BYTES} bytes).",
             state="Nothing was changed.",

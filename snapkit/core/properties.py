@@ -89,8 +89,10 @@ def statements_to_replace(name: str, present: Properties, wanted: Properties) ->
     roles = sorted({setting.role for setting in present.settings})
     plainly = _default_privileges(wanted.owner) if present.privileges is not None else None
     privileges = plainly if wanted.privileges is None else wanted.privileges
+    providers = {each.provider for each in present.security_labels} - {each.provider for each in wanted.security_labels}
     return (
         *(RevokeAllOnDatabase(name, grantee) for grantee in grantees),
+        *(LabelDatabase(name, provider, None) for provider in sorted(providers)),
         *(ResetParameters(name, role or None) for role in roles),
         *statements_to_set(name, replace(wanted, privileges=privileges)),
     )
@@ -110,7 +112,7 @@ def _privilege_statements(name: str, owner: str, wanted: frozenset[Privilege]) -
     """Write the access list anew: first nothing, then grant by grant, each when its grantor may give it."""
     yield RevokeAllOnDatabase(name, None)
     yield RevokeAllOnDatabase(name, owner)
-    pending = sorted(wanted, key=_recipient)
+    pending = sorted(wanted, key=lambda item: (*_recipient(item), item.privilege))
     may_give: set[tuple[str, str]] = set()
     while pending:
         able = [item for item in pending if item.grantor == owner or (item.grantor, item.privilege) in may_give]
@@ -155,7 +157,8 @@ def split_identifiers(text: str) -> tuple[str, ...]:
             values.append(value)
         else:
             end = min((at for mark in _BETWEEN if (at := text.find(mark, position)) >= 0), default=len(text))
-            values.append(text[position:end].lower())
+            # Of letters without quotes PostgreSQL folds A to Z only, in UTF-8.
+            values.append("".join(char.lower() if char.isascii() else char for char in text[position:end]))
             position = end
     return tuple(values) or ("",)
 
@@ -178,7 +181,7 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
 def explains(refused: Statement, difference: Difference) -> bool:
     """Whether a statement that the role had no right to run accounts for a difference."""
     match refused:
-        case SetParameter():
+        case SetParameter() | ResetParameters():
             return difference.name == "settings"
         case LabelDatabase():
             return difference.name == "security_labels"

@@ -64,11 +64,11 @@ class CommentOnDatabase:
 
 @dataclass(frozen=True, slots=True)
 class LabelDatabase:
-    """A security label, by the provider that knows what it means."""
+    """A security label, by the provider that knows what it means; None takes it away."""
 
     name: str
     provider: str
-    label: str
+    label: str | None
 
 
 @dataclass(frozen=True, slots=True)

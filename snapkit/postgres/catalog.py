@@ -136,7 +136,7 @@ def databases(connection: Connection) -> list[Database]:
             pg_database.c.datconnlimit,
             pg_database.c.datistemplate,
             func.coalesce(pg_tablespace.c.spcname, ""),
-            case((and_(func.left(comment, len(PREFIX)) == PREFIX, func.octet_length(comment) <= MAX_BYTES), comment)),
+            case((and_(func.starts_with(comment, PREFIX), func.octet_length(comment) <= MAX_BYTES), comment)),
             comment.is_not(None),
             func.pg_has_role(pg_database.c.datdba, "USAGE"),
         )

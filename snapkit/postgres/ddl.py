@@ -122,7 +122,8 @@ def _(statement: st.CommentOnDatabase, name: Quote, literal: Quote) -> str:
 @_sql.register
 def _(statement: st.LabelDatabase, name: Quote, literal: Quote) -> str:
     provider, database = name(statement.provider), name(statement.name)
-    return f"SECURITY LABEL FOR {provider} ON DATABASE {database} IS {literal(statement.label)}"
+    label = "NULL" if statement.label is None else literal(statement.label)
+    return f"SECURITY LABEL FOR {provider} ON DATABASE {database} IS {label}"
 
 
 @_sql.register

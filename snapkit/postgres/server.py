@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from sqlalchemy import (
     Connection,
     Text,
@@ -44,6 +46,17 @@ _SAFE_SETTINGS = {
     "standard_conforming_strings": "on",
     "client_min_messages": "warning",
 }
+
+
+class _LenientText(Loader):
+    """Reads text that may not be UTF-8.
+
+    The names and comments of all databases stand in shared catalogs, each in the encoding of the database from which
+    it was written; one that cannot be read must not keep the others from being read.
+    """
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", errors="replace")
 
 
 class Server:
@@ -108,6 +121,8 @@ class Server:
             except psycopg.Error as error:
                 first_error = first_error or error
             else:
+                for kind in ("text", "varchar", "name"):
+                    connection.adapters.register_loader(kind, _LenientText)
                 self._stay_with(connection, dbname)
                 return connection
         raise cast(psycopg.Error, first_error)

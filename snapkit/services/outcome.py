@@ -25,19 +25,24 @@ def bears_names(server: Server, lost_pid: int, names: Mapping[int, str], what: s
     cannot be asked within ``PATIENCE``.
     """
     deadline = time.monotonic() + PATIENCE.total_seconds()
-    while True:
-        left = timedelta(seconds=max(0.0, deadline - time.monotonic()))
-        try:
-            with server.connect() as connection, server_errors(""):
-                end_lost_session(connection, server.source, lost_pid)
-            with locked(server, left) as connection, server_errors(""):
-                return all(catalog.name_of(connection, oid) == name for oid, name in names.items())
-        except KeyboardInterrupt as error:
-            raise _unknown(names, what) from error
-        except SnapkitError as error:
-            if time.monotonic() + _PAUSE >= deadline:
-                raise _unknown(names, what) from error
-        time.sleep(_PAUSE)
+    try:
+        while True:
+            left = timedelta(seconds=max(0.0, deadline - time.monotonic()))
+            try:
+                return _ask(server, lost_pid, names, left)
+            except SnapkitError as error:
+                if time.monotonic() + _PAUSE >= deadline:
+                    raise _unknown(names, what) from error
+            time.sleep(_PAUSE)
+    except KeyboardInterrupt as error:
+        raise _unknown(names, what) from error
+
+
+def _ask(server: Server, lost_pid: int, names: Mapping[int, str], wait: timedelta) -> bool:
+    with server.connect() as connection, server_errors(""):
+        end_lost_session(connection, server.source, lost_pid)
+    with locked(server, wait) as connection, server_errors(""):
+        return all(catalog.name_of(connection, oid) == name for oid, name in names.items())
 
 
 def _unknown(names: Mapping[int, str], what: str) -> UnknownOutcomeError:

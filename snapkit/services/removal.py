@@ -12,7 +12,14 @@ from snapkit.core.planning import plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.core.statements import DropDatabase
-from snapkit.errors import BusyError, InterruptedRunError, PrivilegeError, SnapkitError, UsageError
+from snapkit.errors import (
+    BusyError,
+    ConnectionFailedError,
+    InterruptedRunError,
+    PrivilegeError,
+    SnapkitError,
+    UsageError,
+)
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import (
     SERVER_ERRORS,
@@ -120,6 +127,9 @@ def remove(
                             failed.append(Failure(entry, error))
             except BusyError as error:
                 failed += [Failure(entry, error) for entry in mine]
+            except ConnectionFailedError as error:
+                error.state = _dropped(removed)
+                raise
             except SERVER_ERRORS as error:
                 raise translate(error, _dropped(removed)) from error
             except KeyboardInterrupt:

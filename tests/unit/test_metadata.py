@@ -117,7 +117,7 @@ def test_a_full_document_holds_every_key() -> None:
         "allow_connections": False,
         "later": [1, {"a": None}],
     }
-    assert "é" in encode(metadata)
+    assert encode(metadata).isascii(), "the comments of all databases stand in one catalog, whatever their encoding"
 
 
 def test_a_label_can_be_taken_away_and_an_unpinned_entry_has_no_reason() -> None:
@@ -132,7 +132,7 @@ def test_a_document_too_long_to_be_read_back_is_refused(field: str) -> None:
         return Metadata(Kind.BACKUP, "app", AT, **{field: "é" * length})  # type: ignore[arg-type]
 
     overhead = len(encode(build(0)).encode())
-    fits = (MAX_BYTES - overhead) // 2
+    fits = (MAX_BYTES - overhead) // len("\\u00e9")
     assert decode(encode(build(fits))) == build(fits)
     with pytest.raises(UsageError, match="longer than snapkit can keep") as caught:
         encode(build(fits + 1))

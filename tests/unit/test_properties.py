@@ -75,7 +75,6 @@ def test_a_stored_list_is_split_into_its_elements(stored: str, values: tuple[str
     assert split_identifiers(stored) == values
 
 
-@pytest.mark.xfail(strict=True, reason="snapkit/core/properties.py folds with str.lower(), PostgreSQL only A to Z")
 @pytest.mark.parametrize("stored", ["SCHÉMA", "İX", "\u212a"])
 def test_only_ascii_letters_are_folded_as_in_a_utf8_database(stored: str) -> None:
     folded = "".join(char.lower() if char.isascii() else char for char in stored)
@@ -145,10 +144,6 @@ def test_the_connection_limit_takes_the_place_of_the_mark(limit: int) -> None:
 
 # Privileges
 
-HASH_ORDER = (
-    "snapkit/core/properties.py takes the privileges of one grant in the order of a set, which is each run's own"
-)
-
 
 def test_privileges_that_were_never_changed_are_left_alone() -> None:
     assert without_limit(make_properties(privileges=None)) == []
@@ -158,7 +153,6 @@ def test_an_empty_access_list_shuts_even_the_owner_out() -> None:
     assert granting() == REVOKES
 
 
-@pytest.mark.xfail(strict=False, reason=HASH_ORDER)
 def test_grants_are_gathered_by_grantee_and_grant_option() -> None:
     assert granting(
         Privilege("alice", "", "CONNECT", False),
@@ -190,7 +184,6 @@ def enumerated(*order: Privilege) -> Enumerated:
     return privileges
 
 
-@pytest.mark.xfail(strict=True, reason=HASH_ORDER)
 def test_the_privileges_of_one_grant_come_in_a_settled_order() -> None:
     items = [Privilege("alice", "bob", word, False) for word in ("CONNECT", "CREATE", "TEMPORARY")]
     for order in permutations(items):
@@ -397,7 +390,6 @@ def test_privileges_of_ones_own_are_taken_away_before_anothers_are_given() -> No
     ]
 
 
-@pytest.mark.xfail(strict=False, reason=HASH_ORDER)
 def test_privileges_of_ones_own_give_way_to_the_defaults_written_out() -> None:
     present = make_properties(privileges=frozenset([Privilege("alice", "mallory", "CONNECT", False)]))
     assert replacing(present, make_properties()) == [
