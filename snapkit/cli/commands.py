@@ -248,6 +248,15 @@ def adopt(run: Invocation, name: Name) -> Any:
     return adopt_entry(run.server(), name, run.settings().lock_wait)
 
 
+@registry.command("doctor")
+def doctor(run: Invocation) -> Any:
+    """Check everything that a backup and a rollback need; change nothing."""
+    server = run.server()
+    from snapkit.services.doctor import diagnose
+
+    return diagnose(server)
+
+
 @registry.command("demo")
 def demo(
     run: Invocation,

@@ -8,10 +8,10 @@ from functools import singledispatch
 from typing import Any
 
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.cli.format import milliseconds
+from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.model import Caution, Entry
-from snapkit.core.results import BackupReceipt, EntryReport, Listing, Removal, RemovalPreview, SwapReceipt
+from snapkit.core.results import BackupReceipt, Diagnosis, EntryReport, Listing, Removal, RemovalPreview, SwapReceipt
 from snapkit.core.retention import Kept
 from snapkit.errors import SnapkitError
 
@@ -55,6 +55,16 @@ def partial_document(failed: int, wanted: int) -> Document:
         "exit_code": int(ExitCode.PARTIAL),
         "message": f"{failed} of {wanted} could not be dropped.",
         "hint": "The reasons stand with each entry in data.failed.",
+    }
+
+
+def problems_document(problems: int) -> Document:
+    """The error of a doctor that found problems."""
+    return {
+        "code": ExitCode.FAILED.code,
+        "exit_code": int(ExitCode.FAILED),
+        "message": f"{count_text(problems, 'check')} found a problem.",
+        "hint": "What to do stands with each of them in data.checks.",
     }
 
 
@@ -130,6 +140,16 @@ def _(result: EntryReport) -> Document:
 
 def _kept(kept: tuple[Kept, ...]) -> list[Document]:
     return [{"entry": entry_document(each.entry), "reasons": list(each.reasons)} for each in kept]
+
+
+@data_of.register
+def _(result: Diagnosis) -> Document:
+    return {
+        "checks": [
+            {"name": check.name, "status": check.status.value, "message": check.message, "hint": check.hint}
+            for check in result.checks
+        ]
+    }
 
 
 @data_of.register

@@ -114,25 +114,28 @@ class Invocation:
 
     def finish(self, result: Any) -> int:
         """Print the result and return the exit code."""
-        failures = getattr(result, "failed", ())
+        failures = len(getattr(result, "failed", ()))
+        problems = getattr(result, "problems", 0)
         cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
-        code = ExitCode.PARTIAL if failures else ExitCode.DONE
         if self._call.as_json:
-            self._print_document(result, failures, cautions)
+            self._print_document(result, failures, problems, cautions)
         else:
-            self._print_text(result, failures)
+            self._print_text(result)
             self.terminal.warn(cautions)
         sys.stdout.flush()
-        return int(code)
+        return int(ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE)
 
-    def _print_document(self, result: Any, failures: Any, cautions: Any) -> None:
-        from snapkit.cli.document import data_of, envelope, partial_document
+    def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
+        from snapkit.cli.document import data_of, envelope, partial_document, problems_document
 
-        error = partial_document(len(failures), len(failures) + len(result.removed)) if failures else None
-        status = "partial" if failures else "success"
+        status, error = "success", None
+        if failures:
+            status, error = "partial", partial_document(failures, failures + len(result.removed))
+        elif problems:
+            status, error = "error", problems_document(problems)
         sys.stdout.write(envelope(self._call.command, status, data_of(result), cautions, error) + "\n")
 
-    def _print_text(self, result: Any, failures: Any) -> None:
+    def _print_text(self, result: Any) -> None:
         from snapkit.cli.format import printable
         from snapkit.cli.terminal import print_error
         from snapkit.cli.text import names_of, render
@@ -146,7 +149,7 @@ class Invocation:
                 render(result, self.terminal.out)
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)
-        for failure in failures:
+        for failure in getattr(result, "failed", ()):
             print_error(failure.error, no_color=self._options.no_color)
 
 

@@ -14,9 +14,19 @@ from rich.text import Text
 
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.core.checks import Status
 from snapkit.core.model import ClientSession, Entry, State
 from snapkit.core.properties import describe
-from snapkit.core.results import BackupReceipt, EntryReport, Listing, Removal, RemovalPreview, SwapPreview, SwapReceipt
+from snapkit.core.results import (
+    BackupReceipt,
+    Diagnosis,
+    EntryReport,
+    Listing,
+    Removal,
+    RemovalPreview,
+    SwapPreview,
+    SwapReceipt,
+)
 from snapkit.core.retention import Kept
 
 _BAR_WIDTH = 12
@@ -299,6 +309,26 @@ def _(result: Removal) -> Sequence[str]:
 @names_of.register
 def _(result: RemovalPreview) -> Sequence[str]:
     return tuple(entry.name for entry in result.removed)
+
+
+# --- doctor ---------------------------------------------------------------------------------------------------------
+
+_CHECK_STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.PROBLEM: "bold red"}
+
+
+@render.register
+def _(result: Diagnosis, console: Console) -> None:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in result.checks:
+        message = Text(printable(check.message))
+        if check.hint:
+            message.append("\n" + printable(check.hint), style="italic")
+        table.add_row(Text(check.status.value, style=_CHECK_STYLES[check.status]), message)
+    console.print(table)
+    found = count_text(result.problems, "problem") if result.problems else "No problem"
+    console.print(f"{found} found. Nothing was changed.", style="bold red" if result.problems else "bold green")
 
 
 # --- plans ----------------------------------------------------------------------------------------------------------

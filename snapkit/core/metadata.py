@@ -37,6 +37,8 @@ _KNOWN = frozenset(
         "comment",
         "is_template",
         "allow_connections",
+        "clone_bytes",
+        "clone_ms",
     )
 )
 
@@ -59,6 +61,9 @@ class Metadata:
     comment: str | None = None
     is_template: bool = False
     allow_connections: bool = True
+    clone_bytes: int | None = None
+    clone_ms: int | None = None
+    """How much was cloned, and how long that took: what the next estimate goes by."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -94,6 +99,8 @@ def encode(metadata: Metadata) -> str:
         "comment": metadata.comment,
         "is_template": metadata.is_template or None,
         "allow_connections": None if metadata.allow_connections else False,
+        "clone_bytes": metadata.clone_bytes,
+        "clone_ms": metadata.clone_ms,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -148,6 +155,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         comment=_optional(document, "comment", str),
         is_template=_optional(document, "is_template", bool) or False,
         allow_connections=allow if isinstance(allow, bool) else True,
+        clone_bytes=_optional(document, "clone_bytes", int),
+        clone_ms=_optional(document, "clone_ms", int),
         unknown={key: value for key, value in document.items() if key not in _KNOWN},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from snapkit.core import metadata as comments
 from snapkit.core.metadata import Metadata
@@ -122,6 +122,12 @@ class BackupPlan:
     name: str
     metadata: Metadata
     document: str
+
+    def measured(self, size: int | None, duration: timedelta) -> BackupPlan:
+        """Return the plan with what the clone took in its document, for later estimates."""
+        milliseconds = round(duration.total_seconds() * 1000)
+        metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     @property
     def finish(self) -> tuple[Statement, ...]:

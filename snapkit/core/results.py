@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from snapkit.core.checks import Check, Status
 from snapkit.core.model import Caution, ClientSession, Entry
 from snapkit.core.planning import SwapPlan
 from snapkit.core.properties import Properties
@@ -90,6 +91,17 @@ class EntryReport:
     now: datetime
     change: str | None = None
     cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """How every check came out."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def problems(self) -> int:
+        return sum(check.status is Status.PROBLEM for check in self.checks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from sqlalchemy.sql.selectable import TableClause
 from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.postgres.server import driver_connection
 
 
 def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
@@ -352,3 +353,55 @@ def role_rights(connection: Connection) -> tuple[str, bool]:
     may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
     role, may = connection.execute(select(pg_roles.c.rolname, may_create).where(pg_roles.c.rolname == _me)).one()
     return role, may
+
+
+def is_standby(connection: Connection) -> bool:
+    """Whether the server takes no writes: it replays WAL, or was made read-only as a whole."""
+    return bool(connection.execute(select(func.pg_is_in_recovery())).scalar_one())
+
+
+def goes_through_pooler(connection: Connection) -> bool:
+    """Whether a pooler stands between: it tells libpq a process ID of its own, and the server another."""
+    told = driver_connection(connection).info.backend_pid
+    return bool(connection.execute(select(func.pg_backend_pid() != told)).scalar_one())
+
+
+def logical_slots(connection: Connection, database: str) -> list[str]:
+    """Return the logical replication slots of a database; they belong to its OID.
+
+    https://www.postgresql.org/docs/current/view-pg-replication-slots.html
+    """
+    slots = _view("pg_replication_slots", column("slot_name", Text), column("database", Text))
+    return list(connection.execute(select(slots.c.slot_name).where(slots.c.database == database)).scalars())
+
+
+def subscriptions(connection: Connection, oid: int) -> list[str]:
+    """Return the subscriptions of a database; they are not cloned."""
+    names = _view("pg_subscription", column("subname", Text), column("subdbid", OID))
+    return list(connection.execute(select(names.c.subname).where(names.c.subdbid == oid)).scalars())
+
+
+def background_workers(connection: Connection, oid: int) -> list[str]:
+    """Return the background workers inside a database, as far as the role may see what a session is."""
+    activity = _view(
+        "pg_stat_activity", column("datid", OID), column("backend_type", Text), column("application_name", Text)
+    )
+    own = ("client backend", "autovacuum worker", "parallel worker", "walsender")
+    rows = connection.execute(
+        select(activity.c.backend_type).where(activity.c.datid == oid, activity.c.backend_type.not_in(own))
+    )
+    return sorted(set(rows.scalars()))
+
+
+def extensions(connection: Connection) -> list[str]:
+    """Return the extensions of the database that this connection is to."""
+    names = _view("pg_extension", column("extname", Text))
+    return list(connection.execute(select(names.c.extname).order_by(names.c.extname)).scalars())
+
+
+def data_directory(connection: Connection) -> str | None:
+    """Return where the server keeps its data; None if the role may not know."""
+    allowed = func.pg_has_role("pg_read_all_settings", "USAGE")
+    directory = func.current_setting("data_directory", True, type_=Text)
+    directory_or_none: str | None = connection.execute(select(case((allowed, directory)))).scalar_one()
+    return directory_or_none

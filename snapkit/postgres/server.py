@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from sqlalchemy import (
     Connection,
+    Engine,
     Text,
     case,
     column,
@@ -83,13 +84,17 @@ class Server:
         self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
         self._maintenance_dbs = [name for name in candidates if name != target.source]
-        self._engine = create_engine(
-            "postgresql+psycopg://",
-            creator=self._open,
-            poolclass=NullPool,
-            isolation_level="AUTOCOMMIT",
-            use_native_hstore=False,
-        )
+        self._engine = _engine(self._open)
+
+    @contextmanager
+    def look_into_source(self) -> Iterator[Connection]:
+        """Open a connection to the source database itself, to read from it.
+
+        Raises ConnectionFailedError where the role may not. It is for a look: it would be in a clone's way.
+        """
+        engine = _engine(lambda: self._open_one(self.source))
+        with _connected(engine) as connection:
+            yield connection
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -97,23 +102,14 @@ class Server:
 
         Raises ConnectionFailedError; the state it gives holds for a first connection.
         """
-        try:
-            connection = self._engine.connect()
-        except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises in _open
-            raise _refused(error) from error
-        try:
-            with server_errors(NOTHING_CHANGED):
-                _make_safe(connection)
+        with _connected(self._engine) as connection:
             yield connection
-        finally:
-            _close(connection)
 
     def _open(self) -> psycopg.Connection[Any]:
         first_error: psycopg.Error | None = None
         for dbname in self._maintenance_dbs:
             try:
-                # A direct connection prepares nothing that a pooler in between could not follow.
-                connection = psycopg.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
+                connection = self._open_one(dbname)
             except psycopg.ProgrammingError as error:
                 raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from error
             except psycopg.errors.ConnectionTimeout:
@@ -121,11 +117,16 @@ class Server:
             except psycopg.Error as error:
                 first_error = first_error or error
             else:
-                for kind in ("text", "varchar", "name"):
-                    connection.adapters.register_loader(kind, _LenientText)
                 self._stay_with(connection, dbname)
                 return connection
         raise cast(psycopg.Error, first_error)
+
+    def _open_one(self, dbname: str) -> psycopg.Connection[Any]:
+        # Prepared statements are of no use here, and a pooler in between could not follow them.
+        connection = psycopg.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
+        for kind in ("text", "varchar", "name"):
+            connection.adapters.register_loader(kind, _LenientText)
+        return connection
 
     def _stay_with(self, connection: psycopg.Connection[Any], dbname: str) -> None:
         """Pin the host that was reached: of several in the URL or in the DNS, another one is another server."""
@@ -135,6 +136,30 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
+
+
+def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=creator,
+        poolclass=NullPool,
+        isolation_level="AUTOCOMMIT",
+        use_native_hstore=False,
+    )
+
+
+@contextmanager
+def _connected(engine: Engine) -> Iterator[Connection]:
+    try:
+        connection = engine.connect()
+    except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
+        raise _refused(error) from error
+    try:
+        with server_errors(NOTHING_CHANGED):
+            _make_safe(connection)
+        yield connection
+    finally:
+        _close(connection)
 
 
 def driver_connection(connection: Connection) -> psycopg.Connection[Any]:

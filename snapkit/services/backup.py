@@ -104,6 +104,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             cloned = make_clone(
                 ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
             )
+            plan = plan.measured(cloned.source_bytes, cloned.outage)
             cautions += _finish(server, ddl, plan, cloned)
         size, more = _measure(watcher, cloned.oid)
         return BackupReceipt(

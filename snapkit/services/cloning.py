@@ -37,6 +37,7 @@ class Cloned:
     """A clone that stands, not yet of any use."""
 
     oid: int
+    source_bytes: int | None
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
 
@@ -81,7 +82,7 @@ def make_clone(
         raise door_error(failure, record, disconnect, state) from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
-    return Cloned(oid, outage, tuple(record.disconnected.values()))
+    return Cloned(oid, total, outage, tuple(record.disconnected.values()))
 
 
 def untouched(plan: ClonePlan) -> str:

@@ -81,6 +81,7 @@ def need_live(gathered: Gathered, source: str) -> Database:
 def locked(server: Server, wait: timedelta) -> Iterator[Connection]:
     """Open the working connection and hold the lock of the server's source on it."""
     with server.connect() as connection, ExitStack() as stack:
+        check_server(connection)
         with server_errors(NOTHING_CHANGED):
             stack.enter_context(source_lock(connection, server.source, wait))
         yield connection
@@ -100,21 +101,45 @@ def address_of(connection: Connection) -> Address:
     return Address(info.host, info.port, info.server_version)
 
 
+def check_server(connection: Connection) -> None:
+    """Raise, before anything is touched, if the server takes no writes or a pooler stands before it."""
+    with server_errors(NOTHING_CHANGED):
+        is_standby, pooled = catalog.is_standby(connection), catalog.goes_through_pooler(connection)
+    if is_standby:
+        raise SnapkitError(
+            "This server is a standby, or recovering: it takes no writes.",
+            state=NOTHING_CHANGED,
+            hint="Connect to the primary.",
+        )
+    if pooled:
+        raise UsageError(
+            "The connection runs through a pooler, where locks of a session do not hold.",
+            state=NOTHING_CHANGED,
+            hint="Name the server itself with DIRECT_URL or --direct-url.",
+        )
+
+
 def check_rights(connection: Connection, database: Database, *, createdb: bool = True) -> None:
     """Raise PrivilegeError if the role does not own the database or, with ``createdb``, may not make and rename any."""
     with server_errors(NOTHING_CHANGED):
-        role, may_create = catalog.role_rights(connection)
+        grants = missing_grants(connection, database, createdb=createdb)
+    if grants:
+        raise PrivilegeError(
+            f"The role lacks {' and '.join(grants)} for the database {database.name!r}.",
+            state=NOTHING_CHANGED,
+            hint="An administrator grants it with: " + " ".join(grants.values()),
+        )
+
+
+def missing_grants(connection: Connection, database: Database, *, createdb: bool = True) -> dict[str, str]:
+    """Return the rights that the role lacks to clone and rename a database, with the statement that grants each."""
+    role, may_create = catalog.role_rights(connection)
     grants = {}
     if createdb and not may_create:
         grants["CREATEDB"] = f"ALTER ROLE {quote_name(role)} CREATEDB;"
     if not database.is_mine:
         grants["ownership"] = f"GRANT {quote_name(database.owner)} TO {quote_name(role)};"
-    if grants:
-        raise PrivilegeError(
-            f"The role {role!r} lacks {' and '.join(grants)} for the database {database.name!r}.",
-            state=NOTHING_CHANGED,
-            hint="An administrator grants it with: " + " ".join(grants.values()),
-        )
+    return grants
 
 
 def check_empty_enough(

@@ -29,7 +29,7 @@ from snapkit.postgres.errors import (
 from snapkit.postgres.execution import run
 from snapkit.postgres.locks import source_lock
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, check_rights, gather, with_sizes, written
+from snapkit.services.common import Gathered, check_rights, check_server, gather, with_sizes, written
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
@@ -103,6 +103,7 @@ def remove(
         kept = list(first.kept)
         removed: list[Entry] = []
         failed: list[Failure] = []
+        check_server(connection)
         for source in dict.fromkeys(entry.source for entry in first.removed):
             mine = [entry for entry in first.removed if entry.source == source]
             try:

@@ -1,0 +1,271 @@
+"""What a backup and a rollback need, judged from facts that were gathered on the server. ``doctor`` shows all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+from snapkit.core.model import ClientSession, Database, Entry, Strategy
+
+CLOCK_TOLERANCE = timedelta(seconds=5)
+
+CAREFUL_EXTENSIONS: Mapping[str, str] = {
+    "citus": "its distributed tables live on other nodes and are not cloned",
+    "pg_cron": "its worker stays connected, and its jobs would run in the restored state",
+    "pglogical": "its workers stay connected, and its slots belong to the displaced database after a swap",
+    "timescaledb": "its background workers come back by themselves while the door is held",
+}
+
+
+class Status(StrEnum):
+    """How a check came out; a problem makes a backup or a rollback fail, a warning may surprise."""
+
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at, and what to do if it is not as it should be."""
+
+    name: str
+    status: Status
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """How a clone would be made, of how many bytes, and how long it would take if earlier ones can tell."""
+
+    strategy: Strategy
+    size_bytes: int | None
+    duration: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What ``judge`` looks at. None means that it could not be learnt."""
+
+    source: str
+    live: Database | None
+    is_standby: bool
+    behind_pooler: bool
+    grants: Mapping[str, str]
+    """The rights that the role lacks, with the statement that grants each."""
+    sessions: Sequence[ClientSession]
+    prepared: Sequence[str]
+    slots: Sequence[str]
+    subscriptions: Sequence[str]
+    workers: Sequence[str]
+    extensions: Sequence[str] | None
+    free_bytes: int | None
+    estimate: Estimate | None
+    clock_difference: timedelta
+    remains: Sequence[Entry]
+    not_trusted: Sequence[Entry]
+
+
+def judge(facts: Facts) -> tuple[Check, ...]:
+    """Return every check, in the order in which they matter."""
+    return (
+        _server(facts),
+        _connection(facts),
+        _database(facts),
+        _rights(facts),
+        _sessions(facts),
+        _prepared(facts),
+        *_stranded(facts),
+        _workers(facts),
+        _extensions(facts),
+        _method(facts),
+        _room(facts),
+        _clock(facts),
+        _remains(facts),
+    )
+
+
+def _server(facts: Facts) -> Check:
+    if facts.is_standby:
+        return Check(
+            "server",
+            Status.PROBLEM,
+            "This server is a standby, or recovering: it takes no writes.",
+            "Connect to the primary.",
+        )
+    return Check("server", Status.OK, "The server takes writes.")
+
+
+def _connection(facts: Facts) -> Check:
+    if facts.behind_pooler:
+        return Check(
+            "connection",
+            Status.PROBLEM,
+            "The connection runs through a pooler, where locks of a session do not hold.",
+            "Name the server itself with DIRECT_URL or --direct-url.",
+        )
+    return Check("connection", Status.OK, "The connection goes to the server itself.")
+
+
+def _database(facts: Facts) -> Check:
+    if facts.live is None:
+        return Check(
+            "database",
+            Status.PROBLEM,
+            f"There is no database {facts.source!r} on this server.",
+            "Check the name in the connection URL; the newest backup comes back with: snapkit rollback --latest",
+        )
+    if facts.live.is_invalid:
+        return Check(
+            "database",
+            Status.PROBLEM,
+            f"The database {facts.source!r} is invalid: dropping it was interrupted, and it can only be dropped.",
+            "Drop it with DROP DATABASE, then: snapkit rollback --latest",
+        )
+    return Check("database", Status.OK, f"The database {facts.source!r} can be cloned and renamed.")
+
+
+def _rights(facts: Facts) -> Check:
+    if facts.grants:
+        return Check(
+            "rights",
+            Status.PROBLEM,
+            f"The role lacks {' and '.join(facts.grants)}.",
+            "An administrator grants it with: " + " ".join(facts.grants.values()),
+        )
+    return Check("rights", Status.OK, "The role may clone and rename the database.")
+
+
+def _sessions(facts: Facts) -> Check:
+    protected = [session for session in facts.sessions if not session.may_terminate]
+    if protected:
+        return Check(
+            "sessions",
+            Status.PROBLEM,
+            "Sessions are connected that this role may not disconnect: "
+            + "; ".join(session.describe() for session in protected),
+            "A superuser can let it: GRANT pg_signal_backend TO this role (but not for sessions of superusers).",
+        )
+    if facts.sessions:
+        return Check(
+            "sessions", Status.OK, f"Each of the {len(facts.sessions)} sessions there now can be disconnected."
+        )
+    return Check("sessions", Status.OK, "Nobody is connected to the database.")
+
+
+def _prepared(facts: Facts) -> Check:
+    if facts.prepared:
+        return Check(
+            "prepared_transactions",
+            Status.PROBLEM,
+            f"Prepared transactions are open: {', '.join(facts.prepared)}. Disconnecting does not end them.",
+            "End each, connected to the database, with COMMIT PREPARED or ROLLBACK PREPARED.",
+        )
+    return Check("prepared_transactions", Status.OK, "No prepared transaction is open.")
+
+
+def _stranded(facts: Facts) -> Iterator[Check]:
+    """What belongs to a database as an object, and so would stay with the displaced one."""
+    for name, what, held in (
+        ("replication_slots", "Logical replication slots", facts.slots),
+        ("subscriptions", "Subscriptions", facts.subscriptions),
+    ):
+        if held:
+            yield Check(
+                name,
+                Status.WARNING,
+                f"{what} would stay with the displaced database at a rollback: {', '.join(held)}.",
+                "Plan to create them anew after a rollback.",
+            )
+        else:
+            yield Check(name, Status.OK, f"{what} that a rollback would strand: none.")
+
+
+def _workers(facts: Facts) -> Check:
+    if facts.workers:
+        return Check(
+            "background_workers",
+            Status.WARNING,
+            f"Background workers are in the database, and come back when disconnected: {', '.join(facts.workers)}.",
+            "If a backup fails for them, stop them for its duration.",
+        )
+    return Check("background_workers", Status.OK, "No background worker is in the database.")
+
+
+def _extensions(facts: Facts) -> Check:
+    if facts.extensions is None:
+        return Check("extensions", Status.WARNING, "The database's extensions could not be read: no connection to it.")
+    careful = [f"{name} ({CAREFUL_EXTENSIONS[name]})" for name in facts.extensions if name in CAREFUL_EXTENSIONS]
+    if careful:
+        return Check("extensions", Status.WARNING, f"Extensions that need care: {'; '.join(careful)}.")
+    return Check("extensions", Status.OK, "No extension is known to need care.")
+
+
+def _method(facts: Facts) -> Check:
+    if facts.estimate is None:
+        return Check("method", Status.WARNING, "How a clone would be made cannot be told without the database.")
+    if facts.estimate.duration is None:
+        how_long = "how long that takes, the first backup will tell"
+    else:
+        how_long = (
+            f"by the newest backup, clients would be held for about {facts.estimate.duration.total_seconds():.1f} s"
+        )
+    return Check("method", Status.OK, f"A backup would use {facts.estimate.strategy}; {how_long}.")
+
+
+def _room(facts: Facts) -> Check:
+    size = facts.estimate.size_bytes if facts.estimate else None
+    if size is None or facts.free_bytes is None:
+        return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
+    if facts.free_bytes < size:
+        enough = "unless the file system shares blocks" if facts.estimate and facts.estimate.strategy == "clone" else ""
+        return Check(
+            "disk",
+            Status.WARNING if enough else Status.PROBLEM,
+            f"A clone takes {_mebibytes(size)}, and the disk has {_mebibytes(facts.free_bytes)}, {enough}".rstrip(", ")
+            + ".",
+            "Make room: snapkit prune --keep 1, or another disk with --tablespace.",
+        )
+    return Check(
+        "disk", Status.OK, f"A clone takes {_mebibytes(size)}, and the disk has {_mebibytes(facts.free_bytes)}."
+    )
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MB"
+
+
+def _clock(facts: Facts) -> Check:
+    difference = facts.clock_difference.total_seconds()
+    where = "ahead of" if difference > 0 else "behind"
+    if abs(difference) > CLOCK_TOLERANCE.total_seconds():
+        return Check(
+            "clock",
+            Status.WARNING,
+            f"The server's clock is {abs(difference):.0f} s {where} this machine's.",
+            "Backups are dated by the server's clock.",
+        )
+    return Check("clock", Status.OK, "The server's clock agrees with this machine's.")
+
+
+def _remains(facts: Facts) -> Check:
+    if facts.not_trusted:
+        names = ", ".join(entry.name for entry in facts.not_trusted)
+        return Check(
+            "inventory",
+            Status.WARNING,
+            f"These say that they are backups, but their owner is another: {names}.",
+            "They are left alone.",
+        )
+    if facts.remains:
+        names = ", ".join(entry.name for entry in facts.remains)
+        return Check(
+            "inventory",
+            Status.WARNING,
+            f"Left by interrupted runs: {names}.",
+            "The next backup sweeps what is incomplete, prune what is invalid.",
+        )
+    return Check("inventory", Status.OK, "Nothing is left of interrupted runs.")

@@ -1,0 +1,84 @@
+"""Look at everything that a backup and a rollback need, and change nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from snapkit.core.checks import Estimate, Facts, judge
+from snapkit.core.model import Database, Entry, State, Strategy
+from snapkit.core.planning import NOTHING_CHANGED, choose_method
+from snapkit.core.results import Diagnosis
+from snapkit.errors import ConnectionFailedError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import Gathered, gather, missing_grants
+
+
+def diagnose(server: Server) -> Diagnosis:
+    """Return how each check comes out at this moment."""
+    with server.connect() as connection:
+        gathered = gather(connection, server.source)
+        here = datetime.now(UTC)
+        extensions = _extensions(server) if gathered.live else None
+        with server_errors(NOTHING_CHANGED):
+            return Diagnosis(judge(_facts(connection, server.source, gathered, here, extensions)))
+
+
+def _facts(
+    connection: Connection, source: str, gathered: Gathered, here: datetime, extensions: list[str] | None
+) -> Facts:
+    live = gathered.live
+    entries = gathered.inventory.of_source(source)
+    return Facts(
+        source=source,
+        live=live,
+        is_standby=catalog.is_standby(connection),
+        behind_pooler=catalog.goes_through_pooler(connection),
+        grants=missing_grants(connection, live) if live else {},
+        sessions=catalog.sessions_inside(connection, [live.oid]) if live else (),
+        prepared=catalog.prepared_transactions(connection, source),
+        slots=catalog.logical_slots(connection, source),
+        subscriptions=catalog.subscriptions(connection, live.oid) if live else (),
+        workers=catalog.background_workers(connection, live.oid) if live else (),
+        extensions=extensions,
+        free_bytes=_free_bytes(connection),
+        estimate=_estimate(connection, gathered, live) if live else None,
+        clock_difference=gathered.facts.now - here,
+        remains=[entry for entry in entries if entry.state in (State.INCOMPLETE, State.INVALID)],
+        not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
+    )
+
+
+def _extensions(server: Server) -> list[str] | None:
+    try:
+        with server.look_into_source() as connection, server_errors(NOTHING_CHANGED):
+            return catalog.extensions(connection)
+    except ConnectionFailedError:
+        return None
+
+
+def _free_bytes(connection: Connection) -> int | None:
+    """The room on the server's disk, if its data directory can be seen from here: on the same machine, that is."""
+    directory = catalog.data_directory(connection)
+    try:
+        return shutil.disk_usage(directory).free if directory else None
+    except OSError:
+        return None
+
+
+def _estimate(connection: Connection, gathered: Gathered, live: Database) -> Estimate:
+    method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
+    size = catalog.sizes(connection, [live.oid]).get(live.oid)
+    return Estimate(method.strategy, size, _duration(size, gathered.inventory.entries, method.strategy))
+
+
+def _duration(size: int | None, entries: Iterable[Entry], strategy: Strategy) -> timedelta | None:
+    """How long a clone would take at the rate of the newest one that was made in the same way."""
+    for entry in entries:
+        own = entry.metadata
+        if size and own and own.strategy is strategy and own.clone_bytes and own.clone_ms:
+            return timedelta(milliseconds=own.clone_ms * size / own.clone_bytes)
+    return None
