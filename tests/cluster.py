@@ -21,6 +21,7 @@ listen_addresses = '127.0.0.1'
 fsync = off
 max_connections = 150
 max_prepared_transactions = 5
+wal_level = logical
 log_min_messages = fatal
 """
 

@@ -44,7 +44,8 @@ def envelope(
 
 def error_document(error: SnapkitError) -> Document:
     code = exit_code_of(error)
-    message = error.message + (f" {error.state}" if error.state else "")
+    said = error.message if error.message.endswith((".", ":", "\n")) else error.message + "."
+    message = said + (f" {error.state}" if error.state else "")
     return {"code": code.code, "exit_code": int(code), "message": message, "hint": error.hint}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.cli.options import CommonOptions
-from snapkit.cli.terminal import Terminal, may_ask
+from snapkit.cli.terminal import Terminal, may_ask, unpadded
 from snapkit.core.model import Caution
 from snapkit.settings import Settings, load_settings
 
@@ -32,6 +32,7 @@ class Call:
     as_json: bool
     verbose: bool
     no_color: bool
+    option_before_command: str | None = None
     cautions: tuple[Caution, ...] = ()
 
 
@@ -74,7 +75,7 @@ class Invocation:
         # libpq reads its variables from the environment itself, as it does those that were there already.
         os.environ.update(settings.connection.libpq_environment)
         target = target_of(settings.connection.url)
-        self._call.cautions = target.cautions
+        self._call.cautions = settings.cautions + target.cautions
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
         return Server(target, settings.maintenance_db)
@@ -145,7 +146,7 @@ class Invocation:
             for name in names:
                 sys.stdout.write(printable(name) + "\n")
         else:
-            with self.terminal.unpadded():
+            with unpadded(self.terminal.out):
                 render(result, self.terminal.out)
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)
@@ -171,7 +172,8 @@ class Narration:
         from snapkit.cli.text import render
 
         if self._console is not None:
-            render(result, self._console)
+            with unpadded(self._console):
+                render(result, self._console)
 
 
 def _without_password(url: str) -> str:

@@ -19,12 +19,14 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
     call = _guess(words)
+    if not words:
+        words = ["--help"]
     try:
         return int(_application(call)(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
     except SnapkitError as error:
         return _report(error, call)
     except typer.TyperException as error:
-        return _report(_usage_error(error), call)
+        return _report(_usage_error(error, call), call)
     except typer.Abort:
         return _report(InterruptedRunError("Cancelled.", state="Nothing was changed."), call)
     except BrokenPipeError:
@@ -38,12 +40,14 @@ def main(words: Sequence[str]) -> int:
 def _guess(words: Sequence[str]) -> Call:
     """Read from the words alone what an error of parsing them has to know."""
     command = next((word for word in words if not word.startswith("-")), None)
+    early = words[0] if words and command is not None and words[0].startswith("-") else None
     options = set(words[: words.index("--")] if "--" in words else words)
     return Call(
         command=registry.canonical_names.get(command or ""),
         as_json="--json" in options,
         verbose=bool({"--verbose", "-v"} & options),
         no_color="--no-color" in options,
+        option_before_command=early,
     )
 
 
@@ -56,7 +60,6 @@ def _application(call: Call) -> typer.Typer:
     app = typer.Typer(
         name="snapkit",
         help="The undo button of a PostgreSQL database: back up before a deploy, roll back in milliseconds.",
-        no_args_is_help=True,
         rich_markup_mode=None,  # plain help: Rich's tables would double the start-up time
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
@@ -79,10 +82,12 @@ def _version_option(
     """Take the options that stand before a command's name."""
 
 
-def _usage_error(error: typer.TyperException) -> UsageError:
-    context = getattr(error, "ctx", None)
-    command = f"{context.command_path} --help" if context is not None else "snapkit --help"
-    return UsageError(error.format_message(), hint=command)
+def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
+    command = f"snapkit {call.command} --help" if call.command else "snapkit --help"
+    message = error.format_message()
+    if call.option_before_command:
+        message += f" Options come after the command: snapkit {call.command} {call.option_before_command} ..."
+    return UsageError(message, hint=command)
 
 
 def _unexpected(error: Exception) -> SnapkitError:

@@ -34,16 +34,6 @@ class Terminal:
     def open(cls, *, no_color: bool, quiet: bool) -> Terminal:
         return cls(_console(no_color, stderr=False), _console(no_color, stderr=True), quiet)
 
-    @contextmanager
-    def unpadded(self) -> Iterator[None]:
-        """In a pipe, take off the spaces with which tables fill their last column."""
-        if self.out.is_terminal:
-            yield
-            return
-        with self.out.capture() as capture:
-            yield
-        self.out.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
-
     def note(self, text: str) -> None:
         """Say something that is not the result."""
         if not self.quiet:
@@ -90,6 +80,17 @@ class Terminal:
         with display:
             task = display.add_task(printable(phase), total=None)
             yield observe
+
+
+@contextmanager
+def unpadded(console: Console) -> Iterator[None]:
+    """In a pipe, take off the spaces with which tables fill their last column."""
+    if console.is_terminal:
+        yield
+        return
+    with console.capture() as capture:
+        yield
+    console.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
 
 
 def may_ask() -> bool:

@@ -15,7 +15,7 @@ from rich.text import Text
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.checks import Status
-from snapkit.core.model import ClientSession, Entry, State
+from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
 from snapkit.core.results import (
     BackupReceipt,
@@ -188,6 +188,7 @@ def _(result: EntryReport, console: Console) -> None:
     entry, database = result.entry, result.entry.database
     if result.change:
         console.print(f"{printable(entry.name)} is {result.change}.", style="bold green")
+        return
     metadata = entry.metadata
     rows: list[tuple[str, str | Text]] = [
         ("Name", entry.name),
@@ -226,8 +227,10 @@ def _(result: SwapPreview, console: Console) -> None:
     rows = [("Database", plan.source), ("Goes back to", restored)]
     if plan.clone is not None:
         rows.append(("Backup", "is kept: a clone of it is swapped in"))
+    elif entry.kind is Kind.BACKUP:
+        rows.append(("Backup", "is used up by this, pin and label included; --keep-backup keeps it"))
     if plan.displaced_name is not None:
-        rows.append(("Live database", f"is put aside as {plan.displaced_name}; nothing is dropped"))
+        rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
         rows.append(("Live database", "does not exist; nothing has to be put aside"))
     rows.append(("Connected now", _sessions(result.sessions) + (", will be disconnected" if result.sessions else "")))
@@ -264,14 +267,20 @@ def _(result: SwapReceipt) -> Sequence[str]:
 def _(result: RemovalPreview, console: Console) -> None:
     _print_removal(console, result.removed, result.kept, result.now, goes="goes", failed=())
     freed = sum(entry.size_bytes or 0 for entry in result.removed)
-    console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free.")
+    if result.removed:
+        console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free.")
+    else:
+        console.print("Nothing to drop.")
 
 
 @render.register
 def _(result: Removal, console: Console) -> None:
     failed = tuple(failure.entry for failure in result.failed)
     _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
-    console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
+    if result.removed or result.failed:
+        console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
+    else:
+        console.print("Nothing to drop.")
 
 
 def _print_removal(
@@ -286,24 +295,43 @@ def _print_removal(
     """One table of what goes and what stays, newest first, and why."""
     rows = [(entry, Text(goes, style="red"), "") for entry in removed]
     rows += [(entry, Text("not dropped", style="bold red"), "") for entry in failed]
-    rows += [(each.entry, Text("stays", style="green"), "; ".join(each.reasons)) for each in kept]
+    rows += [(each.entry, Text("stays", style="green"), "; ".join(each.reasons)) for each in kept if each.reasons]
+    rows.sort(key=lambda row: row[0].age_key, reverse=True)
     if not rows:
         return
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("NAME", overflow="fold")
-    table.add_column("AGE", no_wrap=True)
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    table.add_column("WHY", overflow="fold")
-    for entry, fate, why in sorted(rows, key=lambda row: row[0].age_key, reverse=True):
-        size = size_text(entry.size_bytes) if entry.size_bytes is not None else ""
-        table.add_row(printable(entry.name), age_text(entry.created_at, now), size, fate, printable(why))
-    console.print(table)
+    for title in ("NAME", "AGE", "SIZE", "", "WHY"):
+        table.add_column(title, no_wrap=True)
+    for entry, fate, why in rows:
+        table.add_row(
+            printable(entry.name), age_text(entry.created_at, now), _size(entry).rjust(7), fate, printable(why)
+        )
+    if _fits(table, console):
+        console.print(table)
+        return
+    for entry, fate, why in rows:
+        console.print(Text(printable(entry.name), style="bold", overflow="fold"))
+        facts = ", ".join(filter(None, (age_text(entry.created_at, now), _size(entry), printable(why))))
+        console.print(Padding(Text.assemble(fate, ": ", facts), (0, 0, 0, 2), expand=False))
+
+
+def _size(entry: Entry) -> str:
+    return size_text(entry.size_bytes) if entry.size_bytes is not None else ""
 
 
 @names_of.register
 def _(result: Removal) -> Sequence[str]:
     return tuple(entry.name for entry in result.removed)
+
+
+@names_of.register
+def _(result: DryRun) -> Sequence[str]:
+    return names_of(result.preview) if result.preview is not None else ()
+
+
+@names_of.register
+def _(result: SwapPreview) -> Sequence[str]:
+    return (result.plan.entry.name,)
 
 
 @names_of.register

@@ -143,7 +143,7 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     return fitting[0]
 
 
-def latest_backup(entries: Iterable[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
+def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
     """Return the newest ready backup; raise NotFoundError if there is none, naming those that are not trusted."""
     ready = (entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY)
     newest = max(ready, key=lambda entry: entry.age_key, default=None)
@@ -151,9 +151,15 @@ def latest_backup(entries: Iterable[Entry], source: str, distrusted: Sequence[En
         raise NotFoundError(
             f"There is no backup of {source!r} to roll back to.",
             state="Nothing was changed.",
-            hint=_not_considered(distrusted) or "A backup is made with: snapkit backup",
+            hint=_not_considered(distrusted) or _instead(entries),
         )
     return newest
+
+
+def _instead(entries: Sequence[Entry]) -> str:
+    if any(entry.kind is Kind.OLD for entry in entries):
+        return "A rollback uses its backup up. What the last one put aside comes back with: snapkit undo"
+    return "A backup is made with: snapkit backup"
 
 
 def _not_considered(distrusted: Sequence[Entry]) -> str:

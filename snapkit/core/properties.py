@@ -195,8 +195,9 @@ def describe(properties: Properties) -> Iterator[tuple[str, str]]:
     """Yield what a person would want to know of the properties, as (name, text)."""
     limit = properties.connection_limit
     yield "Connection limit", "none" if limit < 0 else str(limit)
-    yield "Privileges", _shown(properties.privileges)
-    yield "Settings", _shown(properties.settings)
+    yield "Privileges", "the defaults" if properties.privileges is None else _by_grantee(properties.privileges)
+    # Without their values, which may be secrets.
+    yield "Settings", "; ".join(map(_shown, sorted(properties.settings))) or "none"
     if properties.security_labels:
         yield "Security labels", _shown(properties.security_labels)
 
@@ -227,6 +228,15 @@ def compare(wanted: Properties, found: Properties) -> tuple[Difference, ...]:
         for field in fields(Properties)
         if getattr(wanted, field.name) != getattr(found, field.name)
     )
+
+
+def _by_grantee(privileges: frozenset[Privilege]) -> str:
+    words: dict[str, list[str]] = {}
+    for item in sorted(privileges):
+        words.setdefault(item.grantee or "PUBLIC", []).append(
+            item.privilege + (" (may grant it)" if item.grantable else "")
+        )
+    return "; ".join(f"{grantee}: {', '.join(held)}" for grantee, held in words.items()) or "none"
 
 
 def _in_effect(properties: Properties) -> Properties:

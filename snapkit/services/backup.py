@@ -59,6 +59,8 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
     with server.connect() as connection:
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        check_rights(connection, plan.clone.template)
+        check_empty_enough(connection, [plan.clone.template], disconnect=request.disconnect)
         return written(plan.steps)
 
 

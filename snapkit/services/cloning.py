@@ -79,7 +79,7 @@ def make_clone(
                 state += f" Should the server still finish the clone {plan.name!r}, the next backup drops it."
             failure = error
     if failure is not None:
-        raise door_error(failure, record, disconnect, state) from failure
+        raise door_error(failure, record, disconnect, state, gathered.facts.role) from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
     return Cloned(oid, total, outage, tuple(record.disconnected.values()))
@@ -90,7 +90,7 @@ def untouched(plan: ClonePlan) -> str:
     return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
 
 
-def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: str) -> SnapkitError:
+def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: str, role: str) -> SnapkitError:
     """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why."""
     code = sqlstate_of(error)
     remaining = list(record.remaining.values())
@@ -98,7 +98,7 @@ def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: st
     if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
         return sessions_busy(remaining, state)
     if code == OBJECT_IN_USE and protected:
-        return sessions_protected(protected, state)
+        return sessions_protected(protected, state, role)
     if code == LOCK_NOT_AVAILABLE:
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)

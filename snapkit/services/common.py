@@ -125,7 +125,7 @@ def check_rights(connection: Connection, database: Database, *, createdb: bool =
         grants = missing_grants(connection, database, createdb=createdb)
     if grants:
         raise PrivilegeError(
-            f"The role lacks {' and '.join(grants)} for the database {database.name!r}.",
+            f"For the database {database.name!r} the role lacks: {', '.join(grants)}.",
             state=NOTHING_CHANGED,
             hint="An administrator grants it with: " + " ".join(grants.values()),
         )
@@ -138,7 +138,11 @@ def missing_grants(connection: Connection, database: Database, *, createdb: bool
     if createdb and not may_create:
         grants["CREATEDB"] = f"ALTER ROLE {quote_name(role)} CREATEDB;"
     if not database.is_mine:
-        grants["ownership"] = f"GRANT {quote_name(database.owner)} TO {quote_name(role)};"
+        grants["ownership"] = (
+            f"ALTER DATABASE {quote_name(database.name)} OWNER TO {quote_name(role)}; (or connect as {database.owner})"
+            if database.owner_is_superuser
+            else f"GRANT {quote_name(database.owner)} TO {quote_name(role)}; (or connect as {database.owner})"
+        )
     return grants
 
 
@@ -164,7 +168,7 @@ def check_empty_enough(
         raise sessions_busy(sessions, NOTHING_CHANGED)
     protected = [session for session in sessions if not session.may_terminate]
     if protected:
-        raise sessions_protected(protected, NOTHING_CHANGED)
+        raise sessions_protected(protected, NOTHING_CHANGED, catalog.role_rights(connection)[0])
     return tuple(sessions)
 
 
@@ -176,11 +180,11 @@ def sessions_busy(sessions: list[ClientSession], state: str) -> BusyError:
     )
 
 
-def sessions_protected(sessions: list[ClientSession], state: str) -> PrivilegeError:
+def sessions_protected(sessions: list[ClientSession], state: str, role: str) -> PrivilegeError:
     return PrivilegeError(
         f"{_count(sessions)} connected that this role may not disconnect:\n" + _lines(sessions),
         state=state,
-        hint="A superuser can let it: GRANT pg_signal_backend TO this role "
+        hint=f"A superuser can let it: GRANT pg_signal_backend TO {quote_name(role)}; "
         "(sessions of superusers can be ended by superusers only). Or stop these clients.",
     )
 

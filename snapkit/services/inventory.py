@@ -25,6 +25,7 @@ from snapkit.services.common import (
     check_rights,
     gather,
     locked,
+    need_live,
     recognition_cautions,
     with_sizes,
 )
@@ -35,6 +36,8 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         entries = gathered.inventory.entries if all_sources else gathered.inventory.of_source(server.source)
+        if not entries and not all_sources:
+            need_live(gathered, server.source)  # a misspelt name must not look like a database without backups
         if sizes:
             entries = with_sizes(connection, entries)
         return Listing(
@@ -66,7 +69,9 @@ def _report(
 
 def pin_entry(server: Server, name: str, reason: str | None, lock_wait: timedelta) -> EntryReport:
     """Protect an entry from prune and delete."""
-    return _rewrite(server, name, lock_wait, lambda document: document.with_pin(True, reason), "pinned")
+    return _rewrite(
+        server, name, lock_wait, lambda document: document.with_pin(True, reason or document.pin_reason), "pinned"
+    )
 
 
 def unpin_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
@@ -76,7 +81,13 @@ def unpin_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
 
 def label_entry(server: Server, name: str, label: str, lock_wait: timedelta) -> EntryReport:
     """Give an entry a label; an empty one takes it away."""
-    return _rewrite(server, name, lock_wait, lambda document: document.with_label(label or None), "labelled")
+    return _rewrite(
+        server,
+        name,
+        lock_wait,
+        lambda document: document.with_label(label or None),
+        "labelled" if label else "without a label",
+    )
 
 
 def _rewrite(

@@ -53,7 +53,7 @@ def choose_by_name(names: Sequence[str], source: str) -> Choose:
         chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
         for entry in chosen:
             _check_deletable(entry)
-        return Verdict(kept=tuple(Kept(e, ("not named",)) for e in entries if e not in chosen), removed=chosen)
+        return Verdict(kept=tuple(Kept(e, ()) for e in entries if e not in chosen), removed=chosen)
 
     return choose
 

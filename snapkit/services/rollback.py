@@ -58,9 +58,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
-        with server_errors(NOTHING_CHANGED):
-            sessions = catalog.sessions_inside(connection, [plan.live.oid] if plan.live else [])
-        return SwapPreview(plan, written(plan.steps), gathered.facts.now, tuple(sessions))
+        sessions = _check(connection, plan, disconnect=request.disconnect)
+        return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions)
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -110,10 +109,7 @@ def swap(
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
-        involved = [database for database in (plan.live, plan.entry.database) if database is not None]
-        for database in involved:
-            check_rights(ddl, database)
-        check_empty_enough(ddl, involved, disconnect=request.disconnect)
+        _check(ddl, plan, disconnect=request.disconnect)
         cautions: tuple[Caution, ...] = ()
         with interruptions(_unswapped(plan)), discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
@@ -122,7 +118,9 @@ def swap(
                     ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
                 )
                 restored_oid = cloned.oid
-            outage, disconnected, cautions = _apply(server, ddl, watcher, plan, restored_oid, request.disconnect)
+            outage, disconnected, cautions = _apply(
+                server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role
+            )
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
@@ -133,6 +131,14 @@ def swap(
         disconnected=disconnected,
         cautions=cautions,
     )
+
+
+def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
+    """Run the checks that concern a swap, before anything is touched; return who is connected."""
+    involved = [database for database in (plan.live, plan.entry.database) if database is not None]
+    for database in involved:
+        check_rights(connection, database)
+    return check_empty_enough(connection, involved, disconnect=disconnect)
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
@@ -151,7 +157,7 @@ def _identity(plan: SwapPlan) -> tuple[int, int | None]:
 
 
 def _apply(
-    server: Server, ddl: Connection, watcher: Connection, plan: SwapPlan, restored_oid: int, disconnect: bool
+    server: Server, ddl: Connection, watcher: Connection, plan: SwapPlan, restored_oid: int, disconnect: bool, role: str
 ) -> tuple[timedelta, tuple[ClientSession, ...], tuple[Caution, ...]]:
     """Run the one transaction; return how long clients were held, whom it disconnected, and cautions."""
     state = _unswapped(plan)
@@ -179,7 +185,7 @@ def _apply(
             failure = error
         outage = timedelta(seconds=monotonic() - held_since)
     if failure is not None:
-        raise door_error(failure, record, disconnect, state) from failure
+        raise door_error(failure, record, disconnect, state, role) from failure
     return outage, tuple(record.disconnected.values()), tuple(cautions)
 
 

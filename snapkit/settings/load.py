@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from snapkit.core.durations import parse_duration
-from snapkit.core.model import Strategy
+from snapkit.core.model import Caution, Strategy
 from snapkit.errors import UsageError
 from snapkit.settings.connection import (
     URL_VARIABLES,
@@ -27,6 +28,7 @@ DEFAULT_LOCK_WAIT = timedelta(seconds=10)
 class Settings:
     """All that a run needs to know; None is unset."""
 
+    cautions: tuple[Caution, ...]
     connection: ConnectionChoice
     maintenance_db: str | None
     lock_wait: timedelta
@@ -53,7 +55,7 @@ def load_settings(
 
     ``flags`` are those that were given on the command line, by the names of ``Settings``.
     """
-    dotenv = _read_dotenv(env_file, directory)
+    dotenv, cautions = _read_dotenv(env_file, directory)
     file_name, file_values = _read_file(directory)
 
     def value_of(name: str, convert: Callable[[str], Any]) -> Any:
@@ -74,6 +76,7 @@ def load_settings(
 
     lock_wait = value_of("lock_wait", parse_duration)
     return Settings(
+        cautions=cautions,
         connection=choose_connection(direct_url, url, environment, dotenv),
         maintenance_db=value_of("maintenance_db", str),
         lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
@@ -88,7 +91,7 @@ def load_settings(
     )
 
 
-_FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection"}
+_FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions"}
 
 
 def _strategy(text: str) -> Strategy | None:
@@ -106,19 +109,39 @@ def _whole_number(text: str) -> int:
     return int(text)
 
 
-def _read_dotenv(env_file: Path | None, directory: Path) -> Mapping[str, str]:
+def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, str], tuple[Caution, ...]]:
     path = env_file or directory / ".env"
     if not path.exists() or path.is_dir():
         if env_file is not None:
             raise UsageError(
                 f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."
             )
-        return {}
+        return {}, ()
+    complaints = _Complaints()
+    _dotenv_logger.addHandler(complaints)
     try:
-        return {name: value for name, value in dotenv_values(path).items() if value is not None}
+        values = {name: value for name, value in dotenv_values(path).items() if value is not None}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.") from None
+    finally:
+        _dotenv_logger.removeHandler(complaints)
+    cautions = (Caution("dotenv", f"{path.name}: {text}") for text in complaints.texts)
+    return values, tuple(cautions)
+
+
+_dotenv_logger = logging.getLogger("dotenv.main")
+
+
+class _Complaints(logging.Handler):
+    """Collects what python-dotenv has to say of a file, which it would write to stderr by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
 
 
 def _read_file(directory: Path) -> tuple[str, Mapping[str, str]]:

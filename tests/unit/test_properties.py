@@ -594,7 +594,7 @@ def test_a_description_names_settings_without_their_values() -> None:
     described = dict(describe(FULL))
     assert described == {
         "Connection limit": "5",
-        "Privileges": "CONNECT to PUBLIC by alice; CREATE to bob by alice with grant option",
+        "Privileges": "PUBLIC: CONNECT; bob: CREATE (may grant it)",
         "Settings": "work_mem; jit for role bob",
         "Security labels": "selinux label",
     }
@@ -605,5 +605,5 @@ def test_ordinary_properties_are_described_briefly() -> None:
     assert dict(describe(make_properties())) == {
         "Connection limit": "none",
         "Privileges": "the defaults",
-        "Settings": "nothing",
+        "Settings": "none",
     }

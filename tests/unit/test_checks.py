@@ -1,0 +1,90 @@
+"""Each check of doctor, from facts to its verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from snapkit.core.checks import Check, Estimate, Facts, Status, judge
+from snapkit.core.model import ClientSession, Strategy
+from tests.unit.builders import make_database, make_managed
+
+SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, may_terminate=True)
+HEALTHY = Facts(
+    source="app",
+    live=make_database("app"),
+    is_standby=False,
+    behind_pooler=False,
+    grants={},
+    sessions=(SESSION,),
+    prepared=(),
+    slots=(),
+    subscriptions=(),
+    workers=(),
+    extensions=("plpgsql",),
+    free_bytes=10 * 2**20,
+    estimate=Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2)),
+    clock_difference=timedelta(seconds=1),
+    remains=(),
+    not_trusted=(),
+)
+
+
+def _check(name: str, **changes: Any) -> Check:
+    (check,) = [check for check in judge(replace(HEALTHY, **changes)) if check.name == name]
+    return check
+
+
+def test_a_healthy_database_has_nothing_but_ok() -> None:
+    assert {check.status for check in judge(HEALTHY)} == {Status.OK}
+    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "status", "words"),
+    [
+        ("server", {"is_standby": True}, Status.PROBLEM, "standby"),
+        ("connection", {"behind_pooler": True}, Status.PROBLEM, "pooler"),
+        ("database", {"live": None}, Status.PROBLEM, "no database 'app'"),
+        ("database", {"live": make_database("app", connection_limit=-2)}, Status.PROBLEM, "invalid"),
+        ("rights", {"grants": {"CREATEDB": "ALTER ROLE x CREATEDB;"}}, Status.PROBLEM, "CREATEDB"),
+        (
+            "sessions",
+            {"sessions": (replace(SESSION, may_terminate=False),)},
+            Status.PROBLEM,
+            "pid 42, user bob, billing",
+        ),
+        ("sessions", {"sessions": ()}, Status.OK, "Nobody"),
+        ("prepared_transactions", {"prepared": ("tx1",)}, Status.PROBLEM, "tx1"),
+        ("replication_slots", {"slots": ("s1",)}, Status.WARNING, "s1"),
+        ("subscriptions", {"subscriptions": ("sub",)}, Status.WARNING, "sub"),
+        ("background_workers", {"workers": ("cron",)}, Status.WARNING, "cron"),
+        ("extensions", {"extensions": None}, Status.WARNING, "could not be read"),
+        ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),
+        ("method", {"estimate": None}, Status.WARNING, "cannot be told"),
+        ("method", {}, Status.OK, "about 2.0 s"),
+        ("method", {"estimate": Estimate(Strategy.CLONE, 1, None)}, Status.OK, "the first backup will tell"),
+        ("disk", {"free_bytes": None}, Status.OK, "cannot be seen"),
+        ("disk", {"estimate": None}, Status.OK, "cannot be seen"),
+        ("disk", {"free_bytes": 1}, Status.PROBLEM, "the disk has 0 MB."),
+        (
+            "disk",
+            {"free_bytes": 1, "estimate": Estimate(Strategy.CLONE, 5 * 2**20, None)},
+            Status.WARNING,
+            "unless the file system shares blocks",
+        ),
+        ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
+        ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),
+        ("inventory", {"remains": (make_managed("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
+        ("inventory", {"not_trusted": (make_managed("app_backup_20260110_103045"),)}, Status.WARNING, "owner"),
+    ],
+)
+def test_each_check(name: str, changes: dict[str, Any], status: Status, words: str) -> None:
+    check = _check(name, **changes)
+    assert check.status is status
+    assert words in check.message
+    if status is Status.PROBLEM:
+        assert check.hint
