@@ -54,7 +54,7 @@ class Cluster:
         self.root = Path(tempfile.mkdtemp(prefix="snapkit-test-"))
         self.user = _unprivileged_user()
         self.data = self.root / "data"
-        self.port = _free_port()
+        self.port = free_port()
         self.binaries = self._reachable(binaries)
         self.version = ""
 
@@ -142,7 +142,8 @@ def _may_run(user: str, program: Path) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -51,7 +51,9 @@ def test_every_warning_is_in_the_reference() -> None:
     assert set(re.findall(r'Caution\(\s*"(\w+)"', sources)) == listed
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/architecture.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/reference.md", "docs/architecture.md", "docs/limits.md"]
+)
 def test_links_within_the_project_lead_somewhere(page: str) -> None:
     path = ROOT / page
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):

@@ -12,6 +12,7 @@ import typer
 
 from snapkit import __version__
 from snapkit.cli.commands import registry
+from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.invocation import Call
 from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 
@@ -20,7 +21,8 @@ def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
     call = _guess(words)
     if not words:
-        words = ["--help"]
+        main(["--help"])
+        return int(ExitCode.USAGE)
     try:
         return int(_application(call)(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
     except SnapkitError as error:
@@ -101,8 +103,6 @@ def _unexpected(error: Exception) -> SnapkitError:
 
 
 def _report(error: SnapkitError, call: Call) -> int:
-    from snapkit.cli.exit_codes import exit_code_of
-
     if call.verbose:
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     if call.as_json:

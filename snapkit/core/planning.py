@@ -183,6 +183,16 @@ def _sealed_metadata(database: Database, comment: str | None, source: str, kind:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsealed:
+    """What the seal took away from a database, and ``prepare`` gives back."""
+
+    name: str
+    allow_connections: bool
+    is_template: bool
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SwapPlan:
     """One transaction that puts the live database aside and an entry, or a clone of it, in its place.
 
@@ -205,13 +215,20 @@ class SwapPlan:
 
         The first rename locks the database that is to be live, so that whatever is in its way is waited for now.
         """
-        own = self.entry.metadata or self.displaced_metadata
-        name = self.passing_name
+        wanted = self.unsealed
         return (
-            *(() if self.clone else (RenameDatabase(self.entry.name, name),)),
-            AlterDatabase(name, allow_connections=own.allow_connections, is_template=own.is_template or None),
-            CommentOnDatabase(name, own.comment),
+            *(() if self.clone else (RenameDatabase(self.entry.name, wanted.name),)),
+            AlterDatabase(
+                wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template or None
+            ),
+            CommentOnDatabase(wanted.name, wanted.comment),
         )
+
+    @property
+    def unsealed(self) -> Unsealed:
+        """What the database that is to be live must be like, once ``prepare`` has run."""
+        own = self.entry.metadata or self.displaced_metadata
+        return Unsealed(self.passing_name, own.allow_connections, own.is_template, own.comment)
 
     @property
     def swap(self) -> tuple[Statement, ...]:

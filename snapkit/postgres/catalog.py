@@ -33,6 +33,7 @@ from sqlalchemy.sql.selectable import TableClause
 
 from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database
+from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.postgres.server import driver_connection
 
@@ -169,6 +170,19 @@ def sizes(connection: Connection, oids: Collection[int]) -> Mapping[int, int | N
         ).where(pg_database.c.oid == func.any(bindparam("oids", list(oids), ARRAY(OID))))
     )
     return {row.oid: row.size for row in rows}
+
+
+def unsealed_state(connection: Connection, oid: int) -> Unsealed | None:
+    """Return of a database what a seal changes, and its name; None if it is gone."""
+    row = connection.execute(
+        select(
+            pg_database.c.datname,
+            pg_database.c.datallowconn,
+            pg_database.c.datistemplate,
+            func.shobj_description(oid, "pg_database", type_=Text),
+        ).where(pg_database.c.oid == oid)
+    ).one_or_none()
+    return None if row is None else Unsealed(*row)
 
 
 def name_of(connection: Connection, oid: int) -> str | None:

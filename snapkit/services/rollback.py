@@ -21,12 +21,13 @@ from snapkit.core.planning import (
     NOTHING_CHANGED,
     CopyMethod,
     SwapPlan,
+    Unsealed,
     choose_method,
     plan_clone,
     plan_swap,
 )
 from snapkit.core.results import SwapPreview, SwapReceipt
-from snapkit.errors import BusyError
+from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import LOCK_TIMEOUT, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
@@ -174,6 +175,7 @@ def _apply(
         if plan.clone is not None:
             cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
         run(ddl, *plan.prepare)
+        _verify(catalog.unsealed_state(ddl, restored_oid), plan)
         held_since = monotonic()
         run(ddl, *plan.swap)
 
@@ -187,6 +189,16 @@ def _apply(
     if failure is not None:
         raise door_error(failure, record, disconnect, state, role) from failure
     return outage, tuple(record.disconnected.values()), tuple(cautions)
+
+
+def _verify(found: Unsealed | None, plan: SwapPlan) -> None:
+    """Raise if what is to be live is not as it was at the backup; its other properties it has had since then."""
+    if found != plan.unsealed:
+        raise SnapkitError(
+            f"The database that is to be live is {found}, where {plan.unsealed} was wanted.",
+            state=_unswapped(plan),
+            hint="Please report this, with the output of: snapkit rollback --latest --dry-run",
+        )
 
 
 def _unswapped(plan: SwapPlan) -> str:
