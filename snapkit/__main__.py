@@ -1,5 +1,6 @@
 """``python -m snapkit`` and the ``snapkit`` command."""
 
+import io
 import signal
 import sys
 from types import FrameType
@@ -12,6 +13,9 @@ def run() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks must not make a run fail
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main(sys.argv[1:]))
 
 

@@ -37,7 +37,6 @@ def envelope(
             "warnings": [{"code": caution.code, "message": caution.message} for caution in cautions],
             "error": error,
         },
-        ensure_ascii=False,
         indent=2,
     )
 

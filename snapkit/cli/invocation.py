@@ -33,6 +33,8 @@ class Call:
     verbose: bool
     no_color: bool
     option_before_command: str | None = None
+    exit_code: int = 0
+    """What the run ends with, whether or not anybody is there to read about it."""
     cautions: tuple[Caution, ...] = ()
 
 
@@ -118,13 +120,15 @@ class Invocation:
         failures = len(getattr(result, "failed", ()))
         problems = getattr(result, "problems", 0)
         cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
+        code = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
+        self._call.exit_code = int(code)
         if self._call.as_json:
             self._print_document(result, failures, problems, cautions)
         else:
             self._print_text(result)
             self.terminal.warn(cautions)
         sys.stdout.flush()
-        return int(ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE)
+        return int(code)
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
         from snapkit.cli.document import data_of, envelope, partial_document, problems_document

@@ -24,6 +24,14 @@ def main(words: Sequence[str]) -> int:
         main(["--help"])
         return int(ExitCode.USAGE)
     try:
+        return _run(words, call)
+    except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return call.exit_code
+
+
+def _run(words: Sequence[str], call: Call) -> int:
+    try:
         return int(_application(call)(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
     except SnapkitError as error:
         return _report(error, call)
@@ -32,9 +40,7 @@ def main(words: Sequence[str]) -> int:
     except typer.Abort:
         return _report(InterruptedRunError("Cancelled.", state="Nothing was changed."), call)
     except BrokenPipeError:
-        # Who read our output has gone. The work is done; only nobody hears of it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        raise
     except Exception as error:
         return _report(_unexpected(error), call)
 
@@ -103,6 +109,7 @@ def _unexpected(error: Exception) -> SnapkitError:
 
 
 def _report(error: SnapkitError, call: Call) -> int:
+    call.exit_code = int(exit_code_of(error))
     if call.verbose:
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     if call.as_json:
@@ -115,4 +122,4 @@ def _report(error: SnapkitError, call: Call) -> int:
 
         Terminal.open(no_color=call.no_color, quiet=True).warn(call.cautions)
         print_error(error, no_color=call.no_color)
-    return int(exit_code_of(error))
+    return call.exit_code

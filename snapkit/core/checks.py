@@ -52,6 +52,7 @@ class Facts:
 
     source: str
     live: Database | None
+    stale_collation: bool
     is_standby: bool
     behind_pooler: bool
     grants: Mapping[str, str]
@@ -116,7 +117,8 @@ def _database(facts: Facts) -> Check:
             "database",
             Status.PROBLEM,
             f"There is no database {facts.source!r} on this server.",
-            "Check the name in the connection URL; the newest backup comes back with: snapkit rollback --latest",
+            "Check the name in the connection URL. The newest backup comes back with snapkit rollback --latest, "
+            "one of another owner with its whole name.",
         )
     if facts.live.is_invalid:
         return Check(
@@ -124,6 +126,13 @@ def _database(facts: Facts) -> Check:
             Status.PROBLEM,
             f"The database {facts.source!r} is invalid: dropping it was interrupted, and it can only be dropped.",
             "Drop it with DROP DATABASE, then: snapkit rollback --latest",
+        )
+    if facts.stale_collation:
+        return Check(
+            "database",
+            Status.PROBLEM,
+            f"The collation version of {facts.source!r} is not the system's any more: it cannot be cloned.",
+            "Rebuild what depends on it (REINDEX DATABASE), then ALTER DATABASE ... REFRESH COLLATION VERSION.",
         )
     return Check("database", Status.OK, f"The database {facts.source!r} can be cloned and renamed.")
 
@@ -252,20 +261,13 @@ def _clock(facts: Facts) -> Check:
 
 
 def _remains(facts: Facts) -> Check:
+    found = []
     if facts.not_trusted:
-        names = ", ".join(entry.name for entry in facts.not_trusted)
-        return Check(
-            "inventory",
-            Status.WARNING,
-            f"These say that they are backups, but their owner is another: {names}.",
-            "They are left alone.",
-        )
+        names = ", ".join(f"{entry.name} (owner {entry.database.owner})" for entry in facts.not_trusted)
+        found.append(f"Not considered, since their owner is another: {names}.")
     if facts.remains:
-        names = ", ".join(entry.name for entry in facts.remains)
-        return Check(
-            "inventory",
-            Status.WARNING,
-            f"Left by interrupted runs: {names}.",
-            "The next backup sweeps what is incomplete, prune what is invalid.",
-        )
+        found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.remains)}.")
+    if found:
+        hint = "The next backup sweeps what is incomplete, prune what is invalid; what has another owner is left alone."
+        return Check("inventory", Status.WARNING, " ".join(found), hint)
     return Check("inventory", Status.OK, "Nothing is left of interrupted runs.")

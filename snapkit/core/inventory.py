@@ -52,7 +52,7 @@ def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
             entry = _without_document(database)
             if entry is not None:
                 entries.append(entry)
-        else:
+        elif document.source != database.name:  # else it is the live one: a rename by hand has taken the comment along
             trusted = _is_trusted(database, by_name.get(document.source), role)
             (entries if trusted else distrusted).append(_with_document(database, document))
     entries = [entry for entry in entries if entry.kind is not Kind.PARTIAL] + list(_partials(entries, by_name))
@@ -69,6 +69,7 @@ def _with_document(database: Database, document: metadata.Metadata) -> Entry:
         created_at=document.created_at,
         sequence=naming.sequence_of(database.name),
         metadata=document,
+        bears_its_name=naming.belongs_to(database.name, document.source, document.kind),
     )
 
 
@@ -80,8 +81,6 @@ def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
     its source's owner, which such a role cannot. Where the source is gone, one's own word is believed, and nobody
     else's.
     """
-    if database.owner_is_superuser:
-        return True
     return database.owner == (source.owner if source else role)
 
 
@@ -145,7 +144,9 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
 
 def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
     """Return the newest ready backup; raise NotFoundError if there is none, naming those that are not trusted."""
-    ready = (entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY)
+    ready = (
+        entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY and entry.bears_its_name
+    )
     newest = max(ready, key=lambda entry: entry.age_key, default=None)
     if newest is None:
         raise NotFoundError(

@@ -84,6 +84,8 @@ class Entry:
     sequence: int = 1
     metadata: Metadata | None = None
     size_bytes: int | None = None
+    bears_its_name: bool = True
+    """Whether it is named as snapkit named it. One that was renamed by hand is used only if it is asked for by name."""
 
     @property
     def name(self) -> str:

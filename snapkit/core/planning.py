@@ -171,12 +171,16 @@ def plan_backup(
 
 
 def _sealed_metadata(database: Database, comment: str | None, source: str, kind: Kind, at: datetime) -> Metadata:
-    """The document of a database that is being sealed; it keeps what the seal takes away."""
+    """The document of a database that is being sealed; it keeps what the seal takes away.
+
+    A comment that is a document of ours came along with a rename by hand; then what it kept is the database's own.
+    """
+    left = comments.decode(comment)
     return Metadata(
         kind=kind,
         source=source,
         created_at=at,
-        comment=comment,
+        comment=left.comment if isinstance(left, Metadata) else comment,
         is_template=database.is_template,
         allow_connections=database.allow_connections,
     )

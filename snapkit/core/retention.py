@@ -113,6 +113,8 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     if not entry.is_managed:
         return ["under construction" if entry.kind is Kind.PARTIAL else "not made by snapkit"]
     reasons = ["pinned" + (f": {entry.pin_reason}" if entry.pin_reason else "")] if entry.pinned else []
+    if not entry.bears_its_name:
+        reasons.append("renamed by hand")
     if entry.kind is Kind.OLD and policy.old is None:
         reasons.append("put aside by a rollback")
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:

@@ -54,7 +54,12 @@ pg_database = _view(
     column("datacl"),
 )
 pg_roles = _view(
-    "pg_roles", column("oid", OID), column("rolname", Text), column("rolsuper", Boolean), column("rolcreatedb", Boolean)
+    "pg_roles",
+    column("oid", OID),
+    column("rolname", Text),
+    column("rolsuper", Boolean),
+    column("rolcreatedb", Boolean),
+    column("rolinherit", Boolean),
 )
 pg_tablespace = _view("pg_tablespace", column("oid", OID), column("spcname", Text))
 pg_stat_activity = _view(
@@ -359,14 +364,42 @@ def prepared_transactions(connection: Connection, database: str) -> list[str]:
     return list(rows.scalars())
 
 
-def role_rights(connection: Connection) -> tuple[str, bool]:
-    """Return the role's name, and whether it may create and rename databases.
+@dataclass(frozen=True, slots=True)
+class RoleRights:
+    """What the role may do; ``may_act_as_owner`` is for one owner."""
+
+    role: str
+    inherits: bool
+    may_create: bool
+    may_act_as_owner: bool
+
+
+def role_rights(connection: Connection, owner: str) -> RoleRights:
+    """Return the role's rights: CREATEDB, and to give a new database to ``owner``, for which it has to be able to
+    SET ROLE to it; from PostgreSQL 16 on, that is granted apart from membership.
+
+    https://www.postgresql.org/docs/current/sql-createdatabase.html, .../sql-grant.html
+    """
+    version = driver_connection(connection).info.server_version
+    may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
+    may_act = func.pg_has_role(owner, "SET" if version >= 160000 else "MEMBER")
+    row = connection.execute(
+        select(pg_roles.c.rolname, pg_roles.c.rolinherit, may_create, may_act).where(pg_roles.c.rolname == _me)
+    ).one()
+    return RoleRights(*row)
+
+
+def has_stale_collation(connection: Connection, oid: int) -> bool:
+    """Whether the database's collation version is not the system's any more; 15 and later do not clone it then.
 
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
-    may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
-    role, may = connection.execute(select(pg_roles.c.rolname, may_create).where(pg_roles.c.rolname == _me)).one()
-    return role, may
+    if driver_connection(connection).info.server_version < 150000:
+        return False
+    versions = _view("pg_database", column("oid", OID), column("datcollversion", Text))
+    actual = func.pg_database_collation_actual_version(versions.c.oid, type_=Text)
+    stale = and_(versions.c.datcollversion.is_not(None), versions.c.datcollversion.is_distinct_from(actual))
+    return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
 
 
 def is_standby(connection: Connection) -> bool:

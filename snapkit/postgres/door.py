@@ -5,7 +5,8 @@ then look for other sessions every 100 ms for up to five seconds (CountOtherDBBa
 sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
 Nothing has to be undone if we die, since the lock dies with its session.
 
-The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it: ``LOCK_TIMEOUT`` is ours.
+The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
+one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -24,9 +24,6 @@ from sqlalchemy import Connection
 from snapkit.core.model import ClientSession
 from snapkit.postgres.catalog import blockers, evict
 from snapkit.postgres.server import driver_connection
-
-LOCK_TIMEOUT = timedelta(seconds=5)
-"""How long a statement may wait for a lock on a database: somebody else's open ALTER or GRANT on it, say."""
 
 _BUSY_INTERVAL = 0.02
 _CALM_INTERVAL = 0.25

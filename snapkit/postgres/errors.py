@@ -66,6 +66,8 @@ def translate(error: Exception, state: str) -> SnapkitError:
         "55006": BusyError,
         "55P03": BusyError,
         "42P04": BusyError,
+        "40001": BusyError,
+        "40P01": BusyError,
         "53100": DiskFullError,
         "42501": PrivilegeError,
         "3D000": NotFoundError,

@@ -37,9 +37,9 @@ def transaction(connection: Connection) -> Iterator[None]:
         yield
 
 
-def limit_lock_wait(connection: Connection, limit: timedelta | None) -> None:
-    """Let statements of this session wait for a lock no longer than ``limit``; None is without end."""
-    milliseconds = 0 if limit is None else max(1, round(limit.total_seconds() * 1000))
+def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
+    """Let statements of this session wait for a lock no longer than ``limit``."""
+    milliseconds = max(1, round(limit.total_seconds() * 1000))
     connection.execute(select(func.set_config("lock_timeout", str(milliseconds), False)))
 
 

@@ -23,6 +23,7 @@ from snapkit.postgres.catalog import (
 )
 from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, is_connection_loss, sqlstate_of
 from snapkit.postgres.execution import limit_lock_wait
+from snapkit.postgres.server import LOCK_TIMEOUT
 
 
 def lock_key(source: str) -> int:
@@ -58,7 +59,7 @@ def _acquire(connection: Connection, key: int, wait: timedelta) -> bool:
         return False
     finally:
         if not connection.invalidated and not connection.closed:
-            limit_lock_wait(connection, None)
+            limit_lock_wait(connection, LOCK_TIMEOUT)
     return True
 
 

@@ -8,6 +8,7 @@ from snapkit.postgres.ddl import quote_literal, sql_text
 from snapkit.postgres.locks import lock_key
 
 _ATTEMPTS = 4
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {} AND usesysid IS NOT NULL;"
 
 
 def swap_script(plan: SwapPlan) -> str:
@@ -32,6 +33,7 @@ def swap_script(plan: SwapPlan) -> str:
         "BEGIN;",
         f"SELECT pg_advisory_xact_lock({lock_key(plan.source)});  -- one run at a time, snapkit's own included",
         _guard(plan),
+        _TERMINATE.format(plan.entry.database.oid),
         "",
     ]
     lines += [

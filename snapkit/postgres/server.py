@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import psycopg
@@ -28,14 +29,18 @@ from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import server_errors
 
-__all__ = ["Connection", "Server", "driver_connection"]
+__all__ = ["LOCK_TIMEOUT", "Connection", "Server", "driver_connection"]
 
 NOTHING_CHANGED = "Nothing was changed."
 
+LOCK_TIMEOUT = timedelta(seconds=5)
+"""How long a statement of ours waits for a lock: somebody else's open ALTER or GRANT on the database, say. PostgreSQL
+sets no limit, and clients queue behind us."""
+
 _SAFE_SETTINGS = {
+    "lock_timeout": f"{LOCK_TIMEOUT // timedelta(milliseconds=1)}ms",
     # The role or the database may set any of these, and each would cut a long clone off.
     "statement_timeout": "0",
-    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "transaction_timeout": "0",

@@ -16,7 +16,7 @@ from snapkit.core.statements import DropDatabase, Statement
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text
-from snapkit.postgres.door import LOCK_TIMEOUT, DoorRecord, hold_door
+from snapkit.postgres.door import DoorRecord, hold_door
 from snapkit.postgres.errors import (
     LOCK_NOT_AVAILABLE,
     OBJECT_IN_USE,
@@ -26,7 +26,7 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import limit_lock_wait, run, run_permitted
+from snapkit.postgres.execution import run, run_permitted
 from snapkit.postgres.progress import CloneGauge
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
@@ -61,7 +61,6 @@ def make_clone(
         total = catalog.sizes(watcher, [plan.template.oid]).get(plan.template.oid)
         gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
         run(ddl, *plan.settings)
-        limit_lock_wait(ddl, LOCK_TIMEOUT)
     except SERVER_ERRORS as error:
         raise translate(error, state) from error
     with hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look) as record:
@@ -72,7 +71,6 @@ def make_clone(
         try:
             run(ddl, plan.create)
             outage = timedelta(seconds=monotonic() - began)
-            limit_lock_wait(ddl, None)
             oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
             if is_connection_loss(error):

@@ -133,16 +133,19 @@ def check_rights(connection: Connection, database: Database, *, createdb: bool =
 
 def missing_grants(connection: Connection, database: Database, *, createdb: bool = True) -> dict[str, str]:
     """Return the rights that the role lacks to clone and rename a database, with the statement that grants each."""
-    role, may_create = catalog.role_rights(connection)
+    rights = catalog.role_rights(connection, database.owner)
+    role, owner = quote_name(rights.role), quote_name(database.owner)
     grants = {}
-    if createdb and not may_create:
-        grants["CREATEDB"] = f"ALTER ROLE {quote_name(role)} CREATEDB;"
-    if not database.is_mine:
-        grants["ownership"] = (
-            f"ALTER DATABASE {quote_name(database.name)} OWNER TO {quote_name(role)}; (or connect as {database.owner})"
-            if database.owner_is_superuser
-            else f"GRANT {quote_name(database.owner)} TO {quote_name(role)}; (or connect as {database.owner})"
-        )
+    if createdb and not rights.may_create:
+        grants["CREATEDB"] = f"ALTER ROLE {role} CREATEDB;"
+    if not database.is_mine or (createdb and not rights.may_act_as_owner):
+        if database.owner_is_superuser:
+            grant = f"ALTER DATABASE {quote_name(database.name)} OWNER TO {role};"
+        elif driver_connection(connection).info.server_version >= 160000:
+            grant = f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
+        else:
+            grant = f"GRANT {owner} TO {role};" + ("" if rights.inherits else f" ALTER ROLE {role} INHERIT;")
+        grants["ownership"] = f"{grant} (or connect as {database.owner})"
     return grants
 
 
@@ -168,7 +171,7 @@ def check_empty_enough(
         raise sessions_busy(sessions, NOTHING_CHANGED)
     protected = [session for session in sessions if not session.may_terminate]
     if protected:
-        raise sessions_protected(protected, NOTHING_CHANGED, catalog.role_rights(connection)[0])
+        raise sessions_protected(protected, NOTHING_CHANGED, catalog.server_facts(connection).role)
     return tuple(sessions)
 
 

@@ -14,7 +14,7 @@ from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, gather, missing_grants
+from snapkit.services.common import Gathered, address_of, gather, missing_grants
 
 
 def diagnose(server: Server) -> Diagnosis:
@@ -35,6 +35,7 @@ def _facts(
     return Facts(
         source=source,
         live=live,
+        stale_collation=catalog.has_stale_collation(connection, live.oid) if live else False,
         is_standby=catalog.is_standby(connection),
         behind_pooler=catalog.goes_through_pooler(connection),
         grants=missing_grants(connection, live) if live else {},
@@ -44,7 +45,7 @@ def _facts(
         subscriptions=catalog.subscriptions(connection, live.oid) if live else (),
         workers=catalog.background_workers(connection, live.oid) if live else (),
         extensions=extensions,
-        free_bytes=_free_bytes(connection),
+        free_bytes=_free_bytes(connection, live) if live else None,
         estimate=_estimate(connection, gathered, live) if live else None,
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if entry.state in (State.INCOMPLETE, State.INVALID)],
@@ -60,8 +61,10 @@ def _extensions(server: Server) -> list[str] | None:
         return None
 
 
-def _free_bytes(connection: Connection) -> int | None:
-    """The room on the server's disk, if its data directory can be seen from here: on the same machine, that is."""
+def _free_bytes(connection: Connection, live: Database) -> int | None:
+    """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
+    if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
+        return None
     directory = catalog.data_directory(connection)
     try:
         return shutil.disk_usage(directory).free if directory else None

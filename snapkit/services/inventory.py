@@ -139,8 +139,15 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
                 cautions = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
         with server_errors(f"{entry.name!r} was adopted, and is sealed."):
             catalog.disconnect_sealed(connection, entry.database.oid)
-        adopted = gather(connection, server.source).inventory.of_source(server.source)
-        return _report(connection, select_one(adopted, entry.name, server.source), "adopted", cautions)
+        (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase)]
+        metadata = comments.decode(document)
+        adopted = replace(
+            entry,
+            database=replace(entry.database, allow_connections=False, document=document, has_comment=True),
+            state=State.READY,
+            metadata=metadata if isinstance(metadata, Metadata) else None,
+        )
+        return _report(connection, adopted, "adopted", cautions)
 
 
 def _adoptable(gathered: Gathered, name: str, source: str) -> Entry:

@@ -14,7 +14,6 @@ from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.core.statements import DropDatabase
 from snapkit.errors import (
     BusyError,
-    ConnectionFailedError,
     InterruptedRunError,
     PrivilegeError,
     SnapkitError,
@@ -29,7 +28,7 @@ from snapkit.postgres.errors import (
 from snapkit.postgres.execution import run
 from snapkit.postgres.locks import source_lock
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, check_rights, check_server, gather, with_sizes, written
+from snapkit.services.common import Gathered, check_rights, check_server, gather, need_live, with_sizes, written
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
@@ -40,6 +39,8 @@ def choose_by_policy(policy: Policy, source: str | None) -> Choose:
 
     def choose(gathered: Gathered) -> Verdict:
         entries = gathered.inventory.entries if source is None else gathered.inventory.of_source(source)
+        if source is not None and not entries:
+            need_live(gathered, source)  # a misspelt name must not look like a database without backups
         return decide(entries, policy, gathered.facts.now)
 
     return choose
@@ -128,7 +129,7 @@ def remove(
                             failed.append(Failure(entry, error))
             except BusyError as error:
                 failed += [Failure(entry, error) for entry in mine]
-            except ConnectionFailedError as error:
+            except SnapkitError as error:
                 error.state = _dropped(removed)
                 raise
             except SERVER_ERRORS as error:

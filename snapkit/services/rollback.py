@@ -29,9 +29,9 @@ from snapkit.core.planning import (
 from snapkit.core.results import SwapPreview, SwapReceipt
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.door import LOCK_TIMEOUT, hold_door
+from snapkit.postgres.door import hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, limit_lock_wait, run
+from snapkit.postgres.execution import commit, run
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
@@ -171,7 +171,6 @@ def _apply(
 
     def work() -> None:
         nonlocal held_since
-        limit_lock_wait(ddl, LOCK_TIMEOUT)
         if plan.clone is not None:
             cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
         run(ddl, *plan.prepare)

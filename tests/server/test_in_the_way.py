@@ -210,3 +210,66 @@ def test_an_invalid_live_database_stops_a_rollback_with_the_way_out(sandbox: San
     sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
     sandbox.roll_back()
     assert sandbox.items() == before
+
+
+def test_a_rollback_by_hand_leaves_a_live_database_that_is_no_backup(sandbox: Sandbox) -> None:
+    """The comment goes along with a rename; what it says is no longer so, and must not lead to a drop."""
+    sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS 'the shop'").format(sql.Identifier(sandbox.name)))
+    backup, newer = sandbox.back_up().backup.name, sandbox.back_up().backup.name
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    broken = f"{sandbox.prefix}_broken"
+    sandbox.execute(rename.format(sql.Identifier(sandbox.name), sql.Identifier(broken)))
+    sandbox.execute(rename.format(sql.Identifier(backup), sql.Identifier(sandbox.name)))
+    sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(sandbox.name)))
+    assert sandbox.run("prune", "--keep", "1").code == 0
+    assert sandbox.databases() == [broken, sandbox.name, newer]
+    sandbox.back_up()
+    sandbox.roll_back()
+    assert sandbox.row(sandbox.name)["comment"] == "the shop"
+    assert sandbox.items()
+
+
+def test_a_misspelt_database_is_not_found_rather_than_empty(sandbox: Sandbox) -> None:
+    for words in (["list"], ["prune", "--keep", "1"]):
+        assert sandbox.run(*words, url=sandbox.cluster.url("nowhere")).code == 10
+
+
+def test_an_encoding_that_lacks_a_character_makes_no_run_fail(sandbox: Sandbox) -> None:
+    for words in (["backup", "--label", "é→x"], ["list", "--sizes"], ["list", "--json"], ["rollback", "--latest"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "snapkit", *words],
+            env=command_environment(sandbox.url, PYTHONIOENCODING="ascii"),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_a_member_of_the_owner_that_may_not_act_as_it_is_told_how_to_be(sandbox: Sandbox) -> None:
+    if sandbox.version < 16:
+        pytest.skip("that is granted apart from membership since PostgreSQL 16")
+    owner, deployer = sandbox.role("owner", "NOLOGIN"), sandbox.role("deployer", "LOGIN CREATEDB")
+    _owned_by(sandbox, owner)
+    names = {"owner": sql.Identifier(owner), "deployer": sql.Identifier(deployer)}
+    sandbox.execute(sql.SQL("GRANT {owner} TO {deployer} WITH INHERIT TRUE, SET FALSE").format(**names))
+    url = sandbox.cluster.url(sandbox.name, user=deployer)
+    ran = sandbox.run("backup", "--json", url=url)
+    assert ran.code == 13
+    remedy = ran.document["error"]["hint"].partition(": ")[2].partition(" (or")[0]
+    sandbox.execute(sql.SQL(remedy))  # type: ignore[arg-type]
+    assert sandbox.run("backup", url=url).code == 0
+    assert sandbox.run("rollback", "--latest", url=url).code == 0
+
+
+def test_adopting_where_the_source_is_gone_says_what_was_done(sandbox: Sandbox) -> None:
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    name = f"{sandbox.name}_backup_20260110_103045"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))
+    sandbox.execute(create)
+    _owned_by(sandbox, owner, name)
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    ran = sandbox.run("adopt", name, "--json")
+    assert ran.code == 0, ran.out
+    assert ran.data["entry"]["state"] == "ready"
+    assert sandbox.run("rollback", name).code == 0
+    assert sandbox.items()

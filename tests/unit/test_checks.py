@@ -10,12 +10,13 @@ import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, Status, judge
 from snapkit.core.model import ClientSession, Strategy
-from tests.unit.builders import make_database, make_managed
+from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, may_terminate=True)
 HEALTHY = Facts(
     source="app",
     live=make_database("app"),
+    stale_collation=False,
     is_standby=False,
     behind_pooler=False,
     grants={},
@@ -50,6 +51,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("connection", {"behind_pooler": True}, Status.PROBLEM, "pooler"),
         ("database", {"live": None}, Status.PROBLEM, "no database 'app'"),
         ("database", {"live": make_database("app", connection_limit=-2)}, Status.PROBLEM, "invalid"),
+        ("database", {"stale_collation": True}, Status.PROBLEM, "collation"),
         ("rights", {"grants": {"CREATEDB": "ALTER ROLE x CREATEDB;"}}, Status.PROBLEM, "CREATEDB"),
         (
             "sessions",
@@ -78,8 +80,8 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ),
         ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
         ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),
-        ("inventory", {"remains": (make_managed("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
-        ("inventory", {"not_trusted": (make_managed("app_backup_20260110_103045"),)}, Status.WARNING, "owner"),
+        ("inventory", {"remains": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
+        ("inventory", {"not_trusted": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "owner"),
     ],
 )
 def test_each_check(name: str, changes: dict[str, Any], status: Status, words: str) -> None:

@@ -148,23 +148,41 @@ def test_a_document_of_a_newer_snapkit_is_set_aside_but_ours() -> None:
         ("alice", False, "app", "bob", True),
         ("mallory", False, "app", "alice", False),
         ("mallory", False, "app", "mallory", False),
-        ("postgres", True, "app", "alice", True),
+        ("postgres", True, "app", "alice", False),
+        ("postgres", True, "app", "postgres", False),
         ("alice", False, "gone", "alice", True),
         ("mallory", False, "gone", "alice", False),
-        ("postgres", True, "gone", "alice", True),
+        ("postgres", True, "gone", "alice", False),
+        ("postgres", True, "gone", "postgres", True),
     ],
 )
 def test_a_document_is_believed_only_of_an_owner_with_a_claim_to_the_source(
     owner: str, superuser: bool, source: str, role: str, trusted: bool
 ) -> None:
-    database = make_managed(BACKUP, make_metadata(source), owner=owner, owner_is_superuser=superuser)
+    name = f"{source}_backup_20260110_103045"
+    database = make_managed(name, make_metadata(source), owner=owner, owner_is_superuser=superuser)
     inventory = inventory_of(database, role=role)
     assert bool(inventory.entries) is trusted
     expected = Entry(database, source, Kind.BACKUP, State.READY, AT, 1, make_metadata(source))
     assert inventory.entries == ((expected,) if trusted else ())
     assert inventory.distrusted == (() if trusted else (expected,))
     assert inventory.of_source(source) == inventory.entries
-    assert inventory.is_ours(BACKUP) is trusted
+    assert inventory.is_ours(name) is trusted
+
+
+def test_the_live_database_is_no_backup_of_itself_though_a_rename_by_hand_left_it_the_comment() -> None:
+    inventory = take_inventory([make_managed("app", make_metadata("app"))], "alice")
+    assert inventory.entries == inventory.distrusted == ()
+    assert not inventory.is_ours("app")
+
+
+def test_a_backup_that_was_renamed_by_hand_is_listed_and_never_the_latest() -> None:
+    inventory = inventory_of(make_managed("app_keep_this", make_metadata("app")))
+    (entry,) = inventory.entries
+    assert not entry.bears_its_name
+    with pytest.raises(NotFoundError):
+        latest_backup(inventory.entries, "app")
+    assert select_one(inventory.entries, "app_keep_this", "app") == entry
 
 
 def test_who_gives_the_whole_name_vouches_for_a_backup_whose_source_is_gone() -> None:

@@ -177,7 +177,7 @@ def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() 
     assert plan.finish[0] == CommentOnDatabase(plan.clone.name, plan.document)
 
 
-@pytest.mark.parametrize("comment", [None, "", "The shop's database", comments.encode(make_metadata())])
+@pytest.mark.parametrize("comment", [None, "", "The shop's database", '{"snapkit":"not ours"}'])
 @pytest.mark.parametrize(("is_template", "allow_connections"), [(False, True), (True, True), (False, False)])
 def test_a_backup_keeps_what_the_seal_takes_away(
     comment: str | None, is_template: bool, allow_connections: bool
@@ -188,6 +188,12 @@ def test_a_backup_keeps_what_the_seal_takes_away(
     assert metadata.is_template is is_template
     assert metadata.allow_connections is allow_connections
     assert comments.decode(comments.encode(metadata)) == metadata
+
+
+def test_a_document_that_a_rename_by_hand_left_on_the_live_database_is_not_kept_as_its_comment() -> None:
+    left = comments.encode(replace(make_metadata(), comment="The shop's database"))
+    plan = plan_backup(make_database("app"), left, PROPERTIES, FILE_COPY, None, None, False, AT, [])
+    assert plan.metadata.comment == "The shop's database"
 
 
 def test_a_second_backup_within_one_second_is_numbered() -> None:

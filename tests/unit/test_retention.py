@@ -364,3 +364,10 @@ def test_a_periodic_rule_keeps_the_newest_of_each_of_the_last_periods(
         if period_of(entry.created_at) not in later_periods and len(later_periods) < number:
             expected.add(entry.name)
     assert {name for name, why in reasons(verdict).items() if any(text.startswith(rule) for text in why)} == expected
+
+
+def test_a_backup_that_was_renamed_by_hand_is_never_removed() -> None:
+    renamed = replace(make_entry("app_keep_this", at=NOW - timedelta(days=9)), bears_its_name=False)
+    verdict = decide([renamed, make_entry("app_backup_20260715_110000", at=NOW)], Policy(last=1), NOW)
+    assert verdict.removed == ()
+    assert ("renamed by hand",) in [each.reasons for each in verdict.kept]
