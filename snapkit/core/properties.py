@@ -260,8 +260,6 @@ def _listed(items: Sequence[object]) -> str:
 
 def _shown(value: object) -> str:
     match value:
-        case None:
-            return "the defaults"
         case Privilege():
             option = " with grant option" if value.grantable else ""
             return f"{value.privilege} to {value.grantee or 'PUBLIC'} by {value.grantor}{option}"
