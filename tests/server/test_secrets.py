@@ -85,16 +85,15 @@ def test_no_command_shows_a_password(sandbox: Sandbox, password: str, tmp_path: 
     ],
 )
 def test_no_malformed_url_is_repeated(url: str) -> None:
-    for words in (["list"], ["list", "--json"], ["list", "--verbose"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "snapkit", *words],
-            env=command_environment(DATABASE_URL=url.replace("{}", "Tr0ub4dor-3")),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode != 0
-        assert "Tr0ub4dor-3" not in done.stdout + done.stderr
+    done = subprocess.run(
+        [sys.executable, "-m", "snapkit", "list", "--verbose", "--json"],
+        env=command_environment(DATABASE_URL=url.replace("{}", "Tr0ub4dor-3")),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Tr0ub4dor-3" not in done.stdout + done.stderr
 
 
 def test_neither_the_process_list_nor_the_server_s_shows_it(sandbox: Sandbox) -> None:
