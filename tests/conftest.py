@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="VERSION",
         help="the server to test on: 18 (embedded, the default), 15 (the machine's own), or a directory with programs",
     )
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C again where a shell started the run in the background: commands under test would ignore it too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
