@@ -232,7 +232,8 @@ class SwapPlan:
     def unsealed(self) -> Unsealed:
         """What the database that is to be live must be like, once ``prepare`` has run."""
         own = self.entry.metadata or self.displaced_metadata
-        return Unsealed(self.passing_name, own.allow_connections, own.is_template, own.comment)
+        # PostgreSQL takes an empty comment for none.
+        return Unsealed(self.passing_name, own.allow_connections, own.is_template, own.comment or None)
 
     @property
     def swap(self) -> tuple[Statement, ...]:
