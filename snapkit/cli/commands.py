@@ -217,7 +217,8 @@ def pin(
     """Protect a backup from prune and delete."""
     from snapkit.services.inventory import pin_entry
 
-    return pin_entry(run.server(), name, reason, run.settings().lock_wait)
+    with run.terminal.progress("Pinning") as observe:
+        return pin_entry(run.server(), name, reason, run.settings().lock_wait, observe)
 
 
 @registry.command("unpin")
@@ -225,7 +226,8 @@ def unpin(run: Invocation, name: Name) -> Any:
     """Take the protection away again."""
     from snapkit.services.inventory import unpin_entry
 
-    return unpin_entry(run.server(), name, run.settings().lock_wait)
+    with run.terminal.progress("Unpinning") as observe:
+        return unpin_entry(run.server(), name, run.settings().lock_wait, observe)
 
 
 @registry.command("label")
@@ -237,7 +239,8 @@ def label(
     """Give a backup a label."""
     from snapkit.services.inventory import label_entry
 
-    return label_entry(run.server(), name, text, run.settings().lock_wait)
+    with run.terminal.progress("Labelling") as observe:
+        return label_entry(run.server(), name, text, run.settings().lock_wait, observe)
 
 
 @registry.command("adopt")
@@ -245,7 +248,8 @@ def adopt(run: Invocation, name: Name) -> Any:
     """Make a backup of the original script one of snapkit's."""
     from snapkit.services.inventory import adopt_entry
 
-    return adopt_entry(run.server(), name, run.settings().lock_wait)
+    with run.terminal.progress("Adopting") as observe:
+        return adopt_entry(run.server(), name, run.settings().lock_wait, observe)
 
 
 @registry.command("doctor")
@@ -255,6 +259,15 @@ def doctor(run: Invocation) -> Any:
     from snapkit.services.doctor import diagnose
 
     return diagnose(server)
+
+
+@registry.command("recover")
+def recover(run: Invocation, all_sources: AllSources = False) -> Any:
+    """Clear away what interrupted runs have left."""
+    from snapkit.services.remains import recover as recover_
+
+    with run.terminal.progress("Recovering") as observe:
+        return recover_(run.server(), run.settings().lock_wait, observe, all_sources=all_sources)
 
 
 @registry.command("demo")

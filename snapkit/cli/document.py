@@ -11,7 +11,17 @@ from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.model import Caution, Entry
-from snapkit.core.results import BackupReceipt, Diagnosis, EntryReport, Listing, Removal, RemovalPreview, SwapReceipt
+from snapkit.core.results import (
+    BackupReceipt,
+    Diagnosis,
+    EntryReport,
+    Failure,
+    Listing,
+    Recovery,
+    Removal,
+    RemovalPreview,
+    SwapReceipt,
+)
 from snapkit.core.retention import Kept
 from snapkit.errors import SnapkitError
 
@@ -152,16 +162,26 @@ def _(result: Diagnosis) -> Document:
     }
 
 
+def _failed(failures: tuple[Failure, ...]) -> list[Document]:
+    return [{"entry": entry_document(each.entry), "error": error_document(each.error)} for each in failures]
+
+
 @data_of.register
 def _(result: Removal) -> Document:
     return {
         "kept": _kept(result.kept),
         "removed": [entry_document(entry) for entry in result.removed],
-        "failed": [
-            {"entry": entry_document(failure.entry), "error": error_document(failure.error)}
-            for failure in result.failed
-        ],
+        "failed": _failed(result.failed),
         "freed_bytes": result.freed_bytes,
+    }
+
+
+@data_of.register
+def _(result: Recovery) -> Document:
+    return {
+        "removed": [entry_document(entry) for entry in result.removed],
+        "failed": _failed(result.failed),
+        "sessions_ended": len(result.ended),
     }
 
 

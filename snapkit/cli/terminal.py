@@ -56,9 +56,16 @@ class Terminal:
 
     @contextmanager
     def progress(self, phase: str) -> Iterator[Observe]:
-        """Show progress while the block runs: a bar where the server lets it be seen, else the time that passes."""
-        if self.quiet or not self.err.is_terminal or self.err.is_dumb_terminal:
+        """Show progress while the block runs: a bar where the server lets it be seen, else the time that passes.
+
+        In a pipe, only for whom the run has to wait.
+        """
+        if self.quiet:
             yield lambda progress: None
+            return
+        if not self.err.is_terminal or self.err.is_dumb_terminal:
+            told: set[str] = set()
+            yield lambda progress: self._tell_once(progress, told)
             return
         from rich import progress as bars
 
@@ -80,6 +87,11 @@ class Terminal:
         with display:
             task = display.add_task(printable(phase), total=None)
             yield observe
+
+    def _tell_once(self, progress: Progress, told: set[str]) -> None:
+        if progress.waits and progress.phase not in told:
+            told.add(progress.phase)
+            self.note(progress.phase + " ...")
 
 
 @contextmanager

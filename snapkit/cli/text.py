@@ -22,6 +22,7 @@ from snapkit.core.results import (
     Diagnosis,
     EntryReport,
     Listing,
+    Recovery,
     Removal,
     RemovalPreview,
     SwapPreview,
@@ -336,6 +337,21 @@ def _(result: SwapPreview) -> Sequence[str]:
 
 @names_of.register
 def _(result: RemovalPreview) -> Sequence[str]:
+    return tuple(entry.name for entry in result.removed)
+
+
+@render.register
+def _(result: Recovery, console: Console) -> None:
+    for session in result.ended:
+        console.print(f"Ended a forgotten session: {printable(session.describe())}")
+    for entry in result.removed:
+        console.print(Text(f"Dropped {printable(entry.name)}, which an interrupted run had left.", overflow="fold"))
+    if not (result.ended or result.removed or result.failed):
+        console.print("Nothing is left of interrupted runs.", style="bold green")
+
+
+@names_of.register
+def _(result: Recovery) -> Sequence[str]:
     return tuple(entry.name for entry in result.removed)
 
 

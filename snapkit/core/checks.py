@@ -268,6 +268,6 @@ def _remains(facts: Facts) -> Check:
     if facts.remains:
         found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.remains)}.")
     if found:
-        hint = "The next backup sweeps what is incomplete, prune what is invalid; what has another owner is left alone."
+        hint = "snapkit recover drops what is left of runs that have ended; what has another owner is left alone."
         return Check("inventory", Status.WARNING, " ".join(found), hint)
     return Check("inventory", Status.OK, "Nothing is left of interrupted runs.")

@@ -119,6 +119,11 @@ def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> It
             )
 
 
+def is_remains(entry: Entry) -> bool:
+    """Whether nothing but dropping it can be done: a clone that was never completed, an interrupted drop of ours."""
+    return entry.kind is Kind.PARTIAL or (entry.state is State.INVALID and entry.is_managed)
+
+
 def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
     """Return the entry that ``wanted`` names: its whole name, its timestamp part, or its label.
 

@@ -154,7 +154,13 @@ class Progress:
     elapsed: timedelta
     done: int | None = None
     total: int | None = None
+    waits: bool = False
+    """Whether it stands still for somebody else, whom ``phase`` names; worth saying in a pipe, too."""
 
 
 Observe = Callable[[Progress], None]
 """Is told how far a run is, now and then and from any thread."""
+
+
+def unobserved(progress: Progress) -> None:
+    """Stands for an observer where nobody looks."""

@@ -130,7 +130,18 @@ class Removal:
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     now: datetime
+    cautions: tuple[Caution, ...] = ()
 
     @property
     def freed_bytes(self) -> int:
         return sum(entry.size_bytes or 0 for entry in self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours."""
+
+    removed: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+    ended: tuple[ClientSession, ...]
+    cautions: tuple[Caution, ...] = ()

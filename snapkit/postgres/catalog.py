@@ -35,7 +35,7 @@ from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.server import answers_within, driver_connection
 
 
 def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
@@ -71,12 +71,14 @@ pg_stat_activity = _view(
     column("application_name", Text),
     column("client_addr"),
     column("state", Text),
+    column("state_change", DateTime(timezone=True)),
     column("backend_start", DateTime(timezone=True)),
 )
 pg_locks = _view(
     "pg_locks",
     column("locktype", Text),
     column("database", OID),
+    column("relation", OID),
     column("classid", OID),
     column("objid", OID),
     column("objsubid", Integer),
@@ -168,12 +170,13 @@ def sizes(connection: Connection, oids: Collection[int]) -> Mapping[int, int | N
     may_measure = or_(
         func.has_database_privilege(pg_database.c.oid, "CONNECT"), func.pg_has_role("pg_read_all_stats", "USAGE")
     )
-    rows = connection.execute(
-        select(
-            pg_database.c.oid,
-            case((may_measure, func.pg_database_size(pg_database.c.oid, type_=BigInteger)), else_=null()).label("size"),
-        ).where(pg_database.c.oid == func.any(bindparam("oids", list(oids), ARRAY(OID))))
-    )
+    size = case((may_measure, func.pg_database_size(pg_database.c.oid, type_=BigInteger)), else_=null())
+    with answers_within(connection, None):  # it looks at every file
+        rows = connection.execute(
+            select(pg_database.c.oid, size.label("size")).where(
+                pg_database.c.oid == func.any(bindparam("oids", list(oids), ARRAY(OID)))
+            )
+        ).all()
     return {row.oid: row.size for row in rows}
 
 
@@ -259,7 +262,7 @@ def _settings(connection: Connection, oid: int) -> frozenset[Setting]:
     return frozenset(Setting(role, *config.split("=", 1)) for role, config in rows)
 
 
-def _may_terminate() -> ColumnElement[bool]:
+def may_terminate() -> ColumnElement[bool]:
     """Whether this role may end the session, as pg_signal_backend() in PostgreSQL's source decides it.
 
     https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
@@ -304,7 +307,7 @@ def _is_inside(oids: Collection[int]) -> ColumnElement[bool]:
 def sessions_inside(connection: Connection, oids: Collection[int]) -> list[ClientSession]:
     """Return the sessions inside these databases."""
     rows = connection.execute(
-        select(*SESSION_COLUMNS, _may_terminate()).where(_is_inside(oids)).order_by(pg_stat_activity.c.pid)
+        select(*SESSION_COLUMNS, may_terminate()).where(_is_inside(oids)).order_by(pg_stat_activity.c.pid)
     )
     return [ClientSession(*row) for row in rows]
 
@@ -336,7 +339,7 @@ def evict(connection: Connection, oids: Collection[int], holder_pid: int, *, ter
     an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
     listed.
     """
-    may = _may_terminate()
+    may = may_terminate()
     told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False) if terminate else literal(False)
     rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(_is_inside(oids), holds_door(holder_pid)))
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
@@ -346,15 +349,22 @@ def blockers(connection: Connection, pid: int) -> list[ClientSession]:
     """Return the sessions that hold a lock which the session ``pid`` waits for."""
     blocking = func.pg_blocking_pids(pid, type_=ARRAY(Integer))
     rows = connection.execute(
-        select(*SESSION_COLUMNS, _may_terminate()).where(pg_stat_activity.c.pid == func.any(blocking))
+        select(*SESSION_COLUMNS, may_terminate()).where(pg_stat_activity.c.pid == func.any(blocking))
     )
     return [ClientSession(*row) for row in rows]
+
+
+def waits_for_its_client(connection: Connection, pid: int) -> bool:
+    """Whether the session ``pid``, one of this role's own, has answered all it was asked, or is gone."""
+    idle = func.coalesce(pg_stat_activity.c.state.like("idle%"), False)
+    found = connection.execute(select(idle).where(pg_stat_activity.c.pid == pid)).scalar_one_or_none()
+    return found is not False
 
 
 def disconnect_sealed(connection: Connection, oid: int) -> None:
     """End the sessions in a database that lets nobody in any more; those that this role may not end are left."""
     connection.execute(
-        select(func.pg_terminate_backend(pg_stat_activity.c.pid)).where(_is_inside([oid]), _may_terminate())
+        select(func.pg_terminate_backend(pg_stat_activity.c.pid)).where(_is_inside([oid]), may_terminate())
     ).all()
 
 
@@ -452,3 +462,61 @@ def data_directory(connection: Connection) -> str | None:
     directory = func.current_setting("data_directory", True, type_=Text)
     directory_or_none: str | None = connection.execute(select(case((allowed, directory)))).scalar_one()
     return directory_or_none
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanedDirectory:
+    """A database's directory, below the data directory, that belongs to no database. ``newest`` is in UTC."""
+
+    path: str
+    files: int
+    newest: datetime
+
+
+def orphaned_directories(connection: Connection) -> list[OrphanedDirectory]:
+    """Return what a crash of the server amid CREATE DATABASE has left; nothing for a role that is no superuser.
+
+    PostgreSQL makes the directory, and enters the database into pg_database when the clone is complete; after a crash
+    in between nothing remembers it. https://www.postgresql.org/docs/current/storage-file-layout.html
+    """
+    if not server_facts(connection).is_superuser:
+        return []
+    found = _unowned_directories(connection)
+    # One that is being made or dropped at this moment looks the same; whoever does that holds a lock on the catalog.
+    at_work = exists().where(
+        pg_locks.c.locktype == "relation",
+        pg_locks.c.relation == PG_DATABASE_OID,
+        pg_locks.c.mode == "RowExclusiveLock",
+        pg_locks.c.pid != func.pg_backend_pid(),
+    )
+    if not found or connection.execute(select(at_work)).scalar_one():
+        return []
+    found &= _unowned_directories(connection)  # what was complete by then is a database now
+    return [_measured(connection, path) for path in sorted(found)]
+
+
+def _unowned_directories(connection: Connection) -> set[str]:
+    oids = connection.execute(select(cast(pg_database.c.oid, Text))).scalars().all()
+    places = ["base"]
+    version = driver_connection(connection).info.server_version // 10000
+    for oid in connection.execute(select(pg_tablespace.c.oid)).scalars():
+        # pg_default and pg_global have no entry here; each PostgreSQL keeps to a directory of its own version.
+        names = _names_in(connection, f"pg_tblspc/{oid}")
+        places += [f"pg_tblspc/{oid}/{name}" for name in names if name.startswith(f"PG_{version}_")]
+    return {
+        f"{place}/{name}"
+        for place in places
+        for name in _names_in(connection, place)
+        if name.isdigit() and name not in oids
+    }
+
+
+def _names_in(connection: Connection, directory: str) -> list[str]:
+    """https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE"""
+    names = func.pg_ls_dir(directory, True, False, type_=Text).column_valued("name")
+    return list(connection.execute(select(names)).scalars())
+
+
+def _measured(connection: Connection, path: str) -> OrphanedDirectory:
+    newest = func.timezone("UTC", func.pg_stat_file(path).table_valued("modification").c.modification, type_=DateTime)
+    return OrphanedDirectory(path, len(_names_in(connection, path)), connection.execute(select(newest)).scalar_one())

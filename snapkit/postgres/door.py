@@ -7,23 +7,32 @@ Nothing has to be undone if we die, since the lock dies with its session.
 
 The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
 one.
+
+How long a clone takes nobody can say beforehand, so an answer that was lost on the way would be waited for without end.
+The second session sees that the statement is over, and cuts the first one's connection.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
 
 from snapkit.core.model import ClientSession
-from snapkit.postgres.catalog import blockers, evict
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.catalog import blockers, evict, waits_for_its_client
+from snapkit.postgres.server import answers_within, driver_connection
+
+SILENCE = timedelta(seconds=10)
+"""How long an answer may be on its way; and how long the watcher's own questions may go unanswered."""
 
 _BUSY_INTERVAL = 0.02
 _CALM_INTERVAL = 0.25
@@ -76,6 +85,28 @@ def hold_door(
             doorkeeper.join()
 
 
+class _Patience:
+    """Cuts the connection of a session that the server has answered long ago, and that waits for the answer still."""
+
+    def __init__(self, ddl: psycopg.Connection[Any]) -> None:
+        self._socket = os.dup(ddl.fileno())
+        self._pid = ddl.info.backend_pid
+        self._answered_at: float | None = None
+
+    def look(self, watcher: Connection) -> None:
+        now = time.monotonic()
+        if not waits_for_its_client(watcher, self._pid):
+            self._answered_at = None
+        elif self._answered_at is None:
+            self._answered_at = now
+        elif now - self._answered_at > SILENCE.total_seconds():
+            with socket.socket(fileno=os.dup(self._socket)) as ours, suppress(OSError):
+                ours.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        os.close(self._socket)
+
+
 def _keep(
     ddl: psycopg.Connection[Any],
     watcher: Connection,
@@ -89,19 +120,21 @@ def _keep(
     busy_at = time.monotonic()
     watched_at = busy_at
     try:
-        while not finished.is_set():
-            now = time.monotonic()
-            for eviction in evict(watcher, oids, holder, terminate=disconnect):
-                group = record.disconnected if eviction.was_told else record.remaining
-                group[eviction.session.pid] = eviction.session
-                busy_at = now
-            if record.remaining and not disconnect:
-                ddl.cancel_safe()
-                return
-            if now - watched_at >= _CALM_INTERVAL:
-                watch(watcher)
-                record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
-                watched_at = now
-            finished.wait(_BUSY_INTERVAL if now - busy_at < _CALM_AFTER else _CALM_INTERVAL)
+        with closing(_Patience(ddl)) as patience, answers_within(watcher, SILENCE):
+            while not finished.is_set():
+                now = time.monotonic()
+                for eviction in evict(watcher, oids, holder, terminate=disconnect):
+                    group = record.disconnected if eviction.was_told else record.remaining
+                    group[eviction.session.pid] = eviction.session
+                    busy_at = now
+                if record.remaining and not disconnect:
+                    ddl.cancel_safe()
+                    return
+                if now - watched_at >= _CALM_INTERVAL:
+                    watch(watcher)
+                    patience.look(watcher)
+                    record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
+                    watched_at = now
+                finished.wait(_BUSY_INTERVAL if now - busy_at < _CALM_AFTER else _CALM_INTERVAL)
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error

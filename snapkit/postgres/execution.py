@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.statements import SetRole, Statement
+from snapkit.core.statements import CreateDatabase, DropDatabase, SetRole, Statement
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
 from snapkit.postgres.errors import (
     INSUFFICIENT_PRIVILEGE,
@@ -18,7 +18,7 @@ from snapkit.postgres.errors import (
     is_connection_loss,
     sqlstate_of,
 )
-from snapkit.postgres.server import Connection, driver_connection
+from snapkit.postgres.server import Connection, answers_within, driver_connection
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +27,9 @@ def run(connection: Connection, *statements: Statement) -> None:
     """Run the statements in order; whether in a transaction is the caller's affair."""
     for statement in statements:
         _log.info("%s", sql_text(statement))
-        connection.execute(DatabaseDDL(statement))
+        takes_long = isinstance(statement, CreateDatabase | DropDatabase)  # as long as the data is large
+        with answers_within(connection, None) if takes_long else nullcontext():
+            connection.execute(DatabaseDDL(statement))
 
 
 @contextmanager

@@ -7,16 +7,19 @@ https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
+from snapkit.core.model import ClientSession
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import (
     SESSION_COLUMNS,
+    may_terminate,
     pg_database,
     pg_locks,
     pg_stat_activity,
@@ -25,6 +28,11 @@ from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, is_connection_loss, sqls
 from snapkit.postgres.execution import limit_lock_wait
 from snapkit.postgres.server import LOCK_TIMEOUT
 
+FORGOTTEN = timedelta(seconds=10)
+"""How long a run that lives never leaves its working connection idle."""
+
+_LOOK_AGAIN = timedelta(seconds=2)
+
 
 def lock_key(source: str) -> int:
     """Return the 64-bit key of a source's lock."""
@@ -32,24 +40,36 @@ def lock_key(source: str) -> int:
 
 
 @contextmanager
-def source_lock(connection: Connection, source: str, wait: timedelta) -> Iterator[None]:
-    """Hold the source's lock; wait for it at most ``wait``, then raise BusyError naming who has it."""
+def source_lock(
+    connection: Connection, source: str, wait: timedelta, announce: Callable[[str], None] = lambda holder: None
+) -> Iterator[tuple[ClientSession, ...]]:
+    """Hold the source's lock; yield the forgotten sessions of ours that had to be ended for it.
+
+    Waits at most ``wait``, and tells ``announce`` for whom; then raises BusyError, which names who has it.
+    """
     key = lock_key(source)
-    if not _acquire(connection, key, wait):
-        raise BusyError(
-            f"Another snapkit run is at work on {source!r}{_holder(connection, key)}.",
-            state="Nothing was changed.",
-            hint="Wait for it to end and run the command again, or wait longer with --lock-wait 5m.",
-        )
+    ended: dict[int, ClientSession] = {}
+    deadline = time.monotonic() + wait.total_seconds()
+    acquired = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
+    while not acquired:
+        ended |= {session.pid: session for session in _end_forgotten(connection, key)}
+        holder = _holder(connection, key)
+        left = timedelta(seconds=deadline - time.monotonic())
+        if left <= timedelta(0):
+            raise BusyError(
+                f"Another snapkit run is at work on {source!r}{holder}.",
+                state="Nothing was changed.",
+                hint="Wait for it to end and run the command again, or wait longer with --lock-wait 5m.",
+            )
+        announce(f"Waiting for another snapkit run on {source}{holder}")
+        acquired = _acquire(connection, key, min(left, _LOOK_AGAIN))
     try:
-        yield
+        yield tuple(ended.values())
     finally:
         _release(connection, key)
 
 
 def _acquire(connection: Connection, key: int, wait: timedelta) -> bool:
-    if wait <= timedelta(0):
-        return bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
     limit_lock_wait(connection, wait)
     try:
         connection.execute(select(func.pg_advisory_lock(key)))
@@ -74,19 +94,40 @@ def _release(connection: Connection, key: int) -> None:
             raise
 
 
+def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:
+    """End the sessions that hold the lock and have waited for their client too long: a run that lives does not.
+
+    The server ends them too, a little later: see idle_session_timeout in ``server``.
+    """
+    idle_for = func.clock_timestamp() - pg_stat_activity.c.state_change
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate(), func.pg_terminate_backend(pg_stat_activity.c.pid))
+        .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
+        .where(_is_held(key), _is_here(), pg_stat_activity.c.state.like("idle%"), idle_for > FORGOTTEN, may_terminate())
+    )
+    return [ClientSession(*row[:-1]) for row in rows]
+
+
+def others_at_work(connection: Connection, source: str) -> bool:
+    """Whether another session has the source's lock, in whatever maintenance database: a run that may be at a clone."""
+    held = select(true()).where(_is_held(lock_key(source)), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
+    return connection.execute(held).first() is not None
+
+
 def end_lost_session(connection: Connection, source: str, pid: int) -> None:
     """End the session ``pid`` of ours, whose connection was lost, if it still has the source's lock.
 
     The server may not have heard of the loss, and would let it hold the lock until its keepalive notices.
     """
     connection.execute(
-        select(func.pg_terminate_backend(pg_locks.c.pid)).where(_is_held(lock_key(source)), pg_locks.c.pid == pid)
+        select(func.pg_terminate_backend(pg_locks.c.pid)).where(
+            _is_held(lock_key(source)), _is_here(), pg_locks.c.pid == pid
+        )
     ).all()
 
 
 def _is_held(key: int) -> ColumnElement[bool]:
-    """Whether a row of pg_locks is this lock of ours, granted; the locks of each database are its own."""
-    here = select(pg_database.c.oid).where(pg_database.c.datname == func.current_database()).scalar_subquery()
+    """Whether a row of pg_locks is this lock of ours, granted, in any database."""
     unsigned = key % 2**64
     return and_(
         pg_locks.c.locktype == "advisory",
@@ -94,20 +135,25 @@ def _is_held(key: int) -> ColumnElement[bool]:
         pg_locks.c.objid == unsigned & 0xFFFFFFFF,
         pg_locks.c.objsubid == 1,
         pg_locks.c.granted,
-        pg_locks.c.database == here,
     )
+
+
+def _is_here() -> ColumnElement[bool]:
+    """Whether a row of pg_locks belongs to this database; the advisory locks of each are its own."""
+    here = select(pg_database.c.oid).where(pg_database.c.datname == func.current_database()).scalar_subquery()
+    return pg_locks.c.database == here
 
 
 def _holder(connection: Connection, key: int) -> str:
     """Say in a few words which session has the lock; an empty text if it has just gone."""
     row = connection.execute(
-        select(*SESSION_COLUMNS)
+        select(*SESSION_COLUMNS, may_terminate())
         .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
-        .where(_is_held(key))
+        .where(_is_held(key), _is_here())
     ).first()
     if row is None:
         return ""
-    pid, user, application, client, _, since = row
-    where = f" from {client}" if client else ""
-    started = f", since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
-    return f" (server process {pid}, user {user}, {application or 'no application name'}{where}{started})"
+    session = ClientSession(*row)
+    where = "" if session.client else ", from the server's own machine"
+    started = f", since {session.backend_start:%Y-%m-%d %H:%M:%S %Z}" if session.backend_start else ""
+    return f" ({session.describe()}{where}{started})"

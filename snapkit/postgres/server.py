@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.abc import Buffer
+from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from sqlalchemy import (
     Connection,
     Engine,
     Text,
+    and_,
     case,
     column,
     create_engine,
     false,
     func,
+    or_,
     select,
     table,
 )
@@ -29,7 +32,7 @@ from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import server_errors
 
-__all__ = ["LOCK_TIMEOUT", "Connection", "Server", "driver_connection"]
+__all__ = ["ANSWER_LIMIT", "LOCK_TIMEOUT", "Connection", "Server", "answers_within", "driver_connection"]
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -37,13 +40,26 @@ LOCK_TIMEOUT = timedelta(seconds=5)
 """How long a statement of ours waits for a lock: somebody else's open ALTER or GRANT on the database, say. PostgreSQL
 sets no limit, and clients queue behind us."""
 
+ANSWER_LIMIT = timedelta(seconds=60)
+"""How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
+how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
+sent under ``answers_within(connection, None)``."""
+
+_ABSENCE = timedelta(seconds=10)
+"""How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
+and a network that has fallen silent does not tell the server that we are gone."""
+
 _SAFE_SETTINGS = {
     "lock_timeout": f"{LOCK_TIMEOUT // timedelta(milliseconds=1)}ms",
     # The role or the database may set any of these, and each would cut a long clone off.
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "idle_session_timeout": "0",
     "transaction_timeout": "0",
+    # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
+    "idle_in_transaction_session_timeout": f"{_ABSENCE // timedelta(milliseconds=1)}ms",
+    "idle_session_timeout": "60s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
     # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
     "default_transaction_read_only": "off",
     "synchronous_commit": "on",
@@ -52,6 +68,15 @@ _SAFE_SETTINGS = {
     "standard_conforming_strings": "on",
     "client_min_messages": "warning",
 }
+
+_SAFE_SETTINGS_ON_LINUX = {
+    # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
+    # the server would notice only when the clone is complete. Elsewhere it is an error to set it (PostgreSQL 14).
+    "client_connection_check_interval": "1s",
+}
+"""https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
+
+_T = TypeVar("_T")
 
 
 class _LenientText(Loader):
@@ -63,6 +88,41 @@ class _LenientText(Loader):
 
     def load(self, data: Buffer) -> str:
         return bytes(data).decode("utf-8", errors="replace")
+
+
+class _PatientConnection(psycopg.Connection[Any]):
+    """A connection that is given up for lost when the server has not answered for too long."""
+
+    answer_limit: timedelta | None = ANSWER_LIMIT
+
+    def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        return super().wait(self._bounded(gen) if self.answer_limit else gen, *arguments, **options)
+
+    def _bounded(self, gen: PQGen[_T]) -> Generator[Any, Any, _T]:
+        """Pass ``gen`` on to psycopg, which wakes it ten times a second even if nothing comes."""
+        limit = cast(timedelta, self.answer_limit).total_seconds()
+        deadline = time.monotonic() + limit
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if not ready and time.monotonic() >= deadline:
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"no answer within {limit:.0f} s")
+                wanted = gen.send(ready)
+        except StopIteration as end:
+            return cast("_T", end.value)
+
+
+@contextmanager
+def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[None]:
+    """Give the connection up for lost when an answer takes longer than ``limit`` in this block; None is no limit."""
+    driver = cast(_PatientConnection, driver_connection(connection))
+    before, driver.answer_limit = driver.answer_limit, limit
+    try:
+        yield
+    finally:
+        driver.answer_limit = before
 
 
 class Server:
@@ -128,7 +188,7 @@ class Server:
 
     def _open_one(self, dbname: str) -> psycopg.Connection[Any]:
         # Prepared statements are of no use here, and a pooler in between could not follow them.
-        connection = psycopg.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
+        connection = _PatientConnection.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
         for kind in ("text", "varchar", "name"):
             connection.adapters.register_loader(kind, _LenientText)
         return connection
@@ -184,9 +244,10 @@ def _refused(error: DBAPIError) -> SnapkitError:
 
 def _make_safe(connection: Connection) -> None:
     setting = table("pg_settings", column("name", Text), schema="pg_catalog")
-    value = case(_SAFE_SETTINGS, value=setting.c.name)
+    value = case(_SAFE_SETTINGS | _SAFE_SETTINGS_ON_LINUX, value=setting.c.name)
+    on_linux = and_(setting.c.name.in_(_SAFE_SETTINGS_ON_LINUX), func.version(type_=Text).like("%linux%"))
     connection.execute(
-        select(func.set_config(setting.c.name, value, false())).where(setting.c.name.in_(_SAFE_SETTINGS))
+        select(func.set_config(setting.c.name, value, false())).where(or_(setting.c.name.in_(_SAFE_SETTINGS), on_linux))
     )
 
 

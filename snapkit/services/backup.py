@@ -27,7 +27,6 @@ from snapkit.services.cloning import (
     give_properties,
     make_clone,
     method_cautions,
-    sweep,
     untouched,
 )
 from snapkit.services.common import (
@@ -42,6 +41,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.remains import sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,14 @@ def _decide(
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     began = monotonic()
-    with locked(server, lock_wait) as ddl, server.connect() as watcher:
+    with locked(server, lock_wait, observe) as ddl, server.connect() as watcher:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
         check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
-        cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory.of_source(server.source))
         with interruptions(untouched(plan.clone)), discarded_on_failure(server, plan.clone):
+            cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             cloned = make_clone(
                 ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
             )

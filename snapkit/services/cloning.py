@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.inventory import take_inventory
-from snapkit.core.model import Caution, ClientSession, Entry, Kind, Observe, Strategy
+from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
 from snapkit.core.planning import ClonePlan, CopyMethod
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
 from snapkit.core.statements import DropDatabase, Statement
@@ -171,24 +171,6 @@ def discard(connection: Connection, name: str) -> None:
     inventory = take_inventory(catalog.databases(connection), role="")
     if any(entry.name == name and entry.kind is Kind.PARTIAL for entry in inventory.entries):
         run(connection, DropDatabase(name))
-
-
-def sweep(connection: Connection, entries: tuple[Entry, ...]) -> tuple[Caution, ...]:
-    """Drop what interrupted backups of the source have left. Its lock is held, so that none is being made."""
-    cautions = []
-    for entry in entries:
-        if entry.kind is Kind.PARTIAL:
-            try:
-                run(connection, DropDatabase(entry.name))
-                cautions.append(Caution("swept", f"Dropped {entry.name}, which an interrupted run had left."))
-            except SERVER_ERRORS as error:
-                cautions.append(
-                    Caution(
-                        "not_swept",
-                        f"{entry.name}, left by an interrupted run, was not dropped: {translate(error, '').message}",
-                    )
-                )
-    return tuple(cautions)
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:

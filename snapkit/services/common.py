@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 
 from snapkit.core.inventory import Inventory, take_inventory
-from snapkit.core.model import Caution, ClientSession, Database, Entry
+from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe, Progress, unobserved
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import Address, WrittenStep
 from snapkit.core.statements import Step
@@ -78,13 +79,28 @@ def need_live(gathered: Gathered, source: str) -> Database:
 
 
 @contextmanager
-def locked(server: Server, wait: timedelta) -> Iterator[Connection]:
-    """Open the working connection and hold the lock of the server's source on it."""
-    with server.connect() as connection, ExitStack() as stack:
+def locked(server: Server, wait: timedelta, observe: Observe = unobserved) -> Iterator[Connection]:
+    """Open the working connection and hold the lock of the server's source on it; see ``hold_lock``."""
+    with server.connect() as connection:
         check_server(connection)
+        with hold_lock(connection, server.source, wait, observe):
+            yield connection
+
+
+@contextmanager
+def hold_lock(
+    connection: Connection, source: str, wait: timedelta, observe: Observe
+) -> Iterator[tuple[ClientSession, ...]]:
+    """Hold a source's lock, as ``source_lock`` does; ``observe`` is told for whom it has to wait."""
+    began = monotonic()
+
+    def announce(text: str) -> None:
+        observe(Progress(text, timedelta(seconds=monotonic() - began), waits=True))
+
+    with ExitStack() as stack:
         with server_errors(NOTHING_CHANGED):
-            stack.enter_context(source_lock(connection, server.source, wait))
-        yield connection
+            ended = stack.enter_context(source_lock(connection, source, wait, announce))
+        yield ended
 
 
 @contextmanager

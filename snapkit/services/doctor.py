@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from snapkit.core.checks import Estimate, Facts, judge
-from snapkit.core.model import Database, Entry, State, Strategy
+from snapkit.core.inventory import is_remains
+from snapkit.core.model import Database, Entry, Strategy
 from snapkit.core.planning import NOTHING_CHANGED, choose_method
 from snapkit.core.results import Diagnosis
 from snapkit.errors import ConnectionFailedError
@@ -48,7 +49,7 @@ def _facts(
         free_bytes=_free_bytes(connection, live) if live else None,
         estimate=_estimate(connection, gathered, live) if live else None,
         clock_difference=gathered.facts.now - here,
-        remains=[entry for entry in entries if entry.state in (State.INCOMPLETE, State.INVALID)],
+        remains=[entry for entry in entries if is_remains(entry)],
         not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
     )
 

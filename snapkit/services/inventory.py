@@ -9,7 +9,7 @@ from datetime import timedelta
 from snapkit.core import metadata as comments
 from snapkit.core.inventory import select_one
 from snapkit.core.metadata import Metadata
-from snapkit.core.model import Caution, Entry, State
+from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, plan_adoption
 from snapkit.core.results import EntryReport, Listing
 from snapkit.core.statements import CommentOnDatabase
@@ -29,6 +29,7 @@ from snapkit.services.common import (
     recognition_cautions,
     with_sizes,
 )
+from snapkit.services.remains import sweep_afterwards
 
 
 def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
@@ -67,33 +68,48 @@ def _report(
     return EntryReport(sized, properties, facts.now, change, cautions)
 
 
-def pin_entry(server: Server, name: str, reason: str | None, lock_wait: timedelta) -> EntryReport:
+def pin_entry(
+    server: Server, name: str, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
+) -> EntryReport:
     """Protect an entry from prune and delete."""
     return _rewrite(
-        server, name, lock_wait, lambda document: document.with_pin(True, reason or document.pin_reason), "pinned"
+        server,
+        name,
+        lock_wait,
+        observe,
+        lambda document: document.with_pin(True, reason or document.pin_reason),
+        "pinned",
     )
 
 
-def unpin_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
+def unpin_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Take the protection away again."""
-    return _rewrite(server, name, lock_wait, lambda document: document.with_pin(False), "unpinned")
+    return _rewrite(server, name, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
 
 
-def label_entry(server: Server, name: str, label: str, lock_wait: timedelta) -> EntryReport:
+def label_entry(
+    server: Server, name: str, label: str, lock_wait: timedelta, observe: Observe = unobserved
+) -> EntryReport:
     """Give an entry a label; an empty one takes it away."""
     return _rewrite(
         server,
         name,
         lock_wait,
+        observe,
         lambda document: document.with_label(label or None),
         "labelled" if label else "without a label",
     )
 
 
 def _rewrite(
-    server: Server, name: str, lock_wait: timedelta, change: Callable[[Metadata], Metadata], done: str
+    server: Server,
+    name: str,
+    lock_wait: timedelta,
+    observe: Observe,
+    change: Callable[[Metadata], Metadata],
+    done: str,
 ) -> EntryReport:
-    with locked(server, lock_wait) as connection:
+    with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
         entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
         if entry.metadata is None or entry.state is not State.READY:
@@ -110,15 +126,15 @@ def _rewrite(
         with server_errors(NOTHING_CHANGED):
             run(connection, CommentOnDatabase(entry.name, text))
         entry = replace(entry, metadata=document, database=replace(entry.database, document=text))
-        return _report(connection, entry, done)
+        return _report(connection, entry, done, sweep_afterwards(connection, gathered.inventory, server.source))
 
 
-def adopt_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
+def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Make a backup that the original script made one of ours: seal it, date it, give it the source's properties.
 
     Who is connected to it is disconnected once it is sealed.
     """
-    with locked(server, lock_wait) as connection:
+    with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
         entry = _adoptable(gathered, name, server.source)
         if entry.is_managed:
@@ -147,6 +163,7 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta) -> EntryReport:
             state=State.READY,
             metadata=metadata if isinstance(metadata, Metadata) else None,
         )
+        cautions += sweep_afterwards(connection, gathered.inventory, server.source)
         return _report(connection, adopted, "adopted", cautions)
 
 

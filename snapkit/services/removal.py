@@ -7,28 +7,15 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.inventory import select_one
-from snapkit.core.model import Entry, Observe, Progress, State
+from snapkit.core.model import Caution, Entry, Observe, Progress, State, unobserved
 from snapkit.core.planning import plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import Kept, Policy, Verdict, decide
-from snapkit.core.statements import DropDatabase
-from snapkit.errors import (
-    BusyError,
-    InterruptedRunError,
-    PrivilegeError,
-    SnapkitError,
-    UsageError,
-)
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import (
-    SERVER_ERRORS,
-    is_connection_loss,
-    translate,
-)
-from snapkit.postgres.execution import run
-from snapkit.postgres.locks import source_lock
-from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, check_rights, check_server, gather, need_live, with_sizes, written
+from snapkit.errors import BusyError, UsageError
+from snapkit.postgres.server import Server
+from snapkit.services.common import Gathered, check_server, gather, hold_lock, need_live, with_sizes, written
+from snapkit.services.dropping import Drops
+from snapkit.services.remains import sweep
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
@@ -89,7 +76,7 @@ def remove(
     choose: Choose,
     lock_wait: timedelta,
     confirmed: RemovalPreview | None = None,
-    observe: Observe = lambda progress: None,
+    observe: Observe = unobserved,
 ) -> Removal:
     """Drop what ``choose`` chooses; of what the user was shown (``confirmed``), never more than that.
 
@@ -102,62 +89,23 @@ def remove(
         first = choose(gathered)
         shown = {entry.database.oid for entry in (confirmed.removed if confirmed else first.removed)}
         kept = list(first.kept)
-        removed: list[Entry] = []
-        failed: list[Failure] = []
+        drops = Drops()
+        cautions: list[Caution] = []
         check_server(connection)
         for source in dict.fromkeys(entry.source for entry in first.removed):
-            mine = [entry for entry in first.removed if entry.source == source]
             try:
-                with source_lock(connection, source, lock_wait):
-                    verdict = choose(gather(connection, server.source))
+                with drops.told(), hold_lock(connection, source, lock_wait, observe):
+                    now = gather(connection, server.source)
+                    verdict = choose(now)
                     kept = [each for each in kept if each.entry.source != source]
                     kept += [each for each in verdict.kept if each.entry.source == source]
                     chosen = (e for e in verdict.removed if e.source == source and e.database.oid in shown)
                     for entry in with_sizes(connection, tuple(chosen)):
-                        observe(
-                            Progress(
-                                f"Dropping {entry.name}",
-                                timedelta(seconds=monotonic() - began),
-                                len(removed),
-                                len(shown),
-                            )
-                        )
-                        error = _drop(connection, entry)
-                        if error is None:
-                            removed.append(entry)
-                        else:
-                            failed.append(Failure(entry, error))
+                        elapsed = timedelta(seconds=monotonic() - began)
+                        observe(Progress(f"Dropping {entry.name}", elapsed, len(drops.removed), len(shown)))
+                        drops.drop(connection, entry)
+                    cautions += sweep(connection, now.inventory, source)
             except BusyError as error:
-                failed += [Failure(entry, error) for entry in mine]
-            except SnapkitError as error:
-                error.state = _dropped(removed)
-                raise
-            except SERVER_ERRORS as error:
-                raise translate(error, _dropped(removed)) from error
-            except KeyboardInterrupt:
-                raise InterruptedRunError("Interrupted.", state=_dropped(removed)) from None
-        if not removed and len(failed) == 1:
-            raise failed[0].error
-        return Removal(tuple(kept), tuple(removed), tuple(failed), gathered.facts.now)
-
-
-def _dropped(removed: Sequence[Entry]) -> str:
-    """The state after a run that was cut short; the drop that was under way may have gone through all the same."""
-    surely = ", ".join(entry.name for entry in removed) or "nothing"
-    return f"Dropped for certain: {surely}. What was under way is shown by: snapkit list"
-
-
-def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
-    """Drop one database; return why it could not be. A lost connection is raised: no other drop will go better."""
-    try:
-        check_rights(connection, entry.database, createdb=False)
-        if catalog.name_of(connection, entry.database.oid) != entry.name:
-            return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
-        run(connection, DropDatabase(entry.name))
-    except SERVER_ERRORS as error:
-        if is_connection_loss(error):
-            raise
-        return translate(error, f"{entry.name!r} was not dropped.")
-    except PrivilegeError as error:
-        return error
-    return None
+                drops.failed += [Failure(entry, error) for entry in first.removed if entry.source == source]
+        drops.raise_if_alone()
+        return Removal(tuple(kept), tuple(drops.removed), tuple(drops.failed), gathered.facts.now, tuple(cautions))

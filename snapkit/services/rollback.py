@@ -42,6 +42,7 @@ from snapkit.services.cloning import (
 )
 from snapkit.services.common import Gathered, check_empty_enough, check_rights, gather, interruptions, locked, written
 from snapkit.services.outcome import bears_names
+from snapkit.services.remains import sweep_afterwards
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def swap(
     ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
     """
     began = monotonic()
-    with locked(server, lock_wait) as ddl, server.connect() as watcher:
+    with locked(server, lock_wait, observe) as ddl, server.connect() as watcher:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
@@ -122,6 +123,7 @@ def swap(
             outage, disconnected, cautions = _apply(
                 server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role
             )
+        cautions += sweep_afterwards(ddl, gathered.inventory, server.source)
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,

@@ -186,7 +186,7 @@ def test_one_run_at_a_time_and_the_one_that_waits_says_for_whom(sandbox: Sandbox
     with sandbox.connect("postgres", application_name="the other run") as other:
         other.execute("SELECT pg_advisory_lock(%s)", (lock_key(sandbox.name),))
         for wait in (timedelta(0), timedelta(milliseconds=300)):
-            with pytest.raises(BusyError, match=f"process {other.info.backend_pid}.*the other run"):
+            with pytest.raises(BusyError, match=f"pid {other.info.backend_pid}.*the other run.*since"):
                 back_up(sandbox.server(), BackupRequest(), wait, lambda progress: None)
     assert sandbox.databases() == [sandbox.name]
 

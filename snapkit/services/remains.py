@@ -1,0 +1,116 @@
+"""What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
+
+A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
+that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as the
+session is at work, whatever has become of the client.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.inventory import Inventory, is_remains
+from snapkit.core.model import Caution, ClientSession, Observe, Progress, unobserved
+from snapkit.core.planning import NOTHING_CHANGED
+from snapkit.core.results import Recovery
+from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.locks import others_at_work
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import check_server, gather, hold_lock
+from snapkit.services.dropping import Drops
+
+
+def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sources: bool = False) -> Recovery:
+    """Drop what interrupted runs have left of the server's source, or of every source on the server.
+
+    What belongs to a run that is still at work is left alone. Raises the error itself where the only entry that was
+    left could not be dropped.
+    """
+    drops = Drops()
+    ended: list[ClientSession] = []
+    cautions: list[Caution] = []
+    with server.connect() as connection:
+        gathered = gather(connection, server.source)
+        check_server(connection)
+        for source in _sources(gathered.inventory, server.source, all_sources=all_sources):
+            try:
+                with drops.told(), hold_lock(connection, source, lock_wait, observe) as forgotten:
+                    ended += forgotten
+                    now = gather(connection, server.source).inventory
+                    if others_at_work(connection, source):
+                        cautions.append(_at_work(source))
+                    else:
+                        _drop_remains(connection, now, source, drops, observe)
+            except BusyError:
+                cautions.append(_at_work(source))
+        with drops.told():
+            cautions += _orphaned_files(connection)
+    drops.raise_if_alone()
+    return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), tuple(cautions))
+
+
+def _sources(inventory: Inventory, source: str, *, all_sources: bool) -> tuple[str, ...]:
+    others = [entry.source for entry in inventory.entries if is_remains(entry)] if all_sources else []
+    return tuple(dict.fromkeys([source, *others]))
+
+
+def _at_work(source: str) -> Caution:
+    return Caution("at_work", f"Another run is at work on {source}; what belongs to it was left alone.")
+
+
+def _drop_remains(
+    connection: Connection, inventory: Inventory, source: str, drops: Drops, observe: Observe = unobserved
+) -> None:
+    began = monotonic()
+    for entry in inventory.of_source(source):
+        if is_remains(entry):
+            observe(Progress(f"Dropping {entry.name}", timedelta(seconds=monotonic() - began)))
+            drops.drop(connection, entry)
+
+
+def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
+    """Drop what interrupted runs have left of the source, and say so.
+
+    The source's lock is held, and ``inventory`` was read under it: what comes to be afterwards is somebody else's.
+    """
+    with server_errors(NOTHING_CHANGED):
+        if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
+            return ()
+        drops = Drops()
+        _drop_remains(connection, inventory, source, drops)
+    swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
+    return tuple(swept) + tuple(
+        Caution(
+            "not_swept",
+            f"{failure.entry.name}, left by an interrupted run, was not dropped: {failure.error.message}",
+        )
+        for failure in drops.failed
+    )
+
+
+def sweep_afterwards(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
+    """Sweep, once what the run was for has been done: whatever goes wrong with that is a caution, not a failure."""
+    if connection.invalidated:  # the lock went with the connection that was lost
+        return ()
+    try:
+        return sweep(connection, inventory, source)
+    except (SnapkitError, KeyboardInterrupt) as error:
+        reason = error.message if isinstance(error, SnapkitError) else "Interrupted."
+        return (Caution("not_swept", f"What interrupted runs have left was not swept: {reason}"),)
+
+
+def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
+    """Tell a superuser of the files that a crash of the server amid a clone has left."""
+    return tuple(
+        Caution(
+            "orphaned_files",
+            f"The directory {each.path} ({each.files} files, {each.newest:%Y-%m-%d %H:%M:%S} UTC) in the "
+            "server's data directory belongs to no database. A crash of the server in the midst of CREATE DATABASE "
+            "leaves such files, and PostgreSQL never deletes them. snapkit cannot prove whose they are, and leaves "
+            "them. If no database is missing, delete that directory on the server.",
+        )
+        for each in catalog.orphaned_directories(connection)
+    )
