@@ -26,4 +26,4 @@ def test_nothing_but_prune_delete_and_clones_under_construction_is_ever_dropped(
         for path in (ROOT / "snapkit").rglob("*.py")
         if "DropDatabase(" in path.read_text(encoding="utf-8")
     }
-    assert users == {"core/planning.py", "services/removal.py", "services/cloning.py"}
+    assert users == {"core/planning.py", "services/dropping.py", "services/cloning.py"}

@@ -7,38 +7,35 @@ Nothing has to be undone if we die, since the lock dies with its session.
 
 The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
 one.
-
-How long a clone takes nobody can say beforehand, so an answer that was lost on the way would be waited for without end.
-The second session sees that the statement is over, and cuts the first one's connection.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.model import ClientSession
-from snapkit.postgres.catalog import blockers, evict, waits_for_its_client
+from snapkit.postgres.catalog import blockers, evict
+from snapkit.postgres.errors import is_connection_loss
 from snapkit.postgres.server import answers_within, driver_connection
-
-SILENCE = timedelta(seconds=10)
-"""How long an answer may be on its way; and how long the watcher's own questions may go unanswered."""
 
 _BUSY_INTERVAL = 0.02
 _CALM_INTERVAL = 0.25
 _CALM_AFTER = 6.0
 """Seconds without anyone to disconnect. PostgreSQL gives up after five, so that a statement that still runs then has
 got through, or waits for a lock."""
+
+_WATCHER_LIMIT = timedelta(seconds=10)
+"""How long the watcher waits for an answer: it must not keep a run waiting that is over."""
 
 
 @dataclass
@@ -52,6 +49,15 @@ class DoorRecord:
     """Those that hold a lock for which the statement waits."""
     problem: Exception | None = None
     """What ended the watch before its time."""
+
+
+def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
+    """See how far the statement is. What cannot be seen is not worth the watch at the door."""
+    try:
+        watch(watcher)
+    except DBAPIError as error:
+        if is_connection_loss(error):
+            raise
 
 
 @contextmanager
@@ -85,28 +91,6 @@ def hold_door(
             doorkeeper.join()
 
 
-class _Patience:
-    """Cuts the connection of a session that the server has answered long ago, and that waits for the answer still."""
-
-    def __init__(self, ddl: psycopg.Connection[Any]) -> None:
-        self._socket = os.dup(ddl.fileno())
-        self._pid = ddl.info.backend_pid
-        self._answered_at: float | None = None
-
-    def look(self, watcher: Connection) -> None:
-        now = time.monotonic()
-        if not waits_for_its_client(watcher, self._pid):
-            self._answered_at = None
-        elif self._answered_at is None:
-            self._answered_at = now
-        elif now - self._answered_at > SILENCE.total_seconds():
-            with socket.socket(fileno=os.dup(self._socket)) as ours, suppress(OSError):
-                ours.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        os.close(self._socket)
-
-
 def _keep(
     ddl: psycopg.Connection[Any],
     watcher: Connection,
@@ -120,7 +104,7 @@ def _keep(
     busy_at = time.monotonic()
     watched_at = busy_at
     try:
-        with closing(_Patience(ddl)) as patience, answers_within(watcher, SILENCE):
+        with answers_within(watcher, _WATCHER_LIMIT):
             while not finished.is_set():
                 now = time.monotonic()
                 for eviction in evict(watcher, oids, holder, terminate=disconnect):
@@ -131,8 +115,7 @@ def _keep(
                     ddl.cancel_safe()
                     return
                 if now - watched_at >= _CALM_INTERVAL:
-                    watch(watcher)
-                    patience.look(watcher)
+                    _look(watch, watcher)
                     record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
                     watched_at = now
                 finished.wait(_BUSY_INTERVAL if now - busy_at < _CALM_AFTER else _CALM_INTERVAL)

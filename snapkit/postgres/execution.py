@@ -18,7 +18,8 @@ from snapkit.postgres.errors import (
     is_connection_loss,
     sqlstate_of,
 )
-from snapkit.postgres.server import Connection, answers_within, driver_connection
+from snapkit.postgres.patience import overseen
+from snapkit.postgres.server import Connection, driver_connection
 
 _log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ def run(connection: Connection, *statements: Statement) -> None:
     for statement in statements:
         _log.info("%s", sql_text(statement))
         takes_long = isinstance(statement, CreateDatabase | DropDatabase)  # as long as the data is large
-        with answers_within(connection, None) if takes_long else nullcontext():
+        with overseen(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Text, cast, func, literal_column, select
-from sqlalchemy.dialects.postgresql import OID
+from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
 from snapkit.core.model import Observe, Progress, Strategy
 
@@ -62,9 +62,16 @@ class CloneGauge:
         Our clone is the only new one but for a rare CREATE DATABASE beside it, which makes the figure a little high.
         """
         new = [int(name) for name in self._directories(connection) - self._known if name.isdigit()]
-        measured = (connection.execute(select(_size(oid))).scalar_one() for oid in new)
-        return sum(size for size in measured if size is not None) if new else None
+        return sum(connection.execute(_size_of(f"base/{oid}")).scalar_one() for oid in new) if new else None
 
 
-def _size(oid: int) -> ColumnElement[int | None]:
-    return func.pg_database_size(cast(oid, OID), type_=BigInteger)
+def _size_of(directory: str) -> Select[Any]:
+    """The size of a directory's files, file by file: pg_database_size knows no database before it is committed.
+
+    https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE
+    """
+    names = func.pg_ls_dir(directory, True, False).table_valued(column("name", Text), name="names").render_derived()
+    stat = func.pg_stat_file(func.concat(directory, "/", names.c.name), True)
+    file = stat.table_valued(column("size", BigInteger)).lateral("file")
+    total = func.coalesce(cast(func.sum(file.c.size), BigInteger), 0)
+    return select(total).select_from(names.join(file, true()))

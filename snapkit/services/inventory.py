@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,10 +14,10 @@ from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, plan_adoption
 from snapkit.core.results import EntryReport, Listing
 from snapkit.core.statements import CommentOnDatabase
-from snapkit.errors import NotFoundError, UsageError
+from snapkit.errors import NotFoundError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
-from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.execution import commit, run
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import give_properties
 from snapkit.services.common import (
@@ -24,11 +25,13 @@ from snapkit.services.common import (
     check_empty_enough,
     check_rights,
     gather,
+    interruptions,
     locked,
     need_live,
     recognition_cautions,
     with_sizes,
 )
+from snapkit.services.outcome import went_through
 from snapkit.services.remains import sweep_afterwards
 
 
@@ -61,7 +64,7 @@ def show_entry(server: Server, name: str) -> EntryReport:
 def _report(
     connection: Connection, entry: Entry, change: str | None, cautions: tuple[Caution, ...] = ()
 ) -> EntryReport:
-    with server_errors(NOTHING_CHANGED if change is None else "The change was made."):
+    with server_errors(NOTHING_CHANGED):
         facts = catalog.server_facts(connection)
         (sized,) = with_sizes(connection, (entry,))
         properties = catalog.read_properties(connection, entry.database.oid)
@@ -123,10 +126,34 @@ def _rewrite(
         check_rights(connection, entry.database, createdb=False)
         document = change(entry.metadata)
         text = comments.encode(document)
-        with server_errors(NOTHING_CHANGED):
-            run(connection, CommentOnDatabase(entry.name, text))
-        entry = replace(entry, metadata=document, database=replace(entry.database, document=text))
-        return _report(connection, entry, done, sweep_afterwards(connection, gathered.inventory, server.source))
+        _commit(server, connection, entry, text, lambda: run(connection, CommentOnDatabase(entry.name, text)))
+        changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
+        return _changed(connection, changed, done, gathered)
+
+
+def _commit(server: Server, connection: Connection, entry: Entry, document: str, work: Callable[[], None]) -> None:
+    """Do ``work``, after which ``document`` is the entry's comment, in one transaction."""
+
+    def is_done(asked: Connection) -> bool:
+        return catalog.comment_of(asked, entry.database.oid) == document
+
+    def ask(lost_pid: int) -> bool:
+        expected = f"its comment is now: {document}"
+        return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
+
+    with interruptions(NOTHING_CHANGED), server_errors(NOTHING_CHANGED):
+        commit(connection, work, ask)
+
+
+def _changed(
+    connection: Connection, entry: Entry, change: str, gathered: Gathered, cautions: tuple[Caution, ...] = ()
+) -> EntryReport:
+    """Report a change that was made: whatever goes wrong from here on does not unmake it."""
+    cautions += sweep_afterwards(connection, gathered.inventory, entry.source)
+    if not connection.invalidated:
+        with suppress(SnapkitError, KeyboardInterrupt):
+            return _report(connection, entry, change, cautions)
+    return EntryReport(entry, None, gathered.facts.now, change, cautions)
 
 
 def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
@@ -147,15 +174,19 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
             comment = catalog.comment_of(connection, live.oid) if live else None
             properties = catalog.read_properties(connection, live.oid) if live else None
         statements = plan_adoption(entry, live, comment, properties)
-        cautions: tuple[Caution, ...] = ()
-        with server_errors(NOTHING_CHANGED), transaction(connection):
+        (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase) if each.comment]
+        cautions: list[Caution] = []
+
+        def work() -> None:
             run(connection, *statements)
             if properties is not None:
                 present = catalog.read_properties(connection, entry.database.oid)
-                cautions = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
-        with server_errors(f"{entry.name!r} was adopted, and is sealed."):
-            catalog.disconnect_sealed(connection, entry.database.oid)
-        (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase)]
+                cautions.extend(
+                    give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
+                )
+
+        _commit(server, connection, entry, document, work)
+        cautions += _disconnect(server, entry)
         metadata = comments.decode(document)
         adopted = replace(
             entry,
@@ -163,8 +194,22 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
             state=State.READY,
             metadata=metadata if isinstance(metadata, Metadata) else None,
         )
-        cautions += sweep_afterwards(connection, gathered.inventory, server.source)
-        return _report(connection, adopted, "adopted", cautions)
+        return _changed(connection, adopted, "adopted", gathered, tuple(cautions))
+
+
+def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
+    """End the sessions that were inside when the entry was sealed; it is adopted with or without."""
+    try:
+        with server.connect() as connection, server_errors(""):
+            catalog.disconnect_sealed(connection, entry.database.oid)
+    except (SnapkitError, KeyboardInterrupt):
+        return (
+            Caution(
+                "sessions_remain",
+                f"{entry.name} is adopted and sealed, but who was connected to it may still be there.",
+            ),
+        )
+    return ()
 
 
 def _adoptable(gathered: Gathered, name: str, source: str) -> Entry:

@@ -1,0 +1,57 @@
+"""Do not wait for ever for an answer that was lost on the way.
+
+How long a clone or a drop takes nobody can say beforehand, so their connection cannot be given up after a while, as
+others are (``server.ANSWER_LIMIT``). But the server knows whether it is still at work: a second connection asks it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from snapkit.postgres.catalog import waits_for_its_client
+from snapkit.postgres.errors import SERVER_ERRORS
+from snapkit.postgres.server import answers_within, driver_connection
+
+SILENCE = timedelta(seconds=10)
+"""How long an answer may be on its way."""
+
+
+@contextmanager
+def overseen(connection: Connection) -> Iterator[None]:
+    """Let the statements of the block take their time; cut the connection once the server has answered long ago.
+
+    Then the statement fails as one whose connection was lost.
+    """
+    finished = threading.Event()
+    driver = driver_connection(connection)
+    wire = socket.socket(fileno=os.dup(driver.fileno()))
+    overseer = threading.Thread(
+        target=_oversee, args=(connection, driver.info.backend_pid, wire, finished), daemon=True
+    )
+    overseer.start()
+    try:
+        with answers_within(connection, None):
+            yield
+    finally:
+        finished.set()
+
+
+def _oversee(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
+    """Most statements are over before the first look, for which a connection is opened only then."""
+    with wire, suppress(*SERVER_ERRORS):
+        if finished.wait(SILENCE.total_seconds()):
+            return
+        with connection.engine.connect() as watcher:
+            answered = False
+            while not finished.wait(SILENCE.total_seconds()):
+                before, answered = answered, waits_for_its_client(watcher, pid)
+                if before and answered:
+                    with suppress(OSError):
+                        wire.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,94 @@
+"""The command in a process of its own, forked from one that has its modules loaded: it starts in milliseconds."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.crash.process", "snapkit.__main__", "snapkit.cli.commands", "snapkit.cli.text",
+                               "snapkit.services.rollback", "snapkit.services.removal", "snapkit.services.inventory",
+                               "snapkit.services.backup", "snapkit.services.remains"])  # fmt: skip
+
+
+class Command:
+    """A run of snapkit; ``impatient`` shortens what it waits for an answer that does not come."""
+
+    def __init__(self, words: list[str], url: str, *, impatient: bool = False) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="snapkit-crash-")
+        self._process = _FORKS.Process(
+            target=_run, args=(words, {"DATABASE_URL": url}, self._place.name, impatient), daemon=True
+        )
+
+    def start(self) -> None:
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, seconds: float) -> int | None:
+        """Return the exit code, negative for a signal; None if it has not ended by then."""
+        self._process.join(seconds)
+        return self._process.exitcode
+
+    def end(self) -> None:
+        if self._process.exitcode is None:
+            self._process.kill()
+            self._process.join()
+        self._process.close()
+        self._place.cleanup()
+
+    def output(self) -> tuple[str, str]:
+        place = Path(self._place.name)
+        return (place / "out").read_text(), (place / "err").read_text()
+
+    def document(self) -> dict[str, Any]:
+        """Return the one JSON document on stdout."""
+        document = json.loads(self.output()[0])
+        assert isinstance(document, dict)
+        return document
+
+
+def _run(words: list[str], environment: Mapping[str, str], place: str, impatient: bool) -> None:
+    """In the forked process: be the command, as the shell would start it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(place)
+    for name, number in (("out", 1), ("err", 2)):
+        file = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT, 0o644)
+        os.dup2(file, number)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+    for name in list(os.environ):
+        if name.startswith(("PG", "SNAPKIT_")) or name in ("DATABASE_URL", "DIRECT_URL"):
+            del os.environ[name]
+    os.environ.update(environment)
+    if impatient:
+        _shorten()
+    from snapkit.__main__ import run
+
+    sys.argv = ["snapkit", *words]
+    run()
+
+
+def _shorten() -> None:
+    from snapkit.postgres import door, patience, server
+    from snapkit.services import outcome
+
+    server._PatientConnection.answer_limit = timedelta(seconds=1.5)
+    server._SAFE_SETTINGS |= {"idle_in_transaction_session_timeout": "2500ms", "idle_session_timeout": "4s"}
+    patience.SILENCE = timedelta(seconds=0.5)
+    door._WATCHER_LIMIT = timedelta(seconds=1)
+    outcome.PATIENCE = timedelta(seconds=10)
