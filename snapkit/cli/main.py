@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -20,6 +21,8 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
     call = _guess(words)
+    for library in ("psycopg", "sqlalchemy"):  # what they have to say of a lost connection, an error of ours says
+        logging.getLogger(library).addHandler(logging.NullHandler())
     if not words:
         main(["--help"])
         return int(ExitCode.USAGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, cast
@@ -96,22 +96,17 @@ class _PatientConnection(psycopg.Connection[Any]):
     answer_limit: timedelta | None = ANSWER_LIMIT
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
-        return super().wait(self._bounded(gen) if self.answer_limit else gen, *arguments, **options)
-
-    def _bounded(self, gen: PQGen[_T]) -> Generator[Any, Any, _T]:
-        """Pass ``gen`` on to psycopg, which wakes it ten times a second even if nothing comes."""
-        limit = cast(timedelta, self.answer_limit).total_seconds()
+        if self.answer_limit is None:
+            return super().wait(gen, *arguments, **options)
+        limit = self.answer_limit.total_seconds()
         deadline = time.monotonic() + limit
         try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if not ready and time.monotonic() >= deadline:
-                    self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer within {limit:.0f} s")
-                wanted = gen.send(ready)
-        except StopIteration as end:
-            return cast("_T", end.value)
+            return super().wait(gen, *arguments, **{"timeout": limit, **options})
+        except psycopg.Error:
+            if time.monotonic() < deadline:
+                raise
+            self.pgconn.finish()
+            raise psycopg.OperationalError(f"no answer within {limit:.0f} s") from None
 
 
 @contextmanager

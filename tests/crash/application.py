@@ -31,7 +31,7 @@ class Application:
                         self.longest_wait = max(self.longest_wait, now - self._answered_at)
                         self._answered_at = now
                         self._served.set()
-                        self._stopped.wait(0.005)
+                        self._stopped.wait(0.02)
             except psycopg.Error:
                 self.was_disconnected = True
                 self._stopped.wait(0.005)

@@ -9,12 +9,21 @@ from tests.crash.scenarios import Scenario
 from tests.crash.trial import Trial, Way
 from tests.gate import Phase, Point
 
-_ACTS = re.compile(r"pg_try_advisory_lock|pg_advisory|pg_terminate_backend|set_config")
-"""Functions in a SELECT that change something."""
+_LOCKS = re.compile(r"pg_try_advisory_lock|pg_advisory|pg_terminate_backend")
+"""Functions in a question that do something."""
 _BY_CHANCE = re.compile(r"pg_ls_dir|^read pg_database_size|pg_blocking_pids|^read pg_stat_activity$")
 """What the watcher asks now and then, as time goes by: how far the clone is, and who is in its way."""
 _TAKES_TIME = re.compile(r"CREATE DATABASE|DROP DATABASE|ALTER DATABASE app RENAME")
-_ROUTINE = re.compile(r"read|show|connect|SAVEPOINT|RELEASE")
+_ROUTINE = re.compile(r"read|show|connect|BEGIN|SAVEPOINT|RELEASE|SET ")
+_WITHIN = re.compile(r"GRANT|REVOKE|ALTER DATABASE \S+ (SET|CONNECTION)|ALTER ROLE")
+"""Statements that are only ever part of a transaction which has others of more weight."""
+
+STANDARD_BEARERS = (Way.KILL, Way.INT, Way.CUT)
+
+
+def is_routine(point: Point) -> bool:
+    """Whether the statement leaves nothing behind: a question, the opening of a connection or of a transaction."""
+    return bool(_ROUTINE.match(point.label)) and not _LOCKS.search(point.label)
 
 
 def points_of(recorded: list[Point]) -> list[Point]:
@@ -23,18 +32,15 @@ def points_of(recorded: list[Point]) -> list[Point]:
 
 
 def phases_of(point: Point) -> list[Phase]:
-    """A question that changes nothing is the same to the server before and after it; what acts is stopped at both."""
-    phases = [Phase.BEFORE]
-    if _ACTS.search(point.label) or not _ROUTINE.match(point.label):
-        if _TAKES_TIME.match(point.label):
-            phases.append(Phase.INSIDE)
-        phases.append(Phase.AFTER)
-    return phases
+    """What leaves nothing behind is the same to the server before and after it; the rest is stopped at both."""
+    if is_routine(point) or _WITHIN.match(point.label):
+        return [Phase.BEFORE]
+    return [Phase.BEFORE, *([Phase.INSIDE] if _TAKES_TIME.match(point.label) else []), Phase.AFTER]
 
 
 def trials_of(scenario: Scenario, points: list[Point]) -> Iterator[Trial]:
-    """Every point, in every phase, in every way."""
+    """Every point, in every phase, in every way; three of them stand for all where a statement leaves nothing."""
     for point in points:
         for phase in phases_of(point):
-            for way in Way:
+            for way in STANDARD_BEARERS if is_routine(point) else Way:
                 yield Trial(scenario, point, phase, way)

@@ -248,7 +248,7 @@ def _die(stage: Stage, way: Way, link: Link, *, inside: bool = False) -> Action:
         if way is Way.INT_TWICE:
             with suppress(ProcessLookupError):
                 command.send(signal.SIGINT)
-            wait_until(lambda: command.wait(0.01) is not None or _client_is_gone(link), 5)
+            _within(1, lambda: command.wait(0) is not None or _client_is_gone(link))
         return Action.GO
     if way is Way.TERMINATE:
         stage.box.execute("SELECT pg_terminate_backend(%s)", link.backend_pid)
@@ -267,10 +267,16 @@ def _die(stage: Stage, way: Way, link: Link, *, inside: bool = False) -> Action:
 
 def _interrupt(stage: Stage, number: signal.Signals) -> None:
     """Send the signal, and wait until it has been taken: then the running statement is cancelled, if there is one."""
-    assert stage.command is not None
-    stage.command.send(number)
-    deadline = time.monotonic() + 0.5  # where nothing is to be cancelled, nothing tells
-    while time.monotonic() < deadline and stage.command.wait(0) is None and not stage.gate.cancelled.is_set():
+    command = stage.command
+    assert command is not None
+    command.send(number)
+    _within(0.5, lambda: command.wait(0) is not None or stage.gate.cancelled.is_set())
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> None:
+    """Give a condition time that need not come: where nothing is to be cancelled, nothing tells."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not condition():
         time.sleep(0.005)
 
 

@@ -1,0 +1,150 @@
+"""The crash table: docs/crash-table.md, written from trials and read back to be held against others."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from tests.crash.plan import phases_of
+from tests.crash.scenarios import SCENARIOS, Scenario
+from tests.crash.trial import Outcome, Trial, Way
+from tests.gate import Phase, Point
+
+Stop = tuple[Point, Phase]
+"""A point, and where on its way the statement is when something dies."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial that went as promised; ``waited`` is how long the application waited at most, in seconds."""
+
+    trial: Trial
+    outcome: Outcome
+    waited: float
+
+
+def stops_of(points: Iterable[Point]) -> list[Stop]:
+    return [(point, phase) for point in points for phase in phases_of(point)]
+
+
+INTRODUCTION = """\
+# The crash table
+
+What becomes of the database when snapkit, a connection or the server dies, at every point of every command. This page is
+written by a run of `python -m tests.crash`, which lets all of it happen on a real server, and a test holds samples of it
+against new runs. It was made on PostgreSQL {version}: **{trials} trials, {stops} stops times {ways} ways to die, all as
+promised.**
+
+A *stop* is a moment of one statement: *before* the server gets it, *inside* (the server's process is halted in the midst of
+it), or *after*: the server has answered, and snapkit does not know. The stops are those that the command was seen to make;
+questions that change nothing have one. The ways to die:
+
+| way | what happens at the stop |
+|---|---|
+| SIGKILL | snapkit is killed |
+| SIGTERM, Ctrl-C | the signal is sent; once it is taken, the traffic goes on |
+| Ctrl-C twice | the second while snapkit deals with the first |
+| pg_terminate_backend | an administrator ends the session of this connection |
+| connection cut | the connection is closed on both sides |
+| connection silent | nothing comes through any more, and neither side hears of it |
+| server stopped at once | `pg_ctl stop -m immediate`, as a crash is; then it is started again |
+
+While that happens an application works in the database, and comes back at once when it is disconnected. After each trial
+this was checked on the server:
+
+- the application is served again, under the database's own name, before anybody has done anything;
+- the content of the live database is wholly the one or the other state, its owner, privileges, settings and comment included;
+- every backup or displaced database that is ready is sealed, whole, and has the content and the properties of its source;
+- nothing is gone that the command was not to drop;
+- what snapkit reported (exit code, message, JSON) agrees with what happened;
+- the next backup works without any repair, and after it and `snapkit recover` nothing is left: no half-made clone, no session, no
+  lock, and no file in the data directory. The one exception is PostgreSQL's own: see [limits](limits.md#files-after-a-crash).
+
+*Waited* is the longest time, in seconds, that the application went without an answer in these trials; with two trials at a time on a
+machine of two cores. *Ends with* is the [exit code](reference.md#exit-codes); where the second Ctrl-C comes in time decides which of
+several it is.
+"""
+
+
+def write(version: str, stops: Mapping[str, Sequence[Stop]], results: Sequence[Result], extra: str) -> str:
+    """Return the page."""
+    parts = [
+        INTRODUCTION.format(version=version, trials=len(results), stops=sum(map(len, stops.values())), ways=len(Way))
+    ]
+    for scenario in SCENARIOS:
+        mine = [result for result in results if result.trial.scenario is scenario]
+        if mine:
+            parts.append(_section(scenario, stops[scenario.name], mine))
+    return "\n".join([*parts, extra])
+
+
+def _section(scenario: Scenario, stops: Sequence[Stop], results: Sequence[Result]) -> str:
+    number = {stop: index for index, stop in enumerate(stops, 1)}
+    lines = [
+        f"## `snapkit {scenario.name}`",
+        "",
+        f"{len(results)} trials.",
+        "",
+        "| way to die | stops | ends with | the application | afterwards | what to type | waited |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for way in Way:
+        rows: dict[Outcome, list[Result]] = defaultdict(list)
+        for result in results:
+            if result.trial.way is way:
+                rows[result.outcome].append(result)
+        for outcome, same in sorted(rows.items(), key=lambda row: number[_stop(row[1][0])]):
+            where = _ranges(number[_stop(each)] for each in same)
+            code = "" if outcome.code is None else str(outcome.code)
+            waited = max(each.waited for each in same)
+            cells = (way.value, where, code, outcome.saw, outcome.state, outcome.then, f"{waited:.1f}")
+            lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "| stop | when | connection | statement |", "|---|---|---|---|"]
+    for (point, phase), index in number.items():
+        again = f" (number {point.occurrence})" if point.occurrence > 1 else ""
+        lines.append(f"| {index} | {phase.value} | {point.connection} | `{point.label}`{again} |")
+    return "\n".join([*lines, ""])
+
+
+def _stop(result: Result) -> Stop:
+    return result.trial.point, result.trial.phase
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """``1-3, 7`` for 1, 2, 3 and 7."""
+    pieces = []
+    for _, group in groupby(enumerate(sorted(numbers)), key=lambda pair: pair[1] - pair[0]):
+        run = [number for _, number in group]
+        pieces.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return ", ".join(pieces)
+
+
+def read(page: str) -> tuple[dict[str, list[Stop]], dict[Trial, Outcome]]:
+    """Return what the page says: the stops of each command, and the outcome of each trial."""
+    stops: dict[str, list[Stop]] = {}
+    outcomes: dict[Trial, Outcome] = {}
+    for scenario in SCENARIOS:
+        match = re.search(rf"^## `snapkit {re.escape(scenario.name)}`$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        if match is None:
+            continue
+        stops[scenario.name] = [
+            (Point(int(connection), label, int(again or 1)), Phase(phase))
+            for phase, connection, label, again in re.findall(
+                r"^\| \d+ \| (\w+) \| (\d+) \| `(.*)`(?: \(number (\d+)\))? \|$", match[1], re.MULTILINE
+            )
+        ]
+        for row in re.findall(r"^\| ([A-Za-z_]\D*?) \| ([\d, -]+) \| (.*) \|$", match[1], re.MULTILINE):
+            code, saw, state, then, _ = row[2].split(" | ")
+            outcome = Outcome(int(code) if code.strip() else None, saw, state, then)
+            for index in _numbers(row[1]):
+                outcomes[Trial(scenario, *stops[scenario.name][index - 1], Way(row[0]))] = outcome
+    return stops, outcomes
+
+
+def _numbers(ranges: str) -> Iterator[int]:
+    for piece in ranges.split(", "):
+        first, _, last = piece.partition("-")
+        yield from range(int(first), int(last or first) + 1)
