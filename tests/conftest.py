@@ -11,11 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.cluster import Cluster, binaries_of
+from tests.binaries import SUPPORTED, NoBinariesError, binaries_of, version_of
+from tests.cluster import Cluster
 from tests.sandbox import Sandbox
 
 _numbers = itertools.count(1)
-_CLUSTER = pytest.StashKey[Cluster]()
+_BINARIES = pytest.StashKey[Path]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,18 +24,40 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--postgres",
         default=os.environ.get("SNAPKIT_TEST_POSTGRES", "18"),
         metavar="VERSION",
-        help="the server to test on: 18 (embedded, the default), 15 (the machine's own), or a directory with programs",
+        help=f"the server to test on: one of {', '.join(SUPPORTED)} (18 if not said), or a directory with programs",
     )
 
 
-def pytest_configure() -> None:
-    """Take Ctrl-C again where a shell started the run in the background: commands under test would ignore it too."""
+def pytest_configure(config: pytest.Config) -> None:
+    # Take Ctrl-C again where a shell started the run in the background: commands under test would ignore it too.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        config.stash[_BINARIES] = binaries_of(config.getoption("--postgres"))
+    except NoBinariesError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    return f"postgres: {config.getoption('--postgres')} ({binaries_of(config.getoption('--postgres'))})"
+    binaries = config.stash[_BINARIES]
+    return f"postgres: {version_of(binaries)}, from {binaries}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs on the server, so that it can be asked for: -m server."""
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("server")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A run in which every test was skipped has shown nothing, and does not pass."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or session.config.option.collectonly:
+        return  # a worker of a parallel run, or nothing was to be run
+    if session.exitstatus == pytest.ExitCode.OK and "passed" not in reporter.stats:
+        session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +71,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
-    running = Cluster(binaries_of(pytestconfig.getoption("--postgres")))
+    running = Cluster(pytestconfig.stash[_BINARIES])
     try:
         running.start()
         yield running

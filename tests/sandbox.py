@@ -27,7 +27,7 @@ from snapkit.services.inventory import list_entries
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import Cluster
 
-LOCK_WAIT = timedelta(seconds=20)
+LOCK_WAIT = timedelta(seconds=60)
 Connection = psycopg.Connection[Any]
 
 
@@ -77,7 +77,7 @@ def run_snapkit(*words: str, url: str | None = None, cwd: Path | None = None, **
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for a condition; fail if it does not come."""
     deadline = time.monotonic() + seconds
     while not condition():

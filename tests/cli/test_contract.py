@@ -78,6 +78,7 @@ def test_cheap_calls_load_neither_sqlalchemy_nor_psycopg_nor_tables() -> None:
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.smoke
 def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     ran = sandbox.run("backup", "--label", "v1", "--json")
     backup = _envelope(ran, "backup")["data"]

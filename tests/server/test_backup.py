@@ -17,9 +17,10 @@ from psycopg import sql
 from snapkit.core.model import Kind, State, Strategy
 from snapkit.errors import BusyError, NotFoundError, PrivilegeError, SnapkitError, UsageError
 from snapkit.services.backup import BackupRequest, back_up, preview_backup
-from tests.sandbox import Sandbox, command_environment, entry_names, wait_until
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, entry_names, wait_until
 
 
+@pytest.mark.smoke
 def test_a_backup_holds_the_data_and_is_listed(sandbox: Sandbox) -> None:
     before = sandbox.items()
     receipt = sandbox.back_up(label="before v42", pinned=True)
@@ -30,6 +31,7 @@ def test_a_backup_holds_the_data_and_is_listed(sandbox: Sandbox) -> None:
     assert sandbox.items(entry.name) == before
 
 
+@pytest.mark.smoke
 def test_a_backup_lets_nobody_in_not_even_a_superuser(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
@@ -117,7 +119,7 @@ def test_timeouts_of_the_role_or_the_database_do_not_cut_a_clone_off(sandbox: Sa
     for name in timeouts + (["transaction_timeout"] if sandbox.version >= 17 else []):
         sandbox.execute(sql.SQL("ALTER {} SET {} TO '100ms'").format(target, sql.Identifier(name)))
     server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
-    back_up(server, BackupRequest(), timedelta(seconds=5), lambda progress: None)
+    back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
     sandbox.execute(sql.SQL("ALTER {} RESET ALL").format(target))
     assert len(sandbox.entries()) == 1
 
@@ -169,7 +171,7 @@ def test_a_source_that_is_merely_named_like_a_backup(sandbox: Sandbox) -> None:
     name = f"{sandbox.name}_backup_20260110_103045"
     sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     server = sandbox.server(sandbox.cluster.url(name))
-    receipt = back_up(server, BackupRequest(), timedelta(seconds=5), lambda progress: None)
+    receipt = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
     assert receipt.backup.source == name
 
 
@@ -232,7 +234,7 @@ def test_an_interrupt_cancels_the_clone_and_leaves_nothing(sandbox: Sandbox, num
         )
         wait_until(lambda: sandbox.execute(waiting, f"%{sandbox.name}%") == [(1,)])
         running.send_signal(number)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=60)
         holder.execute("ROLLBACK")
     assert running.returncode == 130, err
     error = json.loads(out)["error"]

@@ -27,6 +27,7 @@ def _not_ok(checks: dict[str, Check]) -> dict[str, Status]:
     return {name: check.status for name, check in checks.items() if check.status is not Status.OK}
 
 
+@pytest.mark.smoke
 def test_a_healthy_server_passes_and_nothing_is_changed(sandbox: Sandbox) -> None:
     before = sandbox.row(sandbox.name)
     with sandbox.connect() as client:

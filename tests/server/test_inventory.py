@@ -107,6 +107,7 @@ def test_list_asks_few_questions(sandbox: Sandbox) -> None:
     assert count() == before <= 8
 
 
+@pytest.mark.smoke
 def test_pin_label_and_what_others_wrote_into_the_document(sandbox: Sandbox) -> None:
     name = sandbox.back_up(label="old label").backup.name
     document = json.loads(sandbox.row(name)["comment"]) | {"git_commit": "abc"}
@@ -136,6 +137,7 @@ def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
         show_entry(sandbox.server(), "v43")
 
 
+@pytest.mark.smoke
 def test_adopt_seals_dates_and_takes_the_sources_properties(sandbox: Sandbox) -> None:
     name = f"{sandbox.name}_backup_20260110_103045"
     template = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))

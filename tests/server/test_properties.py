@@ -74,6 +74,7 @@ def _spoil(sandbox: Sandbox) -> None:
     )
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("keep_backup", [False, True])
 def test_everything_comes_back_by_rollback_and_undo(sandbox: Sandbox, keep_backup: bool) -> None:
     _give_odd_properties(sandbox)

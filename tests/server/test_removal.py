@@ -20,6 +20,7 @@ def _delete(sandbox: Sandbox, *names: str) -> Removal:
     return remove(sandbox.server(), choose_by_name(names, sandbox.name), LOCK_WAIT)
 
 
+@pytest.mark.smoke
 def test_prune_keeps_the_newest_and_says_what_came_free(sandbox: Sandbox) -> None:
     names = [sandbox.back_up().backup.name for _ in range(4)]
     removal = _prune(sandbox, Policy(last=2))
@@ -88,6 +89,7 @@ def test_what_was_not_shown_is_not_dropped(sandbox: Sandbox) -> None:
     assert sandbox.databases() == [sandbox.name, second, third]
 
 
+@pytest.mark.smoke
 def test_delete_drops_what_is_named(sandbox: Sandbox) -> None:
     names = [sandbox.back_up(label=f"v{number}").backup.name for number in range(3)]
     assert entry_names(_delete(sandbox, "v0", names[2], names[2]).removed) == [names[0], names[2]]

@@ -15,6 +15,7 @@ from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap,
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names, wait_until
 
 
+@pytest.mark.smoke
 def test_a_rollback_brings_everything_back_and_loses_nothing(sandbox: Sandbox) -> None:
     before = sandbox.items()
     backup = sandbox.back_up(label="good").backup
@@ -32,6 +33,7 @@ def test_a_rollback_brings_everything_back_and_loses_nothing(sandbox: Sandbox) -
     assert sandbox.items(old.name) == ruined
 
 
+@pytest.mark.smoke
 def test_undo_and_undo_of_the_undo(sandbox: Sandbox) -> None:
     before = sandbox.items()
     sandbox.back_up()
@@ -53,6 +55,7 @@ def test_undo_takes_the_newest_of_several_displaced_databases(sandbox: Sandbox) 
     assert sandbox.undo().restored.name == newest.name
 
 
+@pytest.mark.smoke
 def test_keep_backup_swaps_a_clone_in(sandbox: Sandbox) -> None:
     before = sandbox.items()
     backup = sandbox.back_up(label="kept").backup
@@ -169,6 +172,7 @@ def test_a_comment_a_template_flag_and_a_sealed_source_come_back(sandbox: Sandbo
     assert (row["comment"], row["datistemplate"], row["datallowconn"]) == ("other", False, True)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("keep_backup", [False, True])
 def test_the_script_for_psql_does_the_same(sandbox: Sandbox, tmp_path: Path, keep_backup: bool) -> None:
     before = sandbox.items()
@@ -197,6 +201,7 @@ def _psql(sandbox: Sandbox, script: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.smoke
 def test_an_owner_without_superuser_runs_the_whole_lifecycle(sandbox: Sandbox) -> None:
     owner = sandbox.role("owner", "LOGIN CREATEDB")
     sandbox.execute(
