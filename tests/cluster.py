@@ -37,7 +37,8 @@ class Cluster:
         self.binaries = self._reachable(binaries)
         self.version = ""
 
-    def start(self) -> None:
+    def start(self, *initdb: str, configuration: str = "") -> None:
+        """Make the data directory and launch the server; ``initdb`` and ``configuration`` are what is to be special."""
         if self.user is not None:
             shutil.chown(self.root, self.user)
         password_file = self.root / "password"
@@ -45,13 +46,25 @@ class Cluster:
         password_file.chmod(0o644)
         self.run(
             "initdb", "-D", str(self.data), "-U", SUPERUSER, "--encoding=UTF8", "--locale=C", "--no-sync",
-            "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}",
+            "--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={password_file}", *initdb,
         )  # fmt: skip
-        configuration = self.data / "postgresql.conf"
-        with configuration.open("a") as file:
-            file.write(f"{_CONFIGURATION}port = {self.port}\nunix_socket_directories = '{self.root}'\n")
+        self.configure(_CONFIGURATION + configuration)
         self.launch()
         self.version = self.run("postgres", "--version").split()[2]
+
+    def copy_of(self, primary: Cluster) -> None:
+        """Become a standby of ``primary``, and launch."""
+        if self.user is not None:
+            shutil.chown(self.root, self.user)
+        where = ("-h", str(primary.root), "-p", str(primary.port), "-U", SUPERUSER)
+        self.run("pg_basebackup", *where, "-D", str(self.data), "-R", "-c", "fast", "--no-sync")
+        self.configure("")
+        self.launch()
+        self.version = primary.version
+
+    def configure(self, lines: str) -> None:
+        with (self.data / "postgresql.conf").open("a") as file:
+            file.write(f"{lines}\nport = {self.port}\nunix_socket_directories = '{self.root}'\n")
 
     def launch(self) -> None:
         """Start the server's processes; its data is there."""

@@ -11,31 +11,45 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.util import Finalize
 from pathlib import Path
 
-from tests.cluster import Cluster, binaries_of
+from tests.binaries import binaries_of
+from tests.cluster import Cluster
 from tests.crash.plan import points_of, trials_of
-from tests.crash.scenarios import SCENARIOS
+from tests.crash.scenarios import SCENARIOS, Scenario
+from tests.crash.stage import ClusterOnSmallDisks
 from tests.crash.table import Result, Stop, stops_of, write
 from tests.crash.trial import Trial, attempt, record
+from tests.crash.ways import Way
 
 PAGE = Path(__file__).parents[2] / "docs" / "crash-table.md"
 
-_cluster: Cluster
+_clusters: dict[type[Cluster], Cluster] = {}
+_postgres = ""
 
 
-def _start_cluster(postgres: str) -> None:
-    global _cluster
-    _cluster = Cluster(binaries_of(postgres))
-    Finalize(None, _cluster.remove, exitpriority=10)  # a worker runs these, and not atexit's
-    _cluster.start()
+def _set_postgres(wanted: str) -> None:
+    global _postgres
+    _postgres = wanted
+
+
+def _cluster_for(scenario: Scenario, way: Way | None) -> Cluster:
+    """Return this process's server of the kind that is needed."""
+    small = way is Way.WAL_FULL or scenario.name == "backup --tablespace"
+    kind = ClusterOnSmallDisks if small else Cluster
+    if kind not in _clusters:
+        cluster = _clusters[kind] = kind(binaries_of(_postgres))
+        Finalize(None, cluster.remove, exitpriority=10)  # a worker runs these, and not atexit's
+        cluster.start()
+    return _clusters[kind]
 
 
 def _try(trial: Trial) -> Result | str:
     """Return the result, or what went wrong, in words."""
+    cluster = _cluster_for(trial.scenario, trial.way)
     try:
-        return Result(trial, *attempt(_cluster, trial))
+        return Result(trial, *attempt(cluster, trial))
     except Exception:
-        if not (_cluster.data / "postmaster.pid").exists():
-            _cluster.launch()
+        if not (cluster.data / "postmaster.pid").exists():
+            cluster.launch()
         place = f"{trial.scenario.name}: {trial.way.value} {trial.phase.value} {trial.point}"
         return f"{place}\n{traceback.format_exc()}"
 
@@ -45,23 +59,26 @@ def main() -> int:
     parser.add_argument("--postgres", default="18", help="as pytest's option")
     parser.add_argument("--workers", type=int, default=3, help="trials at a time, each with a server of its own")
     parser.add_argument("--only", default="", metavar="REGEX", help="only these commands; the page is not written then")
+    parser.add_argument("--ways", default="", metavar="REGEX", help="only these ways to die; likewise")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th trial; likewise")
     options = parser.parse_args()
     began = time.monotonic()
-    _start_cluster(options.postgres)
+    _set_postgres(options.postgres)
     stops: dict[str, list[Stop]] = {}
     trials: list[Trial] = []
     for scenario in SCENARIOS:
         if re.search(options.only, scenario.name):
-            points = points_of(record(_cluster, scenario))
+            points = points_of(record(_cluster_for(scenario, None), scenario))
             stops[scenario.name] = stops_of(points)
             trials += trials_of(scenario, points)
-    trials = trials[:: options.every]
-    print(f"PostgreSQL {_cluster.version}: {len(trials)} trials", flush=True)
+    everything = len(trials) if not options.only else -1
+    trials = [trial for trial in trials if re.search(options.ways, trial.way.value)][:: options.every]
+    version = next(iter(_clusters.values())).version
+    print(f"PostgreSQL {version}: {len(trials)} trials", flush=True)
     results: list[Result] = []
     failed = 0
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.workers, context, _start_cluster, (options.postgres,)) as pool:
+    with ProcessPoolExecutor(options.workers, context, _set_postgres, (options.postgres,)) as pool:
         for number, result in enumerate(pool.map(_try, trials), 1):
             if isinstance(result, Result):
                 results.append(result)
@@ -71,6 +88,6 @@ def main() -> int:
             if number % 100 == 0:
                 print(f"{number} of {len(trials)}, {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
     print(f"{len(results)} passed, {failed} failed in {time.monotonic() - began:.0f} s")
-    if not failed and not options.only and options.every == 1:
-        PAGE.write_text(write(_cluster.version, stops, results, ""), encoding="utf-8")
+    if not failed and len(results) == everything:
+        PAGE.write_text(write(version, stops, results, ""), encoding="utf-8")
     return 1 if failed else 0

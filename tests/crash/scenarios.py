@@ -10,6 +10,8 @@ from psycopg import sql
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT
 from tests.sandbox import Sandbox
 
+CLONES = "clones"
+"""A tablespace on a small disk, on the servers that have one."""
 SCRIPT_STAMP = "20260110_103045"
 
 
@@ -28,6 +30,10 @@ class Scenario:
 
 def _backup(box: Sandbox) -> list[str]:
     return ["backup", "--label", "before v42"]
+
+
+def _elsewhere(box: Sandbox) -> list[str]:
+    return ["backup", "--tablespace", CLONES]
 
 
 def _rollback(box: Sandbox) -> list[str]:
@@ -95,6 +101,7 @@ SCENARIOS = (
     Scenario("label", _label),
     Scenario("adopt", _adopt),
     Scenario("recover", _recover, drops=1),
+    Scenario("backup --tablespace", _elsewhere),
 )
 
 

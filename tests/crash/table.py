@@ -10,7 +10,9 @@ from itertools import groupby
 
 from tests.crash.plan import phases_of
 from tests.crash.scenarios import SCENARIOS, Scenario
-from tests.crash.trial import Outcome, Trial, Way
+from tests.crash.trial import Trial
+from tests.crash.verdict import Outcome
+from tests.crash.ways import Way
 from tests.gate import Phase, Point
 
 Stop = tuple[Point, Phase]

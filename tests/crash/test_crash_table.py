@@ -1,4 +1,4 @@
-"""docs/crash-table.md agrees with the code: the stops are those that the commands make, and samples come out the same."""
+"""docs/crash-table.md agrees with the code: the stops are what the commands make, and samples come out the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.cluster import Cluster
 from tests.crash.plan import points_of
 from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.crash.table import read, stops_of
-from tests.crash.trial import Outcome, Trial, Way, attempt, record
+from tests.crash.trial import Trial, attempt, record
+from tests.crash.verdict import Outcome
+from tests.crash.ways import Way
 
 PAGE = (Path(__file__).parents[2] / "docs" / "crash-table.md").read_text(encoding="utf-8")
 STOPS, OUTCOMES = read(PAGE)
