@@ -11,7 +11,16 @@ from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.model import Caution, Entry
-from snapkit.core.results import BackupReceipt, Diagnosis, EntryReport, Listing, Removal, RemovalPreview, SwapReceipt
+from snapkit.core.results import (
+    BackupReceipt,
+    Diagnosis,
+    EntryReport,
+    Listing,
+    Removal,
+    RemovalPreview,
+    ReplicaReceipt,
+    SwapReceipt,
+)
 from snapkit.core.retention import Kept
 from snapkit.errors import SnapkitError
 
@@ -102,6 +111,7 @@ def _(result: BackupReceipt) -> Document:
         "sessions_disconnected": len(result.disconnected),
         "host": result.address.host,
         "port": result.address.port,
+        "replicas": _replicas(result.replicas),
     }
 
 
@@ -114,7 +124,15 @@ def _(result: SwapReceipt) -> Document:
         "outage_ms": milliseconds(result.outage),
         "duration_ms": milliseconds(result.duration),
         "sessions_disconnected": len(result.disconnected),
+        "replicas": _replicas(result.replicas),
     }
+
+
+def _replicas(replicas: tuple[ReplicaReceipt, ...]) -> list[Document]:
+    return [
+        {"host": replica.host, "port": replica.port, "sessions_disconnected": len(replica.disconnected)}
+        for replica in replicas
+    ]
 
 
 @data_of.register

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
-from tests.sandbox import Sandbox
+from tests.cluster import Cluster
+from tests.sandbox import Sandbox, wait_until
 
 
 @pytest.fixture
@@ -37,3 +39,35 @@ def small_tablespace(sandbox: Sandbox) -> Iterator[str]:
     finally:
         subprocess.run(["umount", place], check=True)
         image.unlink()
+
+
+@pytest.fixture(scope="module")
+def standby_server(cluster: Cluster) -> Iterator[Cluster]:
+    copy = Cluster(cluster.binaries)
+    where = ("-h", str(cluster.root), "-p", str(cluster.port), "-U", "postgres")
+    try:
+        if copy.user is not None:
+            shutil.chown(copy.root, copy.user)
+        copy.run("pg_basebackup", *where, "-D", str(copy.data), "-R", "-c", "fast")
+        with (copy.data / "postgresql.conf").open("a") as file:
+            file.write(f"\nport = {copy.port}\nunix_socket_directories = '{copy.root}'\nhot_standby_feedback = on\n")
+        # Not what -R has written: the server may find another libpq, which does not know all of its options.
+        with (copy.data / "postgresql.auto.conf").open("w") as file:
+            file.write(f"primary_conninfo = 'host={cluster.root} port={cluster.port} user=postgres'\n")
+        copy.launch()
+        yield copy
+    finally:
+        copy.remove()
+        with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+            wait_until(lambda: not admin.execute("SELECT 1 FROM pg_stat_replication").fetchall())
+
+
+@pytest.fixture
+def standby(sandbox: Sandbox, standby_server: Cluster) -> Cluster:
+    """A server that streams from the sandbox's, and has caught up with it; a test that stops it starts it again."""
+    caught_up = (
+        "SELECT 1 FROM pg_stat_replication"
+        " WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_flush_lsn() AND application_name = 'walreceiver'"
+    )
+    wait_until(lambda: sandbox.execute(caught_up) == [(1,)])
+    return standby_server
