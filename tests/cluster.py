@@ -52,13 +52,16 @@ class Cluster:
         self.launch()
         self.version = self.run("postgres", "--version").split()[2]
 
-    def copy_of(self, primary: Cluster) -> None:
+    def copy_of(self, primary: Cluster, configuration: str = "") -> None:
         """Become a standby of ``primary``, and launch."""
         if self.user is not None:
             shutil.chown(self.root, self.user)
         where = ("-h", str(primary.root), "-p", str(primary.port), "-U", SUPERUSER)
         self.run("pg_basebackup", *where, "-D", str(self.data), "-R", "-c", "fast", "--no-sync")
-        self.configure("")
+        # Not what -R has written: the server may find another libpq, which does not know all of its options.
+        link = f"primary_conninfo = 'host={primary.root} port={primary.port} user={SUPERUSER}'\n"
+        (self.data / "postgresql.auto.conf").write_text(link)
+        self.configure(configuration)
         self.launch()
         self.version = primary.version
 

@@ -22,6 +22,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NoDisconnect = Annotated[
     bool, typer.Option("--no-disconnect", help="Fail when clients are connected, and disconnect nobody.")
 ]
+ReplicaUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replica-url",
+        metavar="URL",
+        help="A standby whose sessions must not go on reading the displaced database; may be repeated.",
+    ),
+]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
 
@@ -36,19 +44,27 @@ def backup(
     ] = None,
     tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
     no_disconnect: NoDisconnect = False,
+    replica_url: ReplicaUrl = None,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
     settings = run.settings({"strategy": strategy, "tablespace": tablespace})
     from snapkit.services.backup import BackupRequest, back_up, preview_backup
 
-    request = BackupRequest(label, pin, settings.strategy, settings.tablespace, disconnect=not no_disconnect)
+    request = BackupRequest(
+        label=label,
+        pinned=pin,
+        strategy=settings.strategy,
+        tablespace=settings.tablespace,
+        disconnect=not no_disconnect,
+        replicas=run.replicas(replica_url),
+    )
     if dry_run:
         return DryRun(preview_backup(run.server(), request))
     server = run.server()
     with run.terminal.progress(f"Backing up {server.source}") as observe:
         receipt = back_up(server, request, settings.lock_wait, observe)
-    run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name)}")
+    run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url)}")
     return receipt
 
 
@@ -83,6 +99,7 @@ def rollback(
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
     ] = False,
     no_disconnect: NoDisconnect = False,
+    replica_url: ReplicaUrl = None,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
@@ -94,16 +111,18 @@ def rollback(
         )
     from snapkit.services.rollback import SwapRequest
 
-    request = SwapRequest(wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect)
+    request = SwapRequest(
+        wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect, replicas=run.replicas(replica_url)
+    )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
 
 @registry.command("undo")
-def undo(run: Invocation, yes: Yes = False) -> Any:
+def undo(run: Invocation, replica_url: ReplicaUrl = None, yes: Yes = False) -> Any:
     """Swap the database back that the last rollback put aside."""
     from snapkit.services.rollback import SwapRequest
 
-    return _swap(run, SwapRequest(undo=True), dry_run=False, sql=False, yes=yes)
+    return _swap(run, SwapRequest(undo=True, replicas=run.replicas(replica_url)), dry_run=False, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:

@@ -20,6 +20,7 @@ from snapkit.core.results import (
     Recovery,
     Removal,
     RemovalPreview,
+    ReplicaReceipt,
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
@@ -112,6 +113,7 @@ def _(result: BackupReceipt) -> Document:
         "sessions_disconnected": len(result.disconnected),
         "host": result.address.host,
         "port": result.address.port,
+        "replicas": _replicas(result.replicas),
     }
 
 
@@ -124,7 +126,15 @@ def _(result: SwapReceipt) -> Document:
         "outage_ms": milliseconds(result.outage),
         "duration_ms": milliseconds(result.duration),
         "sessions_disconnected": len(result.disconnected),
+        "replicas": _replicas(result.replicas),
     }
+
+
+def _replicas(replicas: tuple[ReplicaReceipt, ...]) -> list[Document]:
+    return [
+        {"host": replica.host, "port": replica.port, "sessions_disconnected": len(replica.disconnected)}
+        for replica in replicas
+    ]
 
 
 @data_of.register

@@ -6,7 +6,7 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.postgres.server import Server
+    from snapkit.services.replicas import Replica
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Invocation:
         if options.verbose:
             _log_statements()
 
-    def settings(self, flags: Mapping[str, str | None] | None = None) -> Settings:
+    def settings(self, flags: Mapping[str, str | Sequence[str] | None] | None = None) -> Settings:
         """Return the settings; ``flags`` are the command's own."""
         given = self._options
         common = {"maintenance_db": given.maintenance_db, "lock_wait": given.lock_wait}
@@ -82,6 +83,16 @@ class Invocation:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
         return Server(target, settings.maintenance_db)
 
+    def replicas(self, urls: Sequence[str] | None) -> tuple[Replica, ...]:
+        """Return the standbys that the settings name, or ``urls`` of the command line; nothing is connected yet."""
+        from snapkit.services.replicas import replicas_of
+
+        source = self.server().source
+        settings = self.settings({"replica_url": urls})
+        replicas = replicas_of(settings.replica_url, source, settings.maintenance_db)
+        self._call.cautions += tuple(caution for replica in replicas for caution in replica.cautions)
+        return replicas
+
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""
         return not yes and may_ask()
@@ -102,11 +113,16 @@ class Invocation:
         """Say ``text`` below the result."""
         self._after.append(text)
 
-    def as_typed(self, name: str) -> str:
+    def as_typed(self, name: str, replica_urls: Sequence[str] | None = None) -> str:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
         words = [name]
         options = self._options
-        for flag, value in (("--direct-url", options.direct_url), ("--url", options.url)):
+        urls: Iterable[tuple[str, str | None]] = (
+            ("--direct-url", options.direct_url),
+            ("--url", options.url),
+            *(("--replica-url", url) for url in replica_urls or ()),
+        )
+        for flag, value in urls:
             if value:
                 words += [flag, _without_password(value)]
         if options.env_file:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
-from snapkit.core.checks import Status
+from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
 from snapkit.core.results import (
@@ -25,6 +25,7 @@ from snapkit.core.results import (
     Recovery,
     Removal,
     RemovalPreview,
+    ReplicaReceipt,
     SwapPreview,
     SwapReceipt,
 )
@@ -70,6 +71,7 @@ def _(result: BackupReceipt, console: Console) -> None:
         ("Strategy", backup.strategy.value if backup.strategy else "unknown"),
         ("Clients held", duration_text(result.outage)),
         ("Disconnected", _sessions(result.disconnected)),
+        *[("Replica", _place(replica)) for replica in result.replicas],
         ("Total time", duration_text(result.duration)),
     ]
     if backup.label:
@@ -86,6 +88,14 @@ def _sessions(sessions: Sequence[ClientSession]) -> str:
     if not sessions:
         return "nobody"
     return f"{count_text(len(sessions), 'session')} ({_who(sessions)})"
+
+
+def _leaving(sessions: Sequence[ClientSession]) -> str:
+    return _sessions(sessions) + (", will be disconnected" if sessions else "")
+
+
+def _place(replica: ReplicaReceipt) -> str:
+    return f"{replica.host}:{replica.port}"
 
 
 def _who(sessions: Sequence[ClientSession]) -> str:
@@ -234,7 +244,11 @@ def _(result: SwapPreview, console: Console) -> None:
         rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
         rows.append(("Live database", "does not exist; nothing has to be put aside"))
-    rows.append(("Connected now", _sessions(result.sessions) + (", will be disconnected" if result.sessions else "")))
+    rows.append(("Connected now", _leaving(result.sessions)))
+    rows += [("On replica", f"{_place(replica)}: {_leaving(replica.disconnected)}") for replica in result.replicas]
+    if result.standbys:
+        stale = "without --replica-url, sessions there go on reading the displaced database"
+        rows.append(("Standbys", f"{listed_standbys(result.standbys)}; {stale}"))
     console.print(_facts(rows))
 
 
@@ -249,6 +263,7 @@ def _(result: SwapReceipt, console: Console) -> None:
     rows += [
         ("Clients held", duration_text(result.outage)),
         ("Disconnected", _sessions(result.disconnected)),
+        *[("On replica", f"{_place(replica)}: {_sessions(replica.disconnected)}") for replica in result.replicas],
         ("Total time", duration_text(result.duration)),
     ]
     console.print(_facts(rows))

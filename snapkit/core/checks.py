@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from snapkit.core.model import ClientSession, Database, Entry, Strategy
+from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
@@ -54,6 +54,7 @@ class Facts:
     live: Database | None
     stale_collation: bool
     is_standby: bool
+    is_read_only: bool
     behind_pooler: bool
     grants: Mapping[str, str]
     """The rights that the role lacks, with the statement that grants each."""
@@ -61,6 +62,7 @@ class Facts:
     prepared: Sequence[str]
     slots: Sequence[str]
     subscriptions: Sequence[str]
+    standbys: Sequence[Standby]
     workers: Sequence[str]
     extensions: Sequence[str] | None
     free_bytes: int | None
@@ -80,6 +82,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _sessions(facts),
         _prepared(facts),
         *_stranded(facts),
+        _standbys(facts),
         _workers(facts),
         _extensions(facts),
         _method(facts),
@@ -89,14 +92,23 @@ def judge(facts: Facts) -> tuple[Check, ...]:
     )
 
 
-def _server(facts: Facts) -> Check:
-    if facts.is_standby:
-        return Check(
-            "server",
-            Status.PROBLEM,
-            "This server is a standby, or recovering: it takes no writes.",
-            "Connect to the primary.",
+def no_writes(*, is_standby: bool, is_read_only: bool) -> tuple[str, str] | None:
+    """Return why the server takes no writes and what to do about it; None if it takes them."""
+    if is_standby:
+        return "This server is a standby, or recovering: it takes no writes.", "Connect to the primary."
+    if is_read_only:
+        remedy = (
+            "Managed services do so when the disk is full: make room first, in the service's own way. Where an "
+            "administrator set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();"
         )
+        return "This server is read-only: its configuration sets default_transaction_read_only.", remedy
+    return None
+
+
+def _server(facts: Facts) -> Check:
+    refusal = no_writes(is_standby=facts.is_standby, is_read_only=facts.is_read_only)
+    if refusal is not None:
+        return Check("server", Status.PROBLEM, *refusal)
     return Check("server", Status.OK, "The server takes writes.")
 
 
@@ -191,6 +203,24 @@ def _stranded(facts: Facts) -> Iterator[Check]:
             )
         else:
             yield Check(name, Status.OK, f"{what} that a rollback would strand: none.")
+
+
+def _standbys(facts: Facts) -> Check:
+    if facts.standbys:
+        return Check(
+            "standbys",
+            Status.WARNING,
+            f"{listed_standbys(facts.standbys)}. After a rollback, sessions there go on reading the displaced database "
+            "until they reconnect; and a clone that copies files is copied once more by each standby.",
+            "Give the URL of each with --replica-url: then a rollback ends those sessions, and a backup waits for it.",
+        )
+    return Check("standbys", Status.OK, "No standby streams from this server.")
+
+
+def listed_standbys(standbys: Sequence[Standby]) -> str:
+    """Return, as the beginning of a sentence, how many standbys stream from the server, and which."""
+    number = "1 standby streams" if len(standbys) == 1 else f"{len(standbys)} standbys stream"
+    return f"{number} from this server ({', '.join(standby.describe() for standby in standbys)})"
 
 
 def _workers(facts: Facts) -> Check:

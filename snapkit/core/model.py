@@ -119,6 +119,18 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Standby:
+    """A server that streams from this one, as pg_stat_replication shows it to this role (what it hides is None)."""
+
+    name: str | None
+    client: str | None
+
+    def describe(self) -> str:
+        """Name the standby in one short phrase."""
+        return (self.name or "name unknown") + (f" at {self.client}" if self.client else "")
+
+
+@dataclass(frozen=True, slots=True)
 class ClientSession:
     """A session inside a database, as pg_stat_activity shows it to this role (what it hides is None)."""
 

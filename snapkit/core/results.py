@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from snapkit.core.checks import Check, Status
-from snapkit.core.model import Caution, ClientSession, Entry
+from snapkit.core.model import Caution, ClientSession, Entry, Standby
 from snapkit.core.planning import SwapPlan
 from snapkit.core.properties import Properties
 from snapkit.core.retention import Kept
@@ -20,6 +20,15 @@ class Address:
     host: str
     port: int
     server_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReceipt:
+    """A standby that was told of, and whom a swap disconnected there, or would."""
+
+    host: str
+    port: int
+    disconnected: tuple[ClientSession, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,7 @@ class BackupReceipt:
     outage: timedelta
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()
 
 
@@ -54,17 +64,23 @@ class SwapReceipt:
     outage: timedelta
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class SwapPreview:
-    """What a rollback or an undo would do, and on whom, at the moment of asking."""
+    """What a rollback or an undo would do, and on whom, at the moment of asking.
+
+    ``standbys`` are those whose sessions would go on reading the displaced database.
+    """
 
     plan: SwapPlan
     steps: tuple[WrittenStep, ...]
     now: datetime
     sessions: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
+    standbys: tuple[Standby, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID
 from sqlalchemy.sql.selectable import TableClause
 
 from snapkit.core.metadata import MAX_BYTES, PREFIX
-from snapkit.core.model import ClientSession, Database
+from snapkit.core.model import ClientSession, Database, Standby
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.postgres.server import answers_within, driver_connection
@@ -87,7 +87,13 @@ pg_locks = _view(
     column("mode", Text),
 )
 pg_prepared_xacts = _view("pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text))
-pg_settings = _view("pg_settings", column("name", Text), column("enumvals", ARRAY(Text)))
+pg_settings = _view(
+    "pg_settings",
+    column("name", Text),
+    column("setting", Text),
+    column("source", Text),
+    column("enumvals", ARRAY(Text)),
+)
 pg_db_role_setting = _view(
     "pg_db_role_setting", column("setdatabase", OID), column("setrole", OID), column("setconfig", ARRAY(Text))
 )
@@ -361,11 +367,28 @@ def waits_for_its_client(connection: Connection, pid: int) -> bool:
     return found is not False
 
 
-def disconnect_sealed(connection: Connection, oid: int) -> None:
-    """End the sessions in a database that lets nobody in any more; those that this role may not end are left."""
-    connection.execute(
-        select(func.pg_terminate_backend(pg_stat_activity.c.pid)).where(_is_inside([oid]), may_terminate())
-    ).all()
+def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
+    """End the sessions in a database that lets nobody in any more; those that this role may not end are left.
+
+    Returns whom it found inside.
+    """
+    may = may_terminate()
+    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(_is_inside([oid])))
+    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+
+
+def is_being_entered(connection: Connection, oid: int) -> bool:
+    """Whether a session is just starting up in a database: pg_stat_activity does not show it yet.
+
+    It locks the database, looks whether that still bears the name that it came for, shows itself, and only then lets
+    go of the lock (InitPostgres in PostgreSQL's source). So who is not seen here, and then not among the sessions
+    inside, comes in no more under an old name.
+    """
+    lock = exists().where(
+        pg_locks.c.locktype == "object", pg_locks.c.classid == PG_DATABASE_OID, pg_locks.c.objid == oid
+    )
+    return bool(connection.execute(select(lock)).scalar_one())
 
 
 def prepared_transactions(connection: Connection, database: str) -> list[str]:
@@ -413,8 +436,73 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
 
 
 def is_standby(connection: Connection) -> bool:
-    """Whether the server takes no writes: it replays WAL, or was made read-only as a whole."""
+    """Whether the server replays WAL, as a standby or after a crash, and so takes no writes."""
     return bool(connection.execute(select(func.pg_is_in_recovery())).scalar_one())
+
+
+def is_read_only(connection: Connection) -> bool:
+    """Whether the server's own configuration makes transactions read-only; a role's or a database's does not count.
+
+    This session has a value of its own by now (``server._make_safe``). In a transaction that is rolled back it takes
+    up again the one that it began with, and PostgreSQL says where that came from.
+    https://www.postgresql.org/docs/current/view-pg-settings.html
+    """
+    name = "default_transaction_read_only"
+    with driver_connection(connection).transaction(force_rollback=True):
+        connection.execute(select(func.set_config(name, null(), true())))
+        value, source = connection.execute(
+            select(pg_settings.c.setting, pg_settings.c.source).where(pg_settings.c.name == name)
+        ).one()
+    return value == "on" and source in ("configuration file", "command line", "environment variable")
+
+
+def system_identifier(connection: Connection) -> int | None:
+    """Return the number that a primary and its standbys have in common; None if the role may not read it.
+
+    Everybody may, unless an administrator has taken the right away.
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA
+    """
+    may_read = func.has_function_privilege("pg_catalog.pg_control_system()", "EXECUTE")
+    if not connection.execute(select(may_read)).scalar_one():
+        return None
+    control = func.pg_control_system().table_valued(column("system_identifier", BigInteger))
+    return int(connection.execute(select(control.c.system_identifier)).scalar_one())
+
+
+def standbys(connection: Connection) -> list[Standby]:
+    """Return the standbys that stream from this server.
+
+    Left out is what streams besides: logical replication, which is inside a database; pg_basebackup; and what only
+    receives WAL and never replays it, as pg_receivewal does. A role without pg_monitor sees of a row hardly more than
+    that it is there and its name.
+    https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
+    """
+    senders = _view(
+        "pg_stat_replication",
+        column("pid", Integer),
+        column("application_name", Text),
+        column("client_addr"),
+        column("state", Text),
+        column("replay_lsn"),
+    )
+    name = func.coalesce(func.nullif(senders.c.application_name, ""), pg_stat_activity.c.application_name)
+    hidden = senders.c.state.is_(None)
+    rows = connection.execute(
+        select(func.nullif(name, ""), func.host(senders.c.client_addr, type_=Text))
+        .join_from(senders, pg_stat_activity, pg_stat_activity.c.pid == senders.c.pid)
+        .where(
+            pg_stat_activity.c.datid.is_(None),
+            func.coalesce(name, "").not_in(("pg_basebackup", "pg_receivewal")),
+            or_(hidden, and_(senders.c.state.in_(("streaming", "catchup")), senders.c.replay_lsn.is_not(None))),
+        )
+        .order_by(senders.c.pid)
+    )
+    return [Standby(*row) for row in rows]
+
+
+def replay_is_paused(connection: Connection) -> bool:
+    """Whether a standby has been told to replay no more for now."""
+    return bool(connection.execute(select(func.pg_is_wal_replay_paused())).scalar_one())
 
 
 def goes_through_pooler(connection: Connection) -> bool:

@@ -76,9 +76,29 @@ class Target:
     parameters: Mapping[str, str] = field(repr=False)  # they may hold a password
     cautions: tuple[Caution, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """The host and the port, as far as the URL or the environment says."""
+        named = self.parameters
+        host = named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or named.get("service")
+        port = named.get("port") or os.environ.get("PGPORT") or "5432"
+        return f"{host or 'localhost'}:{port}"
 
-def target_of(url: str | None) -> Target:
-    """Return the target that ``url``, or without one libpq's environment, names.
+
+def target_of_replica(url: str, source: str) -> Target:
+    """Return the target for a standby of the server that ``source`` is on, whichever database ``url`` names, if any."""
+    target = target_of(url, source)
+    if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
+        raise UsageError(
+            "The URL names several hosts, of which one would be reached.",
+            state=NOTHING_TOUCHED,
+            hint="Give --replica-url once for each of them.",
+        )
+    return target
+
+
+def target_of(url: str | None, source: str | None = None) -> Target:
+    """Return the target that ``url``, or without one libpq's environment, names; ``source`` if that is known already.
 
     Raises UsageError for a URL that is malformed or names no database, and for options that libpq refuses. The
     messages never repeat the URL, which may hold a password.
@@ -88,7 +108,7 @@ def target_of(url: str | None) -> Target:
     effective = _ask_libpq(given)
     # PGDATABASE does not complete a URL: one that was cut short must not lead to another database than was meant.
     may_complete = url is None or "service" in given
-    source = given.get("dbname") or (effective.get("dbname") if may_complete else None)
+    source = source or given.get("dbname") or (effective.get("dbname") if may_complete else None)
     if not source:
         what = "The connection URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
         raise UsageError(

@@ -34,6 +34,7 @@ from snapkit.services.common import (
     address_of,
     check_empty_enough,
     check_rights,
+    check_server,
     gather,
     interruptions,
     locked,
@@ -42,6 +43,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.outcome import bears_names
 from snapkit.services.remains import sweep
+from snapkit.services.replicas import Change, Replica, check_replicas, follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +55,17 @@ class BackupRequest:
     strategy: Strategy | None = None
     tablespace: str | None = None
     disconnect: bool = True
+    replicas: tuple[Replica, ...] = ()
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
     """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
     with server.connect() as connection:
+        check_server(connection)
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
         check_rights(connection, plan.clone.template)
         check_empty_enough(connection, [plan.clone.template], disconnect=request.disconnect)
+        check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
         return written(plan.steps)
 
 
@@ -101,6 +106,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
         check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
+        replicas = check_replicas(ddl, request.replicas, None, disconnect=request.disconnect)
         with interruptions(untouched(plan.clone)), discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             cloned = make_clone(
@@ -109,13 +115,15 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             plan = plan.measured(cloned.source_bytes, cloned.outage)
             cautions += _finish(server, ddl, plan, cloned)
         size, more = _measure(watcher, cloned.oid)
+        replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
         return BackupReceipt(
             backup=_entry(plan, cloned.oid, size),
             address=address,
             outage=cloned.outage,
             duration=timedelta(seconds=monotonic() - began),
             disconnected=cloned.disconnected,
-            cautions=cautions + more,
+            replicas=replicas,
+            cautions=cautions + more + behind,
         )
 
 

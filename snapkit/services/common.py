@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.checks import no_writes
 from snapkit.core.inventory import Inventory, take_inventory
 from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe, Progress, unobserved
 from snapkit.core.planning import NOTHING_CHANGED
@@ -129,13 +130,11 @@ def address_of(connection: Connection) -> Address:
 def check_server(connection: Connection) -> None:
     """Raise, before anything is touched, if the server takes no writes or a pooler stands before it."""
     with server_errors(NOTHING_CHANGED):
-        is_standby, pooled = catalog.is_standby(connection), catalog.goes_through_pooler(connection)
-    if is_standby:
-        raise SnapkitError(
-            "This server is a standby, or recovering: it takes no writes.",
-            state=NOTHING_CHANGED,
-            hint="Connect to the primary.",
-        )
+        pooled = catalog.goes_through_pooler(connection)
+        refusal = no_writes(is_standby=catalog.is_standby(connection), is_read_only=catalog.is_read_only(connection))
+    if refusal is not None:
+        message, hint = refusal
+        raise SnapkitError(message, state=NOTHING_CHANGED, hint=hint)
     if pooled:
         raise UsageError(
             "The connection runs through a pooler, where locks of a session do not hold.",

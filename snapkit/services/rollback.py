@@ -14,6 +14,7 @@ from snapkit.core.model import (
     Entry,
     Kind,
     Observe,
+    Standby,
     State,
 )
 from snapkit.core.naming import sequence_of
@@ -26,7 +27,7 @@ from snapkit.core.planning import (
     plan_clone,
     plan_swap,
 )
-from snapkit.core.results import SwapPreview, SwapReceipt
+from snapkit.core.results import ReplicaReceipt, SwapPreview, SwapReceipt
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import hold_door
@@ -40,9 +41,19 @@ from snapkit.services.cloning import (
     give_properties,
     make_clone,
 )
-from snapkit.services.common import Gathered, check_empty_enough, check_rights, gather, interruptions, locked, written
+from snapkit.services.common import (
+    Gathered,
+    check_empty_enough,
+    check_rights,
+    check_server,
+    gather,
+    interruptions,
+    locked,
+    written,
+)
 from snapkit.services.outcome import bears_names
 from snapkit.services.remains import sweep_afterwards
+from snapkit.services.replicas import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +64,18 @@ class SwapRequest:
     undo: bool = False
     keep_backup: bool = False
     disconnect: bool = True
+    replicas: tuple[Replica, ...] = ()
 
 
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
     """Return what ``swap`` would do at this moment, and who is connected; nothing is changed."""
     with server.connect() as connection:
+        check_server(connection)
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
         sessions = _check(connection, plan, disconnect=request.disconnect)
-        return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions)
+        replicas, standbys = _check_standbys(connection, plan, request)
+        return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions, replicas, standbys)
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -112,6 +126,7 @@ def swap(
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
         _check(ddl, plan, disconnect=request.disconnect)
+        replicas, standbys = _check_standbys(ddl, plan, request)
         cautions: tuple[Caution, ...] = ()
         with interruptions(_unswapped(plan)), discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
@@ -123,6 +138,10 @@ def swap(
             outage, disconnected, cautions = _apply(
                 server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role
             )
+        displaced_oid = plan.live.oid if plan.live else None
+        change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
+        replicas, more = follow(request.replicas, replicas, change, observe)
+        cautions += more + untold_caution(standbys, len(replicas), displaced_oid)
         cautions += sweep_afterwards(ddl, gathered.inventory, server.source)
     return SwapReceipt(
         source=plan.source,
@@ -132,6 +151,7 @@ def swap(
         outage=outage,
         duration=timedelta(seconds=monotonic() - began),
         disconnected=disconnected,
+        replicas=replicas,
         cautions=cautions,
     )
 
@@ -142,6 +162,14 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     for database in involved:
         check_rights(connection, database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
+
+
+def _check_standbys(
+    connection: Connection, plan: SwapPlan, request: SwapRequest
+) -> tuple[tuple[ReplicaReceipt, ...], tuple[Standby, ...]]:
+    """Check the replicas that were told of; return them, and the standbys if there are more."""
+    replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.disconnect)
+    return replicas, untold_standbys(connection, request.replicas) if plan.live else ()
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ class Settings:
     keep_weekly: int | None
     keep_monthly: int | None
     keep_old: int | None
+    replica_url: tuple[str, ...] = field(repr=False)  # they may hold passwords
 
 
 def load_settings(
-    flags: Mapping[str, str | None],
+    flags: Mapping[str, str | Sequence[str] | None],
     environment: Mapping[str, str],
     directory: Path,
     *,
@@ -53,12 +54,13 @@ def load_settings(
 ) -> Settings:
     """Return the settings; raise UsageError for a file or a value that cannot be read.
 
-    ``flags`` are those that were given on the command line, by the names of ``Settings``.
+    ``flags`` are those that were given on the command line, by the names of ``Settings``; one that may be repeated is
+    a list.
     """
     dotenv, cautions = _read_dotenv(env_file, directory)
     file_name, file_values = _read_file(directory)
 
-    def value_of(name: str, convert: Callable[[str], Any]) -> Any:
+    def value_of(name: str, convert: Callable[..., Any]) -> Any:
         variable = f"SNAPKIT_{name.upper()}"
         candidates = (
             (f"--{name.replace('_', '-')}", flags.get(name)),
@@ -88,8 +90,12 @@ def load_settings(
         keep_weekly=value_of("keep_weekly", _whole_number),
         keep_monthly=value_of("keep_monthly", _whole_number),
         keep_old=value_of("keep_old", _whole_number),
+        replica_url=value_of("replica_url", _several) or (),
     )
 
+
+_LISTS = frozenset(("replica_url",))
+"""The settings that may have several values: lists in the file, separated by white space elsewhere."""
 
 _FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions"}
 
@@ -107,6 +113,11 @@ def _whole_number(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    values = given.split() if isinstance(given, str) else given
+    return tuple(value for value in values if value)
 
 
 def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, str], tuple[Caution, ...]]:
@@ -144,7 +155,7 @@ class _Complaints(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def _read_file(directory: Path) -> tuple[str, Mapping[str, str]]:
+def _read_file(directory: Path) -> tuple[str, Mapping[str, str | Sequence[str]]]:
     """Return the settings file's name and values, by the names of ``Settings``; snapkit.toml before pyproject.toml."""
     own = _read_toml(directory / "snapkit.toml")
     if own is not None:
@@ -163,10 +174,10 @@ def _read_toml(path: Path) -> dict[str, Any] | None:
         raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
 
 
-def _checked(where: str, table: object) -> Mapping[str, str]:
+def _checked(where: str, table: object) -> Mapping[str, str | Sequence[str]]:
     if not isinstance(table, dict):
         raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
-    values: dict[str, str] = {}
+    values: dict[str, str | Sequence[str]] = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in _FILE_KEYS:
@@ -176,6 +187,13 @@ def _checked(where: str, table: object) -> Mapping[str, str]:
                 else f"Known keys: {', '.join(sorted(known.replace('_', '-') for known in _FILE_KEYS))}."
             )
             raise UsageError(f"{where} has an unknown key {key!r}.", state="Nothing was changed.", hint=hint)
+        if name in _LISTS:
+            if not isinstance(value, str) and not (
+                isinstance(value, list) and all(isinstance(each, str) for each in value)
+            ):
+                raise UsageError(f"{where}: {key!r} must be a text or a list of texts.", state="Nothing was changed.")
+            values[name] = value
+            continue
         if isinstance(value, bool) or not isinstance(value, str | int):
             raise UsageError(f"{where}: {key!r} must be a text or a whole number.", state="Nothing was changed.")
         values[name] = str(value)

@@ -105,7 +105,15 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
 
     for words in (["rollback", "--latest"], ["undo"]):
         swap = _envelope(sandbox.run(*words, "--json"), words[0])["data"]
-        assert set(swap) == {"source", "restored", "displaced", "outage_ms", "duration_ms", "sessions_disconnected"}
+        assert set(swap) == {
+            "source",
+            "restored",
+            "displaced",
+            "outage_ms",
+            "duration_ms",
+            "sessions_disconnected",
+            "replicas",
+        }
         assert set(swap["restored"]) == set(swap["displaced"]) == ENTRY_KEYS
         assert swap["displaced"]["kind"] == "old"
 

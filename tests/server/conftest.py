@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, wait_until
 
 
 @pytest.fixture
@@ -24,3 +26,26 @@ def small_tablespace(sandbox: Sandbox) -> Iterator[str]:
         sandbox.execute(f"DROP TABLESPACE {name}")
     finally:
         disk.remove()
+
+
+@pytest.fixture(scope="module")
+def standby_server(cluster: Cluster) -> Iterator[Cluster]:
+    copy = Cluster(cluster.binaries)
+    try:
+        copy.copy_of(cluster, "hot_standby_feedback = on")
+        yield copy
+    finally:
+        copy.remove()
+        with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
+            wait_until(lambda: not admin.execute("SELECT 1 FROM pg_stat_replication").fetchall())
+
+
+@pytest.fixture
+def standby(sandbox: Sandbox, standby_server: Cluster) -> Cluster:
+    """A server that streams from the sandbox's, and has caught up with it; a test that stops it starts it again."""
+    caught_up = (
+        "SELECT 1 FROM pg_stat_replication"
+        " WHERE state = 'streaming' AND replay_lsn >= pg_current_wal_flush_lsn() AND application_name = 'walreceiver'"
+    )
+    wait_until(lambda: sandbox.execute(caught_up) == [(1,)])
+    return standby_server

@@ -67,37 +67,16 @@ def test_a_pooler_in_between_is_noticed_and_refused(sandbox: Sandbox, pooled_url
     assert sandbox.databases() == [sandbox.name]
 
 
+def test_a_replica_behind_a_pooler_is_refused(sandbox: Sandbox, pooled_url: str) -> None:
+    ran = sandbox.run("backup", "--json", "--replica-url", pooled_url)
+    assert ran.code == 2, ran.out
+    assert "runs through a pooler" in ran.document["error"]["message"]
+    assert "--replica-url" in ran.document["error"]["hint"]
+
+
 def test_a_direct_url_beside_a_pooled_one_is_taken(sandbox: Sandbox, pooled_url: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"DATABASE_URL={pooled_url}?pgbouncer=true\nDIRECT_URL={sandbox.url}\n")
     assert run_snapkit("backup", cwd=tmp_path).code == 0
-
-
-@pytest.fixture
-def standby(sandbox: Sandbox) -> Iterator[Cluster]:
-    copy = Cluster(sandbox.cluster.binaries)
-    try:
-        if copy.user is not None:
-            shutil.chown(copy.root, copy.user)
-        copy.run(
-            "pg_basebackup",
-            "-h",
-            str(sandbox.cluster.root),
-            "-p",
-            str(sandbox.cluster.port),
-            "-U",
-            "postgres",
-            "-D",
-            str(copy.data),
-            "-R",
-            "-c",
-            "fast",
-        )
-        with (copy.data / "postgresql.conf").open("a") as file:
-            file.write(f"\nport = {copy.port}\nunix_socket_directories = '{copy.root}'\n")
-        copy.launch()
-        yield copy
-    finally:
-        copy.remove()
 
 
 def test_a_standby_says_so_at_once(sandbox: Sandbox, standby: Cluster) -> None:

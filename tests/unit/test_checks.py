@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, Status, judge
-from snapkit.core.model import ClientSession, Strategy
+from snapkit.core.model import ClientSession, Standby, Strategy
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, may_terminate=True)
@@ -18,12 +18,14 @@ HEALTHY = Facts(
     live=make_database("app"),
     stale_collation=False,
     is_standby=False,
+    is_read_only=False,
     behind_pooler=False,
     grants={},
     sessions=(SESSION,),
     prepared=(),
     slots=(),
     subscriptions=(),
+    standbys=(),
     workers=(),
     extensions=("plpgsql",),
     free_bytes=10 * 2**20,
@@ -41,13 +43,14 @@ def _check(name: str, **changes: Any) -> Check:
 
 def test_a_healthy_database_has_nothing_but_ok() -> None:
     assert {check.status for check in judge(HEALTHY)} == {Status.OK}
-    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 14
+    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 15
 
 
 @pytest.mark.parametrize(
     ("name", "changes", "status", "words"),
     [
         ("server", {"is_standby": True}, Status.PROBLEM, "standby"),
+        ("server", {"is_read_only": True}, Status.PROBLEM, "read-only"),
         ("connection", {"behind_pooler": True}, Status.PROBLEM, "pooler"),
         ("database", {"live": None}, Status.PROBLEM, "no database 'app'"),
         ("database", {"live": make_database("app", connection_limit=-2)}, Status.PROBLEM, "invalid"),
@@ -63,6 +66,13 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("prepared_transactions", {"prepared": ("tx1",)}, Status.PROBLEM, "tx1"),
         ("replication_slots", {"slots": ("s1",)}, Status.WARNING, "s1"),
         ("subscriptions", {"subscriptions": ("sub",)}, Status.WARNING, "sub"),
+        ("standbys", {"standbys": (Standby("a", None),)}, Status.WARNING, "1 standby streams from this server (a)."),
+        (
+            "standbys",
+            {"standbys": (Standby("a", "10.0.0.2"), Standby(None, None))},
+            Status.WARNING,
+            "2 standbys stream from this server (a at 10.0.0.2, name unknown).",
+        ),
         ("background_workers", {"workers": ("cron",)}, Status.WARNING, "cron"),
         ("extensions", {"extensions": None}, Status.WARNING, "could not be read"),
         ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),

@@ -171,6 +171,7 @@ def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
         settings.keep_monthly,
         settings.keep_old,
     ] == [None] * 9
+    assert settings.replica_url == ()
 
 
 def test_every_setting_may_stand_in_the_file(tmp_path: Path) -> None:
@@ -257,6 +258,8 @@ def test_a_pyproject_of_others_is_no_concern(tmp_path: Path, text: str) -> None:
         ("snapkit.toml", "keep-within = 7", "keep-within in snapkit.toml: '7' is not a duration"),
         ("pyproject.toml", "[tool.snapkit]\nkeep = ''", "keep in pyproject.toml: '' is not a whole number."),
         ("pyproject.toml", "[tool]\nsnapkit = 5", "[tool.snapkit] of pyproject.toml is not a table."),
+        ("snapkit.toml", "replica-url = 5", "snapkit.toml: 'replica-url' must be a text or a list of texts."),
+        ("snapkit.toml", "replica-url = ['a', 5]", "snapkit.toml: 'replica-url' must be a text or a list of texts."),
         ("snapkit.toml", "keep =", "snapkit.toml cannot be read"),
         ("pyproject.toml", "[tool", "pyproject.toml cannot be read"),
     ],
@@ -335,6 +338,28 @@ def test_a_strategy_is_named_in_words(tmp_path: Path, text: str, strategy: Strat
 def test_auto_on_the_command_line_overrules_the_file(tmp_path: Path) -> None:
     write(tmp_path / "snapkit.toml", 'strategy = "wal-log"\n')
     assert load(tmp_path, {"strategy": "auto"}).strategy is None
+
+
+@pytest.mark.parametrize(
+    ("flag", "environment", "file", "expected"),
+    [
+        (["one", "two"], "three", "'four'", ("one", "two")),
+        (None, "three\tfour\n five ", "'six'", ("three", "four", "five")),
+        (None, None, "'four five'", ("four", "five")),
+        (None, "", "['four', 'five']", ("four", "five")),
+        (None, " ", "'four'", ()),
+        ([""], "three", "'four'", ()),
+        (None, None, "[]", ()),
+    ],
+)
+def test_several_replicas(
+    tmp_path: Path, flag: list[str] | None, environment: str | None, file: str, expected: tuple[str, ...]
+) -> None:
+    write(tmp_path / "snapkit.toml", f"replica-url = {file}\n")
+    variables = {} if environment is None else {"SNAPKIT_REPLICA_URL": environment}
+    settings = load_settings({"replica_url": flag}, variables, tmp_path)
+    assert settings.replica_url == expected
+    assert "three" not in repr(settings)
 
 
 def test_no_waiting_for_the_lock_can_be_asked_for(tmp_path: Path) -> None:

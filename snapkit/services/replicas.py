@@ -1,0 +1,299 @@
+"""Standbys: checked before anything is touched, and waited for afterwards, until nobody there reads what is displaced.
+
+A swap does not disturb a session on a streaming standby: it goes on reading the displaced database under its new name.
+https://www.postgresql.org/docs/current/hot-standby.html
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.checks import listed_standbys
+from snapkit.core.model import Caution, ClientSession, Database, Observe, Progress, Standby
+from snapkit.core.planning import NOTHING_CHANGED
+from snapkit.core.results import ReplicaReceipt
+from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
+from snapkit.postgres import catalog
+from snapkit.postgres.conninfo import target_of_replica
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import address_of, sessions_busy, sessions_protected
+
+PATIENCE = timedelta(seconds=30)
+"""How long a standby may take to replay a change."""
+
+ENDING = timedelta(seconds=10)
+"""How long the sessions there may take to be gone."""
+
+_PAUSE = 0.05
+_ATTEMPTS = 3
+_BETWEEN_ATTEMPTS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A standby that was told of; ``place`` is where it is, for messages."""
+
+    place: str
+    server: Server
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a standby is to replay: the database ``oid`` gets ``name``, and ``displaced_oid``, if any, is sealed."""
+
+    what: str
+    oid: int
+    name: str
+    displaced_oid: int | None = None
+    disconnect: bool = True
+
+
+def replicas_of(urls: Sequence[str], source: str, maintenance_db: str | None) -> tuple[Replica, ...]:
+    """Return the standbys that the URLs name; nothing is connected yet. Raises UsageError, as ``target_of`` does."""
+    replicas = []
+    for number, url in enumerate(urls, 1):
+        try:
+            target = target_of_replica(url, source)
+        except UsageError as error:
+            error.message = f"Replica URL {number} of {len(urls)}: {error.message}"
+            raise
+        replicas.append(Replica(target.place, Server(target, maintenance_db), target.cautions))
+    return tuple(replicas)
+
+
+def untold_standbys(connection: Connection, replicas: Sequence[Replica]) -> tuple[Standby, ...]:
+    """Return the standbys of the server if there are more than were told of; which of them were, it does not show."""
+    with server_errors(NOTHING_CHANGED):
+        standbys = catalog.standbys(connection)
+    return tuple(standbys) if len(standbys) > len(replicas) else ()
+
+
+def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | None) -> tuple[Caution, ...]:
+    """Warn, after a swap, of sessions on standbys that nobody has told of."""
+    if not standbys or displaced_oid is None:
+        return ()
+    told_of = f", and {told} of them {'was' if told == 1 else 'were'} told of" if told else ""
+    return (
+        Caution(
+            "standbys_not_told",
+            f"{listed_standbys(standbys)}{told_of}. Sessions there go on reading the displaced database until they "
+            f"reconnect; they are ended there with: {_statement(displaced_oid)} "
+            "Give the URL of each standby with --replica-url next time.",
+        ),
+    )
+
+
+# --- before -----------------------------------------------------------------------------------------------------------
+
+
+def check_replicas(
+    connection: Connection, replicas: Sequence[Replica], occupied: Database | None, *, disconnect: bool
+) -> tuple[ReplicaReceipt, ...]:
+    """Return where each replica is and who is inside ``occupied`` there; raise if one is not what it is said to be.
+
+    UsageError for what is no standby, or another server's; ConnectionFailedError for one that cannot be reached;
+    BusyError and PrivilegeError for sessions there, as ``check_empty_enough`` raises them for the primary.
+    """
+    if not replicas:
+        return ()
+    with server_errors(NOTHING_CHANGED):
+        identifier = catalog.system_identifier(connection)
+    return tuple(_check(replica, identifier, occupied, disconnect=disconnect) for replica in replicas)
+
+
+def _check(replica: Replica, identifier: int | None, occupied: Database | None, *, disconnect: bool) -> ReplicaReceipt:
+    with _reached(replica) as connection, server_errors(NOTHING_CHANGED):
+        _check_kinship(connection, identifier)
+        sessions = catalog.sessions_inside(connection, [occupied.oid]) if occupied else []
+        if sessions and not disconnect:
+            raise sessions_busy(sessions, NOTHING_CHANGED)
+        protected = [session for session in sessions if not session.may_terminate]
+        if protected:
+            raise sessions_protected(protected, NOTHING_CHANGED, catalog.server_facts(connection).role)
+        address = address_of(connection)
+        return ReplicaReceipt(address.host, address.port, tuple(sessions))
+
+
+@contextmanager
+def _reached(replica: Replica) -> Iterator[Connection]:
+    """Connect to a replica; errors name it."""
+    try:
+        with replica.server.connect() as connection:
+            yield connection
+    except SnapkitError as error:
+        error.message = f"Replica {replica.place}: {error.message}"
+        if isinstance(error, ConnectionFailedError):
+            error.hint = " ".join(filter(None, (error.hint, "To go on without it, leave its --replica-url out.")))
+        raise
+
+
+def _check_kinship(connection: Connection, identifier: int | None) -> None:
+    """Raise UsageError for what is not a standby of the server with this system identifier.
+
+    Where a role may not read that, nothing is compared. It does no harm: what is done on a replica waits for this very
+    swap to arrive there.
+    """
+    if catalog.goes_through_pooler(connection):
+        raise UsageError(
+            "the connection runs through a pooler, behind which there may be several servers.",
+            state=NOTHING_CHANGED,
+            hint="Name the standby itself with --replica-url.",
+        )
+    if not catalog.is_standby(connection):
+        raise UsageError(
+            "this server is not a standby: it takes writes.",
+            state=NOTHING_CHANGED,
+            hint="--replica-url names a streaming standby of the server that DATABASE_URL or --url names.",
+        )
+    own = catalog.system_identifier(connection)
+    if None not in (own, identifier) and own != identifier:
+        raise UsageError(
+            f"this is a standby of another server: its system identifier is {own}, not {identifier}.",
+            state=NOTHING_CHANGED,
+            hint="--replica-url names a streaming standby of the server that DATABASE_URL or --url names.",
+        )
+
+
+# --- after ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Log:
+    """How far a replica is; written by its thread."""
+
+    arrived: bool = False
+    done: bool = False
+    paused: bool = False
+    disconnected: dict[int, ClientSession] = field(default_factory=dict)
+    remaining: tuple[ClientSession, ...] = ()
+    problem: Exception | None = None
+
+
+def follow(
+    replicas: Sequence[Replica], receipts: Sequence[ReplicaReceipt], change: Change, observe: Observe
+) -> tuple[tuple[ReplicaReceipt, ...], tuple[Caution, ...]]:
+    """Wait until each replica has replayed a change that is committed, and end the sessions in the displaced database.
+
+    Returns the receipts with whom it disconnected. Nothing is raised, not for Ctrl-C either: the change stands, and
+    what is not as it should be comes back as cautions. It takes at most ``PATIENCE`` and ``ENDING`` together.
+    """
+    if not replicas:
+        return (), ()
+    began = monotonic()
+    stopped = threading.Event()
+    logs = [_Log() for _ in replicas]
+    # Each in a thread: one that is slow must not keep stale sessions alive on another.
+    threads = [
+        threading.Thread(target=_follow, args=(replica, change, log, stopped), daemon=True)
+        for replica, log in zip(replicas, logs, strict=True)
+    ]
+    limit = began + (PATIENCE + ENDING).total_seconds()
+    try:
+        observe(Progress("Waiting for the replicas", timedelta(0)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, limit - monotonic()))
+    except KeyboardInterrupt:
+        pass  # too late: what has been committed must not be told as interrupted
+    finally:
+        stopped.set()
+    elapsed = timedelta(seconds=monotonic() - began)
+    cautions = [
+        caution
+        for replica, log in zip(replicas, logs, strict=True)
+        if (caution := _caution(replica.place, log, change, elapsed)) is not None
+    ]
+    told = [
+        replace(receipt, disconnected=tuple(log.disconnected.values()))
+        for receipt, log in zip(receipts, logs, strict=True)
+    ]
+    return tuple(told), tuple(cautions)
+
+
+def _follow(replica: Replica, change: Change, log: _Log, stopped: threading.Event) -> None:
+    deadline = monotonic() + PATIENCE.total_seconds()
+    for _ in range(_ATTEMPTS):
+        try:
+            with replica.server.connect() as connection, server_errors(""):
+                _wait(connection, change, log, stopped, deadline)
+                if log.arrived:
+                    _end_sessions(connection, change, log, stopped)
+        except Exception as error:  # a thread has nobody to raise to; it becomes a caution
+            log.problem = error
+        else:
+            log.problem = None
+            return
+        if stopped.wait(_BETWEEN_ATTEMPTS):
+            return
+
+
+def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.Event, deadline: float) -> None:
+    while catalog.name_of(connection, change.oid) != change.name:
+        if stopped.wait(_PAUSE) or monotonic() > deadline:
+            with suppress(*SERVER_ERRORS):
+                log.paused = catalog.replay_is_paused(connection)
+            return
+    log.arrived = True
+
+
+def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: threading.Event) -> None:
+    """End the sessions in the displaced database, which is sealed by now, until none is there and none on its way."""
+    oid = change.displaced_oid
+    deadline = monotonic() + ENDING.total_seconds()
+    while oid is not None:
+        entering = catalog.is_being_entered(connection, oid)
+        if change.disconnect:
+            found = catalog.disconnect_sealed(connection, oid)
+            log.disconnected = log.disconnected | {e.session.pid: e.session for e in found if e.was_told}
+            log.remaining = tuple(eviction.session for eviction in found)
+        else:
+            log.remaining = tuple(catalog.sessions_inside(connection, [oid]))
+        if not entering:
+            if not log.remaining:
+                break
+            if not change.disconnect or not any(session.may_terminate for session in log.remaining):
+                return
+        if stopped.wait(_PAUSE) or monotonic() > deadline:
+            return
+    log.done = True
+
+
+def _caution(place: str, log: _Log, change: Change, elapsed: timedelta) -> Caution | None:
+    """Say what is not as it should be on a replica."""
+    if log.done:
+        return None
+    seconds = f"{elapsed.total_seconds():.0f} s"
+    if log.arrived and log.problem is None:
+        left = "; ".join(session.describe() for session in log.remaining)
+        return Caution(
+            "replica_sessions_left",
+            f"Replica {place}: sessions are left in the displaced database, and go on reading it until they reconnect"
+            f"{': ' + left if left else ''}.{_remedy(change)}",
+        )
+    if log.problem is not None:
+        reason = log.problem.message if isinstance(log.problem, SnapkitError) else repr(log.problem)
+        return Caution("replica_unreachable", f"Replica {place}, after {change.what}: {reason}{_remedy(change)}")
+    paused = " (its replay is paused)" if log.paused else ""
+    return Caution(
+        "replica_behind",
+        f"Replica {place} had not replayed {change.what} after {seconds}{paused}; it stands on the primary."
+        f"{_remedy(change)}",
+    )
+
+
+def _remedy(change: Change) -> str:
+    if change.displaced_oid is None:
+        return ""
+    return f" Once it has been replayed there, end stale sessions on it with: {_statement(change.displaced_oid)}"
+
+
+def _statement(displaced_oid: int) -> str:
+    return f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {displaced_oid};"  # noqa: S608 - to be read, and an OID is a number
