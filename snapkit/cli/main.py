@@ -14,8 +14,9 @@ import typer
 from snapkit import __version__
 from snapkit.cli.commands import registry
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
+from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call
-from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
+from snapkit.errors import SnapkitError, UsageError
 
 
 def main(words: Sequence[str]) -> int:
@@ -28,6 +29,8 @@ def main(words: Sequence[str]) -> int:
         return int(ExitCode.USAGE)
     try:
         return _run(words, call)
+    except KeyboardInterrupt:  # once more, while the first one was dealt with
+        return _report(interrupted(), call)
     except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return call.exit_code
@@ -41,7 +44,7 @@ def _run(words: Sequence[str], call: Call) -> int:
     except typer.TyperException as error:
         return _report(_usage_error(error, call), call)
     except typer.Abort:
-        return _report(InterruptedRunError("Cancelled.", state="Nothing was changed."), call)
+        return _report(interrupted(), call)
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -112,6 +115,11 @@ def _unexpected(error: Exception) -> SnapkitError:
 
 
 def _report(error: SnapkitError, call: Call) -> int:
+    with uninterrupted():
+        return _tell(error, call)
+
+
+def _tell(error: SnapkitError, call: Call) -> int:
     call.exit_code = int(exit_code_of(error))
     if call.verbose:
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)

@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 
+from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call, Invocation
 from snapkit.cli.options import CommonOptions, with_common_options
-from snapkit.errors import InterruptedRunError
 
 
 class Registry:
@@ -35,9 +35,11 @@ class Registry:
         def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
             invocation = Invocation(call, options)
             try:
-                return invocation.finish(command(invocation, **arguments))
+                result = command(invocation, **arguments)
             except KeyboardInterrupt:
-                raise InterruptedRunError("Interrupted.", state="See what there is: snapkit list") from None
+                raise interrupted() from None
+            with uninterrupted():
+                return invocation.finish(result)
 
         for name, alias, function in self._commands:
             wrapped = with_common_options(function, invoke)

@@ -31,10 +31,12 @@ from snapkit.services.cloning import (
 )
 from snapkit.services.common import (
     Gathered,
+    Standing,
     address_of,
     check_empty_enough,
     check_rights,
     check_server,
+    decided,
     gather,
     interruptions,
     locked,
@@ -107,35 +109,38 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         check_rights(ddl, plan.clone.template)
         check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
         replicas = check_replicas(ddl, request.replicas, None, disconnect=request.disconnect)
-        with interruptions(untouched(plan.clone)), discarded_on_failure(server, plan.clone):
+        with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             cloned = make_clone(
                 ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
             )
             plan = plan.measured(cloned.source_bytes, cloned.outage)
-            cautions += _finish(server, ddl, plan, cloned)
+            cautions += _finish(server, ddl, plan, cloned, standing)
         size, more = _measure(watcher, cloned.oid)
-        replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
-        return BackupReceipt(
-            backup=_entry(plan, cloned.oid, size),
-            address=address,
-            outage=cloned.outage,
-            duration=timedelta(seconds=monotonic() - began),
-            disconnected=cloned.disconnected,
-            replicas=replicas,
-            cautions=cautions + more + behind,
-        )
+    replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
+    return BackupReceipt(
+        backup=_entry(plan, cloned.oid, size),
+        address=address,
+        outage=cloned.outage,
+        duration=timedelta(seconds=monotonic() - began),
+        disconnected=cloned.disconnected,
+        replicas=replicas,
+        cautions=cautions + more + behind,
+    )
 
 
-def _finish(server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned) -> tuple[Caution, ...]:
+def _finish(
+    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing
+) -> tuple[Caution, ...]:
     cautions: list[Caution] = []
     clone = plan.clone
 
     def work() -> None:
         cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name))
         run(ddl, *plan.finish)
+        standing.perhaps_done()
 
-    with server_errors(untouched(clone)):
+    with server_errors(untouched(clone)), decided(standing):
         commit(ddl, work, lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"))
     return tuple(cautions)
 

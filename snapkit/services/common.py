@@ -113,13 +113,36 @@ def hold_lock(
         yield ended
 
 
+@dataclass
+class Standing:
+    """How things stand at this moment: what an interruption says of it."""
+
+    state: str
+
+    def perhaps_done(self) -> None:
+        """From here on the change may have gone through; ``commit`` learns whether, if it is interrupted itself."""
+        self.state = "It may have gone through. See what there is: snapkit list"
+
+
 @contextmanager
-def interruptions(state: str) -> Iterator[None]:
+def interruptions(state: str) -> Iterator[Standing]:
     """Turn Ctrl-C inside into an error that says what became of the databases."""
+    standing = Standing(state)
+    try:
+        yield standing
+    except KeyboardInterrupt:
+        raise InterruptedRunError("Interrupted.", state=standing.state) from None
+
+
+@contextmanager
+def decided(standing: Standing) -> Iterator[None]:
+    """Around ``commit``: where it raises, nothing has gone through."""
+    state = standing.state
     try:
         yield
-    except KeyboardInterrupt:
-        raise InterruptedRunError("Interrupted.", state=state) from None
+    except BaseException:
+        standing.state = state
+        raise
 
 
 def address_of(connection: Connection) -> Address:

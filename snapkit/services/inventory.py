@@ -24,6 +24,7 @@ from snapkit.services.common import (
     Gathered,
     check_empty_enough,
     check_rights,
+    decided,
     gather,
     interruptions,
     locked,
@@ -141,8 +142,13 @@ def _commit(server: Server, connection: Connection, entry: Entry, document: str,
         expected = f"its comment is now: {document}"
         return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
 
-    with interruptions(NOTHING_CHANGED), server_errors(NOTHING_CHANGED):
-        commit(connection, work, ask)
+    with interruptions(NOTHING_CHANGED) as standing, server_errors(NOTHING_CHANGED), decided(standing):
+
+        def work_and_note() -> None:
+            work()
+            standing.perhaps_done()
+
+        commit(connection, work_and_note, ask)
 
 
 def _changed(

@@ -43,9 +43,11 @@ from snapkit.services.cloning import (
 )
 from snapkit.services.common import (
     Gathered,
+    Standing,
     check_empty_enough,
     check_rights,
     check_server,
+    decided,
     gather,
     interruptions,
     locked,
@@ -128,7 +130,7 @@ def swap(
         _check(ddl, plan, disconnect=request.disconnect)
         replicas, standbys = _check_standbys(ddl, plan, request)
         cautions: tuple[Caution, ...] = ()
-        with interruptions(_unswapped(plan)), discarded_on_failure(server, plan.clone):
+        with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
             if plan.clone is not None:
                 cloned = make_clone(
@@ -136,13 +138,13 @@ def swap(
                 )
                 restored_oid = cloned.oid
             outage, disconnected, cautions = _apply(
-                server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role
+                server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role, standing
             )
-        displaced_oid = plan.live.oid if plan.live else None
-        change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
-        replicas, more = follow(request.replicas, replicas, change, observe)
-        cautions += more + untold_caution(standbys, len(replicas), displaced_oid)
         cautions += sweep_afterwards(ddl, gathered.inventory, server.source)
+    displaced_oid = plan.live.oid if plan.live else None
+    change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
+    replicas, more = follow(request.replicas, replicas, change, observe)
+    cautions += more + untold_caution(standbys, len(replicas), displaced_oid)
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
@@ -188,7 +190,14 @@ def _identity(plan: SwapPlan) -> tuple[int, int | None]:
 
 
 def _apply(
-    server: Server, ddl: Connection, watcher: Connection, plan: SwapPlan, restored_oid: int, disconnect: bool, role: str
+    server: Server,
+    ddl: Connection,
+    watcher: Connection,
+    plan: SwapPlan,
+    restored_oid: int,
+    disconnect: bool,
+    role: str,
+    standing: Standing,
 ) -> tuple[timedelta, tuple[ClientSession, ...], tuple[Caution, ...]]:
     """Run the one transaction; return how long clients were held, whom it disconnected, and cautions."""
     state = _unswapped(plan)
@@ -207,11 +216,13 @@ def _apply(
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
         held_since = monotonic()
         run(ddl, *plan.swap)
+        standing.perhaps_done()
 
     with hold_door(ddl, watcher, doors, disconnect=disconnect) as record:
         failure: Exception | None = None
         try:
-            commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"))
+            with decided(standing):
+                commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"))
         except SERVER_ERRORS as error:
             failure = error
         outage = timedelta(seconds=monotonic() - held_since)

@@ -57,9 +57,9 @@ def _try(trial: Trial) -> Result | str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("--postgres", default="18", help="as pytest's option")
-    parser.add_argument("--workers", type=int, default=3, help="trials at a time, each with a server of its own")
-    parser.add_argument("--only", default="", metavar="REGEX", help="only these commands; the page is not written then")
-    parser.add_argument("--ways", default="", metavar="REGEX", help="only these ways to die; likewise")
+    parser.add_argument("--workers", type=int, default=5, help="trials at a time, each with a server of its own")
+    parser.add_argument("--only", default="", metavar="REGEX", help="only these commands; the rest of the page stays")
+    parser.add_argument("--ways", default="", metavar="REGEX", help="only these ways to die; no page is written then")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th trial; likewise")
     options = parser.parse_args()
     began = time.monotonic()
@@ -71,7 +71,7 @@ def main() -> int:
             points = points_of(record(_cluster_for(scenario, None), scenario))
             stops[scenario.name] = stops_of(points)
             trials += trials_of(scenario, points)
-    everything = len(trials) if not options.only else -1
+    everything = len(trials)
     trials = [trial for trial in trials if re.search(options.ways, trial.way.value)][:: options.every]
     version = next(iter(_clusters.values())).version
     print(f"PostgreSQL {version}: {len(trials)} trials", flush=True)
@@ -89,5 +89,6 @@ def main() -> int:
                 print(f"{number} of {len(trials)}, {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
     print(f"{len(results)} passed, {failed} failed in {time.monotonic() - began:.0f} s")
     if not failed and len(results) == everything:
-        PAGE.write_text(write(version, stops, results, ""), encoding="utf-8")
+        old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        PAGE.write_text(write(old, version, stops, results), encoding="utf-8")
     return 1 if failed else 0

@@ -37,12 +37,13 @@ INTRODUCTION = """\
 
 What becomes of the database when snapkit, a connection or the server dies, at every point of every command. This page is
 written by a run of `python -m tests.crash`, which lets all of it happen on a real server, and a test holds samples of it
-against new runs. It was made on PostgreSQL {version}: **{trials} trials, {stops} stops times {ways} ways to die, all as
+against new runs. It was made on PostgreSQL {version}: **{trials} trials at {stops} stops in {ways} ways to die, all as
 promised.**
 
 A *stop* is a moment of one statement: *before* the server gets it, *inside* (the server's process is halted in the midst of
 it), or *after*: the server has answered, and snapkit does not know. The stops are those that the command was seen to make;
-questions that change nothing have one. The ways to die:
+what leaves nothing behind, as a question does, has one, and three ways there stand for all: SIGKILL, Ctrl-C, and the connection cut.
+The last two ways are for statements that write. The ways to die:
 
 | way | what happens at the stop |
 |---|---|
@@ -53,6 +54,9 @@ questions that change nothing have one. The ways to die:
 | connection cut | the connection is closed on both sides |
 | connection silent | nothing comes through any more, and neither side hears of it |
 | server stopped at once | `pg_ctl stop -m immediate`, as a crash is; then it is started again |
+| disk of the clone full | the tablespace that the clone goes to has no room left, in the midst of it |
+| disk of the WAL full | `pg_wal` has no room left: the server crashes, an administrator makes room, and it is started again |
+| server lost, standby promoted | the server is gone for good, and a standby that had everything takes its place; snapkit was connected to the server alone |
 
 While that happens an application works in the database, and comes back at once when it is disconnected. After each trial
 this was checked on the server:
@@ -65,22 +69,33 @@ this was checked on the server:
 - the next backup works without any repair, and after it and `snapkit recover` nothing is left: no half-made clone, no session, no
   lock, and no file in the data directory. The one exception is PostgreSQL's own: see [limits](limits.md#files-after-a-crash).
 
-*Waited* is the longest time, in seconds, that the application went without an answer in these trials; with two trials at a time on a
+*Waited* is the longest time, in seconds, that the application went without an answer in these trials; with five trials at a time on a
 machine of two cores. *Ends with* is the [exit code](reference.md#exit-codes); where the second Ctrl-C comes in time decides which of
 several it is.
 """
 
 
-def write(version: str, stops: Mapping[str, Sequence[Stop]], results: Sequence[Result], extra: str) -> str:
-    """Return the page."""
-    parts = [
-        INTRODUCTION.format(version=version, trials=len(results), stops=sum(map(len, stops.values())), ways=len(Way))
-    ]
+def write(old: str, version: str, stops: Mapping[str, Sequence[Stop]], results: Sequence[Result]) -> str:
+    """Return the page; the commands that were not tried this time keep what ``old`` says of them."""
+    sections = []
     for scenario in SCENARIOS:
-        mine = [result for result in results if result.trial.scenario is scenario]
-        if mine:
-            parts.append(_section(scenario, stops[scenario.name], mine))
-    return "\n".join([*parts, extra])
+        mine = [result for result in results if result.trial.scenario == scenario]
+        sections.append(_section(scenario, stops[scenario.name], mine) if mine else _kept(old, scenario))
+    body = "\n".join(sections)
+    all_stops, outcomes = read(body)
+    introduction = INTRODUCTION.format(
+        version=version, trials=len(outcomes), stops=sum(map(len, all_stops.values())), ways=len(Way)
+    )
+    return introduction + "\n" + body
+
+
+def _kept(page: str, scenario: Scenario) -> str:
+    match = _section_pattern(scenario).search(page)
+    return match[0].rstrip("\n") + "\n" if match else ""
+
+
+def _section_pattern(scenario: Scenario) -> re.Pattern[str]:
+    return re.compile(rf"^## `snapkit {re.escape(scenario.name)}`$(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 
 
 def _section(scenario: Scenario, stops: Sequence[Stop], results: Sequence[Result]) -> str:
@@ -129,7 +144,7 @@ def read(page: str) -> tuple[dict[str, list[Stop]], dict[Trial, Outcome]]:
     stops: dict[str, list[Stop]] = {}
     outcomes: dict[Trial, Outcome] = {}
     for scenario in SCENARIOS:
-        match = re.search(rf"^## `snapkit {re.escape(scenario.name)}`$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+        match = _section_pattern(scenario).search(page)
         if match is None:
             continue
         stops[scenario.name] = [
