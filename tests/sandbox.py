@@ -195,9 +195,9 @@ class Sandbox:
         return run_snapkit(*words, url=url or self.url)
 
     @contextmanager
-    def reconnecting_clients(self, number: int) -> Iterator[Crowd]:
+    def reconnecting_clients(self, number: int, url: str | None = None) -> Iterator[Crowd]:
         """Keep clients at work in the source that come back at once whenever they are disconnected."""
-        crowd = Crowd(self.url, number)
+        crowd = Crowd(url or self.url, number)
         try:
             wait_until(lambda: crowd.queries > number)
             yield crowd

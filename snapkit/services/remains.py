@@ -7,6 +7,7 @@ session is at work, whatever has become of the client.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
@@ -16,7 +17,7 @@ from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import Recovery
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.errors import server_errors
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import check_server, gather, hold_lock
@@ -46,7 +47,7 @@ def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sourc
                         _drop_remains(connection, now, source, drops, observe)
             except BusyError:
                 cautions.append(_at_work(source))
-        with drops.told():
+        with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
     drops.raise_if_alone()
     return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), tuple(cautions))

@@ -20,7 +20,7 @@ from snapkit.services.inventory import pin_entry
 from snapkit.services.removal import choose_by_name, remove
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
-from tests.proxy import Loss, Proxy
+from tests.gate import Action, Gate, Phase
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
 
@@ -116,9 +116,14 @@ def test_a_label_that_is_not_text_is_refused_before_anything_is_touched(sandbox:
 
 def test_a_second_ctrl_c_while_the_outcome_is_asked_for_says_that_it_is_unknown(sandbox: Sandbox) -> None:
     sandbox.back_up()
-    proxy = Proxy(sandbox.cluster.port, b"COMMIT", Loss.AFTER, stay_down=True)
+    gate = Gate(
+        sandbox.cluster.port,
+        lambda point: Phase.AFTER if point.label == "COMMIT" else None,
+        lambda link, point: Action.CUT,
+        stay_down=True,
+    )
     try:
-        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{proxy.port}/{sandbox.name}"
+        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{sandbox.name}"
         running = subprocess.Popen(
             [sys.executable, "-m", "snapkit", "rollback", "--latest", "--json"],
             env=command_environment(url),
@@ -126,12 +131,12 @@ def test_a_second_ctrl_c_while_the_outcome_is_asked_for_says_that_it_is_unknown(
             stderr=subprocess.PIPE,
             text=True,
         )
-        wait_until(proxy.triggered.is_set)
+        wait_until(gate.reached.is_set)
         wait_until(lambda: any(name.startswith(f"{sandbox.name}_old_") for name in sandbox.databases()))
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
     finally:
-        proxy.close()
+        gate.close()
     assert running.returncode == 22, out + err
     assert json.loads(out)["error"]["code"] == "unknown_outcome"
 

@@ -10,28 +10,36 @@ from typing import Any
 import pytest
 
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
+from snapkit.postgres.server import _PatientConnection
 from snapkit.services import outcome
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
-from tests.proxy import Loss, Proxy
+from tests.gate import Action, Gate, Phase
 from tests.sandbox import LOCK_WAIT, Sandbox
+
+LOSSES = (Phase.BEFORE, Phase.AFTER)
 
 
 @pytest.fixture
-def through_proxy(sandbox: Sandbox) -> Callable[..., Any]:
-    """Return a way to reach the source through a proxy that loses a connection."""
+def through_gate(sandbox: Sandbox) -> Callable[..., Any]:
+    """Return a way to reach the source through a gate that loses a connection at a statement."""
 
     @contextmanager
-    def open_proxy(trigger: bytes, loss: Loss, **options: bool) -> Iterator[str]:
-        proxy = Proxy(sandbox.cluster.port, trigger, loss, **options)
+    def open_gate(trigger: str, loss: Phase, *, stay_down: bool = False, action: Action = Action.CUT) -> Iterator[str]:
+        gate = Gate(
+            sandbox.cluster.port,
+            lambda point: loss if trigger in point.label else None,
+            lambda link, point: action,
+            stay_down=stay_down,
+        )
         try:
-            yield f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{proxy.port}/{sandbox.name}"
-            assert proxy.triggered.is_set()
+            yield f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{sandbox.name}"
+            assert gate.reached.is_set()
         finally:
-            proxy.close()
+            gate.close()
 
-    return open_proxy
+    return open_gate
 
 
 def _back_up(sandbox: Sandbox, url: str) -> object:
@@ -43,42 +51,43 @@ def _roll_back(sandbox: Sandbox, url: str) -> object:
 
 
 def test_a_rollback_whose_answer_is_lost_is_found_to_have_gone_through(
-    sandbox: Sandbox, through_proxy: Callable[..., Any]
+    sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
     before = sandbox.items()
     sandbox.back_up()
     sandbox.ruin()
-    with through_proxy(b"COMMIT", Loss.AFTER) as url:
+    with through_gate("COMMIT", Phase.AFTER) as url:
         _roll_back(sandbox, url)
     assert sandbox.items() == before
 
 
-@pytest.mark.parametrize("loss", list(Loss))
-def test_a_server_that_does_not_hear_of_the_loss_is_told(
-    sandbox: Sandbox, through_proxy: Callable[..., Any], loss: Loss
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_connection_that_falls_silent_is_given_up_and_the_server_is_told(
+    sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase
 ) -> None:
-    """Its session would hold the lock for hours, until the server's keepalive notices."""
+    """The server does not hear of the loss: its session would hold the lock until its keepalive notices."""
+    monkeypatch.setattr(_PatientConnection, "answer_limit", timedelta(seconds=1))
     before = sandbox.items()
     sandbox.back_up()
     sandbox.ruin()
     ruined = sandbox.items()
-    with through_proxy(b"COMMIT", loss, linger=True) as url:
-        if loss is Loss.AFTER:
+    with through_gate("COMMIT", loss, action=Action.STALL) as url:
+        if loss is Phase.AFTER:
             _roll_back(sandbox, url)
         else:
             with pytest.raises(ConnectionFailedError):
                 _roll_back(sandbox, url)
-    assert sandbox.items() == (before if loss is Loss.AFTER else ruined)
+    assert sandbox.items() == (before if loss is Phase.AFTER else ruined)
 
 
 def test_a_rollback_whose_commit_never_arrived_is_found_not_to_have_gone_through(
-    sandbox: Sandbox, through_proxy: Callable[..., Any]
+    sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
     sandbox.back_up()
     sandbox.ruin()
     ruined = sandbox.items()
     names = sandbox.databases()
-    with through_proxy(b"COMMIT", Loss.BEFORE) as url, pytest.raises(ConnectionFailedError) as caught:
+    with through_gate("COMMIT", Phase.BEFORE) as url, pytest.raises(ConnectionFailedError) as caught:
         _roll_back(sandbox, url)
     assert caught.value.state is not None
     assert "Nothing was changed" in caught.value.state
@@ -86,34 +95,34 @@ def test_a_rollback_whose_commit_never_arrived_is_found_not_to_have_gone_through
     assert sandbox.databases() == names
 
 
-@pytest.mark.parametrize("loss", list(Loss))
+@pytest.mark.parametrize("loss", LOSSES)
 def test_a_rollback_that_cannot_ask_any_more_says_so_and_what_to_look_at(
-    sandbox: Sandbox, through_proxy: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Loss
+    sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase
 ) -> None:
     monkeypatch.setattr(outcome, "PATIENCE", timedelta(seconds=1))
     backup = sandbox.back_up().backup
-    with through_proxy(b"COMMIT", loss, stay_down=True) as url, pytest.raises(UnknownOutcomeError) as caught:
+    with through_gate("COMMIT", loss, stay_down=True) as url, pytest.raises(UnknownOutcomeError) as caught:
         _roll_back(sandbox, url)
     assert caught.value.state is not None
     assert f"OID {backup.database.oid} is named '{sandbox.name}'" in caught.value.state
 
 
 def test_a_backup_whose_answer_is_lost_is_found_to_be_complete(
-    sandbox: Sandbox, through_proxy: Callable[..., Any]
+    sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
-    with through_proxy(b"COMMIT", Loss.AFTER) as url:
+    with through_gate("COMMIT", Phase.AFTER) as url:
         _back_up(sandbox, url)
     assert len(sandbox.entries()) == 1
 
 
-@pytest.mark.parametrize("loss", list(Loss))
-@pytest.mark.parametrize("trigger", [b"COMMIT", b"COMMENT ON DATABASE", b"RENAME TO"])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("trigger", ["COMMIT", "COMMENT ON DATABASE", "RENAME TO"])
 def test_a_backup_that_was_lost_on_the_way_leaves_nothing(
-    sandbox: Sandbox, through_proxy: Callable[..., Any], trigger: bytes, loss: Loss
+    sandbox: Sandbox, through_gate: Callable[..., Any], trigger: str, loss: Phase
 ) -> None:
-    if (trigger, loss) == (b"COMMIT", Loss.AFTER):
+    if (trigger, loss) == ("COMMIT", Phase.AFTER):
         pytest.skip("that one is complete")
-    with through_proxy(trigger, loss) as url, pytest.raises(ConnectionFailedError) as caught:
+    with through_gate(trigger, loss) as url, pytest.raises(ConnectionFailedError) as caught:
         _back_up(sandbox, url)
     assert caught.value.state is not None
     assert "No backup was made" in caught.value.state
@@ -121,21 +130,21 @@ def test_a_backup_that_was_lost_on_the_way_leaves_nothing(
 
 
 def test_a_clone_that_the_server_finishes_alone_is_swept_by_the_next_backup(
-    sandbox: Sandbox, through_proxy: Callable[..., Any]
+    sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
-    with through_proxy(b"CREATE DATABASE", Loss.AFTER) as url, pytest.raises(ConnectionFailedError):
+    with through_gate("CREATE DATABASE", Phase.AFTER) as url, pytest.raises(ConnectionFailedError):
         _back_up(sandbox, url)
     receipt = sandbox.back_up()
     assert sandbox.databases() == [sandbox.name, receipt.backup.name]
 
 
-@pytest.mark.parametrize("trigger", [b"ALLOW_CONNECTIONS", b"RENAME TO"])
+@pytest.mark.parametrize("trigger", ["ALLOW_CONNECTIONS", "RENAME TO"])
 def test_a_rollback_that_was_lost_before_commit_has_changed_nothing(
-    sandbox: Sandbox, through_proxy: Callable[..., Any], trigger: bytes
+    sandbox: Sandbox, through_gate: Callable[..., Any], trigger: str
 ) -> None:
     sandbox.back_up()
     names = sandbox.databases()
-    with through_proxy(trigger, Loss.AFTER) as url, pytest.raises(ConnectionFailedError):
+    with through_gate(trigger, Phase.AFTER) as url, pytest.raises(ConnectionFailedError):
         _roll_back(sandbox, url)
     assert sandbox.databases() == names
     assert sandbox.items()

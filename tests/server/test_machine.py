@@ -1,0 +1,382 @@
+"""Random commands, clients, crashes and look-alikes on a real server, held against a model of what must exist.
+
+How many runs: SNAPKIT_MACHINE_RUNS (default 3), of up to 30 steps each; CONTRIBUTING.md has the long one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import sys
+from dataclasses import dataclass, field, replace
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from psycopg import sql
+
+from snapkit.core.model import Kind, State, unobserved
+from snapkit.core.retention import Policy
+from snapkit.postgres.server import Server
+from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.inventory import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
+from snapkit.services.remains import recover
+from snapkit.services.removal import choose_by_name, choose_by_policy, remove
+from snapkit.services.rollback import SwapRequest, swap
+from tests.cluster import PASSWORD, SUPERUSER, Cluster
+from tests.crash.process import Command
+from tests.gate import Action, Gate, Link, Point
+from tests.gate import Phase as Moment
+from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
+
+RUNS = int(os.environ.get("SNAPKIT_MACHINE_RUNS", "3"))
+STEPS = 30
+CRASHING = ("backup", "rollback --latest", "rollback --latest --keep-backup", "undo", "prune --keep 1")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a database holds: how many rows were ever written to it, and its setting of work_mem."""
+
+    rows: int
+    work_mem: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """An entry that must exist."""
+
+    oid: int
+    kind: Kind
+    content: Content
+    label: str | None = None
+    pinned: bool = False
+
+
+@dataclass
+class World:
+    """What must be there: the live database, and the entries from the oldest to the newest, by name."""
+
+    live: Content
+    live_oid: int
+    entries: dict[str, Known] = field(default_factory=dict)
+
+    def of(self, kind: Kind) -> list[str]:
+        return [name for name, known in self.entries.items() if known.kind is kind]
+
+
+class Machine(RuleBasedStateMachine):
+    """One life of a database."""
+
+    cluster: Cluster
+    steps = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.box = Sandbox(
+            self.cluster, psycopg.connect(self.cluster.url("postgres"), autocommit=True), f"m{next(_numbers)}"
+        )
+        self.box.create()
+        self.strangers: dict[str, int] = {}
+        self.clients: list[psycopg.Connection[tuple[object, ...]]] = []
+        self.stamps = (f"202601{day:02d}_103045" for day in range(10, 29))
+        self.url = self.box.url
+        self.world = World(Content(100), self.box.row(self.box.name)["oid"])
+
+    def teardown(self) -> None:
+        for client in self.clients:
+            client.close()
+        try:
+            for name, known in self.world.entries.items():
+                self.box.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+                assert self._rows(name) == known.content.rows, name
+        finally:
+            self.box.remove()
+            self.box.admin.close()
+
+    # --- help ---
+
+    @property
+    def server(self) -> Server:
+        return self.box.server(self.url)
+
+    def _rows(self, name: str) -> int:
+        with self.box.connect(name) as connection:
+            row = connection.execute("SELECT count(*) FROM item").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    def _oid(self, name: str) -> int:
+        return int(self.box.row(name)["oid"])
+
+    def _pick(self, kind: Kind, index: int) -> str:
+        names = self.world.of(kind)
+        return names[index % len(names)]
+
+    # --- rules ---
+
+    @initialize(ordinary=st.booleans())
+    def choose_owner(self, ordinary: bool) -> None:
+        """A superuser's database, or that of an ordinary owner on a server that others use too."""
+        if ordinary:
+            owner = self.box.role("owner", "LOGIN CREATEDB IN ROLE pg_signal_backend")
+            owned = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+            self.box.execute(owned.format(sql.Identifier(self.box.name), sql.Identifier(owner)))
+            self.url = self.cluster.url(self.box.name, user=owner)
+
+    @rule()
+    def application_writes(self) -> None:
+        with self.box.connect() as connection:
+            connection.execute("INSERT INTO item SELECT coalesce(max(id), 0) + 1 FROM item")
+        self.world.live = replace(self.world.live, rows=self.world.live.rows + 1)
+
+    @rule(megabytes=st.integers(1, 9))
+    def administrator_sets(self, megabytes: int) -> None:
+        value = f"{megabytes}MB"
+        self.box.execute(
+            sql.SQL("ALTER DATABASE {} SET work_mem TO {}").format(sql.Identifier(self.box.name), sql.Literal(value))
+        )
+        self.world.live = replace(self.world.live, work_mem=value)
+
+    @precondition(lambda self: len(self.clients) < 3)
+    @rule()
+    def client_comes(self) -> None:
+        """It stays until it is disconnected."""
+        role = psycopg.connect(self.url, autocommit=True, application_name="client")
+        role.execute("BEGIN")
+        role.execute("SELECT count(*) FROM pg_class")
+        self.clients.append(role)
+
+    @precondition(lambda self: len(self.world.entries) < 6)
+    @rule(label=st.sampled_from((None, "v1", "v2")), pinned=st.booleans())
+    def backup(self, label: str | None, pinned: bool) -> None:
+        receipt = back_up(self.server, BackupRequest(label=label, pinned=pinned), LOCK_WAIT, unobserved)
+        self._note_backup(receipt.backup.name, label, pinned)
+
+    def _note_backup(self, name: str, label: str | None = None, pinned: bool = False) -> None:
+        self.world.entries[name] = Known(self._oid(name), Kind.BACKUP, self.world.live, label, pinned)
+
+    @precondition(lambda self: self.world.of(Kind.BACKUP) and len(self.world.entries) < 6)
+    @rule(index=st.none() | st.integers(0, 5), keep=st.booleans())
+    def rollback(self, index: int | None, keep: bool) -> None:
+        wanted = None if index is None else self._pick(Kind.BACKUP, index)
+        swap(self.server, SwapRequest(wanted=wanted, keep_backup=keep), LOCK_WAIT, unobserved)
+        self._note_swap(wanted or self.world.of(Kind.BACKUP)[-1], keep=keep)
+
+    @precondition(lambda self: self.world.of(Kind.OLD))
+    @rule()
+    def undo(self) -> None:
+        swap(self.server, SwapRequest(undo=True), LOCK_WAIT, unobserved)
+        self._note_swap(self.world.of(Kind.OLD)[-1], keep=False)
+
+    def _note_swap(self, restored: str, *, keep: bool) -> None:
+        world = self.world
+        (old,) = [n for n in self.box.databases() if self._oid(n) == world.live_oid]
+        chosen = world.entries[restored] if keep else world.entries.pop(restored)
+        world.entries[old] = Known(world.live_oid, Kind.OLD, world.live)
+        world.live, world.live_oid = chosen.content, self._oid(self.box.name)
+        assert keep or world.live_oid == chosen.oid
+
+    @rule(keep=st.integers(1, 3), keep_old=st.sampled_from((None, 0, 1)))
+    def prune(self, keep: int, keep_old: int | None) -> None:
+        remove(self.server, choose_by_policy(Policy(last=keep, old=keep_old), self.box.name), LOCK_WAIT)
+        self._note_prune(keep, keep_old)
+
+    def _note_prune(self, keep: int, keep_old: int | None) -> None:
+        backups, old = self.world.of(Kind.BACKUP), self.world.of(Kind.OLD)
+        loose = [name for name in backups if not self.world.entries[name].pinned]
+        goes = loose[:-keep]
+        if keep_old is not None:
+            loose = [name for name in old if not self.world.entries[name].pinned]
+            goes += loose[: len(loose) - keep_old]
+        for name in goes:
+            del self.world.entries[name]
+
+    @precondition(lambda self: self.world.entries)
+    @rule(index=st.integers(0, 9))
+    def delete(self, index: int) -> None:
+        names = list(self.world.entries)
+        name = names[index % len(names)]
+        if self.world.entries[name].pinned:
+            unpin_entry(self.server, name, LOCK_WAIT)
+        remove(self.server, choose_by_name([name], self.box.name), LOCK_WAIT)
+        del self.world.entries[name]
+
+    @precondition(lambda self: self.world.entries)
+    @rule(index=st.integers(0, 9), what=st.sampled_from(("pin", "unpin", "label")))
+    def annotate(self, index: int, what: str) -> None:
+        names = list(self.world.entries)
+        name = names[index % len(names)]
+        known = self.world.entries[name]
+        if what == "label":
+            label_entry(self.server, name, "renamed", LOCK_WAIT)
+            self.world.entries[name] = replace(known, label="renamed")
+        elif what == "pin":
+            pin_entry(self.server, name, None, LOCK_WAIT)
+            self.world.entries[name] = replace(known, pinned=True)
+        else:
+            unpin_entry(self.server, name, LOCK_WAIT)
+            self.world.entries[name] = replace(known, pinned=False)
+
+    @precondition(lambda self: len(self.world.entries) < 6)
+    @rule()
+    def script_backup_is_adopted(self) -> None:
+        name = f"{self.box.name}_backup_{next(self.stamps)}"
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}")
+        for client in self.clients:
+            client.close()
+        wait_until(lambda: self.box.sessions(self.box.name) == 0)
+        owner = psycopg.conninfo.conninfo_to_dict(self.url)["user"]
+        self.box.execute(create.format(*map(sql.Identifier, (name, self.box.name, str(owner)))))
+        adopt_entry(self.server, name, LOCK_WAIT)
+        # It is dated by its name, and so older than all that snapkit makes in this run.
+        adopted = {name: Known(self._oid(name), Kind.BACKUP, self.world.live)}
+        elder = {n: k for n, k in self.world.entries.items() if "_backup_202601" in n}
+        younger = {n: k for n, k in self.world.entries.items() if n not in elder}
+        self.world.entries = elder | adopted | younger
+
+    @precondition(lambda self: len(self.strangers) < 4)
+    @rule(form=st.sampled_from(("backup", "partial", "document", "comment")))
+    def stranger_comes(self, form: str) -> None:
+        """A database that merely looks like one of ours."""
+        kind = form if form == "partial" else "backup"
+        name = f"{self.box.name}_{kind}_{next(self.stamps)}"
+        self.box.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        comment = "somebody's own"
+        if form == "document":  # of a source that does not own it, or that is not there
+            gone = f"{self.box.name}_gone"
+            comment = f'{{"snapkit":1,"kind":"backup","source":"{gone}","created_at":"2026-11-22T18:09:47Z"}}'
+        if form in ("document", "comment"):
+            self.box.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(comment)))
+        self.strangers[name] = self._oid(name)
+
+    @rule()
+    def recovery(self) -> None:
+        recovered = recover(self.server, LOCK_WAIT, unobserved)
+        assert recovered.failed == ()
+        assert not [name for name in self._ours_by_name() if name not in self.world.entries]
+
+    @precondition(lambda self: len(self.world.entries) < 5)
+    @rule(
+        words=st.sampled_from(
+            ("backup", "rollback --latest", "rollback --latest --keep-backup", "undo", "prune --keep 1")
+        ),
+        nth=st.integers(8, 75),
+        moment=st.sampled_from((Moment.BEFORE, Moment.AFTER)),
+        killed=st.booleans(),
+    )
+    def crash(self, words: str, nth: int, moment: Moment, killed: bool) -> None:
+        """A command dies at its n-th statement: what it was for has been done wholly, or not at all."""
+        if ("rollback" in words and not self.world.of(Kind.BACKUP)) or (
+            words == "undo" and not self.world.of(Kind.OLD)
+        ):
+            return
+        sent = itertools.count(1)
+
+        def stops(point: Point) -> Moment | None:
+            return moment if next(sent) == nth else None
+
+        def act(link: Link, point: Point) -> Action:
+            if killed:
+                command.send(signal.SIGKILL)
+            return Action.CUT
+
+        gate = Gate(self.cluster.port, stops, act)
+        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{self.box.name}"
+        command = Command(words.split(), url)
+        try:
+            command.start()
+            code = command.wait(60)
+            assert code is not None
+        finally:
+            gate.close()
+            command.end()
+        wait_until(lambda: self.box.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == [])
+        done = self._settle(words)
+        assert code != 0 or done or words.startswith("prune"), f"{words} said that it was done"
+
+    def _settle(self, words: str) -> bool:
+        """Learn from the server whether a command that died had done its work, and let the model follow."""
+        ready = {
+            entry.name: entry
+            for entry in list_entries(self.server, sizes=False, all_sources=False).entries
+            if entry.state is State.READY
+        }
+        if words == "backup":
+            new = [name for name in ready if name not in self.world.entries]
+            for name in new:
+                self._note_backup(name)
+            return bool(new)
+        if words.startswith("prune"):
+            entries = dict(self.world.entries)
+            self._note_prune(1, None)
+            spared = {name for name in entries if name not in self.world.entries and name in ready}
+            self.world.entries = {n: k for n, k in entries.items() if n in self.world.entries or n in spared}
+            return not spared
+        if self._oid(self.box.name) == self.world.live_oid:
+            return False
+        kind = Kind.OLD if words == "undo" else Kind.BACKUP
+        self._note_swap(self.world.of(kind)[-1], keep="--keep-backup" in words)
+        return True
+
+    # --- what holds after every step ---
+
+    @invariant()
+    def promises_are_kept(self) -> None:
+        type(self).steps += 1
+        assert self._oid(self.box.name) == self.world.live_oid
+        assert self._rows(self.box.name) == self.world.live.rows
+        self._check_setting(self.world.live_oid, self.world.live)
+        listed = {
+            entry.name: entry
+            for entry in list_entries(self.server, sizes=False, all_sources=False).entries
+            if entry.state is State.READY
+        }
+        assert set(listed) == set(self.world.entries)
+        for name, known in self.world.entries.items():
+            row, entry = self.box.row(name), listed[name]
+            assert (row["oid"], row["datallowconn"]) == (known.oid, False)
+            assert (entry.kind, entry.label, entry.pinned) == (known.kind, known.label, known.pinned)
+            self._check_setting(known.oid, known.content)
+        for name, oid in self.strangers.items():
+            assert self._oid(name) == oid
+
+    def _check_setting(self, oid: int, content: Content) -> None:
+        found = self.box.execute("SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = %s", oid)
+        assert found == ([([f"work_mem={content.work_mem}"],)] if content.work_mem else [])
+
+    def _ours_by_name(self) -> list[str]:
+        return [n for n in self.box.databases() if n != self.box.name and n not in self.strangers]
+
+
+def test_the_promises_hold_whatever_comes(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    class Here(Machine):
+        pass
+
+    Here.cluster = cluster
+    run_state_machine_as_test(
+        Here,
+        settings=settings(
+            max_examples=RUNS,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize="SNAPKIT_MACHINE_RUNS" not in os.environ,
+            database=None,
+            phases=(Phase.generate,),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    with capsys.disabled():
+        sys.stdout.write(f"\n{Here.steps} steps in {RUNS} runs\n")
+    assert Here.steps >= RUNS
