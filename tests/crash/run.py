@@ -16,7 +16,7 @@ from tests.cluster import Cluster
 from tests.crash.plan import points_of, trials_of
 from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.crash.stage import ClusterOnSmallDisks
-from tests.crash.table import Result, Stop, stops_of, write
+from tests.crash.table import Result, stops_of, write
 from tests.crash.trial import Trial, attempt, record
 from tests.crash.ways import Way
 
@@ -64,31 +64,27 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     _set_postgres(options.postgres)
-    stops: dict[str, list[Stop]] = {}
-    trials: list[Trial] = []
-    for scenario in SCENARIOS:
-        if re.search(options.only, scenario.name):
-            points = points_of(record(_cluster_for(scenario, None), scenario))
-            stops[scenario.name] = stops_of(points)
-            trials += trials_of(scenario, points)
-    everything = len(trials)
-    trials = [trial for trial in trials if re.search(options.ways, trial.way.value)][:: options.every]
-    version = next(iter(_clusters.values())).version
-    print(f"PostgreSQL {version}: {len(trials)} trials", flush=True)
-    results: list[Result] = []
-    failed = 0
+    passed = failed = 0
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.workers, context, _set_postgres, (options.postgres,)) as pool:
-        for number, result in enumerate(pool.map(_try, trials), 1):
-            if isinstance(result, Result):
-                results.append(result)
-            else:
-                failed += 1
-                print(f"FAILED {result}", flush=True)
-            if number % 100 == 0:
-                print(f"{number} of {len(trials)}, {time.monotonic() - began:.0f} s, {failed} failed", flush=True)
-    print(f"{len(results)} passed, {failed} failed in {time.monotonic() - began:.0f} s")
-    if not failed and len(results) == everything:
-        old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        PAGE.write_text(write(old, version, stops, results), encoding="utf-8")
+        for scenario in SCENARIOS:
+            if not re.search(options.only, scenario.name):
+                continue
+            cluster = _cluster_for(scenario, None)
+            points = points_of(record(cluster, scenario))
+            everything = list(trials_of(scenario, points))
+            trials = [trial for trial in everything if re.search(options.ways, trial.way.value)][:: options.every]
+            results = []
+            for result in pool.map(_try, trials):
+                if isinstance(result, Result):
+                    results.append(result)
+                else:
+                    print(f"FAILED {result}", flush=True)
+            passed, failed = passed + len(results), failed + len(trials) - len(results)
+            if len(results) == len(everything):
+                old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+                page = write(old, cluster.version, {scenario.name: stops_of(points)}, results)
+                PAGE.write_text(page, encoding="utf-8")
+            print(f"{scenario.name}: {len(results)} of {len(trials)}, {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{passed} passed, {failed} failed in {time.monotonic() - began:.0f} s, on PostgreSQL {cluster.version}")
     return 1 if failed else 0

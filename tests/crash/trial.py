@@ -79,16 +79,21 @@ def _attempt(cluster: Cluster, trial: Trial) -> tuple[Outcome, float]:
                 raise stage.problem
             if trial.way in (Way.STOP, Way.WAL_FULL):
                 stage.connect_again()
-            crashes = trial.way is Way.STOP and trial.phase is Phase.INSIDE
             return judge(
                 stage,
                 trial.scenario,
                 code,
                 killed=trial.way is Way.KILL,
-                may_leave_files=crashes and trial.point.label.startswith("CREATE"),
+                may_leave_files=trial.way is Way.STOP and _is_amid_clone(trial),
             )
         finally:
             _finish(stage)
+
+
+def _is_amid_clone(trial: Trial) -> bool:
+    """Whether the server may be cloning at this point; while the watcher asks, it is."""
+    is_inside = trial.phase is Phase.INSIDE and trial.point.label.startswith("CREATE")
+    return is_inside or (trial.point.connection == 2 and "pg_terminate_backend" in trial.point.label)
 
 
 def _act(stage: Stage, trial: Trial, link: Link, point: Point) -> Action:
