@@ -16,7 +16,6 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from snapkit.postgres.catalog import waits_for_its_client
-from snapkit.postgres.errors import SERVER_ERRORS
 from snapkit.postgres.server import answers_within, driver_connection
 
 SILENCE = timedelta(seconds=10)
@@ -44,8 +43,11 @@ def overseen(connection: Connection) -> Iterator[None]:
 
 
 def _oversee(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
-    """Most statements are over before the first look, for which a connection is opened only then."""
-    with wire, suppress(*SERVER_ERRORS):
+    """Most statements are over before the first look, for which a connection is opened only then.
+
+    If that cannot be had there is nothing to be done about it: the statement is waited for, as any program would.
+    """
+    with wire, suppress(Exception):
         if finished.wait(SILENCE.total_seconds()):
             return
         with connection.engine.connect() as watcher:

@@ -65,12 +65,14 @@ def main() -> int:
     began = time.monotonic()
     _set_postgres(options.postgres)
     passed = failed = 0
+    version = ""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.workers, context, _set_postgres, (options.postgres,)) as pool:
         for scenario in SCENARIOS:
             if not re.search(options.only, scenario.name):
                 continue
             cluster = _cluster_for(scenario, None)
+            version = cluster.version
             points = points_of(record(cluster, scenario))
             everything = list(trials_of(scenario, points))
             trials = [trial for trial in everything if re.search(options.ways, trial.way.value)][:: options.every]
@@ -83,8 +85,8 @@ def main() -> int:
             passed, failed = passed + len(results), failed + len(trials) - len(results)
             if len(results) == len(everything):
                 old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-                page = write(old, cluster.version, {scenario.name: stops_of(points)}, results)
+                page = write(old, version, {scenario.name: stops_of(points)}, results)
                 PAGE.write_text(page, encoding="utf-8")
             print(f"{scenario.name}: {len(results)} of {len(trials)}, {time.monotonic() - began:.0f} s", flush=True)
-    print(f"{passed} passed, {failed} failed in {time.monotonic() - began:.0f} s, on PostgreSQL {cluster.version}")
+    print(f"{passed} passed, {failed} failed in {time.monotonic() - began:.0f} s, on PostgreSQL {version}")
     return 1 if failed else 0
