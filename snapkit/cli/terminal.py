@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -41,8 +41,7 @@ class Terminal:
 
     def warn(self, cautions: tuple[Caution, ...]) -> None:
         for caution in cautions:
-            self.err.print("Warning:", style="bold yellow", end=" ")
-            self.err.print(printable_lines(caution.message))
+            _print_titled(self.err, "Warning:", "bold yellow", caution.message)
 
     def confirm(self, question: str) -> None:
         """Ask, if there is a person to ask; raise InterruptedRunError unless the answer is yes."""
@@ -63,13 +62,16 @@ class Terminal:
         if self.quiet:
             yield lambda progress: None
             return
+        told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:
-            told: set[str] = set()
             yield lambda progress: self._tell_once(progress, told)
             return
         from rich import progress as bars
 
         def observe(progress: Progress) -> None:
+            self._tell_once(progress, told)
+            if progress.waits:
+                progress = replace(progress, phase="Waiting")
             known = progress.done is not None and progress.total is not None
             display.update(task, description=printable(progress.phase), total=progress.total if known else None)
             if known:
@@ -113,13 +115,17 @@ def may_ask() -> bool:
 def print_error(error: SnapkitError, *, no_color: bool) -> None:
     """Say what happened, in what state the database is, and what to type next."""
     console = _console(no_color, stderr=True)
-    console.print("Error:", style="bold red", end=" ")
-    console.print(printable_lines(error.message))
+    _print_titled(console, "Error:", "bold red", error.message)
     if error.state:
         console.print(printable_lines(error.state))
     if error.hint:
-        console.print("Hint:", style="bold", end=" ")
-        console.print(printable_lines(error.hint))
+        _print_titled(console, "Hint:", "bold", error.hint)
+
+
+def _print_titled(console: Console, title: str, style: str, text: str) -> None:
+    from rich.text import Text
+
+    console.print(Text.assemble((title, style), " ", printable_lines(text)))
 
 
 def _console(no_color: bool, *, stderr: bool) -> Console:
