@@ -18,7 +18,7 @@ _SIGNALS = tuple(
 def end_as_ctrl_c_does() -> None:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does: cancelled on the server, cleaned up, and told."""
     for number in _SIGNALS:
-        if number is not signal.SIGINT:
+        if number is not signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)
 
 
@@ -33,13 +33,23 @@ def interrupted() -> InterruptedRunError:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let nothing cut the block short: the run is over, and one who presses Ctrl-C again wants to know how it ended."""
+    """Let the next Ctrl-C not cut the block short: the run is over, and is to tell how it ended.
+
+    Only the next one, so that a run whose output nobody takes can be stopped.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def restore(*_: object) -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, restore)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        restore()

@@ -107,12 +107,13 @@ def _is_marked_partial(database: Database) -> bool:
 def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> Iterable[Entry]:
     """Give each clone under construction its source: the database whose clone would have this very name.
 
-    A name that was cut does not hold the source, so the names on the server are tried; a source that is gone leaves
-    the name's first part.
+    A name that was cut does not hold the source, so the names on the server and those in documents are tried; a source
+    of which nothing else is left leaves the name's first part.
     """
+    known = dict.fromkeys([*databases, *(entry.source for entry in entries if entry.is_managed)])
     for entry in entries:
         if entry.kind is Kind.PARTIAL:
-            sources = (name for name in databases if naming.belongs_to(entry.name, name, Kind.PARTIAL))
+            sources = (name for name in known if naming.belongs_to(entry.name, name, Kind.PARTIAL))
             fallback = entry.name.rsplit("_partial_", 1)[0]
             yield Entry(
                 entry.database, next(sources, fallback), entry.kind, entry.state, entry.created_at, entry.sequence

@@ -26,6 +26,7 @@ from sqlalchemy.exc import DBAPIError
 from snapkit.core.model import ClientSession
 from snapkit.postgres.catalog import blockers, evict
 from snapkit.postgres.errors import is_connection_loss
+from snapkit.postgres.execution import limit_statements
 from snapkit.postgres.server import answers_within, driver_connection
 
 _BUSY_INTERVAL = 0.02
@@ -34,6 +35,7 @@ _CALM_AFTER = 6.0
 """Seconds without anyone to disconnect. PostgreSQL gives up after five, so that a statement that still runs then has
 got through, or waits for a lock."""
 
+_LOOK_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
 """How long the watcher waits for an answer: it must not keep a run waiting that is over."""
 
@@ -52,12 +54,14 @@ class DoorRecord:
 
 
 def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
-    """See how far the statement is. What cannot be seen is not worth the watch at the door."""
+    """See how far the statement is. What cannot be seen, or takes long, is not worth the watch at the door."""
+    limit_statements(watcher, _LOOK_LIMIT)
     try:
         watch(watcher)
     except DBAPIError as error:
         if is_connection_loss(error):
             raise
+    limit_statements(watcher, timedelta(0))
 
 
 @contextmanager
@@ -81,14 +85,18 @@ def hold_door(
         target=_keep, args=(driver_connection(ddl), watcher, oids, disconnect, watch, record, finished), daemon=True
     )
     doorkeeper.start()
+    interruption: KeyboardInterrupt | None = None
     try:
         yield record
     finally:
         finished.set()
         try:
             doorkeeper.join()
-        except KeyboardInterrupt:  # too late: the block has its outcome, which must not be told as another
+        except KeyboardInterrupt as late:  # the record is to be complete all the same
+            interruption = late
             doorkeeper.join()
+    if interruption is not None:  # the block has its outcome, which an error of its own would have told
+        raise interruption
 
 
 def _keep(

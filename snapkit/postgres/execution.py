@@ -42,15 +42,30 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
     """Let statements of this session wait for a lock no longer than ``limit``."""
-    milliseconds = max(1, round(limit.total_seconds() * 1000))
-    connection.execute(select(func.set_config("lock_timeout", str(milliseconds), False)))
+    _set_timeout(connection, "lock_timeout", max(limit, timedelta(milliseconds=1)))
 
 
-def commit(connection: Connection, work: Callable[[], None], went_through: Callable[[int], bool]) -> None:
+def limit_statements(connection: Connection, limit: timedelta) -> None:
+    """Let the server cancel statements of this session that take longer than ``limit``; zero lets them."""
+    _set_timeout(connection, "statement_timeout", limit)
+
+
+def _set_timeout(connection: Connection, name: str, limit: timedelta) -> None:
+    milliseconds = round(limit.total_seconds() * 1000)
+    connection.execute(select(func.set_config(name, str(milliseconds), False)))
+
+
+def commit(
+    connection: Connection,
+    work: Callable[[], None],
+    went_through: Callable[[int], bool],
+    undone: Callable[[], None] = lambda: None,
+) -> None:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
     Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
-    only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back.
+    only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back,
+    which ``undone`` is told before. An interruption that comes without that leaves it open what has happened.
     """
     pid = driver_connection(connection).info.backend_pid
     commit_sent = False
@@ -60,9 +75,11 @@ def commit(connection: Connection, work: Callable[[], None], went_through: Calla
             commit_sent = True
     except (*SERVER_ERRORS, KeyboardInterrupt) as error:
         if not commit_sent or not (isinstance(error, KeyboardInterrupt) or is_connection_loss(error)):
+            undone()
             raise
         connection.invalidate(error)
         if not went_through(pid):
+            undone()
             raise
 
 

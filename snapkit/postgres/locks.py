@@ -1,6 +1,7 @@
 """One run at a time for each source: a session-level advisory lock, on the very connection that runs the DDL.
 
-The server finishes a CREATE DATABASE whose client has died, and holds the lock until it has.
+A session whose client has died in the midst of CREATE DATABASE holds the lock until it has ended: within a second where
+the server looks after its clients, when the clone is complete elsewhere.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 

@@ -6,7 +6,6 @@ others are (``server.ANSWER_LIMIT``). But the server knows whether it is still a
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from snapkit.postgres.catalog import waits_for_its_client
-from snapkit.postgres.server import answers_within, driver_connection
+from snapkit.postgres.server import answers_within, beside, driver_connection
 
 SILENCE = timedelta(seconds=10)
 """How long an answer may be on its way."""
@@ -30,7 +29,7 @@ def overseen(connection: Connection) -> Iterator[None]:
     """
     finished = threading.Event()
     driver = driver_connection(connection)
-    wire = socket.socket(fileno=os.dup(driver.fileno()))
+    wire = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)  # whatever it is, to be shut only
     overseer = threading.Thread(
         target=_oversee, args=(connection, driver.info.backend_pid, wire, finished), daemon=True
     )
@@ -50,7 +49,7 @@ def _oversee(connection: Connection, pid: int, wire: socket.socket, finished: th
     with wire, suppress(Exception):
         if finished.wait(SILENCE.total_seconds()):
             return
-        with connection.engine.connect() as watcher:
+        with beside(connection) as watcher:
             answered = False
             while not finished.wait(SILENCE.total_seconds()):
                 before, answered = answered, waits_for_its_client(watcher, pid)

@@ -32,7 +32,7 @@ from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import server_errors
 
-__all__ = ["ANSWER_LIMIT", "LOCK_TIMEOUT", "Connection", "Server", "answers_within", "driver_connection"]
+__all__ = ["ANSWER_LIMIT", "LOCK_TIMEOUT", "Connection", "Server", "answers_within", "beside", "driver_connection"]
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -57,9 +57,9 @@ _SAFE_SETTINGS = {
     # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
     "idle_in_transaction_session_timeout": f"{_ABSENCE // timedelta(milliseconds=1)}ms",
     "idle_session_timeout": "60s",
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
     # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
     "default_transaction_read_only": "off",
     "synchronous_commit": "on",
@@ -206,6 +206,13 @@ def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
         isolation_level="AUTOCOMMIT",
         use_native_hstore=False,
     )
+
+
+@contextmanager
+def beside(connection: Connection) -> Iterator[Connection]:
+    """Open another connection to where this one goes, which is at work."""
+    with _connected(connection.engine) as another:
+        yield another
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, ReplicaReceipt, WrittenStep
+from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
@@ -36,7 +37,6 @@ from snapkit.services.common import (
     check_empty_enough,
     check_rights,
     check_server,
-    decided,
     gather,
     interruptions,
     locked,
@@ -102,21 +102,21 @@ def _decide(
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     began = monotonic()
-    with locked(server, lock_wait, observe) as ddl, server.connect() as watcher:
+    replicas = _check_replicas(server, request)
+    with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
         check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
-        replicas = check_replicas(ddl, request.replicas, None, disconnect=request.disconnect)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             cloned = make_clone(
-                ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+                server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
             )
             plan = plan.measured(cloned.source_bytes, cloned.outage)
             cautions += _finish(server, ddl, plan, cloned, standing)
-        size, more = _measure(watcher, cloned.oid)
+    size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
@@ -140,16 +140,30 @@ def _finish(
         run(ddl, *plan.finish)
         standing.perhaps_done()
 
-    with server_errors(untouched(clone)), decided(standing):
-        commit(ddl, work, lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"))
+    with server_errors(untouched(clone)):
+        commit(
+            ddl,
+            work,
+            lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"),
+            standing.undone,
+        )
     return tuple(cautions)
 
 
-def _measure(connection: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
+def _check_replicas(server: Server, request: BackupRequest) -> tuple[ReplicaReceipt, ...]:
+    """Check the replicas, which may take long, before others have to wait for us."""
+    if not request.replicas:
+        return ()
+    with server.connect() as connection:
+        return check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
+
+
+def _measure(server: Server, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
     """The size of the backup. It stands already: that it cannot be read is a caution, not a failure."""
     try:
-        return catalog.sizes(connection, [oid]).get(oid), ()
-    except (*SERVER_ERRORS, KeyboardInterrupt):
+        with server.connect() as connection, server_errors(""):
+            return catalog.sizes(connection, [oid]).get(oid), ()
+    except (SnapkitError, KeyboardInterrupt):
         return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
@@ -23,6 +23,7 @@ from snapkit.postgres.errors import (
     QUERY_CANCELED,
     SERVER_ERRORS,
     is_connection_loss,
+    server_errors,
     sqlstate_of,
     translate,
 )
@@ -43,8 +44,8 @@ class Cloned:
 
 
 def make_clone(
+    server: Server,
     ddl: Connection,
-    watcher: Connection,
     plan: ClonePlan,
     method: CopyMethod,
     gathered: Gathered,
@@ -57,14 +58,17 @@ def make_clone(
     Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
     """
     state = untouched(plan)
-    try:
-        total = catalog.sizes(watcher, [plan.template.oid]).get(plan.template.oid)
-        gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
+    with server_errors(state):
+        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
         run(ddl, *plan.settings)
-    except SERVER_ERRORS as error:
-        raise translate(error, state) from error
-    with hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look) as record:
-        failure: Exception | None = None
+    failure: Exception | None = None
+    with ExitStack() as stack:
+        # Opened only now: the server ends a session that has long been idle.
+        watcher = stack.enter_context(server.connect())
+        with server_errors(state):
+            gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
+        door = hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look)
+        record = stack.enter_context(door)
         began = monotonic()
         oid: int | None = None
         outage = timedelta(0)
@@ -74,7 +78,7 @@ def make_clone(
             oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
             if is_connection_loss(error):
-                state += f" Should the server still finish the clone {plan.name!r}, the next backup drops it."
+                state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
             failure = error
     if failure is not None:
         raise door_error(failure, record, disconnect, state, gathered.facts.role) from failure
@@ -156,7 +160,7 @@ def _listed(differences: tuple[Difference, ...]) -> str:
 
 @contextmanager
 def discarded_on_failure(server: Server, plan: ClonePlan | None) -> Iterator[None]:
-    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next backup."""
+    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run."""
     try:
         yield
     except BaseException:

@@ -113,15 +113,20 @@ def hold_lock(
         yield ended
 
 
-@dataclass
 class Standing:
-    """How things stand at this moment: what an interruption says of it."""
+    """How things stand at this moment: what an interruption says of it. ``untouched`` is how they stood before."""
 
-    state: str
+    def __init__(self, untouched: str) -> None:
+        self._untouched = untouched
+        self.state = untouched
 
     def perhaps_done(self) -> None:
-        """From here on the change may have gone through; ``commit`` learns whether, if it is interrupted itself."""
+        """From here on the change may have gone through."""
         self.state = "It may have gone through. See what there is: snapkit list"
+
+    def undone(self) -> None:
+        """It has turned out that it has not."""
+        self.state = self._untouched
 
 
 @contextmanager
@@ -134,27 +139,20 @@ def interruptions(state: str) -> Iterator[Standing]:
         raise InterruptedRunError("Interrupted.", state=standing.state) from None
 
 
-@contextmanager
-def decided(standing: Standing) -> Iterator[None]:
-    """Around ``commit``: where it raises, nothing has gone through."""
-    state = standing.state
-    try:
-        yield
-    except BaseException:
-        standing.state = state
-        raise
-
-
 def address_of(connection: Connection) -> Address:
     info = driver_connection(connection).info
     return Address(info.host, info.port, info.server_version)
 
 
-def check_server(connection: Connection) -> None:
-    """Raise, before anything is touched, if the server takes no writes or a pooler stands before it."""
+def check_server(connection: Connection, *, makes_room: bool = False) -> None:
+    """Raise, before anything is touched, if the server takes no writes or a pooler stands before it.
+
+    A server that was made read-only, as some are when their disk is full, still lets a run in that ``makes_room``.
+    """
     with server_errors(NOTHING_CHANGED):
         pooled = catalog.goes_through_pooler(connection)
-        refusal = no_writes(is_standby=catalog.is_standby(connection), is_read_only=catalog.is_read_only(connection))
+        is_standby = catalog.is_standby(connection)
+        refusal = no_writes(is_standby=is_standby, is_read_only=not makes_room and catalog.is_read_only(connection))
     if refusal is not None:
         message, hint = refusal
         raise SnapkitError(message, state=NOTHING_CHANGED, hint=hint)

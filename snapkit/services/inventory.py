@@ -24,7 +24,6 @@ from snapkit.services.common import (
     Gathered,
     check_empty_enough,
     check_rights,
-    decided,
     gather,
     interruptions,
     locked,
@@ -128,8 +127,8 @@ def _rewrite(
         document = change(entry.metadata)
         text = comments.encode(document)
         _commit(server, connection, entry, text, lambda: run(connection, CommentOnDatabase(entry.name, text)))
-        changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
-        return _changed(connection, changed, done, gathered)
+    changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
+    return _changed(server, changed, done, gathered, observe)
 
 
 def _commit(server: Server, connection: Connection, entry: Entry, document: str, work: Callable[[], None]) -> None:
@@ -142,23 +141,27 @@ def _commit(server: Server, connection: Connection, entry: Entry, document: str,
         expected = f"its comment is now: {document}"
         return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
 
-    with interruptions(NOTHING_CHANGED) as standing, server_errors(NOTHING_CHANGED), decided(standing):
+    with interruptions(NOTHING_CHANGED) as standing, server_errors(NOTHING_CHANGED):
 
         def work_and_note() -> None:
             work()
             standing.perhaps_done()
 
-        commit(connection, work_and_note, ask)
+        commit(connection, work_and_note, ask, standing.undone)
 
 
 def _changed(
-    connection: Connection, entry: Entry, change: str, gathered: Gathered, cautions: tuple[Caution, ...] = ()
+    server: Server,
+    entry: Entry,
+    change: str,
+    gathered: Gathered,
+    observe: Observe,
+    cautions: tuple[Caution, ...] = (),
 ) -> EntryReport:
     """Report a change that was made: whatever goes wrong from here on does not unmake it."""
-    cautions += sweep_afterwards(connection, gathered.inventory, entry.source)
-    if not connection.invalidated:
-        with suppress(SnapkitError, KeyboardInterrupt):
-            return _report(connection, entry, change, cautions)
+    cautions += sweep_afterwards(server, gathered.inventory, observe)
+    with suppress(SnapkitError, KeyboardInterrupt), server.connect() as connection:
+        return _report(connection, entry, change, cautions)
     return EntryReport(entry, None, gathered.facts.now, change, cautions)
 
 
@@ -192,15 +195,15 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
                 )
 
         _commit(server, connection, entry, document, work)
-        cautions += _disconnect(server, entry)
-        metadata = comments.decode(document)
-        adopted = replace(
-            entry,
-            database=replace(entry.database, allow_connections=False, document=document, has_comment=True),
-            state=State.READY,
-            metadata=metadata if isinstance(metadata, Metadata) else None,
-        )
-        return _changed(connection, adopted, "adopted", gathered, tuple(cautions))
+    cautions += _disconnect(server, entry)
+    metadata = comments.decode(document)
+    adopted = replace(
+        entry,
+        database=replace(entry.database, allow_connections=False, document=document, has_comment=True),
+        state=State.READY,
+        metadata=metadata if isinstance(metadata, Metadata) else None,
+    )
+    return _changed(server, adopted, "adopted", gathered, observe, tuple(cautions))
 
 
 def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:

@@ -1,8 +1,8 @@
 """What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
 
 A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
-that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as the
-session is at work, whatever has become of the client.
+that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as that
+session is at work, even if its client has died.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import check_server, gather, hold_lock
+from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
 
 
@@ -35,7 +35,7 @@ def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sourc
     cautions: list[Caution] = []
     with server.connect() as connection:
         gathered = gather(connection, server.source)
-        check_server(connection)
+        check_server(connection, makes_room=True)
         for source in _sources(gathered.inventory, server.source, all_sources=all_sources):
             try:
                 with drops.told(), hold_lock(connection, source, lock_wait, observe) as forgotten:
@@ -49,7 +49,8 @@ def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sourc
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
-    drops.raise_if_alone()
+    if not ended and not cautions:
+        drops.raise_if_alone()
     return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), tuple(cautions))
 
 
@@ -80,7 +81,8 @@ def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Ca
     with server_errors(NOTHING_CHANGED):
         if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
             return ()
-        drops = Drops()
+    drops = Drops()
+    with drops.told():
         _drop_remains(connection, inventory, source, drops)
     swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
     return tuple(swept) + tuple(
@@ -92,12 +94,20 @@ def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Ca
     )
 
 
-def sweep_afterwards(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Sweep, once what the run was for has been done: whatever goes wrong with that is a caution, not a failure."""
-    if connection.invalidated:  # the lock went with the connection that was lost
+def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:
+    """Sweep, once what the run was for has been done and its lock is free, what ``inventory`` tells of.
+
+    Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
+    """
+    source = server.source
+    if not any(map(is_remains, inventory.of_source(source))):
         return ()
+    observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
     try:
-        return sweep(connection, inventory, source)
+        with locked(server, timedelta(0)) as connection:
+            return sweep(connection, gather(connection, source).inventory, source)
+    except BusyError:
+        return ()
     except (SnapkitError, KeyboardInterrupt) as error:
         reason = error.message if isinstance(error, SnapkitError) else "Interrupted."
         return (Caution("not_swept", f"What interrupted runs have left was not swept: {reason}"),)

@@ -91,7 +91,7 @@ def remove(
         kept = list(first.kept)
         drops = Drops()
         cautions: list[Caution] = []
-        check_server(connection)
+        check_server(connection, makes_room=True)
         for source in dict.fromkeys(entry.source for entry in first.removed):
             try:
                 with drops.told(), hold_lock(connection, source, lock_wait, observe):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
@@ -14,7 +16,6 @@ from snapkit.core.model import (
     Entry,
     Kind,
     Observe,
-    Standby,
     State,
 )
 from snapkit.core.naming import sequence_of
@@ -47,7 +48,6 @@ from snapkit.services.common import (
     check_empty_enough,
     check_rights,
     check_server,
-    decided,
     gather,
     interruptions,
     locked,
@@ -76,7 +76,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
         sessions = _check(connection, plan, disconnect=request.disconnect)
-        replicas, standbys = _check_standbys(connection, plan, request)
+        replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.disconnect)
+        standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions, replicas, standbys)
 
 
@@ -123,28 +124,29 @@ def swap(
     ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
     """
     began = monotonic()
-    with locked(server, lock_wait, observe) as ddl, server.connect() as watcher:
+    replicas = _check_replicas(server, request)
+    with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
         _check(ddl, plan, disconnect=request.disconnect)
-        replicas, standbys = _check_standbys(ddl, plan, request)
+        standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         cautions: tuple[Caution, ...] = ()
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
             if plan.clone is not None:
                 cloned = make_clone(
-                    ddl, watcher, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+                    server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
                 )
                 restored_oid = cloned.oid
             outage, disconnected, cautions = _apply(
-                server, ddl, watcher, plan, restored_oid, request.disconnect, gathered.facts.role, standing
+                server, ddl, plan, restored_oid, request.disconnect, gathered.facts.role, standing
             )
-        cautions += sweep_afterwards(ddl, gathered.inventory, server.source)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
     cautions += more + untold_caution(standbys, len(replicas), displaced_oid)
+    cautions += sweep_afterwards(server, gathered.inventory, observe)
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
@@ -166,12 +168,13 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     return check_empty_enough(connection, involved, disconnect=disconnect)
 
 
-def _check_standbys(
-    connection: Connection, plan: SwapPlan, request: SwapRequest
-) -> tuple[tuple[ReplicaReceipt, ...], tuple[Standby, ...]]:
-    """Check the replicas that were told of; return them, and the standbys if there are more."""
-    replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.disconnect)
-    return replicas, untold_standbys(connection, request.replicas) if plan.live else ()
+def _check_replicas(server: Server, request: SwapRequest) -> tuple[ReplicaReceipt, ...]:
+    """Check the replicas, which may take long, before others have to wait for us."""
+    if not request.replicas:
+        return ()
+    with server.connect() as connection:
+        live = gather(connection, server.source).live
+        return check_replicas(connection, request.replicas, live, disconnect=request.disconnect)
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
@@ -192,7 +195,6 @@ def _identity(plan: SwapPlan) -> tuple[int, int | None]:
 def _apply(
     server: Server,
     ddl: Connection,
-    watcher: Connection,
     plan: SwapPlan,
     restored_oid: int,
     disconnect: bool,
@@ -218,17 +220,31 @@ def _apply(
         run(ddl, *plan.swap)
         standing.perhaps_done()
 
-    with hold_door(ddl, watcher, doors, disconnect=disconnect) as record:
-        failure: Exception | None = None
+    failure: Exception | None = None
+    is_done = False
+    outage = timedelta(0)
+    with ExitStack() as stack:
+        watcher = stack.enter_context(server.connect())
+        stack.enter_context(_unless(lambda: is_done))
+        record = stack.enter_context(hold_door(ddl, watcher, doors, disconnect=disconnect))
         try:
-            with decided(standing):
-                commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"))
+            commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone)
+            is_done, outage = True, timedelta(seconds=monotonic() - held_since)
         except SERVER_ERRORS as error:
             failure = error
-        outage = timedelta(seconds=monotonic() - held_since)
     if failure is not None:
         raise door_error(failure, record, disconnect, state, role) from failure
     return outage, tuple(record.disconnected.values()), tuple(cautions)
+
+
+@contextmanager
+def _unless(is_done: Callable[[], bool]) -> Iterator[None]:
+    """Take no notice of Ctrl-C that comes when it ``is_done``: what has been committed is told as done."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not is_done():
+            raise
 
 
 def _verify(found: Unsealed | None, plan: SwapPlan) -> None:

@@ -12,7 +12,7 @@ from tests.gate import Phase, Point
 
 _LOCKS = re.compile(r"pg_try_advisory_lock|pg_advisory|pg_terminate_backend")
 """Functions in a question that do something."""
-_BY_CHANCE = re.compile(r"pg_ls_dir|^read pg_database_size|pg_blocking_pids|^read pg_stat_activity$")
+_BY_CHANCE = re.compile(r"pg_ls_dir|^read pg_database_size|pg_blocking_pids|^read (pg_stat_activity|set_config)$")
 """What the watcher asks now and then, as time goes by: how far the clone is, and who is in its way."""
 _TAKES_TIME = re.compile(r"CREATE DATABASE|DROP DATABASE|ALTER DATABASE app RENAME")
 _ROUTINE = re.compile(r"read|show|connect|BEGIN|SAVEPOINT|RELEASE|SET ")

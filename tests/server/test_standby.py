@@ -528,17 +528,23 @@ def read_only(sandbox: Sandbox) -> Iterator[None]:
     wait_until(lambda: sandbox.execute(shown) == [("off",)])
 
 
-@pytest.mark.usefixtures("read_only")
-def test_a_read_only_server_says_so_at_once(sandbox: Sandbox) -> None:
+def test_a_read_only_server_says_so_at_once_and_lets_room_be_made(
+    sandbox: Sandbox, request: pytest.FixtureRequest
+) -> None:
+    old = sandbox.back_up().backup.name
+    new = sandbox.back_up().backup.name
+    request.getfixturevalue("read_only")
     checks = {check.name: check for check in diagnose(sandbox.server()).checks}
     assert checks["server"].status is Status.PROBLEM
-    for words in (["backup"], ["backup", "--dry-run"], ["rollback", "--latest"], ["undo"], ["prune", "--keep", "1"]):
+    for words in (["backup"], ["backup", "--dry-run"], ["rollback", "--latest"], ["undo"], ["pin", new]):
         ran = sandbox.run(*words, "--json")
         assert ran.code == 1, ran.out
         assert "read-only" in ran.document["error"]["message"]
         assert "ALTER SYSTEM RESET" in ran.document["error"]["hint"]
     assert sandbox.run("list").code == 0
-    assert sandbox.databases() == [sandbox.name]
+    assert [each["name"] for each in sandbox.run("prune", "--keep", "1", "--json").data["removed"]] == [old]
+    assert sandbox.run("recover").code == 0
+    assert sandbox.databases() == [sandbox.name, new]
 
 
 def test_a_role_or_a_database_or_a_client_that_is_read_only_is_not_a_read_only_server(sandbox: Sandbox) -> None:
