@@ -1,0 +1,48 @@
+"""Ctrl-C does not cut short how a run ended, but a second one does; and what was to be ignored stays ignored."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from snapkit.cli.interruption import end_as_ctrl_c_does, uninterrupted
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_every_signal_ends_a_run_as_ctrl_c_does(number: signal.Signals) -> None:
+    end_as_ctrl_c_does()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_one_does_not_cut_the_telling_short_and_the_second_does(number: signal.Signals) -> None:
+    end_as_ctrl_c_does()
+    told = []
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
+        signal.raise_signal(number)
+        told.append("how it ended")
+        signal.raise_signal(number)
+    assert told == ["how it ended"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
+    """As nohup has it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end_as_ctrl_c_does()
+    with uninterrupted():
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+    signal.raise_signal(signal.SIGHUP)
