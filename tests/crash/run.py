@@ -83,7 +83,7 @@ def main() -> int:
                 else:
                     print(f"FAILED {result}", flush=True)
             passed, failed = passed + len(results), failed + len(trials) - len(results)
-            if len(results) == len(everything):
+            if len(results) == len(everything) > 0:
                 old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
                 page = write(old, version, {scenario.name: stops_of(points)}, results)
                 PAGE.write_text(page, encoding="utf-8")

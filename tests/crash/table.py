@@ -153,7 +153,7 @@ def read(page: str) -> tuple[dict[str, list[Stop]], dict[Trial, Outcome]]:
                 r"^\| \d+ \| (\w+) \| (\d+) \| `(.*)`(?: \(number (\d+)\))? \|$", match[1], re.MULTILINE
             )
         ]
-        for row in re.findall(r"^\| ([A-Za-z_]\D*?) \| ([\d, -]+) \| (.*) \|$", match[1], re.MULTILINE):
+        for row in re.findall(r"^\| ([A-Za-z_][^|\n]*?) \| (\d[\d, -]*) \| (.*) \|$", match[1], re.MULTILINE):
             code, saw, state, then, _ = row[2].split(" | ")
             outcome = Outcome(int(code) if code.strip() else None, saw, state, then)
             for index in _numbers(row[1]):
