@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -30,7 +30,7 @@ from sqlalchemy.pool import NullPool
 
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import Target
-from snapkit.postgres.errors import server_errors
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 
 __all__ = ["ANSWER_LIMIT", "LOCK_TIMEOUT", "Connection", "Server", "answers_within", "beside", "driver_connection"]
 
@@ -254,7 +254,8 @@ def _make_safe(connection: Connection) -> None:
 
 
 def _close(connection: Connection) -> None:
-    try:
-        connection.close()
-    except DBAPIError:
-        connection.invalidate()  # the server hung up; there is nothing left to close
+    with suppress(*SERVER_ERRORS):  # the server hung up; there is nothing left to close
+        try:
+            connection.close()
+        except SERVER_ERRORS:
+            connection.invalidate()

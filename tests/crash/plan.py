@@ -17,7 +17,7 @@ _BY_CHANCE = re.compile(r"pg_ls_dir|^read pg_database_size|pg_blocking_pids|^rea
 _TAKES_TIME = re.compile(r"CREATE DATABASE|DROP DATABASE|ALTER DATABASE app RENAME")
 _ROUTINE = re.compile(r"read|show|connect|BEGIN|SAVEPOINT|RELEASE|SET ")
 _WITHIN = re.compile(r"GRANT|REVOKE|ALTER DATABASE \S+ (SET|CONNECTION)|ALTER ROLE")
-"""Statements that are only ever part of a transaction which has others of more weight."""
+"""Statements that are only ever part of a transaction, which has others of more weight."""
 
 _WRITES = re.compile(r"CREATE DATABASE|DROP DATABASE|COMMENT|.* RENAME TO|COMMIT")
 
@@ -35,19 +35,19 @@ def points_of(recorded: list[Point]) -> list[Point]:
 
 
 def phases_of(point: Point) -> list[Phase]:
-    """What leaves nothing behind is the same to the server before and after it; the rest is stopped at both."""
-    if is_routine(point) or _WITHIN.match(point.label):
+    """What leaves nothing behind is the same to the server before and after it; what writes is stopped at both."""
+    if is_routine(point) or _WITHIN.match(point.label) or _LOCKS.search(point.label):
         return [Phase.BEFORE]
     return [Phase.BEFORE, *([Phase.INSIDE] if _TAKES_TIME.match(point.label) else []), Phase.AFTER]
 
 
 def ways_at(scenario: Scenario, point: Point, phase: Phase) -> Iterator[Way]:
-    """Every way; three of them stand for all where a statement leaves nothing behind."""
+    """Every way; three of them stand for all where a statement leaves nothing behind, or nothing by itself."""
     if scenario.name == "backup --tablespace":  # this one is there for the disk
         if point.label.startswith("CREATE DATABASE") and phase is Phase.INSIDE:
             yield Way.TABLESPACE_FULL
         return
-    yield from STANDARD_BEARERS if is_routine(point) else EVERYWHERE
+    yield from STANDARD_BEARERS if is_routine(point) or _WITHIN.match(point.label) else EVERYWHERE
     if _WRITES.match(point.label) and phase is Phase.BEFORE:
         yield Way.WAL_FULL
     if _WRITES.match(point.label) and (phase is Phase.BEFORE or point.label == "COMMIT"):

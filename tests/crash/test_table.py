@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.crash.plan import trials_of
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.table import Result, read, stops_of, write
+from tests.crash.trial import Trial
 from tests.crash.verdict import Outcome
 from tests.crash.ways import Way
 from tests.gate import Point
@@ -14,7 +15,7 @@ POINTS = [Point(1, "connect", 1), Point(1, "CREATE DATABASE x", 1), Point(1, "CO
 
 def test_what_is_written_is_read_back_and_the_rest_of_the_page_stays() -> None:
     page = ""
-    expected = {}
+    expected: dict[Trial, Outcome] = {}
     for scenario in SCENARIOS[:3]:
         results = [
             Result(

@@ -116,6 +116,7 @@ def _check_report(stage: Stage, code: int, is_done: bool) -> None:
     out, err = stage.command.output()
     assert "Traceback" not in out + err, err
     assert PASSWORD not in out + err
+    assert "Something unexpected" not in out + err, out
     document = stage.command.document()
     if code == 0:
         assert document["status"] == "success"
