@@ -59,8 +59,10 @@ def main() -> int:
     parser.add_argument("--postgres", default="18", help="as pytest's option")
     parser.add_argument("--workers", type=int, default=5, help="trials at a time, each with a server of its own")
     parser.add_argument("--only", default="", metavar="REGEX", help="only these commands; the rest of the page stays")
-    parser.add_argument("--ways", default="", metavar="REGEX", help="only these ways to die; no page is written then")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="only every n-th trial; likewise")
+    parser.add_argument("--ways", default="", metavar="REGEX", help="only these ways to die; likewise")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="only every n-th trial; then no page is written"
+    )
     options = parser.parse_args()
     began = time.monotonic()
     _set_postgres(options.postgres)
@@ -83,7 +85,7 @@ def main() -> int:
                 else:
                     print(f"FAILED {result}", flush=True)
             passed, failed = passed + len(results), failed + len(trials) - len(results)
-            if len(results) == len(everything) > 0:
+            if results and len(results) == len(trials) and options.every == 1:
                 old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
                 page = write(old, version, {scenario.name: stops_of(points)}, results)
                 PAGE.write_text(page, encoding="utf-8")

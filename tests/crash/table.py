@@ -77,11 +77,12 @@ several it is.
 
 
 def write(old: str, version: str, stops: Mapping[str, Sequence[Stop]], results: Sequence[Result]) -> str:
-    """Return the page; the commands that were not tried this time keep what ``old`` says of them."""
+    """Return the page; commands, and ways to die, that were not tried this time keep what ``old`` says of them."""
     sections = []
     for scenario in SCENARIOS:
         mine = [result for result in results if result.trial.scenario == scenario]
-        sections.append(_section(scenario, stops[scenario.name], mine) if mine else _kept(old, scenario))
+        kept = _kept(old, scenario)
+        sections.append(_joined(kept, _section(scenario, stops[scenario.name], mine)) if mine else kept)
     body = "\n".join(sections)
     all_stops, outcomes = read(body)
     introduction = INTRODUCTION.format(
@@ -93,6 +94,24 @@ def write(old: str, version: str, stops: Mapping[str, Sequence[Stop]], results: 
 def _kept(page: str, scenario: Scenario) -> str:
     match = _section_pattern(scenario).search(page)
     return match[0].rstrip("\n") + "\n" if match else ""
+
+
+def _joined(old: str, new: str) -> str:
+    """The section ``new``, and from ``old`` the rows of the ways that are not in it, if both have the same stops."""
+    marker = "\n| stop | when |"
+    if not old or old.partition(marker)[2] != new.partition(marker)[2]:
+        return new
+    head = new.partition("\n\n| way to die")[2].partition(marker)[0].rstrip("\n")
+    rows = {way: [line for line in head.splitlines() if line.startswith(f"| {way.value} |")] for way in Way}
+    for way, own in rows.items():
+        rows[way] = own or [line for line in old.splitlines() if line.startswith(f"| {way.value} |")]
+    title, frame = new.partition("\n\n")[0], new.splitlines()[4:6]
+    lines = [line for way in Way for line in rows[way]]
+    trials = sum(len(list(_numbers(line.split(" | ")[1]))) for line in lines)
+    return (
+        "\n".join([title, "", f"{trials} trials.", "", *frame, *lines, "", marker.lstrip("\n")])
+        + new.partition(marker)[2]
+    )
 
 
 def _section_pattern(scenario: Scenario) -> re.Pattern[str]:

@@ -134,6 +134,8 @@ def _fill_wal(stage: Stage) -> None:
     assert command is not None
     pid_file = cluster.data / "postmaster.pid"
     disk.fill()
+    with suppress(psycopg.Error):
+        stage.box.execute("SELECT pg_switch_wal()")
 
     def make_room() -> None:
         try:
@@ -214,7 +216,7 @@ def _middle_of(stage: Stage, link: Link, point: Point) -> Callable[[], bool]:
 
         return is_cloning
     if point.label.startswith("DROP DATABASE"):
-        sizes = {oid: len(list((base / str(oid)).iterdir())) for oid in stage.before}
+        sizes = {oid: _count(base / str(oid)) for oid in stage.before}
 
         def is_dropping() -> bool:
             left = {oid: _count(base / str(oid)) for oid in sizes}
