@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from snapkit.cli.format import printable, printable_lines
-from snapkit.core.model import Caution, Observe, Progress
+from snapkit.core.model import Caution, Observe, Progress, unobserved
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Terminal:
         In a pipe, only for whom the run has to wait.
         """
         if self.quiet:
-            yield lambda progress: None
+            yield unobserved
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:

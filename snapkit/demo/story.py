@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Protocol
 
+from snapkit.core.model import unobserved
 from snapkit.core.retention import Policy
 from snapkit.demo import shop
 from snapkit.demo.server import DemoServer, demo_server
@@ -47,7 +48,7 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
 
     def back_up_labelled(label: str) -> Any:
         narrator.type(f"snapkit backup --label '{label}'")
-        return back_up(server, BackupRequest(label=label), _LOCK_WAIT, lambda progress: None)
+        return back_up(server, BackupRequest(label=label), _LOCK_WAIT, unobserved)
 
     def state() -> str:
         return demo.run_sql(shop.DATABASE, shop.HOW_IT_STANDS)
@@ -64,17 +65,17 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
     narrator.show(list_entries(server, sizes=True, all_sources=False))
 
     narrator.type("snapkit rollback --latest")
-    receipt = swap(server, SwapRequest(), _LOCK_WAIT, lambda progress: None)
+    receipt = swap(server, SwapRequest(), _LOCK_WAIT, unobserved)
     narrator.show(receipt)
     after = state()
     narrator.say(f"The shop has {after}: {'all is' if after == before else 'NOT all is'} as it was.")
 
     narrator.say("Nothing was lost: the ruined state was put aside, and could be looked at. Undo swaps it back …")
     narrator.type("snapkit undo")
-    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, lambda progress: None))
+    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()}) … and an undo can be undone.")
     narrator.type("snapkit undo")
-    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, lambda progress: None))
+    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()})")
 
     narrator.say("Some deploys later there are more backups than one needs. Keep two:")
