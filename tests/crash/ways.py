@@ -142,7 +142,11 @@ def _fill_wal(stage: Stage) -> None:
             # The server restarts by itself, and gives up when recovery finds no room either.
             _within(20, lambda: not pid_file.exists() or command.wait(0) is not None)
             disk.free()
-            wait_until(lambda: (pid_file.exists() or launches(cluster)) and _can_write(cluster), 150)
+            _within(10, lambda: not pid_file.exists() or _can_write(cluster))
+            if pid_file.exists() and not _can_write(cluster):
+                # Seen with 18.6: the startup process has gone, and the postmaster goes on saying that it recovers.
+                cluster.stop("immediate")
+            wait_until(lambda: (pid_file.exists() or launches(cluster)) and _can_write(cluster))
         except BaseException as problem:
             stage.problem = problem
         finally:
