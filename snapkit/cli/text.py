@@ -68,7 +68,7 @@ def _(result: BackupReceipt, console: Console) -> None:
         ("Backup database", backup.name),
         ("Server", f"{address.host}:{address.port} (PostgreSQL {_version(address.server_version)})"),
         ("Size", size_text(backup.size_bytes)),
-        ("Strategy", backup.strategy.value if backup.strategy else "unknown"),
+        ("Strategy", _strategy(result)),
         ("Clients held", duration_text(result.outage)),
         ("Disconnected", _sessions(result.disconnected)),
         *[("Replica", _place(replica)) for replica in result.replicas],
@@ -78,6 +78,15 @@ def _(result: BackupReceipt, console: Console) -> None:
         rows.insert(2, ("Label", backup.label))
     console.print("Backup completed.", style="bold green")
     console.print(_facts(rows))
+
+
+def _strategy(result: BackupReceipt) -> str:
+    """The method, at what speed it went, and whether it could do what it is chosen for."""
+    text = result.backup.strategy.value if result.backup.strategy else "unknown"
+    copy = result.copy
+    if copy.blocks_shared is False:
+        return f"{text}, but it had to copy, at {size_text(round(copy.rate or 0))}/s: the disk shares no blocks"
+    return f"{text} (blocks shared)" if copy.blocks_shared else text
 
 
 def _version(number: int) -> str:

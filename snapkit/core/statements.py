@@ -8,6 +8,11 @@ from snapkit.core.model import Strategy
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write all that is dirty to disk, so that the checkpoint of a clone that copies files has little left to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDatabase:
     """Clone ``template``; sealed from its first moment, and marked as under construction.
 
@@ -113,7 +118,8 @@ class ResetParameters:
 
 
 Statement = (
-    CreateDatabase
+    Checkpoint
+    | CreateDatabase
     | SetCopyMethod
     | RenameDatabase
     | DropDatabase

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.model import Caution, Entry, Kind, Observe, State, Strategy
+from snapkit.core.holding import DEFAULT_RULES, HoldRules
+from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
@@ -16,9 +17,10 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, ReplicaReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Copying, ReplicaReceipt, WrittenStep
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
+from snapkit.postgres.door import await_transactions
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.server import Connection, Server
@@ -44,6 +46,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.phases import Stopwatch
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
 
@@ -56,7 +59,7 @@ class BackupRequest:
     pinned: bool = False
     strategy: Strategy | None = None
     tablespace: str | None = None
-    disconnect: bool = True
+    hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
 
 
@@ -66,8 +69,8 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
         check_server(connection)
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
         check_rights(connection, plan.clone.template)
-        check_empty_enough(connection, [plan.clone.template], disconnect=request.disconnect)
-        check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
+        check_empty_enough(connection, [plan.clone.template], disconnect=request.hold.disconnect)
+        check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
         return written(plan.steps)
 
 
@@ -95,38 +98,63 @@ def _decide(
         request.pinned,
         gathered.facts.now,
         gathered.names,
+        may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan, method
 
 
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
-    began = monotonic()
+    watch = Stopwatch()
     replicas = _check_replicas(server, request)
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
-        check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
+        check_empty_enough(ddl, [plan.clone.template], disconnect=request.hold.disconnect)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
-            cloned = make_clone(
-                server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
-            )
+            watch.lap("checks")
+            _prepare(ddl, plan, request.hold, watch, observe)
+            cloned = make_clone(server, ddl, plan.clone, method, gathered, request.hold, observe)
+            watch.lap("clone", holds=True)
             plan = plan.measured(cloned.source_bytes, cloned.outage)
             cautions += _finish(server, ddl, plan, cloned, standing)
+            watch.lap("finish")
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
+    watch.lap("afterwards")
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
         address=address,
+        copy=Copying(cloned.source_bytes, cloned.outage, cloned.blocks_shared),
         outage=cloned.outage,
-        duration=timedelta(seconds=monotonic() - began),
+        phases=watch.phases,
+        duration=watch.elapsed,
         disconnected=cloned.disconnected,
         replicas=replicas,
         cautions=cautions + more + behind,
     )
+
+
+_SHORT = timedelta(seconds=1)
+
+
+def _prepare(ddl: Connection, plan: BackupPlan, rules: HoldRules, watch: Stopwatch, observe: Observe) -> None:
+    """Do what makes the hold shorter while clients still work."""
+    with server_errors(untouched(plan.clone)):
+        began = monotonic()
+        if plan.before:
+            observe(Progress("Writing a checkpoint", timedelta(0)))
+            run(ddl, *plan.before)
+            if monotonic() - began > _SHORT.total_seconds():
+                run(ddl, *plan.before)  # what was written to meanwhile
+            watch.lap("checkpoint")
+        if rules.grace_before:
+            observe(Progress("Letting transactions end", timedelta(0)))
+            await_transactions(ddl, [plan.clone.template.oid], rules)
+            watch.lap("grace")
 
 
 def _finish(
@@ -155,7 +183,7 @@ def _check_replicas(server: Server, request: BackupRequest) -> tuple[ReplicaRece
     if not request.replicas:
         return ()
     with server.connect() as connection:
-        return check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
+        return check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
 
 
 def _measure(server: Server, oid: int) -> tuple[int | None, tuple[Caution, ...]]:

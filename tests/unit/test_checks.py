@@ -12,7 +12,7 @@ from snapkit.core.checks import Check, Estimate, Facts, Status, judge
 from snapkit.core.model import ClientSession, Standby, Strategy
 from tests.unit.builders import make_database, make_entry
 
-SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, may_terminate=True)
+SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
 HEALTHY = Facts(
     source="app",
     live=make_database("app"),
