@@ -17,7 +17,7 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, Copying, ReplicaReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Copying, WrittenStep
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions
@@ -27,6 +27,7 @@ from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
     discarded_on_failure,
+    foresee,
     give_properties,
     make_clone,
     method_cautions,
@@ -48,7 +49,7 @@ from snapkit.services.common import (
 from snapkit.services.outcome import bears_names
 from snapkit.services.phases import Stopwatch
 from snapkit.services.remains import sweep
-from snapkit.services.replicas import Change, Replica, check_replicas, follow
+from snapkit.services.replicas import Change, Replica, check_before_the_lock, check_replicas, follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +68,12 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
     with server.connect() as connection:
         check_server(connection)
-        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        gathered = gather(connection, server.source)
+        plan, method = _decide(connection, gathered, server.source, request)
         check_rights(connection, plan.clone.template)
         check_empty_enough(connection, [plan.clone.template], disconnect=request.hold.disconnect)
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
+        foresee(connection, plan.clone, server.source, method, gathered, request.hold)
         return written(plan.steps)
 
 
@@ -106,18 +109,19 @@ def _decide(
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     watch = Stopwatch()
-    replicas = _check_replicas(server, request)
+    replicas = check_before_the_lock(server, request.replicas, swaps=False, disconnect=request.hold.disconnect)
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
         check_empty_enough(ddl, [plan.clone.template], disconnect=request.hold.disconnect)
+        cloning = foresee(ddl, plan.clone, server.source, method, gathered, request.hold)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             watch.lap("checks")
             _prepare(ddl, plan, request.hold, watch, observe)
-            cloned = make_clone(server, ddl, plan.clone, method, gathered, request.hold, observe)
+            cloned = make_clone(server, ddl, plan.clone, cloning, gathered, request.hold, observe)
             watch.lap("clone", holds=True)
             plan = plan.measured(cloned.source_bytes, cloned.outage)
             cautions += _finish(server, ddl, plan, cloned, standing)
@@ -176,14 +180,6 @@ def _finish(
             standing.undone,
         )
     return tuple(cautions)
-
-
-def _check_replicas(server: Server, request: BackupRequest) -> tuple[ReplicaReceipt, ...]:
-    """Check the replicas, which may take long, before others have to wait for us."""
-    if not request.replicas:
-        return ()
-    with server.connect() as connection:
-        return check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
 
 
 def _measure(server: Server, oid: int) -> tuple[int | None, tuple[Caution, ...]]:

@@ -12,7 +12,7 @@ from snapkit.core.estimates import expected_duration
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
-from snapkit.core.planning import ClonePlan, CopyMethod
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
 from snapkit.core.statements import DropDatabase, Statement
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
@@ -47,26 +47,40 @@ class Cloned:
     """Whether the file system shared blocks, as far as the time tells."""
 
 
+def foresee(
+    ddl: Connection, plan: ClonePlan, source: str, method: CopyMethod, gathered: Gathered, rules: HoldRules
+) -> Cloning:
+    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long."""
+    with server_errors(NOTHING_CHANGED):
+        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
+    expected = expected_duration(gathered.inventory.entries, source, method.strategy, total)
+    if expected is not None and rules.limit is not None and expected > rules.limit:
+        raise OutageLimitError(
+            f"Going by earlier backups, clients would be held for some {_seconds(expected)}; --max-outage allows "
+            f"{_seconds(rules.limit)}.",
+            state=NOTHING_CHANGED,
+            hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
+        )
+    return Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected)
+
+
 def make_clone(
     server: Server,
     ddl: Connection,
     plan: ClonePlan,
-    method: CopyMethod,
+    cloning: Cloning,
     gathered: Gathered,
     rules: HoldRules,
     observe: Observe,
 ) -> Cloned:
-    """Run CREATE DATABASE while the door of the template is held.
+    """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
     Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
     """
     state = untouched(plan)
     with server_errors(state):
-        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
         run(ddl, *plan.settings)
         limit_statements(ddl, rules.limit or timedelta(0))
-    expected = expected_duration(gathered.inventory.entries, plan.template.name, method.strategy, total)
-    cloning = Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected)
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.
@@ -94,8 +108,8 @@ def make_clone(
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
     waiting = timedelta(seconds=max((record.emptied_at or began) - began, 0))
-    shared = blocks_were_shared(method.strategy, total, outage - waiting - gauge.checkpointing)
-    return Cloned(oid, total, outage, tuple(record.disconnected.values()), shared)
+    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - waiting - gauge.checkpointing)
+    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), shared)
 
 
 def untouched(plan: ClonePlan) -> str:

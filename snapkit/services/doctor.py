@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from snapkit.core.checks import Estimate, Facts, judge
+from snapkit.core.estimates import expected_duration
 from snapkit.core.inventory import is_remains
-from snapkit.core.model import Database, Entry, Strategy
+from snapkit.core.model import Database
 from snapkit.core.planning import NOTHING_CHANGED, choose_method
 from snapkit.core.results import Diagnosis
 from snapkit.errors import ConnectionFailedError
@@ -78,13 +78,6 @@ def _free_bytes(connection: Connection, live: Database) -> int | None:
 def _estimate(connection: Connection, gathered: Gathered, live: Database) -> Estimate:
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     size = catalog.sizes(connection, [live.oid]).get(live.oid)
-    return Estimate(method.strategy, size, _duration(size, gathered.inventory.entries, method.strategy))
-
-
-def _duration(size: int | None, entries: Iterable[Entry], strategy: Strategy) -> timedelta | None:
-    """How long a clone would take at the rate of the newest one that was made in the same way."""
-    for entry in entries:
-        own = entry.metadata
-        if size and own and own.strategy is strategy and own.clone_bytes and own.clone_ms:
-            return timedelta(milliseconds=own.clone_ms * size / own.clone_bytes)
-    return None
+    return Estimate(
+        method.strategy, size, expected_duration(gathered.inventory.entries, live.name, method.strategy, size)
+    )

@@ -30,7 +30,7 @@ from snapkit.core.planning import (
     plan_clone,
     plan_swap,
 )
-from snapkit.core.results import ReplicaReceipt, SwapPreview, SwapReceipt
+from snapkit.core.results import SwapPreview, SwapReceipt
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
@@ -41,6 +41,7 @@ from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     discarded_on_failure,
     door_error,
+    foresee,
     give_properties,
     make_clone,
 )
@@ -58,7 +59,15 @@ from snapkit.services.common import (
 from snapkit.services.outcome import bears_names
 from snapkit.services.phases import Stopwatch
 from snapkit.services.remains import sweep_afterwards
-from snapkit.services.replicas import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
+from snapkit.services.replicas import (
+    Change,
+    Replica,
+    check_before_the_lock,
+    check_replicas,
+    follow,
+    untold_caution,
+    untold_standbys,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ def swap(
     ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
     """
     watch = Stopwatch()
-    replicas = _check_replicas(server, request)
+    replicas = check_before_the_lock(server, request.replicas, swaps=True, disconnect=request.hold.disconnect)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
@@ -138,9 +147,9 @@ def swap(
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
             if plan.clone is not None:
-                # Its template is sealed: nobody is held.
-                rules = replace(request.hold, limit=None)
-                restored_oid = make_clone(server, ddl, plan.clone, method, gathered, rules, observe).oid
+                rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
+                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
+                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, rules, observe).oid
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))
@@ -175,15 +184,6 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     for database in involved:
         check_rights(connection, database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
-
-
-def _check_replicas(server: Server, request: SwapRequest) -> tuple[ReplicaReceipt, ...]:
-    """Check the replicas, which may take long, before others have to wait for us."""
-    if not request.replicas:
-        return ()
-    with server.connect() as connection:
-        live = gather(connection, server.source).live
-        return check_replicas(connection, request.replicas, live, disconnect=request.hold.disconnect)
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:

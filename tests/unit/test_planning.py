@@ -305,7 +305,7 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_clients_are_not_held_while_the_swap_is_prepared(kept: bool) -> None:
-    """Only a rename takes a lock on the live database that new connections wait for, and there is nothing but renames."""
+    """Only a rename takes a lock on the live database that new connections wait for."""
     entry = make_entry()
     plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry) if kept else None, LATER, [])
     renamed = [s for s in plan.prepare if isinstance(s, RenameDatabase)]
