@@ -45,6 +45,7 @@ class Strategy(StrEnum):
     CLONE = "clone"
     FILE_COPY = "file-copy"
     WAL_LOG = "wal-log"
+    ONLINE = "online"
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,10 +190,10 @@ class Progress:
 
     @property
     def remaining(self) -> timedelta | None:
-        """How long the rest takes at this rate."""
-        if self.total is None or self.done is None or self.rate is None:
+        """How long the rest takes at this rate; None when all is done, and something besides is still to come."""
+        if self.total is None or self.done is None or self.rate is None or self.done >= self.total:
             return None
-        return timedelta(seconds=max(self.total - self.done, 0) / self.rate)
+        return timedelta(seconds=(self.total - self.done) / self.rate)
 
 
 Observe = Callable[[Progress], None]

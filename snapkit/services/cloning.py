@@ -80,7 +80,8 @@ def make_clone(
     state = untouched(plan)
     with server_errors(state):
         run(ddl, *plan.settings)
-        limit_statements(ddl, rules.limit or timedelta(0))
+        if rules.limit is not None:
+            limit_statements(ddl, rules.limit)
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.

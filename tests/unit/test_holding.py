@@ -87,7 +87,7 @@ def test_nothing_is_expected_of_an_unknown_size() -> None:
         (Progress("Cloning", SECOND, 0, 100), None, None),
         (Progress("Cloning", timedelta(0), 10, 100), None, None),
         (Progress("Cloning", 2 * SECOND, 50, 100), 25.0, 2 * SECOND),
-        (Progress("Cloning", 2 * SECOND, 150, 100), 75.0, timedelta(0)),
+        (Progress("Cloning", 2 * SECOND, 150, 100), 75.0, None),
         (Progress("Cloning", 2 * SECOND, 50), 25.0, None),
     ],
 )
