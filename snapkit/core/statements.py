@@ -35,6 +35,13 @@ class SetCopyMethod:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Have notifications on ``channel`` sent to this session."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
 class RenameDatabase:
     name: str
     new_name: str
@@ -121,6 +128,7 @@ Statement = (
     Checkpoint
     | CreateDatabase
     | SetCopyMethod
+    | Listen
     | RenameDatabase
     | DropDatabase
     | AlterDatabase

@@ -405,6 +405,11 @@ def _is_spared(running: Mapping[int, str | None]) -> ColumnElement[bool]:
     return and_(is_amid, not_(and_(known, is_another)))
 
 
+def notify(connection: Connection, channel: str) -> None:
+    """Send an empty notification, which reaches sessions of the same database that listen on ``channel``."""
+    connection.execute(select(func.pg_notify(channel, "")))
+
+
 def running_transactions(connection: Connection, oids: Collection[int]) -> frozenset[str]:
     """Return the virtual transaction IDs of the transactions that run inside these databases."""
     rows = connection.execute(

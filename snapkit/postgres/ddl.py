@@ -92,6 +92,11 @@ def _(statement: st.SetCopyMethod, name: Quote, literal: Quote) -> str:
 
 
 @_sql.register
+def _(statement: st.Listen, name: Quote, literal: Quote) -> str:
+    return f"LISTEN {name(statement.channel)}"
+
+
+@_sql.register
 def _(statement: st.RenameDatabase, name: Quote, literal: Quote) -> str:
     return f"ALTER DATABASE {name(statement.name)} RENAME TO {name(statement.new_name)}"
 

@@ -5,6 +5,10 @@ then look for other sessions every 100 ms for up to five seconds (CountOtherDBBa
 sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
 Nothing has to be undone if we die, since the lock dies with its session.
 
+Between two looks PostgreSQL sleeps, and a signal wakes it early: the session that runs the statement listens on a
+channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms.
+https://www.postgresql.org/docs/current/sql-notify.html
+
 Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
 begun after the door was closed, or a busy client would never be found idle.
 
@@ -28,16 +32,22 @@ from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import ClientSession
-from snapkit.postgres.catalog import Eviction, blockers, evict, running_transactions
+from snapkit.core.statements import Listen
+from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
 from snapkit.postgres.errors import is_connection_loss
-from snapkit.postgres.execution import limit_statements
+from snapkit.postgres.execution import limit_statements, run
 from snapkit.postgres.server import answers_within, driver_connection
 
+_FIRST_INTERVAL = 0.01
+_FIRST = 0.5
 _BUSY_INTERVAL = 0.02
 _CALM_INTERVAL = 0.25
 _CALM_AFTER = 6.0
 """Seconds without anyone to disconnect. PostgreSQL gives up after five, so that a statement that still runs then has
 got through, or waits for a lock."""
+
+_NUDGES = 10
+"""How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
 
 _LOOK_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
@@ -97,6 +107,7 @@ def hold_door(
     affair.
     """
     record = DoorRecord()
+    run(ddl, Listen(_channel(driver_connection(ddl).info.backend_pid)))
     finished = threading.Event()
     doorkeeper = threading.Thread(
         target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, record, finished), daemon=True
@@ -129,6 +140,7 @@ def _keep(
     began = watched_at = time.monotonic()
     running: dict[int, str | None] = {}
     grace_ends: float | None = None
+    nudges = 0
     try:
         with answers_within(watcher, _WATCHER_LIMIT):
             while not finished.is_set():
@@ -143,14 +155,27 @@ def _keep(
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
+                if record.emptied_at is not None and not found and nudges < _NUDGES:
+                    notify(watcher, _channel(holder))
+                    nudges += 1
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
                     record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
                     watched_at = now
-                is_busy = now - (record.emptied_at or began) < _CALM_AFTER
-                finished.wait(_BUSY_INTERVAL if is_busy else _CALM_INTERVAL)
+                finished.wait(_interval(now - began, now - (record.emptied_at or began)))
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error
+
+
+def _channel(pid: int) -> str:
+    return f"snapkit_{pid}"
+
+
+def _interval(held_for: float, calm_for: float) -> float:
+    """Return how many seconds to wait before the next look; ``calm_for`` is how long nobody has been inside."""
+    if held_for < _FIRST:
+        return _FIRST_INTERVAL
+    return _BUSY_INTERVAL if calm_for < _CALM_AFTER else _CALM_INTERVAL
 
 
 def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:

@@ -88,7 +88,7 @@ def make_clone(
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
             gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
-        record = stack.enter_context(hold_door(ddl, watcher, [plan.template.oid], rules, gauge.look))
+            record = stack.enter_context(hold_door(ddl, watcher, [plan.template.oid], rules, gauge.look))
         began = monotonic()
         oid: int | None = None
         outage = timedelta(0)

@@ -246,7 +246,8 @@ def _apply(
     with ExitStack() as stack:
         watcher = stack.enter_context(server.connect())
         stack.enter_context(_unless(lambda: is_done))
-        record = stack.enter_context(hold_door(ddl, watcher, doors, rules))
+        with server_errors(state):
+            record = stack.enter_context(hold_door(ddl, watcher, doors, rules))
         try:
             commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone)
             is_done, outage = True, timedelta(seconds=monotonic() - held_since)
