@@ -29,7 +29,7 @@ def measure(server: BenchServer, script: str, crowd: Crowd | None) -> tuple[Ran,
 def told_by(ran: Ran) -> dict[str, Any]:
     """Return what snapkit says of the run itself, and for any command that failed its last words."""
     told: dict[str, Any] = {}
-    if ran.out.startswith('{"schema_version"'):
+    if '"schema_version"' in ran.out:
         document = json.loads(ran.out)
         data = document["data"] or {}
         if "outage_ms" in data:

@@ -103,12 +103,11 @@ def _prepare(bench: Bench, contender: Contender, crowd: Crowd | None) -> None:
             run_or_fail(script, server.environment())
         return
     server.restore_source()
-    server.execute(f"ALTER DATABASE {SOURCE} ALLOW_CONNECTIONS false")
-    server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", SOURCE)
+    server.empty(SOURCE)
     try:
         run_or_fail(script, server.environment())
     finally:
-        server.execute(f"ALTER DATABASE {SOURCE} ALLOW_CONNECTIONS true")
+        server.open(SOURCE)
 
 
 OPERATIONS_SCENARIO = Operations("operations", OPERATIONS)

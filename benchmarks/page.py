@@ -121,7 +121,7 @@ def _ground(rows: Sequence[Row]) -> str:
         [
             "## What was measured on what",
             *sorted(machines),
-            table(head, body),
+            table(head, body, 3),
             prose,
             f"Sizes as they really were: {exact}.",
         ]
@@ -135,7 +135,7 @@ def _goals(rows: Sequence[Row]) -> str:
     body = [(each.goal, each.where, each.found, "yes" if each.reached else "**no**") for each in found]
     reached = sum(each.reached for each in found)
     return f"## Against the goals\n\n{reached} of {len(found)} reached.\n\n" + table(
-        ("goal", "where", "found", "reached"), body
+        ("goal", "where", "found", "reached"), body, 4
     )
 
 
@@ -213,7 +213,7 @@ def _busy(operation: str) -> Section:
                 for contender in _ordered(those)
             ]
             if body:
-                parts.append(f"### {place}, {operation}\n\n{table(_BUSY_HEAD, body)}")
+                parts.append(f"### {place}, {operation}\n\n{table(_BUSY_HEAD, body, 2)}")
         if not parts:
             return ""
         clients = max(int(row["clients"]) for row in select(rows, "operations"))
@@ -291,7 +291,12 @@ def _swaps(rows: Sequence[Row]) -> str:
         "every client, 95th percentile", "reported, median", "failed queries per run",
     )  # fmt: skip
     return "\n\n".join(
-        ["## Many swaps", prose, "{plot swaps: Swaps: what the client waited that waited longest}", table(head, body)]
+        [
+            "## Many swaps",
+            prose,
+            "{plot swaps: Swaps: what the client waited that waited longest}",
+            table(head, body, 3),
+        ]
     )
 
 
@@ -390,7 +395,7 @@ def _online(rows: Sequence[Row]) -> str:
         "where", "size", "clients", "contender", "did what was asked", "whole command", "ratio",
         "longest wait, 95th percentile", "failed queries per run",
     )  # fmt: skip
-    return "## A copy that holds nobody\n\n" + table(head, body) + note
+    return "## A copy that holds nobody\n\n" + table(head, body, 4) + note
 
 
 def _costs(rows: Sequence[Row]) -> str:
@@ -425,7 +430,7 @@ def _costs(rows: Sequence[Row]) -> str:
         """
     )
     head = ("where", "size", "operation", "contender", "disk", "WAL", "CPU time of the command")
-    return "\n\n".join(["## Disk, WAL and processor", prose, table(head, body)])
+    return "\n\n".join(["## Disk, WAL and processor", prose, table(head, body, 4)])
 
 
 # --- cut off ---
@@ -459,7 +464,21 @@ def _interrupted(rows: Sequence[Row]) -> str:
         since the backup by intention; the column tells whether it could still be had.
         """
     )
-    return "\n\n".join(["## A rollback that is cut off", prose, table(head, body)])
+    broken = "; ".join(
+        f"{contender}: {sum(row['finally'] in _NOT_WHOLE for row in those)} of {len(those)}"
+        for contender in _ordered(found)
+        for those in [[row for row in found if row["contender"] == contender]]
+    )
+    total = _prose(
+        f"""
+        Times that the source was not whole when the server was idle again: {broken}. What becomes of snapkit at each of
+        its statements is in the [crash table](crash-table.md).
+        """
+    )
+    return "\n\n".join(["## A rollback that is cut off", prose, table(head, body, 7), total])
+
+
+_NOT_WHOLE = ("missing", "incomplete")
 
 
 def _outcome_cells(rows: Sequence[Row]) -> list[str]:
@@ -508,7 +527,7 @@ def _scale(rows: Sequence[Row]) -> str:
             )
     prose = _prose("Backups of a nearly empty database, on a server with fsync off. Memory is the command's largest.")
     head = ("backups", "command", "time", "memory", "runs")
-    return "\n\n".join(["## Very many backups", prose, table(head, body)]) if body else ""
+    return "\n\n".join(["## Very many backups", prose, table(head, body, 2)]) if body else ""
 
 
 def _limits(rows: Sequence[Row]) -> str:

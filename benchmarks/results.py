@@ -16,8 +16,11 @@ class Results:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[Row] = []
+        self._cut_off = False
         if path.exists():
-            self.rows = [row for line in path.read_text().splitlines() if (row := _parse(line)) is not None]
+            text = path.read_text()
+            self.rows = [row for line in text.splitlines() if (row := _parse(line)) is not None]
+            self._cut_off = not text.endswith("\n") and bool(text)
 
     def add(self, scenario: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Keep a measurement; ``key`` tells what it is one of."""
@@ -25,7 +28,8 @@ class Results:
         self.rows.append(row)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write("\n" * self._cut_off + json.dumps(row) + "\n")
+        self._cut_off = False
 
     def has(self, scenario: str, key: Mapping[str, Any]) -> bool:
         """Whether that was measured already. What was skipped for a reason was not."""

@@ -159,6 +159,18 @@ class BenchServer:
             self.clear_source()
             self.copy(SEED, SOURCE)
 
+    def empty(self, name: str) -> None:
+        """Let nobody into a database any more, and have everybody leave."""
+        if self.oid_of(name) is None:
+            return
+        self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+        query = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
+        while self.execute(query, name):
+            pass
+
+    def open(self, name: str) -> None:
+        self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name)))
+
     def clear_source(self) -> None:
         self.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(SOURCE)))
 

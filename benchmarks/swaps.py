@@ -50,7 +50,8 @@ class Swaps:
         ran, values = measure(server, script, crowd)
         good = ran.code == 0 and server.oid_of(SOURCE) not in (None, live)
         values |= {"good": good, "lost_its_name": server.oid_of(SOURCE) is None}
-        _repair(server)
+        if key["contender"] == MANUAL:
+            _swap_back(server, live)
         bench.say(
             f"{key['contender']}, swap {key['round']}: {ran.wall_ms:.0f} ms, clients waited"
             f" {max(values.get('waits_ms', [0])):.0f} ms{'' if good else ', FAILED'}"
@@ -58,12 +59,16 @@ class Swaps:
         bench.add(self.name, key, values)
 
 
-def _repair(server: BenchServer) -> None:
-    """Put what the manual procedure left aside back into its place, by hand as one would."""
-    if server.oid_of(SOURCE) is None:
+def _swap_back(server: BenchServer, live: int | None) -> None:
+    """Undo what the manual procedure did, or began; nobody can connect meanwhile, and so nobody can be in the way."""
+    server.empty(SOURCE)
+    if server.oid_of(SOURCE) not in (None, live):
+        _rename(server, SOURCE, _SPARE)
+    if server.oid_of(_ASIDE) is not None:
         _rename(server, _ASIDE, SOURCE)
-    elif server.oid_of(_ASIDE) is not None:
-        _rename(server, _ASIDE, _SPARE)
+    server.open(SOURCE)
+    if server.oid_of(_SPARE) is not None:
+        server.open(_SPARE)
 
 
 def _rename(server: BenchServer, old: str, new: str) -> None:
