@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import MANUAL, SNAPKIT
+from benchmarks.contenders import MANUAL, OPERATIONS, SNAPKIT
 from benchmarks.findings import Place, distinct, places, select, sizes, summarise
-from benchmarks.markdown import duration
 from benchmarks.results import Row
 
 _OURS = "#0b6e4f"
@@ -40,15 +40,18 @@ def draw(rows: Sequence[Row], directory: Path) -> list[str]:
 
 
 def _panels(number: int, width: float, height: float) -> tuple[Any, list[Any]]:
-    """Return a figure with that many panels, two in a row."""
+    """Return a figure with that many panels, two in a row, on the same scales."""
     from matplotlib import pyplot
 
     columns = min(2, number)
     lines = -(-number // columns)
-    figure, grid = pyplot.subplots(lines, columns, figsize=(width * columns, height * lines), squeeze=False)
+    size = (width * columns, height * lines)
+    figure, grid = pyplot.subplots(lines, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     panels = [panel for line in grid for panel in line]
     for unused in panels[number:]:
         unused.set_visible(False)
+    for panel in panels[:number]:
+        panel.tick_params(labelbottom=True)
     return figure, panels[:number]
 
 
@@ -64,8 +67,10 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return sorted((str(each) for each in distinct(rows, "contender")), key=lambda name: (name != SNAPKIT, name))
 
 
-def _colour(names: Sequence[str], name: str) -> str:
-    return _OURS if name == SNAPKIT else _COLOURS[(list(names).index(name) - 1) % len(_COLOURS)]
+def _colour(name: str) -> str:
+    """A contender has the same colour in every plot."""
+    others = [contender.name for contender in OPERATIONS if contender.name != SNAPKIT]
+    return _COLOURS[others.index(name) % len(_COLOURS)] if name in others else _OURS
 
 
 def _times(rows: Sequence[Row], operation: str, directory: Path) -> list[str]:
@@ -88,7 +93,7 @@ def _times(rows: Sequence[Row], operation: str, directory: Path) -> list[str]:
                 ours = name == SNAPKIT
                 panel.plot(
                     [x for x, _ in points], [y / 1000 for _, y in points], marker="o", markersize=5 if ours else 3.5,
-                    linewidth=2.2 if ours else 1.2, color=_colour(names, name), label=name, zorder=3 if ours else 2,
+                    linewidth=2.2 if ours else 1.2, color=_colour(name), label=name, zorder=3 if ours else 2,
                 )  # fmt: skip
         panel.set_title(str(place), fontsize=9.5, loc="left")
         panel.set_xscale("log")
@@ -124,6 +129,7 @@ def _waits(rows: Sequence[Row], operation: str, directory: Path) -> list[str]:
         size = max(sizes(here))
         _dots(panel, names, [row for row in here if row["megabytes"] == size])
         panel.set_title(f"{place}, {size} MB", fontsize=9.5, loc="left")
+        panel.set_xlim(*_decades(found))
     figure.tight_layout()
     return _save(figure, directory, f"{operation}_waits")
 
@@ -137,9 +143,10 @@ def _swaps(rows: Sequence[Row], directory: Path) -> list[str]:
     figure, panels = _panels(len(shown), 5.2, 0.9 + 0.5 * len(sizes(found)))
     for place, panel in zip(shown, panels, strict=True):
         here = [dict(row, line=f"{row['contender']}, {row['megabytes']} MB") for row in _of(found, place)]
-        names = [f"{name}, {size} MB" for size in sizes(here) for name in (SNAPKIT, MANUAL)]
+        names = [f"{name}, {size} MB" for size in sizes(found) for name in (SNAPKIT, MANUAL)]
         _dots(panel, names, here, column="line")
         panel.set_title(str(place), fontsize=9.5, loc="left")
+        panel.set_xlim(*_decades(found))
     figure.tight_layout()
     return _save(figure, directory, "swaps")
 
@@ -158,10 +165,20 @@ def _dots(panel: Any, names: Sequence[str], rows: Sequence[Row], column: str = "
     panel.set_yticks(range(len(names)), names)
     panel.set_ylim(len(names) - 0.5, -0.5)
     panel.set_xscale("log")
-    panel.xaxis.set_major_formatter(lambda value, position: duration(value))
+    panel.xaxis.set_major_formatter(lambda value, position: _short(value))
     panel.minorticks_off()
     panel.grid(axis="y", visible=False)
     panel.set_xlabel("longest wait of a client (hollow: the command failed)", fontsize=8)
+
+
+def _decades(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return whole decades that hold all the waits."""
+    waits = [max(row["waits_ms"], default=1.0) for row in rows]
+    return 10 ** math.floor(math.log10(max(min(waits), 0.1))), 10 ** math.ceil(math.log10(max(*waits, 10.0)))
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:g} ms" if milliseconds < 1000 else f"{milliseconds / 1000:g} s"
 
 
 def _of(rows: Sequence[Row], place: Place) -> list[Row]:
