@@ -1,8 +1,9 @@
 """Clients at work: a process of its own, so that what measures does not share a core's turn with what is measured.
 
 Each client wants an answer, and tries until it has it: connecting again at once when it is disconnected, and ten
-milliseconds later when it is turned away. The time from the wish to the answer is what a client waited. A thought of
-some milliseconds lies between an answer and the next wish, and does not count; being disconnected ends it.
+milliseconds later when it is turned away or its query fails for another reason. The time from the wish to the answer is
+what a client waited. A thought of some milliseconds lies between an answer and the next wish, and does not count; being
+disconnected ends it.
 
 One line on the standard input is one question, answered by one JSON line: what happened since the last one. It is
 answered when every client has had an answer since it was asked, or after a limit. The end of the input is the end.
@@ -89,6 +90,8 @@ class Client:
                 self._connection.execute(_READ, (chance.randint(1, self._rows),))
         except psycopg.Error as error:
             self._count(self._failed, error)
+            if not _is_disconnected(error):  # answered, but not with what was asked for: a table may be missing
+                time.sleep(TURNED_AWAY_PAUSE)
             self._connection.close()
             self._connection = None
             return False
@@ -105,6 +108,11 @@ class Client:
             reported = (max(self._longest, waiting), self._queries, self._failed, self._turned_away)
             self._longest, self._queries, self._failed, self._turned_away = 0.0, 0, Counter(), Counter()
         return reported
+
+
+def _is_disconnected(error: psycopg.Error) -> bool:
+    """The server has ended the session, or the connection is gone: class 57P, class 08, or no SQLSTATE at all."""
+    return error.sqlstate is None or error.sqlstate.startswith(("57P", "08"))
 
 
 def _report(clients: list[Client], begun: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from benchmarks.contenders import DUMP, KEEPING, MANUAL, ONLINE, SNAPKIT
 from benchmarks.findings import Place, codes, count, distinct, places, ratio, select, sizes, summarise
 from benchmarks.goals import verdicts
 from benchmarks.interrupted import WAYS
-from benchmarks.load import LIMIT, THOUGHT
+from benchmarks.load import LIMIT, THOUGHT, TURNED_AWAY_PAUSE
 from benchmarks.markdown import counted, duration, factor, megabytes, per_run, table
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Row
@@ -252,8 +252,8 @@ def _busy_prose(rows: Sequence[Row], operation: str) -> str:
     explained = (
         f"""
         The clients are threads of a process of their own; each reads a row (one query in ten writes one), thinks for
-        {THOUGHT * 1000:.0f} ms on average, and reconnects at once when it is disconnected, as a pool does. A wait is
-        the time from wanting an answer to having it, retries included; the figure of a run is that of the client that
+        {THOUGHT * 1000:.0f} ms on average, and reconnects at once when it is disconnected, as a pool does, and
+        {TURNED_AWAY_PAUSE * 1000:.0f} ms later when it is refused. A wait is the time from wanting an answer to having it, retries included; the figure of a run is that of the client that
         waited longest. A client that has no answer {LIMIT:.0f} s after the command has ended counts as not served
         again. A query that was cut off has failed; a connection that was refused is counted apart.
         """
