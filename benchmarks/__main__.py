@@ -28,14 +28,17 @@ from tests.binaries import NoBinariesError
 
 SCENARIOS: tuple[Scenario, ...] = (OPERATIONS_SCENARIO, Swaps(), ONLINE_SCENARIO, Interrupted(), Pooled())
 ALL = (startup.NAME, *(scenario.name for scenario in SCENARIOS), scale.NAME)
-KEPT = ROOT / "benchmarks" / "results.jsonl"
-QUICK = ROOT / ".cache" / "benchmarks" / "quick.jsonl"
+_CACHE = ROOT / ".cache" / "benchmarks"
+KEPT = (ROOT / "benchmarks" / "results.jsonl", ROOT / "docs" / "performance.md")
+QUICK = (_CACHE / "quick.jsonl", _CACHE / "performance.md")
+"""Where results and the page go; a quick run leaves the real ones alone."""
 
 
 def main(words: Sequence[str] | None = None) -> int:
     arguments = _arguments(words)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # servers and disks are to be removed
-    results = Results(arguments.results or (QUICK if arguments.quick else KEPT))
+    file, page = QUICK if arguments.quick else KEPT
+    results = Results(arguments.results or file)
     if arguments.action == "measure":
         options = _options(arguments)
         for wanted in arguments.filesystems:
@@ -44,7 +47,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     _on_storage(storage, wanted, arguments, options, results)
             except NoDiskError as reason:
                 print(f"{wanted}: skipped: {reason}", flush=True)
-    page = arguments.page
+    page = arguments.page or page
     write_page(results.rows, page)
     print(f"Written: {page}")
     return 0
@@ -56,7 +59,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     usual = Options()
     parser.add_argument("action", nargs="?", choices=("measure", "page"), default="measure")
-    parser.add_argument("--quick", action="store_true", help="one small size, one round, in a file of results apart")
+    parser.add_argument("--quick", action="store_true", help="one small size, one round; results and page under .cache")
     parser.add_argument("--only", nargs="+", choices=ALL, default=ALL, metavar="SCENARIO", help=", ".join(ALL))
     parser.add_argument("--sizes", nargs="+", type=int, metavar="MB", help=f"{usual.sizes}")
     parser.add_argument("--postgres", nargs="+", default=["18", "15"], metavar="VERSION", help="18 15")
@@ -68,7 +71,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--databases", type=int, help=f"for the scenario of scale: {usual.databases}")
     parser.add_argument("--cuts", type=int, help=f"moments at which a rollback is cut off: {usual.cuts}")
     parser.add_argument("--results", type=Path, help="a file of JSON lines; what it holds is not measured again")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "performance.md")
+    parser.add_argument("--page", type=Path, help="where to write the page")
     return parser.parse_args(words)
 
 

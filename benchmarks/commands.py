@@ -6,11 +6,15 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+LIMIT = 1800.0
+"""Seconds after which a command is taken for one that never ends."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,12 @@ class Running:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self) -> Ran:
-        """Wait for its end."""
+        """Wait for its end; one that does not end is killed, and has failed."""
+        alarm = threading.Timer(LIMIT, self.kill)
+        alarm.start()
         _, status, usage = os.wait4(self._process.pid, 0)
         wall = time.monotonic() - self._begun
+        alarm.cancel()
         code = self._process.returncode = os.waitstatus_to_exitcode(status)
         texts = []
         for file in (self._out, self._err):

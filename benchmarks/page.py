@@ -253,9 +253,10 @@ def _busy_prose(rows: Sequence[Row], operation: str) -> str:
         f"""
         The clients are threads of a process of their own; each reads a row (one query in ten writes one), thinks for
         {THOUGHT * 1000:.0f} ms on average, and reconnects at once when it is disconnected, as a pool does, and
-        {TURNED_AWAY_PAUSE * 1000:.0f} ms later when it is refused. A wait is the time from wanting an answer to having it, retries included; the figure of a run is that of the client that
-        waited longest. A client that has no answer {LIMIT:.0f} s after the command has ended counts as not served
-        again. A query that was cut off has failed; a connection that was refused is counted apart.
+        {TURNED_AWAY_PAUSE * 1000:.0f} ms later when it is refused. A wait is the time from wanting an answer to having
+        it, retries included; the figure of a run is that of the client that waited longest. A client that has no answer
+        {LIMIT:.0f} s after the command has ended counts as not served again. A query that was cut off has failed; a
+        connection that was refused is counted apart.
         """
         if operation == "backup"
         else ""
