@@ -38,7 +38,8 @@ class Swaps:
         run_or_fail(snapkit.rollback(server), server.environment())
         server.copy(SOURCE, _SPARE)
         with crowd_of(server.url(), clients, server.rows) as crowd:
-            for key in wanted:
+            warm_up = [wanted[0] | {"round": 0}, wanted[1] | {"round": 0}] if bench.options.warm_up else []
+            for key in [*warm_up, *wanted]:
                 if not bench.results.has(self.name, bench.key | key):
                     self._swap(bench, key, crowd)
         server.restore_source()
@@ -56,7 +57,8 @@ class Swaps:
             f"{key['contender']}, swap {key['round']}: {ran.wall_ms:.0f} ms, clients waited"
             f" {max(values.get('waits_ms', [0])):.0f} ms{'' if good else ', FAILED'}"
         )
-        bench.add(self.name, key, values)
+        if key["round"]:
+            bench.add(self.name, key, values)
 
 
 def _swap_back(server: BenchServer, live: int | None) -> None:
