@@ -322,7 +322,8 @@ def _pooled(rows: Sequence[Row]) -> str:
     body = []
     for total in select(rows, "pgbouncer", row="total"):
         conditions = {key: total[key] for key in ("postgres", "filesystem", "megabytes", "mode", "minutes")}
-        laps = [row for row in select(rows, "pgbouncer", **conditions) if row["row"] != "total"]
+        found = select(rows, "pgbouncer", **conditions)
+        laps = list({row["row"]: row for row in found if row["row"] != "total"}.values())  # the last run's
         waits = {
             name: [max(row["waits_ms"]) for row in laps if row["operation"] == name] for name in ("backup", "rollback")
         }

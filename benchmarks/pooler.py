@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,9 @@ from benchmarks.scenarios import Bench, Key
 from benchmarks.servers import ROLE, SOURCE, BenchServer
 from tests.cluster import free_port
 
+PRUNE = "prune"
 PAUSED, UNPAUSED = "paused by snapkit", "not paused"
+_TOTALS = ("operations", "refused", "queries", "failed", "turned_away")
 _UNPAUSED_PART = 0.2
 """Of the minutes: the same without --pgbouncer-url is only there to show the difference."""
 
@@ -82,7 +85,7 @@ class Pooled:
         sweep = snapkit_script("prune", "--keep", "1", "--keep-old", "0")
         server.restore_source()
         url = f"postgresql://{ROLE}:{ROLE}@127.0.0.1:{port}/{SOURCE}"
-        total = {"operations": 0, "refused": 0, "queries": 0, "failed": 0, "turned_away": 0, "load_seconds": 0.0}
+        total: Counter[str] = Counter()
         with crowd_of(url, bench.options.clients, server.rows) as crowd:
             assert crowd is not None
             begun = time.monotonic()
@@ -95,25 +98,23 @@ class Pooled:
                         bench.add(self.name, key, {"skipped": told.get("said")})
                         return
                     self._count(bench, key, operation, crowd, total, ran.values() | told)
-                run(sweep(server), server.environment())
-                self._count(bench, key, "prune", crowd, total, {})
-        bench.say(f"{mode}: {total}")
-        bench.add(self.name, key, total)
+                ran = run(sweep(server), server.environment())
+                self._count(bench, key, PRUNE, crowd, total, ran.values() | told_by(ran))
+        bench.say(f"{mode}: {', '.join(f'{name} {total[name]:,}' for name in _TOTALS)}")
+        bench.add(self.name, key, {name: total[name] for name in _TOTALS} | {"load_seconds": total["load_ms"] / 1000})
         server.restore_source()
 
-    def _count(
-        self, bench: Bench, key: Key, operation: str, crowd: Crowd, total: dict[str, float], values: dict[str, object]
-    ) -> None:
+    def _count(self, bench: Bench, key: Key, operation: str, crowd: Crowd, total: Counter[str], values: Key) -> None:
         lap = crowd.lap()
         total["queries"] += lap["queries"]
-        total["load_seconds"] = round(total["load_seconds"] + lap["load_seconds"], 1)
+        total["load_ms"] += round(lap["load_seconds"] * 1000)
         total["failed"] += sum(lap["failed"].values())
         total["turned_away"] += sum(lap["turned_away"].values())
-        if operation != "prune":
+        if operation != PRUNE:
             total["operations"] += 1
             total["refused"] += values["exit_code"] != 0
-            number = int(total["operations"])
-            bench.add(self.name, key | {"row": number}, {"operation": operation} | values | lap)
+        total["laps"] += 1
+        bench.add(self.name, key | {"row": total["laps"]}, {"operation": operation} | values | lap)
 
 
 @contextmanager
