@@ -134,9 +134,14 @@ def _goals(rows: Sequence[Row]) -> str:
         return ""
     body = [(each.goal, each.where, each.found, "yes" if each.reached else "**no**") for each in found]
     reached = sum(each.reached for each in found)
-    return f"## Against the goals\n\n{reached} of {len(found)} reached.\n\n" + table(
-        ("goal", "where", "found", "reached"), body, 4
+    prose = _prose(
+        f"""
+        {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes; a wait is that of the client
+        that waited longest.
+        """
     )
+    head = ("goal", "where", "found", "reached")
+    return "\n\n".join(["## Against the goals", prose, table(head, body, 4)])
 
 
 # --- one command at a time ---
