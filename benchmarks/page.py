@@ -136,8 +136,8 @@ def _goals(rows: Sequence[Row]) -> str:
     reached = sum(each.reached for each in found)
     prose = _prose(
         f"""
-        {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes; a wait is that of the client
-        that waited longest.
+        {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes; a wait is that of the
+        client that waited longest.
         """
     )
     head = ("goal", "where", "found", "reached")
