@@ -64,7 +64,9 @@ def _save(figure: Any, directory: Path, name: str) -> list[str]:
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    return sorted((str(each) for each in distinct(rows, "contender")), key=lambda name: (name != SNAPKIT, name))
+    return sorted(
+        (str(each) for each in distinct(rows, "contender")), key=lambda name: (not name.startswith(SNAPKIT), name)
+    )
 
 
 def _colour(name: str) -> str:
