@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.contenders import SNAPKIT
 from benchmarks.results import Row
 from benchmarks.statistics import median, paired_ratio, percentile
 
@@ -101,3 +102,13 @@ def ratio(ours: Sequence[Row], theirs: Sequence[Row]) -> float | None:
 
 def _by_round(rows: Sequence[Row]) -> dict[Hashable, float]:
     return {row["round"]: row["wall_ms"] for row in rows if row["good"]}
+
+
+def of_place(rows: Sequence[Row], scenario: str, place: Place, **conditions: object) -> list[Row]:
+    return select(rows, scenario, postgres=place.postgres, filesystem=place.filesystem, **conditions)
+
+
+def ordered(rows: Sequence[Row]) -> list[str]:
+    """Return the contenders, ours first."""
+    names = [str(each) for each in distinct(rows, "contender")]
+    return sorted(names, key=lambda name: (not name.startswith(SNAPKIT), name))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
 
@@ -39,3 +41,9 @@ def per_run(number: float) -> str:
 
 def counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{code}: {number:,}" for code, number in counts.items()) or "none"
+
+
+def wrapped(text: str) -> str:
+    """Wrap paragraphs as the other pages are wrapped."""
+    paragraphs = re.split(r"\n\s*\n", textwrap.dedent(text).strip())
+    return "\n\n".join(textwrap.fill(" ".join(each.split()), 120, break_on_hyphens=False) for each in paragraphs)
