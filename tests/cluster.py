@@ -29,9 +29,10 @@ log_min_messages = fatal
 class Cluster:
     """One running server, on a socket in its own directory and on a free port of 127.0.0.1."""
 
-    def __init__(self, binaries: Path) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="snapkit-test-"))
-        self.user = _unprivileged_user()
+    def __init__(self, binaries: Path, directory: Path | None = None) -> None:
+        """``directory`` is where its own directory is to lie: on which disk, that is."""
+        self.root = Path(tempfile.mkdtemp(prefix="snapkit-test-", dir=directory))
+        self.user = unprivileged_user()
         self.data = self.root / "data"
         self.port = free_port()
         self.binaries = self._reachable(binaries)
@@ -119,7 +120,7 @@ class Cluster:
         return copy / package.name / binaries.parent.name / binaries.name
 
 
-def _unprivileged_user() -> str | None:
+def unprivileged_user() -> str | None:
     """PostgreSQL refuses to run as root; None where we are somebody else already."""
     if os.geteuid() != 0:
         return None

@@ -1,11 +1,16 @@
-"""Small disks that can be full: a file with ext4 on it, mounted by a loop device. That takes root and mkfs.ext4."""
+"""Small disks that can be full: a file with a file system on it, mounted by a loop device. That takes root and mkfs."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+
+EXT4 = ("mkfs.ext4", "-q", "-F", "-m", "0")
+XFS_THAT_SHARES_BLOCKS = ("mkfs.xfs", "-q", "-m", "reflink=1")
+"""Not smaller than 300 MiB."""
 
 MEBIBYTE = 1 << 20
 
@@ -17,15 +22,15 @@ class NoDiskError(Exception):
 class SmallDisk:
     """A disk of its own size at ``place``, whose owner is ``user``."""
 
-    def __init__(self, place: Path, mebibytes: int, user: str | None) -> None:
-        if os.geteuid() != 0 or shutil.which("mkfs.ext4") is None:
-            raise NoDiskError("needs root and mkfs.ext4 to make a small disk")
+    def __init__(self, place: Path, mebibytes: int, user: str | None, mkfs: Sequence[str] = EXT4) -> None:
+        if os.geteuid() != 0 or shutil.which(mkfs[0]) is None:
+            raise NoDiskError(f"needs root and {mkfs[0]} to make a small disk")
         self.place = place
         self._image = place.with_name(place.name + ".img")
         self.place.mkdir()
         with self._image.open("wb") as file:
             file.truncate(mebibytes * MEBIBYTE)
-        subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", self._image], check=True)
+        subprocess.run([*mkfs, self._image], check=True)
         mounted = subprocess.run(
             ["mount", "-o", "loop", self._image, place], check=False, capture_output=True, text=True
         )

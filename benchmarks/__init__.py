@@ -1,0 +1,1 @@
+"""What snapkit costs, and what the alternatives cost, measured from the client: python -m benchmarks."""
