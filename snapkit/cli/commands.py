@@ -3,10 +3,12 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from snapkit.cli.interruption import deferred
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.registry import Registry
@@ -223,8 +225,10 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
         if confirmed.removed:
             run.show(confirmed)
             run.terminal.confirm("Drop them? This cannot be undone.")
+    told = "This drop is still finished; Ctrl-C again cuts it short."
     with run.terminal.progress("Dropping") as observe:
-        return remove(server, choose, run.settings().lock_wait, confirmed, observe)
+        shielded = partial(deferred, lambda: run.terminal.note(told))
+        return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded)
 
 
 @registry.command("pin")

@@ -55,6 +55,8 @@ def count_text(number: int, noun: str) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` with its control characters escaped: names and labels must not move the cursor."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
