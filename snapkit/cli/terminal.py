@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from snapkit.cli.format import printable, printable_lines
-from snapkit.core.model import Caution, Observe, Progress, unobserved
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from snapkit.core.model import Caution, Observe, Progress
 
 _UNLIMITED = 10_000
 """The width of a pipe: nothing is wrapped or cut for a program that reads it."""
@@ -60,7 +61,7 @@ class Terminal:
         In a pipe, only for whom the run has to wait.
         """
         if self.quiet:
-            yield unobserved
+            yield lambda progress: None
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:

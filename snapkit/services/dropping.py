@@ -16,7 +16,6 @@ from snapkit.postgres.execution import run
 from snapkit.postgres.server import Connection
 from snapkit.services.common import check_rights
 
-
 _MOST_NAMES = 10
 """So many are named one by one where a run ends before its time."""
 
