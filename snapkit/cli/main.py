@@ -20,6 +20,8 @@ from snapkit.errors import SnapkitError, UsageError
 def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
     call = _guess(words)
+    if "_SNAPKIT_COMPLETE" in os.environ:  # a shell completes what is typed; Typer does without Rich if there is none
+        sys.modules["rich"] = None  # type: ignore[assignment]
     if not words:
         main(["--help"])
         return int(ExitCode.USAGE)

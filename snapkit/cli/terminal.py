@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from snapkit.cli import pace
 from snapkit.cli.format import printable, printable_lines
 from snapkit.errors import InterruptedRunError, SnapkitError
 
@@ -58,14 +59,21 @@ class Terminal:
     def progress(self, phase: str) -> Iterator[Observe]:
         """Show progress while the block runs: a bar where the server lets it be seen, else the time that passes.
 
-        In a pipe, only for whom the run has to wait.
+        In a pipe, for whom the run has to wait, and a line every so often (``pace``).
         """
         if self.quiet:
             yield lambda progress: None
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:
-            yield lambda progress: self._tell_once(progress, told)
+            often = pace.Pace(pace.EVERY)
+
+            def tell(progress: Progress) -> None:
+                self._tell_once(progress, told)
+                if not progress.waits and often.is_due():
+                    self.note(pace.line_of(progress))
+
+            yield tell
             return
         from rich import progress as bars
 
