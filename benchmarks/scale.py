@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 
 from benchmarks import many
+from tests.cluster import Cluster
 
 MEASURE_ALL = "SELECT sum(pg_database_size(oid)) FROM pg_database"
 OLDEST = "SELECT datname FROM pg_database WHERE datname LIKE 'app\\_backup\\_%%' ORDER BY datname LIMIT %s"
@@ -85,7 +86,7 @@ def list_them(few: str, url: str, databases: int, runs: int) -> None:
         print(f"{'':9}  {' '.join(words):25}  {figures}")
 
 
-def prune_them(cluster: many.Cluster, admin: psycopg.Connection[Any], made: int, drops: int, sources: int) -> None:
+def prune_them(cluster: Cluster, admin: psycopg.Connection[Any], made: int, drops: int, sources: int) -> None:
     """Print what dropping takes: of one source, in SQL, and of many sources."""
     url = cluster.url(many.SOURCE)
     cost = cost_of(("prune", "--keep", str(made - drops)), url)
