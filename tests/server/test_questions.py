@@ -106,3 +106,14 @@ def test_a_server_without_any_database_but_the_templates(sandbox: Sandbox, monke
     with sandbox.server().connect() as connection:
         facts, databases = catalog.survey(connection)
     assert (facts.role, databases) == ("postgres", [])
+
+
+def test_who_may_not_measure_a_database_still_lists_the_others(sandbox: Sandbox) -> None:
+    hidden, seen = (sandbox.back_up().backup.name for _ in range(2))
+    role = sandbox.role("reader")
+    sandbox.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(hidden)))
+    ran = run_snapkit("list", "--sizes", "--json", url=sandbox.cluster.url(sandbox.name, user=role))
+    sizes = {entry["name"]: entry["size_bytes"] for entry in ran.data["entries"]}
+    assert sizes[hidden] is None
+    assert sizes[seen] > 0
+    assert ran.data["total_size_bytes"] == sizes[seen]
