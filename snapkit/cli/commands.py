@@ -3,10 +3,12 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from snapkit.cli.interruption import deferred
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.registry import Registry
@@ -59,6 +61,7 @@ def backup(
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
+    server = run.server()
     from snapkit.services.backup import BackupRequest, back_up, preview_backup
 
     request = BackupRequest(
@@ -70,8 +73,7 @@ def backup(
         replicas=run.replicas(replica_url),
     )
     if dry_run:
-        return DryRun(preview_backup(run.server(), request))
-    server = run.server()
+        return DryRun(preview_backup(server, request))
     with run.terminal.progress(f"Backing up {server.source}") as observe:
         receipt = back_up(server, request, settings.lock_wait, observe)
     run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url)}")
@@ -85,17 +87,19 @@ def list_(
     all_sources: AllSources = False,
 ) -> Any:
     """List the backups, newest first."""
+    server = run.server()
     from snapkit.services.inventory import list_entries
 
-    return list_entries(run.server(), sizes=sizes, all_sources=all_sources)
+    return list_entries(server, sizes=sizes, all_sources=all_sources)
 
 
 @registry.command("show")
 def show(run: Invocation, name: Name) -> Any:
     """Show everything known about one backup."""
+    server = run.server()
     from snapkit.services.inventory import show_entry
 
-    return show_entry(run.server(), name)
+    return show_entry(server, name)
 
 
 @registry.command("rollback")
@@ -121,13 +125,14 @@ def rollback(
         raise UsageError(
             "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
         )
+    replicas = run.replicas(replica_url)
     from snapkit.services.rollback import SwapRequest
 
     request = SwapRequest(
         wanted=name,
         keep_backup=keep_backup,
         hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
-        replicas=run.replicas(replica_url),
+        replicas=replicas,
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
@@ -141,10 +146,11 @@ def undo(
     yes: Yes = False,
 ) -> Any:
     """Swap the database back that the last rollback put aside."""
+    replicas = run.replicas(replica_url)
     from snapkit.services.rollback import SwapRequest
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
-    request = SwapRequest(undo=True, hold=hold, replicas=run.replicas(replica_url))
+    request = SwapRequest(undo=True, hold=hold, replicas=replicas)
     return _swap(run, request, dry_run=False, sql=False, yes=yes)
 
 
@@ -215,9 +221,10 @@ def prune(
         )
     except ValueError as error:
         raise UsageError(f"{error}.", state="Nothing was dropped.", hint="snapkit prune --help") from None
+    server = run.server()
     from snapkit.services.removal import choose_by_policy
 
-    source = None if all_sources else run.server().source
+    source = None if all_sources else server.source
     return _remove(run, choose_by_policy(policy, source), dry_run=dry_run, yes=yes)
 
 
@@ -228,9 +235,10 @@ def delete(
     yes: Yes = False,
 ) -> Any:
     """Drop the named backups."""
+    server = run.server()
     from snapkit.services.removal import choose_by_name
 
-    return _remove(run, choose_by_name(names, run.server().source), dry_run=False, yes=yes)
+    return _remove(run, choose_by_name(names, server.source), dry_run=False, yes=yes)
 
 
 def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
@@ -246,8 +254,10 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
         if confirmed.removed:
             run.show(confirmed)
             run.terminal.confirm("Drop them? This cannot be undone.")
+    told = "This drop is still finished; Ctrl-C again cuts it short."
     with run.terminal.progress("Dropping") as observe:
-        return remove(server, choose, run.settings().lock_wait, confirmed, observe)
+        shielded = partial(deferred, lambda: run.terminal.note(told))
+        return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded)
 
 
 @registry.command("pin")
@@ -257,19 +267,21 @@ def pin(
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> Any:
     """Protect a backup from prune and delete."""
+    server = run.server()
     from snapkit.services.inventory import pin_entry
 
     with run.terminal.progress("Pinning") as observe:
-        return pin_entry(run.server(), name, reason, run.settings().lock_wait, observe)
+        return pin_entry(server, name, reason, run.settings().lock_wait, observe)
 
 
 @registry.command("unpin")
 def unpin(run: Invocation, name: Name) -> Any:
     """Take the protection away again."""
+    server = run.server()
     from snapkit.services.inventory import unpin_entry
 
     with run.terminal.progress("Unpinning") as observe:
-        return unpin_entry(run.server(), name, run.settings().lock_wait, observe)
+        return unpin_entry(server, name, run.settings().lock_wait, observe)
 
 
 @registry.command("label")
@@ -279,19 +291,21 @@ def label(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> Any:
     """Give a backup a label."""
+    server = run.server()
     from snapkit.services.inventory import label_entry
 
     with run.terminal.progress("Labelling") as observe:
-        return label_entry(run.server(), name, text, run.settings().lock_wait, observe)
+        return label_entry(server, name, text, run.settings().lock_wait, observe)
 
 
 @registry.command("adopt")
 def adopt(run: Invocation, name: Name) -> Any:
     """Make a backup of the original script one of snapkit's."""
+    server = run.server()
     from snapkit.services.inventory import adopt_entry
 
     with run.terminal.progress("Adopting") as observe:
-        return adopt_entry(run.server(), name, run.settings().lock_wait, observe)
+        return adopt_entry(server, name, run.settings().lock_wait, observe)
 
 
 @registry.command("doctor")
@@ -306,10 +320,11 @@ def doctor(run: Invocation) -> Any:
 @registry.command("recover")
 def recover(run: Invocation, all_sources: AllSources = False) -> Any:
     """Clear away what interrupted runs have left."""
+    server = run.server()
     from snapkit.services.remains import recover as recover_
 
     with run.terminal.progress("Recovering") as observe:
-        return recover_(run.server(), run.settings().lock_wait, observe, all_sources=all_sources)
+        return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources)
 
 
 @registry.command("demo")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-from snapkit.core.model import Progress
+if TYPE_CHECKING:
+    from snapkit.core.model import Progress
 
 
 def size_text(size: int | None) -> str:
@@ -47,11 +49,12 @@ def duration_text(duration: timedelta) -> str:
 
 
 def progress_text(progress: Progress) -> str:
-    """Return how far something is, how fast it goes and how long it will take; empty where that cannot be told."""
-    if progress.done is None or progress.total is None:
+    """Return how far something is, how fast it goes and how long it will take; empty where that cannot be told.
+
+    Where databases are counted, the phase says which of how many.
+    """
+    if progress.done is None or progress.total is None or progress.unit != "bytes":
         return ""
-    if progress.unit != "bytes":
-        return f"{progress.done} of {progress.total}"
     about = "about " if progress.is_estimate else ""
     parts = [f"{about}{size_text(progress.done)} of {size_text(progress.total)}"]
     if progress.rate is not None and not progress.is_estimate:
@@ -72,6 +75,8 @@ def count_text(number: int, noun: str) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` with its control characters escaped: names and labels must not move the cursor."""
+    if text.isprintable():
+        return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from snapkit.errors import InterruptedRunError
@@ -43,18 +43,48 @@ def uninterrupted() -> Iterator[None]:
 
     Only the next one, so that a run whose output nobody takes can be stopped.
     """
+    with _first_taken(lambda: None):
+        yield
+
+
+@contextmanager
+def deferred(tell: Callable[[], None]) -> Iterator[None]:
+    """Hold the next Ctrl-C back until the block is done; ``tell`` is called at once. A second one comes through.
+
+    An error that the block itself ends with goes before it.
+    """
+    came = False
+
+    def note() -> None:
+        nonlocal came
+        came = True
+        with suppress(RuntimeError):  # it may have come in the midst of a line that is being written
+            tell()
+
+    with _first_taken(note):
+        yield
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _first_taken(by: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def restore(*_: object) -> None:
+    def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
+    def take(number: int, frame: FrameType | None) -> None:
+        restore()
+        by()
+
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, restore)
+            signal.signal(number, take)
     try:
         yield
     finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, unpadded
-from snapkit.core.model import Caution
-from snapkit.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from snapkit.core.model import Caution
     from snapkit.postgres.server import Server
     from snapkit.services.replicas import Replica
+    from snapkit.settings import Settings
 
 
 @dataclass(slots=True)
@@ -54,6 +52,8 @@ class Invocation:
 
     def settings(self, flags: Mapping[str, str | Sequence[str] | None] | None = None) -> Settings:
         """Return the settings; ``flags`` are the command's own."""
+        from snapkit.settings import load_settings
+
         given = self._options
         common = {"maintenance_db": given.maintenance_db, "lock_wait": given.lock_wait}
         return load_settings(
@@ -71,24 +71,31 @@ class Invocation:
 
     @cached_property
     def _server(self) -> Server:
-        from snapkit.postgres.conninfo import target_of
-        from snapkit.postgres.server import Server
+        from snapkit.core.connection_url import check_connection
 
         settings = self.settings()
         # libpq reads its variables from the environment itself, as it does those that were there already.
         os.environ.update(settings.connection.libpq_environment)
+        check_connection(settings.connection.url, os.environ)
+        from snapkit.postgres.conninfo import target_of
+
         target = target_of(settings.connection.url)
         self._call.cautions = settings.cautions + target.cautions
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
+        from snapkit.postgres.server import Server
+
+        _silence_libraries()
         return Server(target, settings.maintenance_db)
 
     def replicas(self, urls: Sequence[str] | None) -> tuple[Replica, ...]:
         """Return the standbys that the settings name, or ``urls`` of the command line; nothing is connected yet."""
-        from snapkit.services.replicas import replicas_of
-
         source = self.server().source
         settings = self.settings({"replica_url": urls})
+        if not settings.replica_url:
+            return ()
+        from snapkit.services.replicas import replicas_of
+
         replicas = replicas_of(settings.replica_url, source, settings.maintenance_db)
         self._call.cautions += tuple(caution for replica in replicas for caution in replica.cautions)
         return replicas
@@ -105,6 +112,7 @@ class Invocation:
 
     def narrator(self) -> Narration:
         """Return who tells the demo's story: on stdout or, where that is for JSON, on stderr; nobody if quiet."""
+        _silence_libraries()
         return Narration(
             None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
         )
@@ -115,6 +123,8 @@ class Invocation:
 
     def as_typed(self, name: str, replica_urls: Sequence[str] | None = None) -> str:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
+        import shlex
+
         words = [name]
         options = self._options
         urls: Iterable[tuple[str, str | None]] = (
@@ -207,7 +217,17 @@ def _without_password(url: str) -> str:
     return scheme + separator + place + (mark + "&".join(kept) if kept and mark else "")
 
 
+def _silence_libraries() -> None:
+    """What they have to say of a lost connection, an error of ours says."""
+    import logging
+
+    for library in ("psycopg", "sqlalchemy"):
+        logging.getLogger(library).addHandler(logging.NullHandler())
+
+
 def _log_statements() -> None:
+    import logging
+
     logger = logging.getLogger("snapkit")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -22,8 +20,8 @@ from snapkit.errors import SnapkitError, UsageError
 def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
     call = _guess(words)
-    for library in ("psycopg", "sqlalchemy"):  # what they have to say of a lost connection, an error of ours says
-        logging.getLogger(library).addHandler(logging.NullHandler())
+    if "_SNAPKIT_COMPLETE" in os.environ:  # a shell completes what is typed; Typer does without Rich if there is none
+        sys.modules["rich"] = None  # type: ignore[assignment]
     if not words:
         main(["--help"])
         return int(ExitCode.USAGE)
@@ -122,6 +120,8 @@ def _report(error: SnapkitError, call: Call) -> int:
 def _tell(error: SnapkitError, call: Call) -> int:
     call.exit_code = int(exit_code_of(error))
     if call.verbose:
+        import traceback
+
         traceback.print_exception(error.__cause__ or error, file=sys.stderr)
     if call.as_json:
         from snapkit.cli.document import envelope, error_document

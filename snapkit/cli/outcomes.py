@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
+if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
+    from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from snapkit.cli import pace
 from snapkit.cli.format import printable, printable_lines, progress_text
-from snapkit.core.model import Caution, Observe, Progress, unobserved
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from snapkit.core.model import Caution, Observe, Progress
 
 _UNLIMITED = 10_000
 """The width of a pipe: nothing is wrapped or cut for a program that reads it."""
@@ -58,14 +59,21 @@ class Terminal:
     def progress(self, phase: str) -> Iterator[Observe]:
         """Show progress while the block runs: a bar where it can be told how far it is, else the time that passes.
 
-        In a pipe it is a line now and then, and at once for whom the run has to wait.
+        In a pipe, for whom the run has to wait, and a line every so often (``pace``).
         """
         if self.quiet:
-            yield unobserved
+            yield lambda progress: None
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:
-            yield _Lines(self).observe
+            often = pace.Pace(pace.EVERY)
+
+            def tell(progress: Progress) -> None:
+                _tell_once(self, progress, told)
+                if not progress.waits and often.is_due():
+                    self.note(pace.line_of(progress))
+
+            yield tell
             return
         from rich import progress as bars
 
@@ -102,25 +110,6 @@ def _tell_once(terminal: Terminal, progress: Progress, told: set[str]) -> None:
     if progress.waits and progress.phase not in told:
         told.add(progress.phase)
         terminal.note(progress.phase + " ...")
-
-
-class _Lines:
-    """Progress as lines, for a pipe: one every ten seconds at most, and whom the run waits for at once."""
-
-    INTERVAL = 10.0
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
-        self._told: set[str] = set()
-        self._spoke = time.monotonic()
-
-    def observe(self, progress: Progress) -> None:
-        _tell_once(self._terminal, progress, self._told)
-        now = time.monotonic()
-        if not progress.waits and now - self._spoke >= self.INTERVAL:
-            self._spoke = now
-            detail = progress_text(progress)
-            self._terminal.note(progress.phase + (f": {detail}" if detail else " ..."))
 
 
 @contextmanager

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from functools import singledispatch
 
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
@@ -33,6 +33,7 @@ from snapkit.core.results import (
 from snapkit.core.retention import Kept
 
 _BAR_WIDTH = 12
+_BAR_STYLE = "cyan"
 _STATE_STYLES = {State.READY: "green", State.INVALID: "red", State.INCOMPLETE: "yellow", State.UNMANAGED: "yellow"}
 
 
@@ -150,49 +151,46 @@ def _(result: Listing, console: Console) -> None:
         whose = f" of {printable(result.source)}" if result.source else ""
         console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
         return
-    tables = (_entry_table(result, with_time=True), _entry_table(result, with_time=False))
-    console.print(next((table for table in tables if _fits(table, console)), None) or _entry_stack(result))
+    columns = next(
+        (c for c in (_columns(result, with_time=True), _columns(result, with_time=False)) if fits(c, console)), None
+    )
+    if columns is not None:
+        print_table(columns, console)
+    else:
+        console.print(_entry_stack(result))
     if result.sized:
         unknown = sum(entry.size_bytes is None for entry in result.entries)
         note = f" (and {unknown} of unknown size)" if unknown else ""
         console.print(f"Total: {size_text(result.total_bytes)} in {count_text(len(result.entries), 'database')}{note}")
 
 
-def _fits(table: Table, console: Console) -> bool:
-    return Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width
-
-
-def _entry_table(listing: Listing, *, with_time: bool) -> Table:
+def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
     """The inventory as a table, with the columns that say something of at least one entry."""
     entries, now = listing.entries, listing.now
-    columns: list[tuple[str, list[RenderableType]]] = [("NAME", [printable(entry.name) for entry in entries])]
+    columns = [Column("NAME", [printable(entry.name) for entry in entries])]
     if listing.source is None:
-        columns.append(("SOURCE", [printable(entry.source) for entry in entries]))
+        columns.append(Column("SOURCE", [printable(entry.source) for entry in entries]))
     if with_time:
-        columns.append(("CREATED (UTC)", [time_text(entry.created_at) for entry in entries]))
-    columns.append(("AGE", [age_text(entry.created_at, now) for entry in entries]))
+        columns.append(Column("CREATED (UTC)", [time_text(entry.created_at) for entry in entries]))
+    columns.append(Column("AGE", [age_text(entry.created_at, now) for entry in entries]))
     if listing.sized:
         largest = max(entry.size_bytes or 0 for entry in entries)
-        columns.append(("SIZE", [size_text(entry.size_bytes).rjust(7) for entry in entries]))
-        columns.append(("", [_bar(entry.size_bytes, largest) for entry in entries]))
-    columns.append(("KIND", [entry.kind.value for entry in entries]))
-    columns.append(("STATE", [Text(entry.state.value, style=_STATE_STYLES[entry.state]) for entry in entries]))
+        columns.append(Column("SIZE", [size_text(entry.size_bytes).rjust(7) for entry in entries]))
+        columns.append(Column("", [_bar(entry.size_bytes, largest) for entry in entries], [_BAR_STYLE] * len(entries)))
+    columns.append(Column("KIND", [entry.kind.value for entry in entries]))
+    states = [entry.state for entry in entries]
+    columns.append(Column("STATE", [state.value for state in states], [_STATE_STYLES[state] for state in states]))
     if any(entry.pinned for entry in entries):
-        columns.append(("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
+        columns.append(Column("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
     if any(entry.label for entry in entries):
-        columns.append(("LABEL", [printable(entry.label or "") for entry in entries]))
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title, _ in columns:
-        table.add_column(title, no_wrap=True)
-    for row in zip(*(cells for _, cells in columns), strict=True):
-        table.add_row(*row)
-    return table
+        columns.append(Column("LABEL", [printable(entry.label or "") for entry in entries]))
+    return columns
 
 
-def _bar(size: int | None, largest: int) -> Text:
+def _bar(size: int | None, largest: int) -> str:
     """A bar whose length lets sizes be compared at a glance."""
     filled = round(_BAR_WIDTH * size / largest) if size and largest else 0
-    return Text("━" * max(filled, 1 if size else 0), style="cyan")
+    return "━" * max(filled, 1 if size else 0)
 
 
 def _entry_stack(listing: Listing) -> Group:
@@ -209,7 +207,7 @@ def _entry_stack(listing: Listing) -> Group:
             facts.append("pinned")
         detail = Text(", ".join(facts))
         if listing.sized:
-            detail = Text.assemble(detail, " ", _bar(entry.size_bytes, largest))
+            detail = Text.assemble(detail, " ", (_bar(entry.size_bytes, largest), _BAR_STYLE))
         lines.append(Padding(detail, (0, 0, 0, 2), expand=False))
         if entry.label:
             lines.append(Padding(Text(printable(entry.label), style="italic"), (0, 0, 0, 2), expand=False))
@@ -336,21 +334,21 @@ def _print_removal(
     failed: Sequence[Entry],
 ) -> None:
     """One table of what goes and what stays, newest first, and why."""
-    rows = [(entry, Text(goes, style="red"), "") for entry in removed]
-    rows += [(entry, Text("not dropped", style="bold red"), "") for entry in failed]
-    rows += [(each.entry, Text("stays", style="green"), "; ".join(each.reasons)) for each in kept if each.reasons]
+    rows = [(entry, (goes, "red"), "") for entry in removed]
+    rows += [(entry, ("not dropped", "bold red"), "") for entry in failed]
+    rows += [(each.entry, ("stays", "green"), "; ".join(each.reasons)) for each in kept if each.reasons]
     rows.sort(key=lambda row: row[0].age_key, reverse=True)
     if not rows:
         return
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("NAME", "AGE", "SIZE", "", "WHY"):
-        table.add_column(title, no_wrap=True)
-    for entry, fate, why in rows:
-        table.add_row(
-            printable(entry.name), age_text(entry.created_at, now), _size(entry).rjust(7), fate, printable(why)
-        )
-    if _fits(table, console):
-        console.print(table)
+    columns = [
+        Column("NAME", [printable(entry.name) for entry, _, _ in rows]),
+        Column("AGE", [age_text(entry.created_at, now) for entry, _, _ in rows]),
+        Column("SIZE", [_size(entry).rjust(7) for entry, _, _ in rows]),
+        Column("", [fate for _, (fate, _), _ in rows], [style for _, (_, style), _ in rows]),
+        Column("WHY", [printable(why) for _, _, why in rows]),
+    ]
+    if fits(columns, console):
+        print_table(columns, console)
         return
     for entry, fate, why in rows:
         console.print(Text(printable(entry.name), style="bold", overflow="fold"))

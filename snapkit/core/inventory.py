@@ -113,8 +113,9 @@ def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> It
     known = dict.fromkeys([*databases, *(entry.source for entry in entries if entry.is_managed)])
     for entry in entries:
         if entry.kind is Kind.PARTIAL:
-            sources = (name for name in known if naming.belongs_to(entry.name, name, Kind.PARTIAL))
-            fallback = entry.name.rsplit("_partial_", 1)[0]
+            fallback = entry.name.rsplit("_partial_", 1)[0]  # the source itself, unless the name was cut
+            candidates = [fallback] if fallback in known else known
+            sources = (name for name in candidates if naming.belongs_to(entry.name, name, Kind.PARTIAL))
             yield Entry(
                 entry.database, next(sources, fallback), entry.kind, entry.state, entry.created_at, entry.sequence
             )

@@ -69,9 +69,12 @@ def decide(entries: Iterable[Entry], policy: Policy, now: datetime) -> Verdict:
     there is a rule for backups, and an invalid displaced database, once there is one for these.
     """
     newest_first = sorted(entries, key=lambda entry: entry.age_key, reverse=True)
+    by_source: dict[str, list[Entry]] = {}
+    for entry in newest_first:
+        by_source.setdefault(entry.source, []).append(entry)
     reasons: dict[int, list[str]] = {}
-    for source in dict.fromkeys(entry.source for entry in newest_first):
-        reasons |= _reasons_of_source([entry for entry in newest_first if entry.source == source], policy, now)
+    for of_source in by_source.values():
+        reasons |= _reasons_of_source(of_source, policy, now)
     return Verdict(
         kept=tuple(Kept(e, tuple(why)) for e in newest_first if (why := reasons[e.database.oid])),
         removed=tuple(e for e in newest_first if not reasons[e.database.oid]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Integer,
+    Select,
     Text,
     and_,
     bindparam,
@@ -36,7 +38,7 @@ from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database, Standby
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
-from snapkit.postgres.server import answers_within, driver_connection
+from snapkit.postgres.server import answers_within, began_with, driver_connection
 
 
 def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
@@ -104,6 +106,10 @@ pg_shseclabel = _view(
     "pg_shseclabel", column("objoid", OID), column("classoid", OID), column("provider", Text), column("label", Text)
 )
 
+pg_shdescription = _view(
+    "pg_shdescription", column("objoid", OID), column("classoid", OID), column("description", Text)
+)
+
 PG_DATABASE_OID = 1262
 """The OID of pg_database itself, by which pg_locks and the shared catalogs name the class of an object."""
 
@@ -127,23 +133,34 @@ def _i_am_superuser() -> ColumnElement[bool]:
     return select(me.c.rolsuper).where(me.c.rolname == _me).scalar_subquery()
 
 
-def server_facts(connection: Connection) -> ServerFacts:
-    """Ask the server for its clock, its version and the role; ``version`` is server_version_num."""
+def _facts() -> tuple[ColumnElement[Any], ...]:
     share = exists().where(
         pg_settings.c.name == "file_copy_method", literal("clone", Text) == func.any(pg_settings.c.enumvals)
     )
     checkpointer = cast(func.to_regrole("pg_checkpoint"), OID)  # it came with PostgreSQL 15
-    row = connection.execute(
-        select(
-            _me,
-            _i_am_superuser(),
-            cast(func.current_setting("server_version_num"), Integer),
-            func.clock_timestamp(type_=DateTime(timezone=True)),
-            share,
-            or_(_i_am_superuser(), func.coalesce(func.pg_has_role(checkpointer, "USAGE"), False)),
-        )
-    ).one()
-    return ServerFacts(*row)
+    may_checkpoint = or_(_i_am_superuser(), func.coalesce(func.pg_has_role(checkpointer, "USAGE"), False))
+    return (
+        _me.label("me"),
+        _i_am_superuser().label("is_superuser"),
+        cast(func.current_setting("server_version_num"), Integer).label("version"),
+        func.clock_timestamp(type_=DateTime(timezone=True)).label("now"),
+        share.label("can_share_blocks"),
+        may_checkpoint.label("may_checkpoint"),
+    )
+
+
+def server_facts(connection: Connection) -> ServerFacts:
+    """Ask the server for its clock, its version and the role; ``version`` is server_version_num."""
+    return ServerFacts(*connection.execute(select(*_facts())).one())
+
+
+def survey(connection: Connection) -> tuple[ServerFacts, list[Database]]:
+    """Return what ``server_facts`` and ``databases`` do, as one question: many commands ask no other."""
+    facts, found = select(*_facts()).subquery("facts"), _databases().subquery("found")
+    rows = connection.execute(select(*facts.c, *found.c).outerjoin_from(facts, found, true())).all()
+    width = len(facts.c)
+    # Of a server that has no database but the templates there is one row, with nothing about a database in it.
+    return ServerFacts(*rows[0][:width]), [Database(*row[width:]) for row in rows if row[width] is not None]
 
 
 def databases(connection: Connection) -> list[Database]:
@@ -151,26 +168,39 @@ def databases(connection: Connection) -> list[Database]:
 
     A comment that is not ours stays on the server, however large it is; ``comment_of`` reads that of one database.
     """
-    comment = func.shobj_description(pg_database.c.oid, "pg_database", type_=Text)
-    rows = connection.execute(
+    return [Database(*row) for row in connection.execute(_databases())]
+
+
+def _databases() -> Select[Any]:
+    comment = pg_shdescription.c.description
+    return (
         select(
             pg_database.c.oid,
             pg_database.c.datname,
-            func.coalesce(pg_roles.c.rolname, ""),
-            func.coalesce(pg_roles.c.rolsuper, False),
+            func.coalesce(pg_roles.c.rolname, "").label("owner"),
+            func.coalesce(pg_roles.c.rolsuper, False).label("owner_is_superuser"),
             pg_database.c.datallowconn,
             pg_database.c.datconnlimit,
             pg_database.c.datistemplate,
-            func.coalesce(pg_tablespace.c.spcname, ""),
-            case((and_(func.starts_with(comment, PREFIX), func.octet_length(comment) <= MAX_BYTES), comment)),
-            comment.is_not(None),
-            func.pg_has_role(pg_database.c.datdba, "USAGE"),
+            func.coalesce(pg_tablespace.c.spcname, "").label("tablespace"),
+            case(
+                (
+                    and_(func.starts_with(comment, PREFIX), func.octet_length(comment) <= MAX_BYTES),
+                    comment,
+                )
+            ).label("document"),
+            comment.is_not(None).label("has_comment"),
+            func.pg_has_role(pg_database.c.datdba, "USAGE").label("is_mine"),
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
         .outerjoin(pg_tablespace, pg_tablespace.c.oid == pg_database.c.dattablespace)
+        # The catalog itself: shobj_description() would look each comment up by itself, and takes ten times as long.
+        .outerjoin(
+            pg_shdescription,
+            and_(pg_shdescription.c.objoid == pg_database.c.oid, pg_shdescription.c.classoid == PG_DATABASE_OID),
+        )
         .where(pg_database.c.datname.not_in(("template0", "template1")))
     )
-    return [Database(*row) for row in rows]
 
 
 def comment_of(connection: Connection, oid: int) -> str | None:
@@ -471,10 +501,15 @@ def is_being_entered(connection: Connection, oid: int) -> bool:
     return bool(connection.execute(select(lock)).scalar_one())
 
 
-def prepared_transactions(connection: Connection, database: str) -> list[str]:
-    """Return the identifiers of the prepared transactions in a database; they block a clone and a rename."""
-    rows = connection.execute(select(pg_prepared_xacts.c.gid).where(pg_prepared_xacts.c.database == database))
-    return list(rows.scalars())
+def prepared_transactions(connection: Connection, databases: Collection[str]) -> Mapping[str, list[str]]:
+    """Return, by database, the identifiers of the prepared transactions in it; they block a clone and a rename."""
+    rows = connection.execute(
+        select(pg_prepared_xacts.c.database, pg_prepared_xacts.c.gid).where(pg_prepared_xacts.c.database.in_(databases))
+    )
+    found: dict[str, list[str]] = {}
+    for database, gid in rows:
+        found.setdefault(database, []).append(gid)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -515,25 +550,14 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
     return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
 
 
-def is_standby(connection: Connection) -> bool:
-    """Whether the server replays WAL, as a standby or after a crash, and so takes no writes."""
-    return bool(connection.execute(select(func.pg_is_in_recovery())).scalar_one())
-
-
 def is_read_only(connection: Connection) -> bool:
     """Whether the server's own configuration makes transactions read-only; a role's or a database's does not count.
 
-    This session has a value of its own by now (``server._make_safe``). In a transaction that is rolled back it takes
-    up again the one that it began with, and PostgreSQL says where that came from.
+    This session has a value of its own by now; what it began with, and where PostgreSQL had that from, was kept.
     https://www.postgresql.org/docs/current/view-pg-settings.html
     """
-    name = "default_transaction_read_only"
-    with driver_connection(connection).transaction(force_rollback=True):
-        connection.execute(select(func.set_config(name, null(), true())))
-        value, source = connection.execute(
-            select(pg_settings.c.setting, pg_settings.c.source).where(pg_settings.c.name == name)
-        ).one()
-    return value == "on" and source in ("configuration file", "command line", "environment variable")
+    found = began_with(connection, "default_transaction_read_only")
+    return found.value == "on" and found.source in ("configuration file", "command line", "environment variable")
 
 
 def system_identifier(connection: Connection) -> int | None:
@@ -585,10 +609,19 @@ def replay_is_paused(connection: Connection) -> bool:
     return bool(connection.execute(select(func.pg_is_wal_replay_paused())).scalar_one())
 
 
-def goes_through_pooler(connection: Connection) -> bool:
-    """Whether a pooler stands between: it tells libpq a process ID of its own, and the server another."""
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What stands at the other end of a connection: a pooler, or a server that replays WAL and takes no writes."""
+
+    behind_pooler: bool
+    is_standby: bool
+
+
+def footing(connection: Connection) -> Footing:
+    """Ask what stands at the other end. A pooler tells libpq a process ID of its own, and the server another."""
     told = driver_connection(connection).info.backend_pid
-    return bool(connection.execute(select(func.pg_backend_pid() != told)).scalar_one())
+    row = connection.execute(select(func.pg_backend_pid() != told, func.pg_is_in_recovery())).one()
+    return Footing(*row)
 
 
 def logical_slots(connection: Connection, database: str) -> list[str]:

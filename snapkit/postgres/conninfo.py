@@ -12,12 +12,9 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from snapkit.core.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
 from snapkit.core.model import Caution
 from snapkit.errors import UsageError
-
-NOTHING_TOUCHED = "No connection was made."
-
-_SCHEME = re.compile(r"(?:postgresql|postgres|postgis)(?:\+[A-Za-z0-9_]+)?://", re.IGNORECASE)
 
 FOREIGN_PARAMETERS = frozenset(
     (
@@ -110,13 +107,7 @@ def target_of(url: str | None, source: str | None = None) -> Target:
     may_complete = url is None or "service" in given
     source = source or given.get("dbname") or (effective.get("dbname") if may_complete else None)
     if not source:
-        what = "The connection URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
-        raise UsageError(
-            what,
-            state=NOTHING_TOUCHED,
-            hint="Set DATABASE_URL=postgresql://user:password@host:port/database in the environment or in .env, "
-            "or give --url.",
-        )
+        raise no_database(url)
     parameters = {key: value for key, value in given.items() if key != "dbname"}
     defaults = {key: value for key, value in _KEEPALIVE.items() if key not in effective}
     return Target(source, {**defaults, "fallback_application_name": "snapkit", **parameters}, cautions)
@@ -124,44 +115,21 @@ def target_of(url: str | None, source: str | None = None) -> Target:
 
 def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
     """Return libpq's parameters in ``url``, and what was passed over; raise UsageError for a malformed one."""
-    scheme = _SCHEME.match(url)
-    if scheme is None:
-        raise UsageError(
-            "The connection URL does not begin with postgresql:// or postgres://.",
-            state=NOTHING_TOUCHED,
-            hint="Write it as postgresql://user:password@host:port/database.",
-        )
-    rest = url[scheme.end() :]
-    # libpq takes what stands before the first "@" for user and password, unless a "/" comes first.
-    slash, at = rest.find("/"), rest.find("@")
-    credentials = at + 1 if at >= 0 and (slash < 0 or at < slash) else 0
-    mark = rest.find("?", credentials)
-    place, query = (rest, "") if mark < 0 else (rest[:mark], rest[mark + 1 :])
-    if "@" in place[credentials:].partition("/")[0] or (not credentials and "@" in place):
-        raise _malformed()
-    kept, cautions = _sort_query(query)
+    parts = split_url(url)
+    kept, cautions = _sort_query(parts.query)
     try:
-        parsed = conninfo_to_dict("postgresql://" + place + ("?" + "&".join(kept) if kept else ""))
+        parsed = conninfo_to_dict("postgresql://" + parts.place + ("?" + "&".join(kept) if kept else ""))
     except (psycopg.Error, UnicodeError):
-        raise _malformed() from None
+        raise malformed_url() from None
     parameters = {key: str(value) for key, value in parsed.items() if value is not None}
     _check_ports(parameters.get("port", ""))
     return parameters, cautions
 
 
-def _malformed() -> UsageError:
-    return UsageError(
-        "The connection URL is malformed.",
-        state=NOTHING_TOUCHED,
-        hint="Special characters in the user, the password or the database are written percent-encoded: "
-        "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25.",
-    )
-
-
 def _check_ports(ports: str) -> None:
     for port in filter(None, ports.split(",")):
         if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-            raise _malformed()
+            raise malformed_url()
 
 
 def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
@@ -172,7 +140,7 @@ def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
     pieces = [(unquote(piece.partition("=")[0]), piece) for piece in query.split("&") if piece]
     for name, piece in pieces:
         if "@" in name:
-            raise _malformed()  # a password that holds a "?" would be taken for a query
+            raise malformed_url()  # a password that holds a "?" would be taken for a query
         if name in known:
             kept.append(piece)
         elif name == "ssl":

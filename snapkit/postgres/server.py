@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar, cast
 
@@ -29,10 +30,20 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
+from snapkit.postgres import dialect
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 
-__all__ = ["ANSWER_LIMIT", "LOCK_TIMEOUT", "Connection", "Server", "answers_within", "beside", "driver_connection"]
+__all__ = [
+    "ANSWER_LIMIT",
+    "LOCK_TIMEOUT",
+    "Connection",
+    "Server",
+    "answers_within",
+    "began_with",
+    "beside",
+    "driver_connection",
+]
 
 NOTHING_CHANGED = "Nothing was changed."
 
@@ -90,10 +101,19 @@ class _LenientText(Loader):
         return bytes(data).decode("utf-8", errors="replace")
 
 
+@dataclass(frozen=True, slots=True)
+class SessionDefault:
+    """What a setting was before we made the session safe, and what set it: ``source`` is that of pg_settings."""
+
+    value: str
+    source: str
+
+
 class _PatientConnection(psycopg.Connection[Any]):
     """A connection that is given up for lost when the server has not answered for too long."""
 
     answer_limit: timedelta | None = ANSWER_LIMIT
+    began_with: Mapping[str, SessionDefault] = {}
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         if self.answer_limit is None:
@@ -200,7 +220,7 @@ class Server:
 
 def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
     return create_engine(
-        "postgresql+psycopg://",
+        dialect.URL,
         creator=creator,
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
@@ -244,13 +264,24 @@ def _refused(error: DBAPIError) -> SnapkitError:
     return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 
+def began_with(connection: Connection, name: str) -> SessionDefault:
+    """Return what one of the settings that are made safe was when the session began."""
+    return cast(_PatientConnection, driver_connection(connection)).began_with[name]
+
+
 def _make_safe(connection: Connection) -> None:
-    setting = table("pg_settings", column("name", Text), schema="pg_catalog")
+    """Set what there is of the safe settings, and keep what they were: the view is read whole before any is set."""
+    columns = (column("name", Text), column("setting", Text), column("source", Text))
+    setting = table("pg_settings", *columns, schema="pg_catalog")
     value = case(_SAFE_SETTINGS | _SAFE_SETTINGS_ON_LINUX, value=setting.c.name)
     on_linux = and_(setting.c.name.in_(_SAFE_SETTINGS_ON_LINUX), func.version(type_=Text).like("%linux%"))
-    connection.execute(
-        select(func.set_config(setting.c.name, value, false())).where(or_(setting.c.name.in_(_SAFE_SETTINGS), on_linux))
+    rows = connection.execute(
+        select(*setting.c, func.set_config(setting.c.name, value, false())).where(
+            or_(setting.c.name.in_(_SAFE_SETTINGS), on_linux)
+        )
     )
+    before = {row.name: SessionDefault(row.setting, row.source) for row in rows}
+    cast(_PatientConnection, driver_connection(connection)).began_with = before
 
 
 def _close(connection: Connection) -> None:

@@ -48,14 +48,10 @@ class Gathered:
 
 def gather(connection: Connection, source: str) -> Gathered:
     """Read the facts; raise UsageError where the source is itself a backup."""
+    _check_version(driver_connection(connection).info.server_version)  # one that is far too old would not understand
     with server_errors(NOTHING_CHANGED):
-        facts = catalog.server_facts(connection)
-        if facts.version < MINIMUM_VERSION:
-            raise SnapkitError(
-                f"This is PostgreSQL {facts.version // 10000}; snapkit needs {MINIMUM_VERSION // 10000} or later.",
-                state=NOTHING_CHANGED,
-            )
-        inventory = take_inventory(catalog.databases(connection), facts.role)
+        facts, databases = catalog.survey(connection)
+    inventory = take_inventory(databases, facts.role)
     if inventory.is_ours(source):
         raise UsageError(
             f"The connection URL names {source!r}, which is itself a backup.",
@@ -63,6 +59,14 @@ def gather(connection: Connection, source: str) -> Gathered:
             hint="Name the live database in the URL.",
         )
     return Gathered(facts, inventory, inventory.databases.get(source))
+
+
+def _check_version(version: int) -> None:
+    if version < MINIMUM_VERSION:
+        raise SnapkitError(
+            f"This is PostgreSQL {version // 10000}; snapkit needs {MINIMUM_VERSION // 10000} or later.",
+            state=NOTHING_CHANGED,
+        )
 
 
 def need_live(gathered: Gathered, source: str) -> Database:
@@ -150,13 +154,13 @@ def check_server(connection: Connection, *, makes_room: bool = False) -> None:
     A server that was made read-only, as some are when their disk is full, still lets a run in that ``makes_room``.
     """
     with server_errors(NOTHING_CHANGED):
-        pooled = catalog.goes_through_pooler(connection)
-        is_standby = catalog.is_standby(connection)
-        refusal = no_writes(is_standby=is_standby, is_read_only=not makes_room and catalog.is_read_only(connection))
+        footing = catalog.footing(connection)
+    is_read_only = not makes_room and catalog.is_read_only(connection)
+    refusal = no_writes(is_standby=footing.is_standby, is_read_only=is_read_only)
     if refusal is not None:
         message, hint = refusal
         raise SnapkitError(message, state=NOTHING_CHANGED, hint=hint)
-    if pooled:
+    if footing.behind_pooler:
         raise UsageError(
             "The connection runs through a pooler, where locks of a session do not hold.",
             state=NOTHING_CHANGED,
@@ -204,7 +208,7 @@ def check_empty_enough(
     """
     with server_errors(NOTHING_CHANGED):
         sessions = catalog.sessions_inside(connection, [database.oid for database in databases])
-        prepared = {d.name: gids for d in databases if (gids := catalog.prepared_transactions(connection, d.name))}
+        prepared = catalog.prepared_transactions(connection, [database.name for database in databases])
     for name, gids in prepared.items():
         listed = ", ".join(repr(gid) for gid in gids)
         raise BusyError(

@@ -33,16 +33,17 @@ def _facts(
 ) -> Facts:
     live = gathered.live
     entries = gathered.inventory.of_source(source)
+    footing = catalog.footing(connection)
     return Facts(
         source=source,
         live=live,
         stale_collation=catalog.has_stale_collation(connection, live.oid) if live else False,
-        is_standby=catalog.is_standby(connection),
+        is_standby=footing.is_standby,
         is_read_only=catalog.is_read_only(connection),
-        behind_pooler=catalog.goes_through_pooler(connection),
+        behind_pooler=footing.behind_pooler,
         grants=missing_grants(connection, live) if live else {},
         sessions=catalog.sessions_inside(connection, [live.oid]) if live else (),
-        prepared=catalog.prepared_transactions(connection, source),
+        prepared=catalog.prepared_transactions(connection, [source]).get(source, []),
         slots=catalog.logical_slots(connection, source),
         subscriptions=catalog.subscriptions(connection, live.oid) if live else (),
         standbys=catalog.standbys(connection),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from snapkit.core.model import Entry
@@ -16,21 +16,46 @@ from snapkit.postgres.execution import run
 from snapkit.postgres.server import Connection
 from snapkit.services.common import check_rights
 
+_MOST_NAMES = 10
+"""So many are named one by one where a run ends before its time."""
+
+Shielded = Callable[[], AbstractContextManager[None]]
+"""Holds Ctrl-C back while a database is dropped: an interrupted DROP DATABASE leaves an invalid database behind, which
+can only be dropped. https://www.postgresql.org/docs/current/sql-dropdatabase.html"""
+
 
 @dataclass
 class Drops:
-    """What has been dropped so far, and what could not be."""
+    """What has been dropped so far, and what could not be; ``wanted`` is how many there are to drop, where known.
+
+    Under ``shielded``, an interruption waits for the drop that is under way; it raises KeyboardInterrupt behind it.
+    """
 
     removed: list[Entry] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    wanted: int | None = None
+    shielded: Shielded = nullcontext
+    _under_way: bool = False
 
     def drop(self, connection: Connection, entry: Entry) -> None:
         """Drop one entry; its source's lock is held. A lost connection is raised: no other drop will go better."""
-        error = _drop(connection, entry)
-        if error is None:
-            self.removed.append(entry)
-        else:
-            self.failed.append(Failure(entry, error))
+        try:
+            with self.shielded():
+                self._under_way = True
+                error = _drop(connection, entry)
+                if error is None:
+                    self.removed.append(entry)
+                else:
+                    self.failed.append(Failure(entry, error))
+                self._under_way = False
+        except KeyboardInterrupt:
+            if self._under_way or self.left != 0:  # else it came too late to matter
+                raise
+
+    @property
+    def left(self) -> int | None:
+        """How many are still to be dropped; None where that is not known."""
+        return None if self.wanted is None else max(0, self.wanted - len(self.removed) - len(self.failed))
 
     def raise_if_alone(self) -> None:
         """Raise the error of the only entry there was, if it could not be dropped."""
@@ -50,13 +75,19 @@ class Drops:
         except SERVER_ERRORS as error:
             raise translate(error, self._state) from error
         except KeyboardInterrupt:
-            raise InterruptedRunError("Interrupted.", state=self._state) from None
+            hint = "Run the same command again, and it goes on from there." if self.left else None
+            raise InterruptedRunError("Interrupted.", state=self._state, hint=hint) from None
 
     @property
     def _state(self) -> str:
         """The drop that was under way may have gone through all the same."""
-        surely = ", ".join(entry.name for entry in self.removed) or "nothing"
-        return f"Dropped for certain: {surely}. What was under way is shown by: snapkit list"
+        if len(self.removed) > _MOST_NAMES:
+            surely = f"{len(self.removed)} databases, the last of them {self.removed[-1].name}"
+        else:
+            surely = ", ".join(entry.name for entry in self.removed) or "nothing"
+        left = f" Still to be dropped: {self.left}." if self.left else ""
+        seen = "What was under way" if self._under_way else "What there is"
+        return f"Dropped for certain: {surely}.{left} {seen} is shown by: snapkit list"
 
 
 def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from snapkit.core import metadata as comments
 from snapkit.core.inventory import select_one
@@ -58,17 +58,16 @@ def show_entry(server: Server, name: str) -> EntryReport:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
-        return _report(connection, entry, change=None)
+        return _report(connection, entry, gathered.facts.now, change=None)
 
 
 def _report(
-    connection: Connection, entry: Entry, change: str | None, cautions: tuple[Caution, ...] = ()
+    connection: Connection, entry: Entry, now: datetime, change: str | None, cautions: tuple[Caution, ...] = ()
 ) -> EntryReport:
     with server_errors(NOTHING_CHANGED):
-        facts = catalog.server_facts(connection)
         (sized,) = with_sizes(connection, (entry,))
         properties = catalog.read_properties(connection, entry.database.oid)
-    return EntryReport(sized, properties, facts.now, change, cautions)
+    return EntryReport(sized, properties, now, change, cautions)
 
 
 def pin_entry(
@@ -161,7 +160,7 @@ def _changed(
     """Report a change that was made: whatever goes wrong from here on does not unmake it."""
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     with suppress(SnapkitError, KeyboardInterrupt), server.connect() as connection:
-        return _report(connection, entry, change, cautions)
+        return _report(connection, entry, gathered.facts.now, change, cautions)
     return EntryReport(entry, None, gathered.facts.now, change, cautions)
 
 
@@ -175,7 +174,7 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
         entry = _adoptable(gathered, name, server.source)
         if entry.is_managed:
             caution = Caution("already_managed", f"{entry.name} is managed by snapkit already; nothing was changed.")
-            return _report(connection, entry, None, (caution,))
+            return _report(connection, entry, gathered.facts.now, None, (caution,))
         check_rights(connection, entry.database)
         check_empty_enough(connection, [entry.database], disconnect=True)
         live = gathered.live

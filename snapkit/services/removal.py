@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
 from time import monotonic
 
@@ -14,7 +15,7 @@ from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.errors import BusyError, UsageError
 from snapkit.postgres.server import Server
 from snapkit.services.common import Gathered, check_server, gather, hold_lock, need_live, with_sizes, written
-from snapkit.services.dropping import Drops
+from snapkit.services.dropping import Drops, Shielded
 from snapkit.services.remains import sweep
 
 Choose = Callable[[Gathered], Verdict]
@@ -41,7 +42,8 @@ def choose_by_name(names: Sequence[str], source: str) -> Choose:
         chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
         for entry in chosen:
             _check_deletable(entry)
-        return Verdict(kept=tuple(Kept(e, ()) for e in entries if e not in chosen), removed=chosen)
+        oids = {entry.database.oid for entry in chosen}
+        return Verdict(kept=tuple(Kept(e, ()) for e in entries if e.database.oid not in oids), removed=chosen)
 
     return choose
 
@@ -77,11 +79,13 @@ def remove(
     lock_wait: timedelta,
     confirmed: RemovalPreview | None = None,
     observe: Observe = unobserved,
+    shielded: Shielded = nullcontext,
 ) -> Removal:
     """Drop what ``choose`` chooses; of what the user was shown (``confirmed``), never more than that.
 
     Each source is judged again under its lock, so that a rollback in between cannot make us drop the last backup.
-    Raises the error itself where the only entry could not be dropped.
+    Raises the error itself where the only entry could not be dropped. Ctrl-C under ``shielded`` waits for the drop that
+    is under way; what then is left, the same call takes up.
     """
     began = monotonic()
     with server.connect() as connection:
@@ -89,7 +93,7 @@ def remove(
         first = choose(gathered)
         shown = {entry.database.oid for entry in (confirmed.removed if confirmed else first.removed)}
         kept = list(first.kept)
-        drops = Drops()
+        drops = Drops(wanted=len(shown), shielded=shielded)
         cautions: list[Caution] = []
         check_server(connection, makes_room=True)
         for source in dict.fromkeys(entry.source for entry in first.removed):
@@ -102,11 +106,9 @@ def remove(
                     chosen = (e for e in verdict.removed if e.source == source and e.database.oid in shown)
                     for entry in with_sizes(connection, tuple(chosen)):
                         elapsed = timedelta(seconds=monotonic() - began)
-                        observe(
-                            Progress(
-                                f"Dropping {entry.name}", elapsed, len(drops.removed), len(shown), unit="databases"
-                            )
-                        )
+                        done = len(drops.removed) + len(drops.failed)
+                        phase = f"Dropping {done + 1} of {len(shown)}: {entry.name}"
+                        observe(Progress(phase, elapsed, done, len(shown), unit="databases"))
                         drops.drop(connection, entry)
                     cautions += sweep(connection, now.inventory, source)
             except BusyError as error:

@@ -154,13 +154,14 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
     Where a role may not read that, nothing is compared. It does no harm: what is done on a replica waits for this very
     swap to arrive there.
     """
-    if catalog.goes_through_pooler(connection):
+    footing = catalog.footing(connection)
+    if footing.behind_pooler:
         raise UsageError(
             "the connection runs through a pooler, behind which there may be several servers.",
             state=NOTHING_CHANGED,
             hint="Name the standby itself with --replica-url.",
         )
-    if not catalog.is_standby(connection):
+    if not footing.is_standby:
         raise UsageError(
             "this server is not a standby: it takes writes.",
             state=NOTHING_CHANGED,

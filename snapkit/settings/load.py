@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from dotenv import dotenv_values
 
 from snapkit.core.durations import parse_duration
 from snapkit.core.holding import DEFAULT_GRACE, HoldRules
@@ -144,31 +140,14 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
                 f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."
             )
         return {}, ()
-    complaints = _Complaints()
-    _dotenv_logger.addHandler(complaints)
+    from snapkit.settings.dotenv import read_dotenv  # where there is no such file, python-dotenv is not needed
+
     try:
-        values = {name: value for name, value in dotenv_values(path).items() if value is not None}
+        values, complaints = read_dotenv(path)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.") from None
-    finally:
-        _dotenv_logger.removeHandler(complaints)
-    cautions = (Caution("dotenv", f"{path.name}: {text}") for text in complaints.texts)
-    return values, tuple(cautions)
-
-
-_dotenv_logger = logging.getLogger("dotenv.main")
-
-
-class _Complaints(logging.Handler):
-    """Collects what python-dotenv has to say of a file, which it would write to stderr by itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+    return values, tuple(Caution("dotenv", f"{path.name}: {text}") for text in complaints)
 
 
 def _read_file(directory: Path) -> tuple[str, Mapping[str, str | Sequence[str]]]:
@@ -183,10 +162,16 @@ def _read_file(directory: Path) -> tuple[str, Mapping[str, str | Sequence[str]]]
 
 def _read_toml(path: Path) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
+        raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
         raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
 
 

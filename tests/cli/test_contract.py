@@ -58,26 +58,6 @@ def test_version_and_help() -> None:
     assert run_snapkit().code == 2
 
 
-def test_cheap_calls_load_neither_sqlalchemy_nor_psycopg_nor_tables() -> None:
-    script = (
-        "import sys; from snapkit.cli.main import main\n"
-        "code = main(sys.argv[1:])\n"
-        "heavy = [name for name in ('sqlalchemy', 'psycopg', 'rich.table', 'rich.progress') if name in sys.modules]\n"
-        "sys.exit(f'{code} loaded {heavy}' if heavy else 0)"
-    )
-    for words in (
-        ["--version"],
-        ["--help"],
-        ["backup", "--help"],
-        ["backup", "--no-such-option"],
-        ["prune", "--keep", "x"],
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", script, *words], env=command_environment(), capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.smoke
 def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     ran = sandbox.run("backup", "--label", "v1", "--json")

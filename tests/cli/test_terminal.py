@@ -116,6 +116,15 @@ def test_progress_is_shown_while_a_clone_waits_or_runs(sandbox: Sandbox) -> None
     assert "Backup completed." in output
 
 
+def test_prune_shows_how_many_drops_it_has_done(sandbox: Sandbox) -> None:
+    for _ in range(4):
+        sandbox.back_up()
+    code, output = _finish(_type(sandbox, "prune", "--keep", "1", "--yes", width=160))
+    assert code == 0
+    assert "Dropping 3 of 3: " in output
+    assert "3 databases dropped" in output
+
+
 def test_ctrl_c_during_a_clone(sandbox: Sandbox) -> None:
     with sandbox.connect("postgres") as holder:
         holder.execute("BEGIN")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapkit.cli.interruption import end_as_ctrl_c_does, uninterrupted
+from snapkit.cli.interruption import deferred, end_as_ctrl_c_does, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,31 @@ def test_a_signal_that_was_to_be_ignored_stays_ignored() -> None:
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGHUP)
     signal.raise_signal(signal.SIGHUP)
+
+
+def test_what_is_deferred_comes_when_the_block_is_done_and_is_told_at_once() -> None:
+    end_as_ctrl_c_does()
+    told = []
+    with pytest.raises(KeyboardInterrupt), deferred(lambda: told.append("it came")):
+        signal.raise_signal(signal.SIGINT)
+        told.append("the block is done")
+    assert told == ["it came", "the block is done"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_one_is_not_deferred() -> None:
+    told = []
+    with pytest.raises(KeyboardInterrupt), deferred(lambda: None):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        told.append("not reached")
+    assert told == []
+
+
+def test_without_one_nothing_is_deferred_and_an_error_of_the_block_goes_before_it() -> None:
+    with deferred(lambda: None):
+        pass
+    with pytest.raises(ValueError, match="lost"), deferred(lambda: None):
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError("lost")

@@ -1,0 +1,84 @@
+"""What can be told of a connection URL before libpq reads it: whether it can be right, and names a database at all.
+
+libpq alone says what a URL means (``postgres.conninfo``); but most of those that are wrong are wrong at first sight,
+and then nothing has to be loaded to say so. The messages never repeat the URL, which may hold a password.
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from snapkit.errors import UsageError
+
+NOTHING_TOUCHED = "No connection was made."
+
+_SCHEME = re.compile(r"(?:postgresql|postgres|postgis)(?:\+[A-Za-z0-9_]+)?://", re.IGNORECASE)
+_BAD_ESCAPE = re.compile(r"%(?:00|(?![0-9A-Fa-f]{2}))")
+
+
+@dataclass(frozen=True, slots=True)
+class UrlParts:
+    """A URL without its scheme: user, password, hosts and database in ``place``, and the query behind the ``?``."""
+
+    place: str = field(repr=False)
+    query: str = field(repr=False)
+
+    @property
+    def may_name_database(self) -> bool:
+        """Whether there is a path, or a parameter that may name a database: itself, or through a service file."""
+        path = self.place.rpartition("@")[2].partition("/")[2]
+        keywords = {piece.partition("=")[0] for piece in self.query.split("&")}
+        return bool(path) or any(keyword in ("dbname", "service") or "%" in keyword for keyword in keywords)
+
+
+def split_url(url: str) -> UrlParts:
+    """Take a URL apart; raise UsageError for one that is malformed at first sight."""
+    scheme = _SCHEME.match(url)
+    if scheme is None:
+        raise UsageError(
+            "The connection URL does not begin with postgresql:// or postgres://.",
+            state=NOTHING_TOUCHED,
+            hint="Write it as postgresql://user:password@host:port/database.",
+        )
+    rest = url[scheme.end() :]
+    # libpq takes what stands before the first "@" for user and password, unless a "/" comes first.
+    slash, at = rest.find("/"), rest.find("@")
+    credentials = at + 1 if at >= 0 and (slash < 0 or at < slash) else 0
+    mark = rest.find("?", credentials)
+    place, query = (rest, "") if mark < 0 else (rest[:mark], rest[mark + 1 :])
+    if "@" in place[credentials:].partition("/")[0] or (not credentials and "@" in place):
+        raise malformed_url()
+    if _BAD_ESCAPE.search(place):
+        raise malformed_url()
+    return UrlParts(place, query)
+
+
+def check_connection(url: str | None, environment: Mapping[str, str]) -> None:
+    """Raise UsageError for a URL that is wrong at first sight, and where nothing names a database."""
+    if url is None:
+        if not environment.get("PGDATABASE") and not environment.get("PGSERVICE"):
+            raise no_database(url)
+    elif not split_url(url).may_name_database:
+        raise no_database(url)
+
+
+def malformed_url() -> UsageError:
+    return UsageError(
+        "The connection URL is malformed.",
+        state=NOTHING_TOUCHED,
+        hint="Special characters in the user, the password or the database are written percent-encoded: "
+        "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25.",
+    )
+
+
+def no_database(url: str | None) -> UsageError:
+    what = "The connection URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
+    return UsageError(
+        what,
+        state=NOTHING_TOUCHED,
+        hint="Set DATABASE_URL=postgresql://user:password@host:port/database in the environment or in .env, "
+        "or give --url.",
+    )

@@ -1,0 +1,94 @@
+"""What is cheap stays cheap: which modules a call loads that does not get as far as the server."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox import command_environment
+
+HEAVY = ("sqlalchemy", "psycopg", "rich.table", "rich.progress", "pydantic", "asyncio", "dotenv")
+NOWHERE = "postgresql://app@127.0.0.1:1/app"
+
+_SCRIPT = f"""
+import sys
+from snapkit.cli.main import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as left:
+    code = left.code
+loaded = [name for name in {HEAVY!r} if name in sys.modules]
+print("loaded:", code, *loaded, file=sys.stderr)
+"""
+
+
+def _loaded(*words: str, cwd: Path, **environment: str) -> tuple[str, list[str]]:
+    """Return the exit code of a call, and which of the heavy modules it has loaded."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT, *words],
+        env=command_environment(**environment),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    code, *names = done.stderr.strip().splitlines()[-1].removeprefix("loaded: ").split()
+    return code, names
+
+
+@pytest.mark.parametrize("words", ["--version", "--help", "backup --help", "prune --help"])
+def test_version_and_help(words: str, tmp_path: Path) -> None:
+    assert _loaded(*words.split(), cwd=tmp_path) == ("0", [])
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell: str, tmp_path: Path) -> None:
+    typed = {"_TYPER_COMPLETE_ARGS": "snapkit ba", "COMP_WORDS": "snapkit ba", "COMP_CWORD": "1"}
+    asked = typed | {"_SNAPKIT_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    code, names = _loaded(cwd=tmp_path, **asked)
+    assert names == []
+    assert code in ("0", "None")
+    assert _loaded("--show-completion", cwd=tmp_path, SHELL=f"/bin/{shell}")[1] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "no-such-command",
+        "--bogus",
+        "backup --bogus",
+        "backup --json --bogus",
+        "rollback",
+        "rollback one --latest",
+        "delete",
+        "list",
+        "list --url mysql://app@127.0.0.1/app",
+        "list --url postgresql://app:p@ss@127.0.0.1/app",
+        "list --url postgresql://app:100%@127.0.0.1/app",
+        "list --url postgresql://app@127.0.0.1",
+        f"prune --url {NOWHERE}",
+        f"prune --url {NOWHERE} --keep x",
+        f"prune --url {NOWHERE} --keep 0",
+        f"backup --url {NOWHERE} --strategy magic",
+        f"backup --url {NOWHERE} --lock-wait 3",
+        f"show --url {NOWHERE} one --env-file nowhere",
+    ],
+)
+def test_usage_errors(words: str, tmp_path: Path) -> None:
+    assert _loaded(*words.split(), cwd=tmp_path) == ("2", [])
+
+
+def test_what_only_libpq_can_tell_takes_no_more_than_libpq(tmp_path: Path) -> None:
+    code, names = _loaded("list", "--url", "postgresql://[::1/app", cwd=tmp_path)
+    assert code == "2"
+    assert "sqlalchemy" not in names
+
+
+def test_a_settings_file_and_dotenv_are_read_only_where_they_are(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DATABASE_URL=mysql://app@127.0.0.1/app\n")
+    assert _loaded("list", cwd=tmp_path) == ("2", ["dotenv"])

@@ -1,0 +1,119 @@
+"""What is asked of the server: few questions, and none of SQLAlchemy's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from psycopg import sql
+from sqlalchemy import false
+
+from snapkit.postgres import catalog
+from snapkit.postgres.server import began_with
+from tests.crash.stage import url_through
+from tests.gate import Gate
+from tests.sandbox import Sandbox, run_snapkit
+
+SAFE = "read pg_settings, set_config"
+INVENTORY = "read pg_roles, current_setting, pg_settings, pg_database, pg_tablespace, pg_shdescription, pg_has_role"
+SIZES = "read pg_database, pg_has_role, pg_database_size"
+
+
+@pytest.fixture
+def gate(sandbox: Sandbox) -> Iterator[Gate]:
+    gate = Gate(sandbox.cluster.port)
+    yield gate
+    gate.close()
+
+
+def _asked(gate: Gate, sandbox: Sandbox, *words: str) -> list[tuple[int, str]]:
+    """Run a command; return what it sent, with the number of the connection."""
+    gate.points.clear()
+    ran = run_snapkit(*words, url=url_through(gate, sandbox.name))
+    assert ran.code == 0, ran.err
+    return [(point.connection, point.label) for point in gate.points]
+
+
+def _labels(gate: Gate, sandbox: Sandbox, *words: str) -> list[str]:
+    asked = _asked(gate, sandbox, *words)
+    assert len({connection for connection, _ in asked}) == 1
+    return [label for _, label in asked]
+
+
+@pytest.mark.smoke
+def test_list_asks_once_for_all_that_it_shows(sandbox: Sandbox, gate: Gate) -> None:
+    for _ in range(3):
+        sandbox.back_up()
+    assert _labels(gate, sandbox, "list") == ["connect", SAFE, INVENTORY]
+    assert _labels(gate, sandbox, "list", "--all") == ["connect", SAFE, INVENTORY]
+    assert _labels(gate, sandbox, "list", "--sizes") == ["connect", SAFE, INVENTORY, SIZES]
+    assert _labels(gate, sandbox, "list", "--sizes", "--all", "--json") == ["connect", SAFE, INVENTORY, SIZES]
+
+
+def test_each_connection_begins_with_the_one_question_that_makes_it_safe(sandbox: Sandbox, gate: Gate) -> None:
+    for words in (["backup"], ["rollback", "--latest"], ["undo"], ["prune", "--keep-old", "0"]):
+        asked = _asked(gate, sandbox, *words)
+        for number in {connection for connection, _ in asked}:
+            assert [label for connection, label in asked if connection == number][:2] == ["connect", SAFE]
+        assert not [label for _, label in asked if "SHOW" in label.upper() or "version()" in label]
+
+
+def test_a_drop_takes_three_statements_however_many_there_are(sandbox: Sandbox, gate: Gate) -> None:
+    numbers = []
+    for backups in (2, 5):
+        for _ in range(backups):
+            sandbox.back_up()
+        numbers.append(len(_labels(gate, sandbox, "prune", "--keep", "1")))
+        sandbox.run("delete", sandbox.entries()[0].name)
+    few, many = numbers
+    assert many - few == 3 * 3
+
+
+def test_what_sqlalchemy_would_have_asked_is_known(sandbox: Sandbox) -> None:
+    with sandbox.server().connect() as connection:
+        dialect = connection.dialect
+        version = catalog.server_facts(connection).version
+        assert dialect.server_version_info == divmod(version, 10000)
+        assert dialect.default_schema_name == "pg_catalog"
+        assert dialect.default_isolation_level == "READ COMMITTED"
+        assert began_with(connection, "lock_timeout").source == "default"
+
+
+def test_a_backslash_is_one_whatever_the_role_has_set(sandbox: Sandbox) -> None:
+    role = sandbox.role("old_fashioned", "LOGIN SUPERUSER")
+    sandbox.execute(sql.SQL("ALTER ROLE {} SET standard_conforming_strings = off").format(sql.Identifier(role)))
+    url = sandbox.cluster.url(sandbox.name, user=role)
+    assert run_snapkit("backup", "--label", r"C:\new 100% 'so'", url=url).code == 0
+    (entry,) = sandbox.entries()
+    assert entry.label == r"C:\new 100% 'so'"
+    assert run_snapkit("rollback", r"C:\new 100% 'so'", url=url).code == 0
+
+
+def test_one_survey_tells_what_two_questions_do(sandbox: Sandbox) -> None:
+    sandbox.back_up(label="x")
+    with sandbox.server().connect() as connection:
+        facts, databases = catalog.survey(connection)
+        asked = catalog.server_facts(connection)
+        assert (facts.role, facts.is_superuser, facts.version) == (asked.role, asked.is_superuser, asked.version)
+        assert facts.now <= asked.now
+        assert facts.can_share_blocks == asked.can_share_blocks
+        assert sorted(databases, key=str) == sorted(catalog.databases(connection), key=str)
+
+
+def test_a_server_without_any_database_but_the_templates(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = catalog._databases
+    monkeypatch.setattr(catalog, "_databases", lambda: everything().where(false()))
+    with sandbox.server().connect() as connection:
+        facts, databases = catalog.survey(connection)
+    assert (facts.role, databases) == ("postgres", [])
+
+
+def test_who_may_not_measure_a_database_still_lists_the_others(sandbox: Sandbox) -> None:
+    hidden, seen = (sandbox.back_up().backup.name for _ in range(2))
+    role = sandbox.role("reader")
+    sandbox.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(sql.Identifier(hidden)))
+    ran = run_snapkit("list", "--sizes", "--json", url=sandbox.cluster.url(sandbox.name, user=role))
+    sizes = {entry["name"]: entry["size_bytes"] for entry in ran.data["entries"]}
+    assert sizes[hidden] is None
+    assert sizes[seen] > 0
+    assert ran.data["total_size_bytes"] == sizes[seen]
