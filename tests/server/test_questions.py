@@ -15,7 +15,7 @@ from tests.gate import Gate
 from tests.sandbox import Sandbox, run_snapkit
 
 SAFE = "read pg_settings, set_config"
-INVENTORY = "read pg_roles, current_setting, pg_settings, pg_database, pg_tablespace, pg_shdescription, pg_has_role"
+INVENTORY = "read pg_roles, current_setting, pg_settings, pg_has_role, pg_database, pg_tablespace, pg_shdescription"
 SIZES = "read pg_database, pg_has_role, pg_database_size"
 
 
