@@ -30,6 +30,14 @@ ReplicaUrl = Annotated[
         help="A standby whose sessions must not go on reading the displaced database; may be repeated.",
     ),
 ]
+PgbouncerUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pgbouncer-url",
+        metavar="URL",
+        help="The admin console of a PgBouncer, to be paused and resumed so that no query fails; may be repeated.",
+    ),
+]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
 
@@ -45,6 +53,7 @@ def backup(
     tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
     no_disconnect: NoDisconnect = False,
     replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
@@ -58,13 +67,16 @@ def backup(
         tablespace=settings.tablespace,
         disconnect=not no_disconnect,
         replicas=run.replicas(replica_url),
+        poolers=run.poolers(pgbouncer_url),
     )
     if dry_run:
         return DryRun(preview_backup(run.server(), request))
     server = run.server()
     with run.terminal.progress(f"Backing up {server.source}") as observe:
         receipt = back_up(server, request, settings.lock_wait, observe)
-    run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url)}")
+    run.note_after(
+        f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url, pgbouncer_url)}"
+    )
     return receipt
 
 
@@ -100,6 +112,7 @@ def rollback(
     ] = False,
     no_disconnect: NoDisconnect = False,
     replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
@@ -112,17 +125,22 @@ def rollback(
     from snapkit.services.rollback import SwapRequest
 
     request = SwapRequest(
-        wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect, replicas=run.replicas(replica_url)
+        wanted=name,
+        keep_backup=keep_backup,
+        disconnect=not no_disconnect,
+        replicas=run.replicas(replica_url),
+        poolers=run.poolers(pgbouncer_url),
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
 
 @registry.command("undo")
-def undo(run: Invocation, replica_url: ReplicaUrl = None, yes: Yes = False) -> Any:
+def undo(run: Invocation, replica_url: ReplicaUrl = None, pgbouncer_url: PgbouncerUrl = None, yes: Yes = False) -> Any:
     """Swap the database back that the last rollback put aside."""
     from snapkit.services.rollback import SwapRequest
 
-    return _swap(run, SwapRequest(undo=True, replicas=run.replicas(replica_url)), dry_run=False, sql=False, yes=yes)
+    request = SwapRequest(undo=True, replicas=run.replicas(replica_url), poolers=run.poolers(pgbouncer_url))
+    return _swap(run, request, dry_run=False, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
@@ -281,12 +299,13 @@ def doctor(run: Invocation) -> Any:
 
 
 @registry.command("recover")
-def recover(run: Invocation, all_sources: AllSources = False) -> Any:
+def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: PgbouncerUrl = None) -> Any:
     """Clear away what interrupted runs have left."""
     from snapkit.services.remains import recover as recover_
 
+    poolers = run.poolers(pgbouncer_url)
     with run.terminal.progress("Recovering") as observe:
-        return recover_(run.server(), run.settings().lock_wait, observe, all_sources=all_sources)
+        return recover_(run.server(), run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
 
 
 @registry.command("demo")

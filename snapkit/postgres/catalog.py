@@ -435,6 +435,11 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
     return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
 
 
+def keep_awake(connection: Connection) -> None:
+    """Ask for nothing, so that the server does not take this session for forgotten."""
+    connection.execute(select(true()))
+
+
 def is_standby(connection: Connection) -> bool:
     """Whether the server replays WAL, as a standby or after a crash, and so takes no writes."""
     return bool(connection.execute(select(func.pg_is_in_recovery())).scalar_one())

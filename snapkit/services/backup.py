@@ -44,6 +44,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
 
@@ -58,6 +59,7 @@ class BackupRequest:
     tablespace: str | None = None
     disconnect: bool = True
     replicas: tuple[Replica, ...] = ()
+    poolers: tuple[Pooler, ...] = ()
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
@@ -66,9 +68,14 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
         check_server(connection)
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
         check_rights(connection, plan.clone.template)
-        check_empty_enough(connection, [plan.clone.template], disconnect=request.disconnect)
+        check_empty_enough(connection, [plan.clone.template], disconnect=_sends_away(request))
         check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
-        return written(plan.steps)
+        return bracketed(written(plan.steps), check_poolers(connection, request.poolers, server.source), 0)
+
+
+def _sends_away(request: BackupRequest) -> bool:
+    """Whether those who are there now will be gone by the time of the clone: disconnected, or with the pool's pause."""
+    return request.disconnect or bool(request.poolers)
 
 
 def _decide(
@@ -103,28 +110,31 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     began = monotonic()
     replicas = _check_replicas(server, request)
+    check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
-        check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
+        check_empty_enough(ddl, [plan.clone.template], disconnect=_sends_away(request))
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
-            cloned = make_clone(
-                server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
-            )
+            with paused(request.poolers, ddl, server.source, observe) as pause:
+                cloned = make_clone(
+                    server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+                )
             plan = plan.measured(cloned.source_bytes, cloned.outage)
-            cautions += _finish(server, ddl, plan, cloned, standing)
+            cautions += pause.cautions + _finish(server, ddl, plan, cloned, standing)
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
         address=address,
-        outage=cloned.outage,
+        outage=pause.outage(cloned.outage),
         duration=timedelta(seconds=monotonic() - began),
         disconnected=cloned.disconnected,
         replicas=replicas,
+        poolers=pause.poolers,
         cautions=cautions + more + behind,
     )
 

@@ -54,6 +54,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
 
@@ -67,6 +68,12 @@ class SwapRequest:
     keep_backup: bool = False
     disconnect: bool = True
     replicas: tuple[Replica, ...] = ()
+    poolers: tuple[Pooler, ...] = ()
+
+    @property
+    def sends_away(self) -> bool:
+        """Whether those who are there now will be gone by the time of the swap: disconnected, or with the pool."""
+        return self.disconnect or bool(self.poolers)
 
 
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
@@ -75,10 +82,12 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         check_server(connection)
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
-        sessions = _check(connection, plan, disconnect=request.disconnect)
+        sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.disconnect)
+        poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
-        return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions, replicas, standbys)
+        steps = bracketed(written(plan.steps), poolers, -1)
+        return SwapPreview(plan, steps, gathered.facts.now, sessions, replicas, standbys, poolers)
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -125,11 +134,12 @@ def swap(
     """
     began = monotonic()
     replicas = _check_replicas(server, request)
+    check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
-        _check(ddl, plan, disconnect=request.disconnect)
+        _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         cautions: tuple[Caution, ...] = ()
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
@@ -139,9 +149,11 @@ def swap(
                     server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
                 )
                 restored_oid = cloned.oid
-            outage, disconnected, cautions = _apply(
-                server, ddl, plan, restored_oid, request.disconnect, gathered.facts.role, standing
-            )
+            with paused(request.poolers, ddl, server.source, observe) as pause:
+                outage, disconnected, cautions = _apply(
+                    server, ddl, plan, restored_oid, request.disconnect, gathered.facts.role, standing
+                )
+    cautions += pause.cautions
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
@@ -152,10 +164,11 @@ def swap(
         restored=plan.entry,
         displaced=_displaced(plan),
         kept_backup=plan.clone is not None,
-        outage=outage,
+        outage=pause.outage(outage),
         duration=timedelta(seconds=monotonic() - began),
         disconnected=disconnected,
         replicas=replicas,
+        poolers=pause.poolers,
         cautions=cautions,
     )
 
