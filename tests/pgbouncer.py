@@ -40,9 +40,10 @@ class PgBouncer:
         *,
         pool_mode: str = "transaction",
         databases: dict[str, str] | None = None,
+        port: int | None = None,
         more: str = "",
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self._user = cluster.user
         self._ini = place / "pgbouncer.ini"
         place.mkdir()

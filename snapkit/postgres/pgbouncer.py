@@ -1,7 +1,9 @@
 """The admin console of one PgBouncer, spoken to without ever blocking: a PAUSE is answered when the pool is empty.
 
 It speaks the simple query protocol only, and knows no SQL; every error has the same SQLSTATE (08P01). A PAUSE stays in
-force when the connection that sent it is gone, also before it was answered; a restart of PgBouncer forgets it.
+force when the connection that sent it is gone, also before it was answered; a restart of PgBouncer forgets it. A
+database that is known by "*" only leaves SHOW DATABASES when it has had no client for a moment, and is still paused
+when the next one comes: so RESUME is sent whatever the list says.
 https://www.pgbouncer.org/usage.html#admin-console
 
 The watchdog imports this too: of other packages it needs psycopg only.

@@ -35,7 +35,7 @@ _SIGN_OF_LIFE = 2.0
 _SETTLING = 3.0
 """Seconds that it looks again: a PAUSE that snapkit sent as it died may arrive later than our RESUME."""
 
-_RETRY_AFTER = 0.3
+_RETRY_AFTER = 1.0
 _START_LIMIT = 30.0
 _END_LIMIT = 2.0
 
@@ -162,13 +162,12 @@ class _Guarded:
         self._console: Console | None = Console(parameters)
 
     def resume(self) -> bool:
-        """Whether nothing is paused there any more."""
+        """Whether every RESUME was answered; that something was not paused any more is an answer too."""
         try:
             if self._console is None:
                 self._console = Console(self._parameters)
             for name in self._names:
-                if self._console.is_paused(name):
-                    self._console.resume(name)
+                self._console.resume(name)
         except ConsoleError as error:
             if isinstance(error, ConsoleLostError) and self._console is not None:
                 self._console.close()

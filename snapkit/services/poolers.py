@@ -167,13 +167,19 @@ def _leading(
         return leading_to(console.databases(), source, hosts, info.port)
 
     databases = found()
-    if not databases and register:
-        # One that is known by "*" only is in the list once somebody has asked for it. RECONNECT does, and does no more
-        # where there is no connection yet.
-        with suppress(ValueError, ConsoleError):
-            console.ask(command("RECONNECT", source))
-            databases = found()
-    if not databases and register:
+    if databases or not register:
+        return databases
+    # One that is known by "*" only, and has no client, is not in the list. RECONNECT puts it there, and does no more
+    # where there is no connection to the server.
+    try:
+        console.ask(command("RECONNECT", source))
+        databases = found()
+    except ConsoleLostError:
+        raise
+    except (ValueError, ConsoleError) as error:
+        if console.user not in _administrators(console):
+            raise _looks_only(console, pooler, error) from error
+    if not databases:
         raise UsageError(
             f"PgBouncer {pooler.place} has no database that leads to {source!r}.",
             state=NOTHING_CHANGED,
@@ -211,12 +217,24 @@ def _check_admin(console: Console, pooler: Pooler, databases: Sequence[PooledDat
     except ConsoleLostError:
         raise
     except ConsoleError as error:
-        raise PrivilegeError(
-            f"PgBouncer {pooler.place} does not take commands from the user {console.user!r}; it says: {error}.",
-            state=NOTHING_CHANGED,
-            hint="Name a user of its admin_users in --pgbouncer-url, or add this one to admin_users in pgbouncer.ini "
-            "and have it read with RELOAD.",
-        ) from error
+        raise _looks_only(console, pooler, error) from error
+
+
+def _looks_only(console: Console, pooler: Pooler, error: Exception) -> PrivilegeError:
+    return PrivilegeError(
+        f"PgBouncer {pooler.place} does not take commands from the user {console.user!r}; it says: {error}.",
+        state=NOTHING_CHANGED,
+        hint="Name a user of its admin_users in --pgbouncer-url, or add this one to admin_users in pgbouncer.ini "
+        "and have it read with RELOAD.",
+    )
+
+
+def _settings(console: Console) -> Mapping[str | None, str | None]:
+    return {row.get("key"): row.get("value") for row in console.ask("SHOW CONFIG")}
+
+
+def _administrators(console: Console) -> list[str]:
+    return [name.strip() for name in (_settings(console).get("admin_users") or "").split(",")]
 
 
 def _receipt(console: Console, names: Iterable[str]) -> PoolerReceipt:
@@ -327,10 +345,9 @@ def _poised(pooler: Pooler, source: str, connection: Connection, token: str) -> 
         databases = _leading(console, pooler, source, connection)
         _check_free(pooler, databases)
         _check_admin(console, pooler, databases)
-        settings = {row.get("key"): row.get("value") for row in console.ask("SHOW CONFIG")}
         very_one = {**named, **console.address}
         names = tuple(database.name for database in databases)
-        pool = _Pool(pooler, very_one, console, names, [], settings.get("query_wait_timeout"))
+        pool = _Pool(pooler, very_one, console, names, [], _settings(console).get("query_wait_timeout"))
         stack.callback(pool.close)
         pool.pausing += [Console(very_one) for _ in names]
         yield pool
@@ -495,10 +512,21 @@ def resume_forgotten(
         try:
             with _opened(pooler, pooler.parameters) as console:
                 databases = _leading(console, pooler, source, connection, register=False)
-                names = [each.name for each in databases if each.paused and console.resume(each.name)]
+                wanted = [each.name for each in databases if each.paused]
+                if source not in (each.name for each in databases):
+                    wanted.append(source)  # known by "*" only, without a client, and so not in the list: see Console
+                names = [name for name in wanted if _can_be_told(name) and console.resume(name)]
                 if names:
                     resumed.append(_receipt(console, names))
         except SnapkitError as error:
             error.hint = " ".join(filter(None, (error.hint, "Until it is resumed, its clients may wait.")))
             problem = error
     return tuple(resumed), problem
+
+
+def _can_be_told(name: str) -> bool:
+    try:
+        command("RESUME", name)
+    except ValueError:
+        return False
+    return True

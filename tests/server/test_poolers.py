@@ -54,8 +54,8 @@ def make_bouncer(sandbox: Sandbox) -> Iterator[MakeBouncer]:
 
 
 @pytest.fixture
-def bouncer(make_bouncer: MakeBouncer) -> PgBouncer:
-    return make_bouncer()
+def bouncer(sandbox: Sandbox, make_bouncer: MakeBouncer) -> PgBouncer:
+    return make_bouncer(databases={sandbox.name: ""})
 
 
 @contextmanager
@@ -230,8 +230,9 @@ def _refused(sandbox: Sandbox, url: str, code: int, *words: str) -> str:
     return said
 
 
-def test_one_who_may_only_look_is_refused(sandbox: Sandbox, bouncer: PgBouncer) -> None:
-    _refused(sandbox, bouncer.console_url(LOOKER), 13, "admin access needed", "admin_users", LOOKER)
+def test_one_who_may_only_look_is_refused(sandbox: Sandbox, bouncer: PgBouncer, make_bouncer: MakeBouncer) -> None:
+    for each in (bouncer, make_bouncer()):
+        _refused(sandbox, each.console_url(LOOKER), 13, "admin access needed", "admin_users", LOOKER)
 
 
 def test_a_wrong_user_and_a_wrong_password_are_refused(sandbox: Sandbox, bouncer: PgBouncer) -> None:
@@ -269,8 +270,7 @@ def test_a_name_too_long_for_the_console_is_refused(sandbox: Sandbox, make_bounc
 
 def test_several_processes_behind_one_address_are_refused(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
     one = make_bouncer(more="so_reuseport = 1")
-    another = make_bouncer(more=f"so_reuseport = 1\nlisten_port = {one.port}")
-    del another
+    make_bouncer(more="so_reuseport = 1", port=one.port)
     codes = set()
     for _ in range(6):  # which of them is reached is chance
         ran = sandbox.run("backup", "--json", *_flags(one))
@@ -342,7 +342,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def test_snapkit_is_killed(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
-    bouncers = make_bouncer(), make_bouncer()
+    bouncers = make_bouncer(databases={sandbox.name: ""}), make_bouncer(databases={sandbox.name: ""})
     held = _Held(sandbox, *bouncers)
     pid = held.watchdog()
     held.process.kill()
@@ -387,9 +387,21 @@ def test_both_are_killed_and_recover_resumes(sandbox: Sandbox, bouncer: PgBounce
     assert refused.code == 11
     assert "snapkit recover" in refused.document["error"]["hint"]
     ran = sandbox.run("recover", "--json", *_flags(bouncer))
+    assert ran.document["warnings"] == []
     assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}]
     assert bouncer.paused() == set()
     assert sandbox.run("recover", *_flags(bouncer)).out == "Nothing is left of interrupted runs.\n"
+
+
+def test_recover_resumes_what_the_list_does_not_show(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
+    """A database that PgBouncer knows by "*" only leaves the list without clients, and is still paused for the next."""
+    bouncer = make_bouncer()
+    bouncer.ask(f"PAUSE {sandbox.name}")
+    wait_until(lambda: bouncer.paused() == set())
+    ran = sandbox.run("recover", "--json", *_flags(bouncer))
+    assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}]
+    with psycopg.connect(bouncer.url(sandbox.name)) as client:
+        client.execute("SELECT 1")
 
 
 def test_recover_leaves_alone_what_a_run_has_paused_that_is_at_work(sandbox: Sandbox, bouncer: PgBouncer) -> None:
@@ -434,13 +446,11 @@ def test_pgbouncer_is_gone_in_the_end_and_the_watchdog_goes_on_trying(sandbox: S
         "-c",
         f"RESUME {sandbox.name};",
     ]
-    assert not _is_gone(pid)
+    os.kill(pid, signal.SIGSTOP)
     bouncer.start()
-    with psycopg.connect(bouncer.url(sandbox.name)) as client:
-        client.execute("SELECT 1")
-    bouncer.ask(f"PAUSE {sandbox.name}")  # as if the restart had not forgotten it
-    wait_until(lambda: bouncer.paused() == set() or _is_gone(pid))
-    bouncer.ask(f"RESUME {sandbox.name}") if bouncer.paused() else None
+    bouncer.ask(f"PAUSE {sandbox.name}")  # as if it had never been restarted
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: bouncer.paused() == set())
     wait_until(lambda: _is_gone(pid))
 
 
