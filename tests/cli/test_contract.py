@@ -113,6 +113,7 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
             "duration_ms",
             "sessions_disconnected",
             "replicas",
+            "poolers",
         }
         assert set(swap["restored"]) == set(swap["displaced"]) == ENTRY_KEYS
         assert swap["displaced"]["kind"] == "old"
