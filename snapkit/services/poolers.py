@@ -39,6 +39,7 @@ _LOGIN_PATIENCE = 1.0
 it take the server for unreachable, for server_login_retry (15 s)."""
 
 _LOOK_AGAIN = 0.02
+_LOOKS = 3
 _RESUME_PATIENCE = 5.0
 """Seconds; our connection to the server must not be idle for longer than ten meanwhile."""
 
@@ -170,23 +171,23 @@ def _leading(
     if databases or not register:
         return databases
     # One that is known by "*" only, and has no client, is not in the list. RECONNECT puts it there, and does no more
-    # where there is no connection to the server.
+    # where there is no connection to the server. It may leave the list again before we have looked.
     try:
-        console.ask(command("RECONNECT", source))
-        databases = found()
+        for _ in range(_LOOKS):
+            console.ask(command("RECONNECT", source))
+            if databases := found():
+                return databases
     except ConsoleLostError:
         raise
     except (ValueError, ConsoleError) as error:
         if console.user not in _administrators(console):
             raise _looks_only(console, pooler, error) from error
-    if not databases:
-        raise UsageError(
-            f"PgBouncer {pooler.place} has no database that leads to {source!r}.",
-            state=NOTHING_CHANGED,
-            hint="See what it has with SHOW DATABASES on its console. If no client comes through it, leave its "
-            "--pgbouncer-url out.",
-        )
-    return databases
+    raise UsageError(
+        f"PgBouncer {pooler.place} has no database that leads to {source!r}.",
+        state=NOTHING_CHANGED,
+        hint="See what it has with SHOW DATABASES on its console. If no client comes through it, leave its "
+        "--pgbouncer-url out.",
+    )
 
 
 def _check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
