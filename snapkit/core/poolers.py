@@ -60,6 +60,11 @@ def logins_under_way(pools: Iterable[Mapping[str, str | None]], names: Collectio
     return any(row.get("database") in names and row.get("sv_login") not in (None, "", "0") for row in pools)
 
 
+def clients_wait(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
+    """Whether clients wait for a connection to the server, for which PgBouncer may log in next."""
+    return any(row.get("database") in names and row.get("cl_waiting") not in (None, "", "0") for row in pools)
+
+
 def command(verb: str, name: str) -> str:
     """Return a command of the console on a database, such as PAUSE or RESUME.
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from snapkit.core.model import Caution, Observe, Progress
 from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import PooledDatabase, as_typed, command, leading_to, logins_under_way, outlasts
+from snapkit.core.poolers import PooledDatabase, as_typed, clients_wait, command, leading_to, logins_under_way, outlasts
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import keep_awake
@@ -34,12 +34,13 @@ GRACE = timedelta(seconds=1)
 LONGEST_PAUSE = timedelta(hours=1)
 """After this the watchdog lets clients on, whatever we do meanwhile; they then wait at the server's door."""
 
-_LOGIN_PATIENCE = 1.0
+_LOGIN_PATIENCE = 2.0
 """Seconds to wait for a moment in which PgBouncer does not log in to the server. A PAUSE in the middle of a login makes
 it take the server for unreachable, for server_login_retry (15 s)."""
 
 _LOOK_AGAIN = 0.02
 _LOOKS = 3
+_CALM_LOOKS = 5
 _RESUME_PATIENCE = 5.0
 """Seconds; our connection to the server must not be idle for longer than ten meanwhile."""
 
@@ -395,8 +396,7 @@ def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callab
     deadline = monotonic() + _LOGIN_PATIENCE
     for pool in pools:
         with _named(pool.pooler):
-            while logins_under_way(pool.console.ask("SHOW POOLS"), pool.names) and monotonic() < deadline:
-                time.sleep(_LOOK_AGAIN)
+            _wait_for_calm(pool, deadline)
         pause.began = pause.began or monotonic()
         for name, console in zip(pool.names, pool.pausing, strict=True):
             pool.left.append(name)
@@ -418,6 +418,17 @@ def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callab
                     "any longer.",
                 ),
             )
+
+
+def _wait_for_calm(pool: _Pool, deadline: float) -> None:
+    """Wait for a moment in which no login is under way, nor about to begin: nobody waits, or none begins for a while."""
+    calm = 0
+    while calm < _CALM_LOOKS and monotonic() < deadline:
+        rows = pool.console.ask("SHOW POOLS")
+        calm = 0 if logins_under_way(rows, pool.names) else calm + 1
+        if calm and not clients_wait(rows, pool.names):
+            return
+        time.sleep(_LOOK_AGAIN)
 
 
 def _resume(pools: Sequence[_Pool], pause: Pause, watchdog: Watchdog) -> None:

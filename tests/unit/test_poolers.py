@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from snapkit.core.poolers import (
     PooledDatabase,
     as_typed,
+    clients_wait,
     command,
     leading_to,
     logins_under_way,
@@ -81,6 +82,11 @@ def test_which_lead_to_the_source(databases: list[PooledDatabase], expected: lis
 )
 def test_whether_a_login_is_under_way(pools: list[dict[str, str | None]], expected: bool) -> None:
     assert logins_under_way(pools, {"app"}) is expected
+
+
+def test_whether_clients_wait() -> None:
+    assert clients_wait([{"database": "app", "cl_waiting": "3"}], {"app"})
+    assert not clients_wait([{"database": "app", "cl_waiting": "0"}, {"database": "x", "cl_waiting": "1"}], {"app"})
 
 
 @pytest.mark.parametrize(
