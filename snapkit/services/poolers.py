@@ -421,7 +421,7 @@ def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callab
 
 
 def _wait_for_calm(pool: _Pool, deadline: float) -> None:
-    """Wait for a moment in which no login is under way, nor about to begin: nobody waits, or none begins for a while."""
+    """Wait until no login is under way, nor about to begin: nobody waits for one, or none has begun for a while."""
     calm = 0
     while calm < _CALM_LOOKS and monotonic() < deadline:
         rows = pool.console.ask("SHOW POOLS")
