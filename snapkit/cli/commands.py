@@ -40,6 +40,14 @@ ReplicaUrl = Annotated[
         help="A standby whose sessions must not go on reading the displaced database; may be repeated.",
     ),
 ]
+PgbouncerUrl = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pgbouncer-url",
+        metavar="URL",
+        help="The admin console of a PgBouncer, to be paused and resumed so that no query fails; may be repeated.",
+    ),
+]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
 
@@ -57,6 +65,7 @@ def backup(
     grace: Grace = None,
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
@@ -71,12 +80,15 @@ def backup(
         tablespace=settings.tablespace,
         hold=settings.hold(disconnect=not no_disconnect),
         replicas=run.replicas(replica_url),
+        poolers=run.poolers(pgbouncer_url),
     )
     if dry_run:
         return DryRun(preview_backup(server, request))
     with run.terminal.progress(f"Backing up {server.source}") as observe:
         receipt = back_up(server, request, settings.lock_wait, observe)
-    run.note_after(f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url)}")
+    run.note_after(
+        f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url, pgbouncer_url)}"
+    )
     return receipt
 
 
@@ -116,6 +128,7 @@ def rollback(
     grace: Grace = None,
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
@@ -133,6 +146,7 @@ def rollback(
         keep_backup=keep_backup,
         hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
         replicas=replicas,
+        poolers=run.poolers(pgbouncer_url),
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
@@ -143,6 +157,7 @@ def undo(
     grace: Grace = None,
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
     yes: Yes = False,
 ) -> Any:
     """Swap the database back that the last rollback put aside."""
@@ -150,7 +165,7 @@ def undo(
     from snapkit.services.rollback import SwapRequest
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
-    request = SwapRequest(undo=True, hold=hold, replicas=replicas)
+    request = SwapRequest(undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url))
     return _swap(run, request, dry_run=False, sql=False, yes=yes)
 
 
@@ -318,13 +333,14 @@ def doctor(run: Invocation) -> Any:
 
 
 @registry.command("recover")
-def recover(run: Invocation, all_sources: AllSources = False) -> Any:
+def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: PgbouncerUrl = None) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_
 
+    poolers = run.poolers(pgbouncer_url)
     with run.terminal.progress("Recovering") as observe:
-        return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources)
+        return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
 
 
 @registry.command("demo")

@@ -17,6 +17,7 @@ from snapkit.core.results import (
     EntryReport,
     Failure,
     Listing,
+    PoolerReceipt,
     Recovery,
     Removal,
     RemovalPreview,
@@ -115,6 +116,7 @@ def _(result: BackupReceipt) -> Document:
         "host": result.address.host,
         "port": result.address.port,
         "replicas": _replicas(result.replicas),
+        "poolers": _poolers(result.poolers),
     }
 
 
@@ -160,6 +162,10 @@ def _replicas(replicas: tuple[ReplicaReceipt, ...]) -> list[Document]:
         {"host": replica.host, "port": replica.port, "sessions_disconnected": len(replica.disconnected)}
         for replica in replicas
     ]
+
+
+def _poolers(poolers: tuple[PoolerReceipt, ...]) -> list[Document]:
+    return [{"host": each.host, "port": each.port, "databases": list(each.databases)} for each in poolers]
 
 
 @data_of.register
@@ -217,6 +223,7 @@ def _(result: Recovery) -> Document:
         "removed": [entry_document(entry) for entry in result.removed],
         "failed": _failed(result.failed),
         "sessions_ended": len(result.ended),
+        "poolers_resumed": _poolers(result.resumed),
     }
 
 

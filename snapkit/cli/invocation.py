@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from snapkit.core.model import Caution
     from snapkit.postgres.server import Server
+    from snapkit.services.poolers import Pooler
     from snapkit.services.replicas import Replica
     from snapkit.settings import Settings
 
@@ -100,6 +101,18 @@ class Invocation:
         self._call.cautions += tuple(caution for replica in replicas for caution in replica.cautions)
         return replicas
 
+    def poolers(self, urls: Sequence[str] | None) -> tuple[Pooler, ...]:
+        """Return the PgBouncers that the settings name, or ``urls`` of the command line; nothing is connected yet."""
+        self.server()  # .env may have variables that complete the URLs
+        settings = self.settings({"pgbouncer_url": urls})
+        if not settings.pgbouncer_url:
+            return ()
+        from snapkit.services.poolers import poolers_of
+
+        poolers = poolers_of(settings.pgbouncer_url)
+        self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
+        return poolers
+
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""
         return not yes and may_ask()
@@ -121,7 +134,9 @@ class Invocation:
         """Say ``text`` below the result."""
         self._after.append(text)
 
-    def as_typed(self, name: str, replica_urls: Sequence[str] | None = None) -> str:
+    def as_typed(
+        self, name: str, replica_urls: Sequence[str] | None = None, pgbouncer_urls: Sequence[str] | None = None
+    ) -> str:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
         import shlex
 
@@ -131,6 +146,7 @@ class Invocation:
             ("--direct-url", options.direct_url),
             ("--url", options.url),
             *(("--replica-url", url) for url in replica_urls or ()),
+            *(("--pgbouncer-url", url) for url in pgbouncer_urls or ()),
         )
         for flag, value in urls:
             if value:

@@ -23,6 +23,7 @@ from snapkit.core.results import (
     Diagnosis,
     EntryReport,
     Listing,
+    PoolerReceipt,
     Recovery,
     Removal,
     RemovalPreview,
@@ -74,6 +75,7 @@ def _(result: BackupReceipt, console: Console) -> None:
         ("Clients held", duration_text(result.outage)),
         *_disconnected(result.disconnected),
         *[("Replica", _place(replica)) for replica in result.replicas],
+        *[("PgBouncer", _paused(pooler)) for pooler in result.poolers],
         ("Total time", _times(result.duration, result.phases)),
     ]
     if backup.label:
@@ -124,6 +126,10 @@ def _leaving(sessions: Sequence[ClientSession]) -> str:
 
 def _place(replica: ReplicaReceipt) -> str:
     return f"{replica.host}:{replica.port}"
+
+
+def _paused(pooler: PoolerReceipt, when: str = "paused") -> str:
+    return f"{pooler.host}:{pooler.port} ({when} {', '.join(pooler.databases)})"
 
 
 def _who(sessions: Sequence[ClientSession]) -> str:
@@ -271,6 +277,7 @@ def _(result: SwapPreview, console: Console) -> None:
         rows.append(("Live database", "does not exist; nothing has to be put aside"))
     rows.append(("Connected now", _leaving(result.sessions)))
     rows += [("On replica", f"{_place(replica)}: {_leaving(replica.disconnected)}") for replica in result.replicas]
+    rows += [("PgBouncer", _paused(pooler, "will pause")) for pooler in result.poolers]
     if result.standbys:
         stale = "without --replica-url, sessions there go on reading the displaced database"
         rows.append(("Standbys", f"{listed_standbys(result.standbys)}; {stale}"))
@@ -289,6 +296,7 @@ def _(result: SwapReceipt, console: Console) -> None:
         ("Clients held", duration_text(result.outage)),
         *_disconnected(result.disconnected),
         *[("On replica", f"{_place(replica)}: {_sessions(replica.disconnected)}") for replica in result.replicas],
+        *[("PgBouncer", _paused(pooler)) for pooler in result.poolers],
         ("Total time", _times(result.duration, result.phases)),
     ]
     console.print(_facts(rows))
@@ -382,11 +390,14 @@ def _(result: RemovalPreview) -> Sequence[str]:
 
 @render.register
 def _(result: Recovery, console: Console) -> None:
+    for pooler in result.resumed:
+        names = printable(", ".join(pooler.databases))
+        console.print(f"Resumed {names} on the PgBouncer {printable(pooler.host)}:{pooler.port}.")
     for session in result.ended:
         console.print(f"Ended a forgotten session: {printable(session.describe())}")
     for entry in result.removed:
         console.print(Text(f"Dropped {printable(entry.name)}, which an interrupted run had left.", overflow="fold"))
-    if not (result.ended or result.removed or result.failed):
+    if not (result.ended or result.removed or result.failed or result.resumed):
         console.print("Nothing is left of interrupted runs.", style="bold green")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from snapkit.core.model import Strategy
@@ -36,6 +36,14 @@ class HoldRules:
     def grace_before(self) -> timedelta:
         """How much of it is spent before that, while everybody works on."""
         return self.grace - self.grace_at_the_door if self.disconnect else timedelta(0)
+
+    def begun(self, held: timedelta) -> HoldRules:
+        """Return the rules for the rest of a hold in which clients have waited for ``held`` already."""
+        return replace(
+            self,
+            grace=max(self.grace_at_the_door - held, timedelta(0)),
+            limit=None if self.limit is None else max(self.limit - held, timedelta(milliseconds=1)),
+        )
 
 
 DEFAULT_RULES = HoldRules()

@@ -33,6 +33,15 @@ class ReplicaReceipt:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolerReceipt:
+    """A PgBouncer that was told of, and which of its databases were paused there, or would be."""
+
+    host: str
+    port: int
+    databases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WrittenStep:
     """A step of a plan with its statements as SQL; those of an ``atomic`` one run in one transaction."""
 
@@ -68,6 +77,7 @@ class BackupReceipt:
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()
 
 
@@ -84,6 +94,7 @@ class SwapReceipt:
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()
 
 
@@ -100,6 +111,7 @@ class SwapPreview:
     sessions: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
     standbys: tuple[Standby, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +186,13 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours."""
+    """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours.
+
+    ``resumed`` are databases of poolers that were paused, and are so no more.
+    """
 
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     ended: tuple[ClientSession, ...]
+    resumed: tuple[PoolerReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()

@@ -550,6 +550,11 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
     return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
 
 
+def keep_awake(connection: Connection) -> None:
+    """Ask for nothing, so that the server does not take this session for forgotten."""
+    connection.execute(select(true()))
+
+
 def is_read_only(connection: Connection) -> bool:
     """Whether the server's own configuration makes transactions read-only; a role's or a database's does not count.
 

@@ -94,6 +94,21 @@ def target_of_replica(url: str, source: str) -> Target:
     return target
 
 
+def target_of_console(url: str) -> Target:
+    """Return the target for the admin console of a PgBouncer: its database is ``pgbouncer`` unless the URL says else.
+
+    PGHOST, PGUSER and the like complete the URL, PGDATABASE does not.
+    """
+    target = target_of(url, parse_url(url)[0].get("dbname") or "pgbouncer")
+    if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
+        raise UsageError(
+            "The URL names several hosts, of which one would be reached.",
+            state=NOTHING_TOUCHED,
+            hint="Give --pgbouncer-url once for each of them.",
+        )
+    return target
+
+
 def target_of(url: str | None, source: str | None = None) -> Target:
     """Return the target that ``url``, or without one libpq's environment, names; ``source`` if that is known already.
 

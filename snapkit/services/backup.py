@@ -48,6 +48,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.outcome import bears_names
 from snapkit.services.phases import Stopwatch
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_before_the_lock, check_replicas, follow
 
@@ -62,6 +63,7 @@ class BackupRequest:
     tablespace: str | None = None
     hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
+    poolers: tuple[Pooler, ...] = ()
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
@@ -71,10 +73,16 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
         gathered = gather(connection, server.source)
         plan, method = _decide(connection, gathered, server.source, request)
         check_rights(connection, plan.clone.template)
-        check_empty_enough(connection, [plan.clone.template], disconnect=request.hold.disconnect)
+        check_empty_enough(connection, [plan.clone.template], disconnect=_sends_away(request))
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
         foresee(connection, plan.clone, server.source, method, gathered, request.hold)
-        return written(plan.steps)
+        poolers = check_poolers(connection, request.poolers, server.source)
+        return bracketed(written(plan.steps), poolers, len(plan.steps) - 2)
+
+
+def _sends_away(request: BackupRequest) -> bool:
+    """Whether those who are there now will be gone by the time of the clone: disconnected, or with the pool's pause."""
+    return request.hold.disconnect or bool(request.poolers)
 
 
 def _decide(
@@ -110,21 +118,23 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     watch = Stopwatch()
     replicas = check_before_the_lock(server, request.replicas, swaps=False, disconnect=request.hold.disconnect)
+    check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
-        check_empty_enough(ddl, [plan.clone.template], disconnect=request.hold.disconnect)
+        check_empty_enough(ddl, [plan.clone.template], disconnect=_sends_away(request))
         cloning = foresee(ddl, plan.clone, server.source, method, gathered, request.hold)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             watch.lap("checks")
             _prepare(ddl, plan, request.hold, watch, observe)
-            cloned = make_clone(server, ddl, plan.clone, cloning, gathered, request.hold, observe)
+            with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
+                cloned = make_clone(server, ddl, plan.clone, cloning, gathered, pause.rest(request.hold), observe)
             watch.lap("clone", holds=True)
             plan = plan.measured(cloned.source_bytes, cloned.outage)
-            cautions += _finish(server, ddl, plan, cloned, standing)
+            cautions += pause.cautions + _finish(server, ddl, plan, cloned, standing)
             watch.lap("finish")
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
@@ -133,11 +143,12 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         backup=_entry(plan, cloned.oid, size),
         address=address,
         copy=Copying(cloned.source_bytes, cloned.outage, cloned.blocks_shared),
-        outage=cloned.outage,
+        outage=pause.outage(cloned.outage),
         phases=watch.phases,
         duration=watch.elapsed,
         disconnected=cloned.disconnected,
         replicas=replicas,
+        poolers=pause.poolers,
         cautions=cautions + more + behind,
     )
 

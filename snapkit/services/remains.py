@@ -14,7 +14,7 @@ from time import monotonic
 from snapkit.core.inventory import Inventory, is_remains
 from snapkit.core.model import Caution, ClientSession, Observe, Progress, unobserved
 from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.results import Recovery
+from snapkit.core.results import PoolerReceipt, Recovery
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
@@ -22,17 +22,28 @@ from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
+from snapkit.services.poolers import Pooler, resume_forgotten
 
 
-def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sources: bool = False) -> Recovery:
+def recover(
+    server: Server,
+    lock_wait: timedelta,
+    observe: Observe,
+    *,
+    all_sources: bool = False,
+    poolers: tuple[Pooler, ...] = (),
+) -> Recovery:
     """Drop what interrupted runs have left of the server's source, or of every source on the server.
 
-    What belongs to a run that is still at work is left alone. Raises the error itself where the only entry that was
+    What is paused of the source on one of the ``poolers`` is resumed, first of all, since clients wait for it. What
+    belongs to a run that is still at work is left alone. Raises the error itself where the only entry that was
     left could not be dropped.
     """
     drops = Drops()
     ended: list[ClientSession] = []
     cautions: list[Caution] = []
+    resumed: tuple[PoolerReceipt, ...] = ()
+    unreachable: SnapkitError | None = None
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         check_server(connection, makes_room=True)
@@ -43,15 +54,19 @@ def recover(server: Server, lock_wait: timedelta, observe: Observe, *, all_sourc
                     now = gather(connection, server.source).inventory
                     if others_at_work(connection, source):
                         cautions.append(_at_work(source))
-                    else:
-                        _drop_remains(connection, now, source, drops, observe)
+                        continue
+                    if source == server.source:
+                        resumed, unreachable = resume_forgotten(poolers, connection, source)
+                    _drop_remains(connection, now, source, drops, observe)
             except BusyError:
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
-    if not ended and not cautions:
+    if unreachable is not None:
+        raise unreachable
+    if not ended and not cautions and not resumed:
         drops.raise_if_alone()
-    return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), tuple(cautions))
+    return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(cautions))
 
 
 def _sources(inventory: Inventory, source: str, *, all_sources: bool) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.outcome import bears_names
 from snapkit.services.phases import Stopwatch
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import (
     Change,
@@ -79,6 +80,12 @@ class SwapRequest:
     keep_backup: bool = False
     hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
+    poolers: tuple[Pooler, ...] = ()
+
+    @property
+    def sends_away(self) -> bool:
+        """Whether those who are there now will be gone by the time of the swap: disconnected, or with the pool."""
+        return self.hold.disconnect or bool(self.poolers)
 
 
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
@@ -87,10 +94,12 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         check_server(connection)
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
-        sessions = _check(connection, plan, disconnect=request.hold.disconnect)
+        sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
+        poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
-        return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions, replicas, standbys)
+        steps = bracketed(written(plan.steps), poolers, -1)
+        return SwapPreview(plan, steps, gathered.facts.now, sessions, replicas, standbys, poolers)
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -137,11 +146,12 @@ def swap(
     """
     watch = Stopwatch()
     replicas = check_before_the_lock(server, request.replicas, swaps=True, disconnect=request.hold.disconnect)
+    check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
-        _check(ddl, plan, disconnect=request.hold.disconnect)
+        _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
@@ -156,12 +166,14 @@ def swap(
                 with server_errors(_unswapped(plan)):
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
-            swapped = _apply(server, ddl, plan, restored_oid, request.hold, gathered.facts.role, standing)
+            with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
+                rules = pause.rest(request.hold)
+                swapped = _apply(server, ddl, plan, restored_oid, rules, gathered.facts.role, standing)
             watch.lap("swap", holds=True)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
-    cautions = swapped.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
+    cautions = swapped.cautions + pause.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
@@ -169,11 +181,12 @@ def swap(
         restored=plan.entry,
         displaced=_displaced(plan),
         kept_backup=plan.clone is not None,
-        outage=swapped.outage,
+        outage=pause.outage(swapped.outage),
         phases=watch.phases,
         duration=watch.elapsed,
         disconnected=swapped.disconnected,
         replicas=replicas,
+        poolers=pause.poolers,
         cautions=cautions,
     )
 

@@ -40,6 +40,7 @@ class Settings:
     keep_monthly: int | None
     keep_old: int | None
     replica_url: tuple[str, ...] = field(repr=False)  # they may hold passwords
+    pgbouncer_url: tuple[str, ...] = field(repr=False)
 
     def hold(self, *, disconnect: bool) -> HoldRules:
         """Return how clients may be held."""
@@ -96,10 +97,11 @@ def load_settings(
         keep_monthly=value_of("keep_monthly", _whole_number),
         keep_old=value_of("keep_old", _whole_number),
         replica_url=value_of("replica_url", _several) or (),
+        pgbouncer_url=value_of("pgbouncer_url", _several) or (),
     )
 
 
-_LISTS = frozenset(("replica_url",))
+_LISTS = frozenset(("replica_url", "pgbouncer_url"))
 """The settings that may have several values: lists in the file, separated by white space elsewhere."""
 
 _FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions"}

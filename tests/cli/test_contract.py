@@ -95,6 +95,7 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
             "sessions_disconnected",
             "sessions",
             "replicas",
+            "poolers",
         }
         assert set(swap["restored"]) == set(swap["displaced"]) == ENTRY_KEYS
         assert swap["displaced"]["kind"] == "old"

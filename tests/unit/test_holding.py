@@ -33,6 +33,20 @@ def test_a_grace_is_spent_at_the_door_as_far_as_that_can_be_held(
 
 
 @pytest.mark.parametrize(
+    ("rules", "held", "rest"),
+    [
+        (HoldRules(), SECOND / 4, HoldRules(grace=0.75 * SECOND)),
+        (HoldRules(), 2 * SECOND, HoldRules(grace=timedelta(0))),
+        (HoldRules(limit=4 * SECOND), SECOND, HoldRules(grace=timedelta(0), limit=3 * SECOND)),
+        (HoldRules(limit=SECOND), 2 * SECOND, HoldRules(grace=timedelta(0), limit=SECOND / 1000)),
+        (HoldRules(disconnect=False), SECOND, HoldRules(disconnect=False, grace=timedelta(0))),
+    ],
+)
+def test_who_has_waited_at_a_pooler_has_waited_already(rules: HoldRules, held: timedelta, rest: HoldRules) -> None:
+    assert rules.begun(held) == rest
+
+
+@pytest.mark.parametrize(
     ("strategy", "size", "copying", "expected"),
     [
         (Strategy.CLONE, 2 * GB, 0.3 * SECOND, True),

@@ -172,6 +172,7 @@ def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
         settings.keep_old,
     ] == [None] * 9
     assert settings.replica_url == ()
+    assert settings.pgbouncer_url == ()
 
 
 def test_every_setting_may_stand_in_the_file(tmp_path: Path) -> None:

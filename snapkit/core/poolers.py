@@ -1,0 +1,91 @@
+"""PgBouncer's own words: which of its databases lead to ours, and the commands of its console.
+
+https://www.pgbouncer.org/usage.html#admin-console
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
+_LONGEST_ARGUMENT = 63
+"""Bytes that the console takes behind a command, quotes included."""
+
+
+@dataclass(frozen=True, slots=True)
+class PooledDatabase:
+    """A row of SHOW DATABASES: ``name`` is what clients call it, ``database`` what it is called on the server."""
+
+    name: str
+    database: str
+    host: str | None
+    port: int | None
+    paused: bool
+    disabled: bool
+
+
+def pooled_database(row: Mapping[str, str | None]) -> PooledDatabase:
+    """Read a row of SHOW DATABASES; versions differ in their columns."""
+    port = row.get("port") or ""
+    return PooledDatabase(
+        name=row.get("name") or "",
+        database=row.get("database") or "",
+        host=row.get("host"),
+        port=int(port) if port.isdigit() else None,
+        paused=row.get("paused") not in (None, "", "0"),
+        disabled=row.get("disabled") not in (None, "", "0"),
+    )
+
+
+def leading_to(
+    databases: Iterable[PooledDatabase], source: str, hosts: Collection[str], port: int
+) -> tuple[PooledDatabase, ...]:
+    """Return those that lead to the database ``source`` of the server that we reached at one of ``hosts`` and ``port``.
+
+    Where databases of that name lead to several servers, and one of these is written as we write it, the others are
+    left out. A pooler may well call our server by another name; so if none is, all of them are taken: to pause one too
+    many makes its clients wait, to pause one too few makes queries fail.
+    """
+    named = [database for database in databases if database.database == source]
+    here = [database for database in named if database.port == port and database.host in hosts]
+    return tuple(here or named)
+
+
+def logins_under_way(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
+    """Whether PgBouncer is logging in to the server for one of the databases, by the rows of SHOW POOLS."""
+    return any(row.get("database") in names and row.get("sv_login") not in (None, "", "0") for row in pools)
+
+
+def clients_wait(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
+    """Whether clients wait for a connection to the server, for which PgBouncer may log in next."""
+    return any(row.get("database") in names and row.get("cl_waiting") not in (None, "", "0") for row in pools)
+
+
+def command(verb: str, name: str) -> str:
+    """Return a command of the console on a database, such as PAUSE or RESUME.
+
+    Raises ValueError for a name that the console cannot take: it reads 63 bytes, quotes included.
+    """
+    argument = name if _PLAIN_NAME.fullmatch(name) else '"' + name.replace('"', '""') + '"'
+    if len(argument.encode()) > _LONGEST_ARGUMENT:
+        raise ValueError(f"the name {name!r} is too long for PgBouncer's console")
+    return f"{verb} {argument}"
+
+
+def as_typed(url: str, names: Iterable[str]) -> str:
+    """Return what to type in a shell so that clients of the databases are let on; ``url`` holds no password."""
+    commands = " ".join(f"-c {shlex.quote(command('RESUME', name) + ';')}" for name in names)
+    return f"psql {shlex.quote(url)} {commands}"
+
+
+def outlasts(held: timedelta, wait_timeout: str | None) -> bool:
+    """Whether a pause was longer than PgBouncer lets clients wait: query_wait_timeout, in seconds; 0 is for ever."""
+    try:
+        limit = float(wait_timeout or 0)
+    except ValueError:
+        return False
+    return 0 < limit < held.total_seconds()
