@@ -128,6 +128,7 @@ def _(result: SwapReceipt) -> Document:
         "displaced": entry_document(result.displaced) if result.displaced else None,
         **_held(result),
         "replicas": _replicas(result.replicas),
+        "poolers": _poolers(result.poolers),
     }
 
 

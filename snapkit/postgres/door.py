@@ -34,8 +34,9 @@ from snapkit.core.holding import HoldRules
 from snapkit.core.model import ClientSession
 from snapkit.core.statements import Listen
 from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
+from snapkit.postgres.ddl import DatabaseDDL
 from snapkit.postgres.errors import is_connection_loss
-from snapkit.postgres.execution import limit_statements, run
+from snapkit.postgres.execution import limit_statements
 from snapkit.postgres.server import answers_within, driver_connection
 
 _FIRST_INTERVAL = 0.01
@@ -107,7 +108,7 @@ def hold_door(
     affair.
     """
     record = DoorRecord()
-    run(ddl, Listen(_channel(driver_connection(ddl).info.backend_pid)))
+    ddl.execute(DatabaseDDL(Listen(_channel(driver_connection(ddl).info.backend_pid))))
     finished = threading.Event()
     doorkeeper = threading.Thread(
         target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, record, finished), daemon=True

@@ -206,8 +206,8 @@ def test_nobody_need_be_disconnected_where_the_pool_empties_itself(sandbox: Sand
 def test_the_dry_run_tells_of_the_pause_and_pauses_nothing(sandbox: Sandbox, bouncer: PgBouncer) -> None:
     pause, resume = [f"PAUSE {sandbox.name}"], [f"RESUME {sandbox.name}"]
     plan = sandbox.run("backup", "--dry-run", "--json", *_flags(bouncer)).data["plan"]
-    assert [plan[0]["sql"], plan[2]["sql"]] == [pause, resume]
-    assert "CREATE DATABASE" in plan[1]["sql"][-1]
+    assert [plan[1]["sql"], plan[3]["sql"]] == [pause, resume]  # after the checkpoint
+    assert "CREATE DATABASE" in plan[2]["sql"][-1]
     sandbox.back_up()
     dry = ("rollback", "--latest", "--keep-backup", "--dry-run")
     plan = sandbox.run(*dry, "--json", *_flags(bouncer)).data["plan"]
