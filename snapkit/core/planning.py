@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from snapkit.core import metadata as comments
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import (
+    OPEN_PARTIAL_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
     Database,
     Entry,
@@ -17,14 +18,16 @@ from snapkit.core.model import (
     Strategy,
 )
 from snapkit.core.naming import free_name
-from snapkit.core.properties import Properties, statements_to_set
+from snapkit.core.properties import Privilege, Properties, statements_to_replace, statements_to_set
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
     CommentOnDatabase,
     CreateDatabase,
     DropDatabase,
+    Locale,
     RenameDatabase,
+    RevokeAllOnDatabase,
     SetCopyMethod,
     Statement,
     Step,
@@ -47,6 +50,8 @@ def choose_method(
     asked: Strategy | None, server_version: int, can_share_blocks: bool, *, moves: bool = False
 ) -> CopyMethod:
     """Return the way to clone; ``asked`` None chooses the fastest that is safe, which WAL_LOG is not.
+
+    ``ONLINE`` begins with a clone of template0, for which files are copied.
 
     ``moves`` says that the clone goes to another tablespace: that may be another file system, to which sharing blocks
     fails outright ("Invalid cross-device link") where copying does not.
@@ -88,10 +93,47 @@ class ClonePlan:
     @property
     def adorn(self) -> tuple[Statement, ...]:
         """What gives the clone its properties."""
-        return statements_to_set(self.name, self.properties)
+        if self.fenced is None:
+            return statements_to_set(self.name, self.properties)
+        return statements_to_replace(self.name, self.fenced, self.properties)
+
+    @property
+    def fenced(self) -> Properties | None:
+        """The properties that the clone has until then, where those are not a fresh database's."""
+        if not self.is_online:
+            return None
+        owner = self.properties.owner
+        own = frozenset(Privilege(owner, owner, each, False) for each in ("CONNECT", "CREATE", "TEMPORARY"))
+        return Properties(owner, PARTIAL_CONNECTION_LIMIT, own, frozenset(), frozenset())
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it begins as an empty database, and is filled while clients work in the source."""
+        return self.create.locale is not None
+
+    @property
+    def opening(self) -> tuple[Statement, ...]:
+        """What lets the owner in to fill it, in one transaction; nobody else gets in at any moment, but superusers."""
+        return (
+            RevokeAllOnDatabase(self.name, None),
+            AlterDatabase(self.name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
+        )
+
+    @property
+    def closing(self) -> tuple[Statement, ...]:
+        """What seals it again."""
+        return (AlterDatabase(self.name, allow_connections=False, connection_limit=PARTIAL_CONNECTION_LIMIT),)
 
     def steps(self, title: str) -> tuple[Step, ...]:
-        return (Step(title, (*self.settings, self.create)),)
+        make = (*self.settings, self.create)
+        if not self.is_online:
+            return (Step(title, make),)
+        return (
+            Step("Make an empty database, sealed", make),
+            Step("Let its owner in, and nobody else", self.opening, atomic=True),
+            Step("Copy definitions and rows, as of one moment, while clients work (pg_dump, COPY, pg_restore)", ()),
+            Step("Compare it with the source, and seal it again", self.closing),
+        )
 
 
 def plan_clone(
@@ -102,16 +144,36 @@ def plan_clone(
     tablespace: str | None,
     at: datetime,
     taken: Collection[str],
+    locale: Locale | None = None,
 ) -> ClonePlan:
-    """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear."""
+    """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear.
+
+    With ``locale``, which is then the template's own, it begins as an empty database.
+    """
     name = free_name(source, Kind.PARTIAL, at, taken)
     return ClonePlan(
         template=template,
         name=name,
         properties=properties,
         settings=(SetCopyMethod(method.share_blocks),) if method.share_blocks is not None else (),
-        create=CreateDatabase(name, template.name, properties.owner, PARTIAL_CONNECTION_LIMIT, method.word, tablespace),
+        create=CreateDatabase(
+            name,
+            template.name if locale is None else "template0",
+            properties.owner,
+            PARTIAL_CONNECTION_LIMIT,
+            method.word,
+            tablespace if locale is None else tablespace or _named_tablespace(template),
+            locale,
+        ),
     )
+
+
+def _named_tablespace(template: Database) -> str | None:
+    """What a database made from template0 has to be told to be in the tablespace of ``template``.
+
+    To name pg_default takes a right on it, which to be put there by default does not.
+    """
+    return None if template.tablespace == "pg_default" else template.tablespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,8 +216,9 @@ def plan_backup(
     pinned: bool,
     at: datetime,
     taken: Collection[str],
+    locale: Locale | None = None,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``."""
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone."""
     metadata = replace(
         _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
         strategy=method.strategy,
@@ -163,7 +226,7 @@ def plan_backup(
         pinned=pinned,
     )
     return BackupPlan(
-        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken),
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale),
         name=free_name(live.name, Kind.BACKUP, at, taken),
         metadata=metadata,
         document=comments.encode(metadata),

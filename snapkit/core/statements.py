@@ -8,10 +8,28 @@ from snapkit.core.model import Strategy
 
 
 @dataclass(frozen=True, slots=True)
+class Locale:
+    """What CREATE DATABASE is told of encoding and sorting where it does not take them from its template.
+
+    ``provider`` is ``libc``, ``icu`` or ``builtin``, None where there is no choice (PostgreSQL 14); ``name`` and
+    ``rules`` are those of the latter two.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str | None = None
+    name: str | None = None
+    rules: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDatabase:
     """Clone ``template``; sealed from its first moment, and marked as under construction.
 
-    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14).
+    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14). ``locale`` is for an
+    empty database, made from template0.
     """
 
     name: str
@@ -20,6 +38,7 @@ class CreateDatabase:
     connection_limit: int
     method: Strategy | None
     tablespace: str | None
+    locale: Locale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +56,10 @@ class RenameDatabase:
 
 @dataclass(frozen=True, slots=True)
 class DropDatabase:
+    """``force`` ends the sessions inside."""
+
     name: str
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

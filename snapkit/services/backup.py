@@ -11,6 +11,7 @@ from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
     BackupPlan,
+    ClonePlan,
     CopyMethod,
     check_live,
     choose_method,
@@ -19,8 +20,10 @@ from snapkit.core.planning import (
 from snapkit.core.results import BackupReceipt, ReplicaReceipt, WrittenStep
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
+from snapkit.postgres.contents import locale_of
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
+from snapkit.postgres.programs import Programs, find_programs
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
@@ -43,6 +46,7 @@ from snapkit.services.common import (
     need_live,
     written,
 )
+from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
@@ -64,9 +68,10 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
     with server.connect() as connection:
         check_server(connection)
-        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        gathered = gather(connection, server.source)
+        plan, _ = _decide(connection, gathered, server.source, request)
         check_rights(connection, plan.clone.template)
-        check_empty_enough(connection, [plan.clone.template], disconnect=request.disconnect)
+        _check_way(connection, plan.clone, gathered, request)
         check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
         return written(plan.steps)
 
@@ -85,6 +90,7 @@ def _decide(
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)
+        locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
     plan = plan_backup(
         live,
         comment,
@@ -95,6 +101,7 @@ def _decide(
         request.pinned,
         gathered.facts.now,
         gathered.names,
+        locale,
     )
     return plan, method
 
@@ -108,13 +115,16 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
-        check_empty_enough(ddl, [plan.clone.template], disconnect=request.disconnect)
+        programs = _check_way(ddl, plan.clone, gathered, request)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
-            cloned = make_clone(
-                server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
-            )
-            plan = plan.measured(cloned.source_bytes, cloned.outage)
+            if programs is not None:
+                cloned = copy_online(server, ddl, plan.clone, programs, observe)
+            else:
+                cloned = make_clone(
+                    server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
+                )
+            plan = plan.measured(cloned.source_bytes, cloned.duration)
             cautions += _finish(server, ddl, plan, cloned, standing)
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
@@ -129,6 +139,14 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     )
 
 
+def _check_way(connection: Connection, clone: ClonePlan, gathered: Gathered, request: BackupRequest) -> Programs | None:
+    """Raise, before anything is touched, if the copy cannot be made in its way; return the programs that it takes."""
+    if clone.is_online:
+        return find_programs(gathered.facts.version)
+    check_empty_enough(connection, [clone.template], disconnect=request.disconnect)
+    return None
+
+
 def _finish(
     server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing
 ) -> tuple[Caution, ...]:
@@ -136,7 +154,7 @@ def _finish(
     clone = plan.clone
 
     def work() -> None:
-        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name))
+        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced))
         run(ddl, *plan.finish)
         standing.perhaps_done()
 

@@ -41,6 +41,8 @@ class Cloned:
     source_bytes: int | None
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
+    duration: timedelta
+    """How long it took; a copy made while clients work takes long, and holds nobody up."""
 
 
 def make_clone(
@@ -84,7 +86,7 @@ def make_clone(
         raise door_error(failure, record, disconnect, state, gathered.facts.role) from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
-    return Cloned(oid, total, outage, tuple(record.disconnected.values()))
+    return Cloned(oid, total, outage, tuple(record.disconnected.values()), outage)
 
 
 def untouched(plan: ClonePlan) -> str:
@@ -173,8 +175,9 @@ def discarded_on_failure(server: Server, plan: ClonePlan | None) -> Iterator[Non
 def discard(connection: Connection, name: str) -> None:
     """Drop a clone under construction, having looked once more that it is one."""
     inventory = take_inventory(catalog.databases(connection), role="")
-    if any(entry.name == name and entry.kind is Kind.PARTIAL for entry in inventory.entries):
-        run(connection, DropDatabase(name))
+    for entry in inventory.entries:
+        if entry.name == name and entry.kind is Kind.PARTIAL:
+            run(connection, DropDatabase(name, force=entry.database.is_open_partial))
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:

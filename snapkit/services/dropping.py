@@ -64,7 +64,7 @@ def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
         check_rights(connection, entry.database, createdb=False)
         if catalog.name_of(connection, entry.database.oid) != entry.name:
             return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
-        run(connection, DropDatabase(entry.name))
+        run(connection, DropDatabase(entry.name, force=entry.database.is_open_partial))
     except SERVER_ERRORS as error:
         if is_connection_loss(error):
             raise
