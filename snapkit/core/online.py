@@ -98,10 +98,11 @@ def divide(tables: Sequence[Table], encoding: str) -> Division:
 
 _TITLE = re.compile(r"^--\n-- Name: (.*)\n--\n", re.MULTILINE)
 _BY_ORDER = re.compile(
-    r"^(?:SET default_(?:tablespace|table_access_method) = .*;|\\(?:un)?restrict .*|-- .* dump complete)$",
+    r"^(?:SET default_(?:tablespace|table_access_method) = .*;|\\(?:un)?restrict .*)$",
     re.MULTILINE,
 )
 """What stands where it does because of what stands before it, or is different every time."""
+_END = "\n--\n-- PostgreSQL database dump complete\n--\n"
 _CAST = re.compile(
     r"::(?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?"
     r"(?: varying| precision| with(?:out)? time zone)?(?:\(\d+(?:,\d+)?\))?(?:\[\])*"
@@ -126,7 +127,7 @@ def compare_definitions(wanted: str, found: str) -> tuple[str, ...]:
 
 
 def _definitions(dump: str) -> Counter[tuple[str, str]]:
-    pieces = _TITLE.split(dump)
+    pieces = _TITLE.split(dump.rpartition(_END)[0])
     return Counter((title, _plain(title, body)) for title, body in zip(pieces[1::2], pieces[2::2], strict=True))
 
 

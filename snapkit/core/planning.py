@@ -406,6 +406,16 @@ def plan_adoption(
     )
 
 
+def statements_to_drop(database: Database) -> tuple[Statement, ...]:
+    """Drop a database; one that was being filled is closed first, and rid of the sessions that still fill it.
+
+    Closed, it is known for ours even if the drop is interrupted and takes its mark.
+    """
+    if database.is_open_partial:
+        return AlterDatabase(database.name, allow_connections=False), DropDatabase(database.name, force=True)
+    return (DropDatabase(database.name),)
+
+
 def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:
     """Plan to drop entries, one by one."""
     return tuple(Step(f"Drop {entry.name}", (DropDatabase(entry.name),)) for entry in entries)

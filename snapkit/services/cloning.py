@@ -10,9 +10,9 @@ from time import monotonic
 
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
-from snapkit.core.planning import ClonePlan, CopyMethod
+from snapkit.core.planning import ClonePlan, CopyMethod, statements_to_drop
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
-from snapkit.core.statements import DropDatabase, Statement
+from snapkit.core.statements import Statement
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text
@@ -177,7 +177,7 @@ def discard(connection: Connection, name: str) -> None:
     inventory = take_inventory(catalog.databases(connection), role="")
     for entry in inventory.entries:
         if entry.name == name and entry.kind is Kind.PARTIAL:
-            run(connection, DropDatabase(name, force=entry.database.is_open_partial))
+            run(connection, *statements_to_drop(entry.database))
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:
