@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
+import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Text, column, func, select, table
 
@@ -20,6 +22,9 @@ _TEXT_FORM = {
     # Rather an error than the rows that a policy leaves over.
     "row_security": "off",
 }
+
+_CANCELLING = 5.0
+"""Seconds within which the server is to take a request to cancel."""
 
 _AS_IN_SOURCE = ("TimeZone", "lc_monetary", "default_text_search_config")
 """What a database may have set, and the text of a value or of a definition may depend on."""
@@ -75,6 +80,12 @@ def copy_table(source: Connection, copy: Connection, table: Table, stopped: Stop
             sql.SQL("COPY {} ({}) FROM STDIN (FREEZE)").format(name, columns),
             stopped,
         )
+
+
+def cancel(connection: Connection) -> None:
+    """Cancel what another thread has under way on a connection, if it has anything."""
+    with suppress(psycopg.Error):
+        driver_connection(connection).cancel_safe(timeout=_CANCELLING)
 
 
 def drop_surplus(connection: Connection, schemas: Collection[str], extensions: Collection[str]) -> None:

@@ -18,10 +18,14 @@ _BEAT = 1.0
 
 
 class Crew:
-    """Runs tasks, each in a thread of its own, and ``beat`` once a second meanwhile, in the caller's."""
+    """Runs tasks, each in a thread of its own, and ``beat`` once a second meanwhile, in the caller's.
 
-    def __init__(self, beat: Task) -> None:
+    ``cancel`` is called, now and then, for tasks that do not see by themselves that they are to stop.
+    """
+
+    def __init__(self, beat: Task, cancel: Task) -> None:
         self._beat = beat
+        self._cancel = cancel
         self._stop = threading.Event()
         self._failures: list[Exception] = []
 
@@ -68,6 +72,8 @@ class Crew:
         while any(thread.is_alive() for thread in threads):
             try:
                 for thread in threads:
-                    thread.join()
+                    thread.join(_BEAT)
+                if self._stop.is_set():
+                    self._cancel()
             except KeyboardInterrupt:
                 self._stop.set()

@@ -32,9 +32,18 @@ from snapkit.core.online import (
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
-from snapkit.postgres.copying import analyze, copy_table, drop_surplus, session_settings, settle, speak_as_stored
+from snapkit.postgres.copying import (
+    analyze,
+    cancel,
+    copy_table,
+    drop_surplus,
+    session_settings,
+    settle,
+    speak_as_stored,
+)
 from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
 from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import ProgramError, Programs, Running
 from snapkit.postgres.relay import StoppedError
 from snapkit.postgres.server import LOCK_TIMEOUT, Connection, Server, driver_connection
@@ -120,9 +129,10 @@ class _Copying:
         self._objects: dict[str, int] = {}
         self._began = monotonic()
         self._phase = "Making an empty database"
-        self._crew = Crew(self._beat)
+        self._crew = Crew(self._beat, self._cancel)
         self._holder: Connection | None = None
         self._idle: list[Connection] = []
+        self._counting: Connection | None = None
 
     # --- while the source is read ---
 
@@ -260,18 +270,20 @@ class _Copying:
                 rest.wait(self._crew.stopped)
 
         def count() -> None:
-            self._rows = self._count(counter)
-            self._objects = contents.numbers_of_objects(counter)
+            self._rows, self._objects = self._count(counter)
 
         self._crew.run(restore_rest, count, *map(relay_from, readers))
 
-    def _count(self, connection: Connection) -> dict[str, int]:
+    def _count(self, connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+        """Count the rows that are not relayed, and the objects."""
         rows: dict[str, int] = {}
-        for some in contents.count_rows(connection, self._division.counted):
-            rows |= some
-            if self._crew.stopped():
-                raise StoppedError
-        return rows
+        self._counting = connection
+        with overseen(connection):
+            for some in contents.count_rows(connection, self._division.counted):
+                rows |= some
+                if self._crew.stopped():
+                    raise StoppedError
+            return rows, contents.numbers_of_objects(connection)
 
     # --- afterwards, in the copy alone ---
 
@@ -299,9 +311,9 @@ class _Copying:
             differing.extend(compare_definitions(self._text(source), self._text(copied)))
             with self._server.enter(self._plan.name) as copy:
                 settle(copy)
-                rows = compare_numbers(self._rows, self._count(copy))
-                differing.extend(f"rows of {each}" for each in rows)
-                differing.extend(compare_numbers(self._objects, contents.numbers_of_objects(copy)))
+                rows, objects = self._count(copy)
+                differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
+                differing.extend(compare_numbers(self._objects, objects))
 
         self._crew.run(look)
         if differing:
@@ -325,7 +337,9 @@ class _Copying:
         """Let nobody in any more, and see to it that nobody is inside."""
         run(self._ddl, *self._plan.closing)
         deadline = monotonic() + _SEALING.total_seconds()
-        while evicted := catalog.disconnect_sealed(self._ddl, self.oid):
+        while (evicted := catalog.disconnect_sealed(self._ddl, self.oid)) or catalog.is_being_entered(
+            self._ddl, self.oid
+        ):
             if monotonic() > deadline or not all(each.was_told for each in evicted):
                 inside = [each.session for each in evicted]
                 raise sessions_protected(inside, self._state, catalog.server_facts(self._ddl).role)
@@ -344,6 +358,11 @@ class _Copying:
         self._observe(Progress(self._phase, elapsed, done, self.total if done is not None else None))
         if self._holder is not None:
             self._give_way(driver_connection(self._holder).info.backend_pid)
+
+    def _cancel(self) -> None:
+        """Cancel a count that is under way: it may take as long as a table is large."""
+        if self._counting is not None:
+            cancel(self._counting)
 
     def _give_way(self, holder_pid: int) -> None:
         waiting = contents.kept_waiting(self._ddl, holder_pid)

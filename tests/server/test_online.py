@@ -17,11 +17,12 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
-from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
+from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.programs import VARIABLE, find_programs
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
 from tests.cluster import Cluster
+from tests.disks import NoDiskError, SmallDisk
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 from tests.server.test_sealed import Intruders
 
@@ -583,6 +584,24 @@ def test_a_tablespace(sandbox: Sandbox) -> None:
         sandbox.remove()
         sandbox.execute(f"DROP TABLESPACE {space}")
         sandbox.create()
+
+
+def test_a_disk_that_fills_leaves_nothing(slow: Sandbox) -> None:
+    try:
+        disk = SmallDisk(slow.cluster.root / f"{slow.prefix}_disk", 30, slow.cluster.user)
+    except NoDiskError as reason:
+        pytest.skip(str(reason))
+    try:
+        space = f"{slow.prefix}_filling"
+        slow.execute(f"CREATE TABLESPACE {space} LOCATION '{disk.directory}'")
+        with pytest.raises(DiskFullError) as caught:
+            online_backup(slow, tablespace=space)
+        assert caught.value.state is not None
+        assert "untouched" in caught.value.state
+        assert slow.databases() == [slow.name]
+        slow.execute(f"DROP TABLESPACE {space}")
+    finally:
+        disk.remove()
 
 
 def test_the_dry_run_names_every_statement(sandbox: Sandbox) -> None:
