@@ -3,7 +3,7 @@
 import io
 import sys
 
-from snapkit.cli.interruption import end_as_ctrl_c_does
+from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes
 from snapkit.cli.main import main
 
 
@@ -13,7 +13,9 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks must not make a run fail
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    end_whatever_comes()
+    sys.exit(code)
 
 
 if __name__ == "__main__":

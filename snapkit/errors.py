@@ -43,6 +43,10 @@ class DiskFullError(SnapkitError):
     """No room on the server's disk."""
 
 
+class OutageLimitError(SnapkitError):
+    """Clients would have been held, or were held, longer than was allowed; nothing was changed."""
+
+
 class UnknownOutcomeError(SnapkitError):
     """COMMIT may have been sent, and the server could not be asked what became of it."""
 

@@ -22,6 +22,14 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NoDisconnect = Annotated[
     bool, typer.Option("--no-disconnect", help="Fail when clients are connected, and disconnect nobody.")
 ]
+Grace = Annotated[
+    str | None,
+    typer.Option("--grace", metavar="DURATION", help="How long running transactions may finish first. [default: 1s]"),
+]
+MaxOutage = Annotated[
+    str | None,
+    typer.Option("--max-outage", metavar="DURATION", help="Hold clients no longer than this; else change nothing."),
+]
 ReplicaUrl = Annotated[
     list[str] | None,
     typer.Option(
@@ -44,11 +52,13 @@ def backup(
     ] = None,
     tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
     no_disconnect: NoDisconnect = False,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
-    settings = run.settings({"strategy": strategy, "tablespace": tablespace})
+    settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
     from snapkit.services.backup import BackupRequest, back_up, preview_backup
 
     request = BackupRequest(
@@ -56,7 +66,7 @@ def backup(
         pinned=pin,
         strategy=settings.strategy,
         tablespace=settings.tablespace,
-        disconnect=not no_disconnect,
+        hold=settings.hold(disconnect=not no_disconnect),
         replicas=run.replicas(replica_url),
     )
     if dry_run:
@@ -99,6 +109,8 @@ def rollback(
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
     ] = False,
     no_disconnect: NoDisconnect = False,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
@@ -112,17 +124,28 @@ def rollback(
     from snapkit.services.rollback import SwapRequest
 
     request = SwapRequest(
-        wanted=name, keep_backup=keep_backup, disconnect=not no_disconnect, replicas=run.replicas(replica_url)
+        wanted=name,
+        keep_backup=keep_backup,
+        hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
+        replicas=run.replicas(replica_url),
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
 
 @registry.command("undo")
-def undo(run: Invocation, replica_url: ReplicaUrl = None, yes: Yes = False) -> Any:
+def undo(
+    run: Invocation,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
+    replica_url: ReplicaUrl = None,
+    yes: Yes = False,
+) -> Any:
     """Swap the database back that the last rollback put aside."""
     from snapkit.services.rollback import SwapRequest
 
-    return _swap(run, SwapRequest(undo=True, replicas=run.replicas(replica_url)), dry_run=False, sql=False, yes=yes)
+    hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
+    request = SwapRequest(undo=True, hold=hold, replicas=run.replicas(replica_url))
+    return _swap(run, request, dry_run=False, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:

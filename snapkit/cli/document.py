@@ -10,7 +10,7 @@ from typing import Any
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
-from snapkit.core.model import Caution, Entry
+from snapkit.core.model import Caution, ClientSession, Entry
 from snapkit.core.results import (
     BackupReceipt,
     Diagnosis,
@@ -108,9 +108,10 @@ def data_of(result: object) -> Document:
 def _(result: BackupReceipt) -> Document:
     return {
         "backup": entry_document(result.backup),
-        "outage_ms": milliseconds(result.outage),
-        "duration_ms": milliseconds(result.duration),
-        "sessions_disconnected": len(result.disconnected),
+        **_held(result),
+        "copied_bytes": result.copy.size,
+        "bytes_per_second": round(result.copy.rate) if result.copy.rate is not None else None,
+        "blocks_shared": result.copy.blocks_shared,
         "host": result.address.host,
         "port": result.address.port,
         "replicas": _replicas(result.replicas),
@@ -123,10 +124,34 @@ def _(result: SwapReceipt) -> Document:
         "source": result.source,
         "restored": entry_document(result.restored),
         "displaced": entry_document(result.displaced) if result.displaced else None,
+        **_held(result),
+        "replicas": _replicas(result.replicas),
+    }
+
+
+def _held(result: BackupReceipt | SwapReceipt) -> Document:
+    """How long everything took, and whom it disturbed."""
+    return {
         "outage_ms": milliseconds(result.outage),
         "duration_ms": milliseconds(result.duration),
+        "phases": [
+            {"name": phase.name, "duration_ms": milliseconds(phase.duration), "holds_clients": phase.holds}
+            for phase in result.phases
+        ],
         "sessions_disconnected": len(result.disconnected),
-        "replicas": _replicas(result.replicas),
+        "sessions": [_session(session) for session in result.disconnected],
+    }
+
+
+def _session(session: ClientSession) -> Document:
+    return {
+        "pid": session.pid,
+        "user": session.user,
+        "application": session.application,
+        "client": session.client,
+        "connected_at": _time(session.backend_start) if session.backend_start else None,
+        "state": session.state,
+        "state_since": _time(session.state_since) if session.state_since else None,
     }
 
 

@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     CONNECTION = 12
     PRIVILEGE = 13
     DISK_FULL = 14
+    OUTAGE_LIMIT = 15
     UNKNOWN_OUTCOME = 22
     INTERRUPTED = 130
 
@@ -34,6 +35,7 @@ _CODES: dict[type[errors.SnapkitError], ExitCode] = {
     errors.ConnectionFailedError: ExitCode.CONNECTION,
     errors.PrivilegeError: ExitCode.PRIVILEGE,
     errors.DiskFullError: ExitCode.DISK_FULL,
+    errors.OutageLimitError: ExitCode.OUTAGE_LIMIT,
     errors.UnknownOutcomeError: ExitCode.UNKNOWN_OUTCOME,
     errors.InterruptedRunError: ExitCode.INTERRUPTED,
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from snapkit.core.model import Progress
+
 
 def size_text(size: int | None) -> str:
     """Return a size as PostgreSQL writes it (``pg_size_pretty``: units of 1024), short enough for a column."""
@@ -42,6 +44,21 @@ def duration_text(duration: timedelta) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+
+
+def progress_text(progress: Progress) -> str:
+    """Return how far something is, how fast it goes and how long it will take; empty where that cannot be told."""
+    if progress.done is None or progress.total is None:
+        return ""
+    if progress.unit != "bytes":
+        return f"{progress.done} of {progress.total}"
+    about = "about " if progress.is_estimate else ""
+    parts = [f"{about}{size_text(progress.done)} of {size_text(progress.total)}"]
+    if progress.rate is not None and not progress.is_estimate:
+        parts.append(f"{size_text(round(progress.rate))}/s")
+    if progress.remaining is not None:
+        parts.append(f"{duration_text(progress.remaining)} left")
+    return ", ".join(parts)
 
 
 def milliseconds(duration: timedelta) -> int:

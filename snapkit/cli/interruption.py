@@ -22,6 +22,12 @@ def end_as_ctrl_c_does() -> None:
             signal.signal(number, _interrupt)
 
 
+def end_whatever_comes() -> None:
+    """Take no notice of Ctrl-C any more: all is said, and Python tidies up."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 

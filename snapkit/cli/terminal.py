@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from snapkit.cli.format import printable, printable_lines
+from snapkit.cli.format import printable, printable_lines, progress_text
 from snapkit.core.model import Caution, Observe, Progress, unobserved
 from snapkit.errors import InterruptedRunError, SnapkitError
 
@@ -55,45 +56,71 @@ class Terminal:
 
     @contextmanager
     def progress(self, phase: str) -> Iterator[Observe]:
-        """Show progress while the block runs: a bar where the server lets it be seen, else the time that passes.
+        """Show progress while the block runs: a bar where it can be told how far it is, else the time that passes.
 
-        In a pipe, only for whom the run has to wait.
+        In a pipe it is a line now and then, and at once for whom the run has to wait.
         """
         if self.quiet:
             yield unobserved
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:
-            yield lambda progress: self._tell_once(progress, told)
+            yield _Lines(self).observe
             return
         from rich import progress as bars
 
         def observe(progress: Progress) -> None:
-            self._tell_once(progress, told)
+            _tell_once(self, progress, told)
             if progress.waits:
                 progress = replace(progress, phase="Waiting")
             known = progress.done is not None and progress.total is not None
-            display.update(task, description=printable(progress.phase), total=progress.total if known else None)
-            if known:
-                display.update(task, completed=progress.done)
+            display.update(
+                task,
+                description=printable(progress.phase),
+                total=progress.total if known else None,
+                completed=progress.done if known else 0,
+                detail=progress_text(progress),
+            )
 
         display = bars.Progress(
             bars.SpinnerColumn(),
             bars.TextColumn("{task.description}", markup=False),
             bars.BarColumn(bar_width=24),
             bars.TaskProgressColumn(),
+            bars.TextColumn("{task.fields[detail]}", markup=False),
             bars.TimeElapsedColumn(),
             console=self.err,
             transient=True,
         )
         with display:
-            task = display.add_task(printable(phase), total=None)
+            task = display.add_task(printable(phase), total=None, detail="")
             yield observe
 
-    def _tell_once(self, progress: Progress, told: set[str]) -> None:
-        if progress.waits and progress.phase not in told:
-            told.add(progress.phase)
-            self.note(progress.phase + " ...")
+
+def _tell_once(terminal: Terminal, progress: Progress, told: set[str]) -> None:
+    """Say for whom the run waits, once for each."""
+    if progress.waits and progress.phase not in told:
+        told.add(progress.phase)
+        terminal.note(progress.phase + " ...")
+
+
+class _Lines:
+    """Progress as lines, for a pipe: one every ten seconds at most, and whom the run waits for at once."""
+
+    INTERVAL = 10.0
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        self._told: set[str] = set()
+        self._spoke = time.monotonic()
+
+    def observe(self, progress: Progress) -> None:
+        _tell_once(self._terminal, progress, self._told)
+        now = time.monotonic()
+        if not progress.waits and now - self._spoke >= self.INTERVAL:
+            self._spoke = now
+            detail = progress_text(progress)
+            self._terminal.note(progress.phase + (f": {detail}" if detail else " ..."))
 
 
 @contextmanager

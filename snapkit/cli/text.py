@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import singledispatch
 
 from rich.console import Console, Group, RenderableType
@@ -15,6 +15,7 @@ from rich.text import Text
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
 from snapkit.core.results import (
@@ -68,11 +69,11 @@ def _(result: BackupReceipt, console: Console) -> None:
         ("Backup database", backup.name),
         ("Server", f"{address.host}:{address.port} (PostgreSQL {_version(address.server_version)})"),
         ("Size", size_text(backup.size_bytes)),
-        ("Strategy", backup.strategy.value if backup.strategy else "unknown"),
+        ("Strategy", _strategy(result)),
         ("Clients held", duration_text(result.outage)),
-        ("Disconnected", _sessions(result.disconnected)),
+        *_disconnected(result.disconnected),
         *[("Replica", _place(replica)) for replica in result.replicas],
-        ("Total time", duration_text(result.duration)),
+        ("Total time", _times(result.duration, result.phases)),
     ]
     if backup.label:
         rows.insert(2, ("Label", backup.label))
@@ -80,8 +81,34 @@ def _(result: BackupReceipt, console: Console) -> None:
     console.print(_facts(rows))
 
 
+def _strategy(result: BackupReceipt) -> str:
+    """The method, whether it could do what it is chosen for, and at what speed it went."""
+    text = result.backup.strategy.value if result.backup.strategy else "unknown"
+    copy = result.copy
+    if copy.blocks_shared:
+        text += ", blocks shared"
+    elif copy.blocks_shared is False:
+        text += ", but the file system seems to share no blocks"
+    return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
+
+
 def _version(number: int) -> str:
     return f"{number // 10000}.{number % 10000}"
+
+
+def _disconnected(sessions: Sequence[ClientSession]) -> list[tuple[str, str]]:
+    """Who was sent out, and whose transaction was ended with that."""
+    amid = [session for session in sessions if session.state not in (None, "idle")]
+    rows = [("Disconnected", _sessions(sessions))]
+    rows += [("", f"{session.describe()}: {session.doing()}") for session in amid[:5]]
+    return rows + ([("", f"and {len(amid) - 5} more that were at work")] if len(amid) > 5 else [])
+
+
+def _times(duration: timedelta, phases: Sequence[Phase]) -> str:
+    """How long it took, and in which parts; those that a person would not notice are left out."""
+    noticeable = [phase for phase in phases if phase.duration >= timedelta(milliseconds=10)]
+    parts = ", ".join(f"{phase.name} {duration_text(phase.duration)}" for phase in noticeable)
+    return duration_text(duration) + (f" ({parts})" if parts else "")
 
 
 def _sessions(sessions: Sequence[ClientSession]) -> str:
@@ -262,9 +289,9 @@ def _(result: SwapReceipt, console: Console) -> None:
         rows.append(("Put aside as", result.displaced.name))
     rows += [
         ("Clients held", duration_text(result.outage)),
-        ("Disconnected", _sessions(result.disconnected)),
+        *_disconnected(result.disconnected),
         *[("On replica", f"{_place(replica)}: {_sessions(replica.disconnected)}") for replica in result.replicas],
-        ("Total time", duration_text(result.duration)),
+        ("Total time", _times(result.duration, result.phases)),
     ]
     console.print(_facts(rows))
     if result.displaced is not None:

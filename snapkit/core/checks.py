@@ -39,7 +39,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How a clone would be made, of how many bytes, and how long it would take if earlier ones can tell."""
+    """How a backup can be made, of how many bytes, and how long it would take if earlier ones can tell."""
 
     strategy: Strategy
     size_bytes: int | None
@@ -66,7 +66,8 @@ class Facts:
     workers: Sequence[str]
     extensions: Sequence[str] | None
     free_bytes: int | None
-    estimate: Estimate | None
+    estimates: Sequence[Estimate]
+    """Of each way that this server knows; the first is the one that would be taken."""
     clock_difference: timedelta
     remains: Sequence[Entry]
     not_trusted: Sequence[Entry]
@@ -211,7 +212,8 @@ def _standbys(facts: Facts) -> Check:
             "standbys",
             Status.WARNING,
             f"{listed_standbys(facts.standbys)}. After a rollback, sessions there go on reading the displaced database "
-            "until they reconnect; and a clone that copies files is copied once more by each standby.",
+            "until they reconnect. And a clone that copies files costs two checkpoints here, and each standby copies "
+            "the files once more, during which it replays nothing else.",
             "Give the URL of each with --replica-url: then a rollback ends those sessions, and a backup waits for it.",
         )
     return Check("standbys", Status.OK, "No standby streams from this server.")
@@ -244,23 +246,30 @@ def _extensions(facts: Facts) -> Check:
 
 
 def _method(facts: Facts) -> Check:
-    if facts.estimate is None:
+    if not facts.estimates:
         return Check("method", Status.WARNING, "How a clone would be made cannot be told without the database.")
-    if facts.estimate.duration is None:
-        how_long = "how long that takes, the first backup will tell"
-    else:
-        how_long = (
-            f"by the newest backup, clients would be held for about {facts.estimate.duration.total_seconds():.1f} s"
-        )
-    return Check("method", Status.OK, f"A backup would use {facts.estimate.strategy}; {how_long}.")
+    chosen, *others = facts.estimates
+    besides = f" Besides: {'; '.join(map(_outlook, others))}." if others else ""
+    return Check("method", Status.OK, f"A backup would use {_outlook(chosen)}.{besides}")
+
+
+def _outlook(estimate: Estimate) -> str:
+    """Say what a method would cost those who work on the database, going by earlier backups."""
+    if estimate.duration is None:
+        return f"{estimate.strategy} (the first such backup will tell how long that takes)"
+    seconds = f"{estimate.duration.total_seconds():.1f} s"
+    if estimate.strategy is Strategy.ONLINE:
+        return f"{estimate.strategy} (takes about {seconds}, and holds nobody)"
+    return f"{estimate.strategy} (would hold clients for about {seconds})"
 
 
 def _room(facts: Facts) -> Check:
-    size = facts.estimate.size_bytes if facts.estimate else None
+    chosen = next(iter(facts.estimates), None)
+    size = chosen.size_bytes if chosen else None
     if size is None or facts.free_bytes is None:
         return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
     if facts.free_bytes < size:
-        enough = "unless the file system shares blocks" if facts.estimate and facts.estimate.strategy == "clone" else ""
+        enough = "unless the file system shares blocks" if chosen and chosen.strategy is Strategy.CLONE else ""
         return Check(
             "disk",
             Status.WARNING if enough else Status.PROBLEM,

@@ -148,6 +148,8 @@ class ClientSession:
     application: str | None
     client: str | None
     state: str | None
+    """What it is doing: ``idle``, ``active``, ``idle in transaction``."""
+    state_since: datetime | None
     backend_start: datetime | None
     may_terminate: bool
 
@@ -157,6 +159,12 @@ class ClientSession:
         if self.application:
             who += f", {self.application}"
         return who + (f", from {self.client}" if self.client else "")
+
+    def doing(self) -> str:
+        """Say what it is doing, and since when; an empty text where this role may not see it."""
+        if self.state is None:
+            return ""
+        return self.state + (f" since {self.state_since:%H:%M:%S}" if self.state_since else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +177,31 @@ class Caution:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is, in bytes or, for drops, in databases; ``done`` is None where the server does not show it."""
+    """How far a run is, in bytes or, for drops, in databases; ``done`` is None where it cannot be told."""
 
     phase: str
     elapsed: timedelta
+    """Since the phase began."""
     done: int | None = None
     total: int | None = None
     waits: bool = False
     """Whether it stands still for somebody else, whom ``phase`` names; worth saying in a pipe, too."""
+    unit: str = "bytes"
+    is_estimate: bool = False
+    """Whether ``done`` goes by how long it took the last time, since the server does not show it."""
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second so far; None before there is anything to go by."""
+        seconds = self.elapsed.total_seconds()
+        return self.done / seconds if self.done and seconds > 0 else None
+
+    @property
+    def remaining(self) -> timedelta | None:
+        """How long the rest takes at this rate; None when all is done, and something besides is still to come."""
+        if self.total is None or self.done is None or self.rate is None or self.done >= self.total:
+            return None
+        return timedelta(seconds=(self.total - self.done) / self.rate)
 
 
 Observe = Callable[[Progress], None]

@@ -22,6 +22,7 @@ from snapkit.core.properties import Privilege, Properties, statements_to_replace
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
+    Checkpoint,
     CommentOnDatabase,
     CreateDatabase,
     DropDatabase,
@@ -178,8 +179,9 @@ def _named_tablespace(template: Database) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class BackupPlan:
-    """A clone, and the one transaction that makes it a backup."""
+    """A clone, and the one transaction that makes it a backup; ``before`` is what is done while clients still work."""
 
+    before: tuple[Statement, ...]
     clone: ClonePlan
     name: str
     metadata: Metadata
@@ -201,6 +203,7 @@ class BackupPlan:
     @property
     def steps(self) -> tuple[Step, ...]:
         return (
+            *((Step("Write a checkpoint, while clients work", self.before),) if self.before else ()),
             *self.clone.steps("Clone the source, sealed, while new connections to it wait"),
             Step("Make the clone a backup", (*self.clone.adorn, *self.finish), atomic=True),
         )
@@ -217,15 +220,23 @@ def plan_backup(
     at: datetime,
     taken: Collection[str],
     locale: Locale | None = None,
+    *,
+    may_checkpoint: bool,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone."""
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone.
+
+    A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
     metadata = replace(
         _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
         strategy=method.strategy,
         label=label,
         pinned=pinned,
     )
+    copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(
+        before=(Checkpoint(),) if may_checkpoint and copies_files else (),
         clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale),
         name=free_name(live.name, Kind.BACKUP, at, taken),
         metadata=metadata,
@@ -280,7 +291,8 @@ class SwapPlan:
     def prepare(self) -> tuple[Statement, ...]:
         """What is done before clients are held; nobody sees it before the transaction commits.
 
-        The first rename locks the database that is to be live, so that whatever is in its way is waited for now.
+        The first rename locks the database that is to be live, so that whatever is in its way is waited for now. What
+        is live is sealed last: from then on nothing but the renames is left to do.
         """
         wanted = self.unsealed
         return (
@@ -289,6 +301,17 @@ class SwapPlan:
                 wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template or None
             ),
             CommentOnDatabase(wanted.name, wanted.comment),
+            *self._seal,
+        )
+
+    @property
+    def _seal(self) -> tuple[Statement, ...]:
+        if self.live is None:
+            return ()
+        name, is_template = self.live.name, self.live.is_template
+        return (
+            AlterDatabase(name, allow_connections=False, is_template=False if is_template else None),
+            CommentOnDatabase(name, self.displaced_document),
         )
 
     @property
@@ -300,18 +323,11 @@ class SwapPlan:
 
     @property
     def swap(self) -> tuple[Statement, ...]:
-        """The renames, and the seal of what was live; from the first of them to COMMIT new connections wait."""
+        """The renames; from the first of them to COMMIT new connections wait."""
         restore = RenameDatabase(self.passing_name, self.source)
         if self.live is None or self.displaced_name is None:
             return (restore,)
-        return (
-            RenameDatabase(self.live.name, self.displaced_name),
-            restore,
-            AlterDatabase(
-                self.displaced_name, allow_connections=False, is_template=False if self.live.is_template else None
-            ),
-            CommentOnDatabase(self.displaced_name, self.displaced_document),
-        )
+        return (RenameDatabase(self.live.name, self.displaced_name), restore)
 
     @property
     def steps(self) -> tuple[Step, ...]:

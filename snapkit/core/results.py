@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from snapkit.core.checks import Check, Status
+from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
 from snapkit.core.planning import SwapPlan
 from snapkit.core.properties import Properties
@@ -41,12 +42,29 @@ class WrittenStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Copying:
+    """How much was copied, how long that took, and whether the file system shared blocks, as far as that tells."""
+
+    size: int | None
+    duration: timedelta
+    blocks_shared: bool | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second."""
+        seconds = self.duration.total_seconds()
+        return self.size / seconds if self.size is not None and seconds > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class BackupReceipt:
     """A backup that was made. ``outage`` is how long new clients had to wait."""
 
     backup: Entry
     address: Address
+    copy: Copying
     outage: timedelta
+    phases: tuple[Phase, ...]
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
@@ -62,6 +80,7 @@ class SwapReceipt:
     displaced: Entry | None
     kept_backup: bool
     outage: timedelta
+    phases: tuple[Phase, ...]
     duration: timedelta
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()

@@ -25,6 +25,11 @@ class Locale:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write all that is dirty to disk, so that the checkpoint of a clone that copies files has little left to do."""
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDatabase:
     """Clone ``template``; sealed from its first moment, and marked as under construction.
 
@@ -135,7 +140,8 @@ class ResetParameters:
 
 
 Statement = (
-    CreateDatabase
+    Checkpoint
+    | CreateDatabase
     | SetCopyMethod
     | RenameDatabase
     | DropDatabase

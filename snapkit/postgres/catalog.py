@@ -22,6 +22,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    not_,
     null,
     or_,
     select,
@@ -71,12 +72,14 @@ pg_stat_activity = _view(
     column("application_name", Text),
     column("client_addr"),
     column("state", Text),
+    column("wait_event", Text),
     column("state_change", DateTime(timezone=True)),
     column("backend_start", DateTime(timezone=True)),
 )
 pg_locks = _view(
     "pg_locks",
     column("locktype", Text),
+    column("virtualxid", Text),
     column("database", OID),
     column("relation", OID),
     column("classid", OID),
@@ -116,6 +119,12 @@ class ServerFacts:
     version: int
     now: datetime
     can_share_blocks: bool
+    may_checkpoint: bool
+
+
+def _i_am_superuser() -> ColumnElement[bool]:
+    me = pg_roles.alias("me")
+    return select(me.c.rolsuper).where(me.c.rolname == _me).scalar_subquery()
 
 
 def server_facts(connection: Connection) -> ServerFacts:
@@ -123,13 +132,15 @@ def server_facts(connection: Connection) -> ServerFacts:
     share = exists().where(
         pg_settings.c.name == "file_copy_method", literal("clone", Text) == func.any(pg_settings.c.enumvals)
     )
+    checkpointer = cast(func.to_regrole("pg_checkpoint"), OID)  # it came with PostgreSQL 15
     row = connection.execute(
         select(
             _me,
-            select(pg_roles.c.rolsuper).where(pg_roles.c.rolname == _me).scalar_subquery(),
+            _i_am_superuser(),
             cast(func.current_setting("server_version_num"), Integer),
             func.clock_timestamp(type_=DateTime(timezone=True)),
             share,
+            or_(_i_am_superuser(), func.coalesce(func.pg_has_role(checkpointer, "USAGE"), False)),
         )
     ).one()
     return ServerFacts(*row)
@@ -273,11 +284,10 @@ def may_terminate() -> ColumnElement[bool]:
 
     https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
     """
-    target, me = pg_roles.alias("target"), pg_roles.alias("me")
+    target = pg_roles.alias("target")
     target_is_superuser = select(target.c.rolsuper).where(target.c.oid == pg_stat_activity.c.usesysid).scalar_subquery()
-    i_am_superuser = select(me.c.rolsuper).where(me.c.rolname == _me).scalar_subquery()
     return or_(
-        i_am_superuser,
+        _i_am_superuser(),
         and_(
             func.coalesce(target_is_superuser, False).is_(False),
             or_(
@@ -294,6 +304,7 @@ SESSION_COLUMNS = (
     pg_stat_activity.c.application_name,
     func.host(pg_stat_activity.c.client_addr, type_=Text),
     pg_stat_activity.c.state,
+    pg_stat_activity.c.state_change,
     pg_stat_activity.c.backend_start,
 )
 
@@ -320,10 +331,14 @@ def sessions_inside(connection: Connection, oids: Collection[int]) -> list[Clien
 
 @dataclass(frozen=True, slots=True)
 class Eviction:
-    """A session found inside a database whose door is held, and whether it was told to leave."""
+    """A session found inside a database whose door is held, and whether it was told to leave.
+
+    ``transaction`` is the virtual transaction ID of the transaction that it is in, if any.
+    """
 
     session: ClientSession
     was_told: bool
+    transaction: str | None = None
 
 
 def holds_door(holder_pid: int) -> ColumnElement[bool]:
@@ -338,17 +353,77 @@ def holds_door(holder_pid: int) -> ColumnElement[bool]:
     )
 
 
-def evict(connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool) -> list[Eviction]:
+_own_transaction = pg_locks.alias("own_transaction")
+"""The lock that each transaction holds on its own virtual transaction ID, which every role may see."""
+
+_activity_and_transaction = pg_stat_activity.outerjoin(
+    _own_transaction,
+    and_(
+        _own_transaction.c.pid == pg_stat_activity.c.pid,
+        _own_transaction.c.locktype == "virtualxid",
+        _own_transaction.c.mode == "ExclusiveLock",
+    ),
+)
+
+
+def evict(
+    connection: Connection,
+    oids: Collection[int],
+    holder_pid: int,
+    *,
+    terminate: bool,
+    running: Mapping[int, str | None] | None = None,
+) -> list[Eviction]:
     """Tell the sessions inside to leave, while ``holder_pid`` holds the door of the very database that they are in.
 
     The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
     an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
-    listed.
+    listed. With ``running``, transactions that run are spared: those of sessions that it does not know, and the very
+    ones that it names by process ID; one that such a session has begun since then is not.
+    https://www.postgresql.org/docs/current/view-pg-locks.html
     """
+    told: ColumnElement[bool] = literal(False)
+    transaction = _own_transaction.c.virtualxid
     may = may_terminate()
-    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False) if terminate else literal(False)
-    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(_is_inside(oids), holds_door(holder_pid)))
-    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+    if terminate:
+        wanted = true() if running is None else not_(_is_spared(running))
+        told = case((and_(may, wanted), func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may, told, transaction)
+        .select_from(_activity_and_transaction)
+        .where(_is_inside(oids), holds_door(holder_pid))
+    )
+    return [Eviction(ClientSession(*row[:-2]), *row[-2:]) for row in rows]
+
+
+def _is_spared(running: Mapping[int, str | None]) -> ColumnElement[bool]:
+    """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
+    is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
+    known = pg_stat_activity.c.pid == func.any(bindparam("known", list(running), ARRAY(Integer)))
+    named = [transaction for transaction in running.values() if transaction is not None]
+    is_another = func.coalesce(_own_transaction.c.virtualxid != func.all(bindparam("named", named, ARRAY(Text))), False)
+    return and_(is_amid, not_(and_(known, is_another)))
+
+
+def running_transactions(connection: Connection, oids: Collection[int]) -> frozenset[str]:
+    """Return the virtual transaction IDs of the transactions that run inside these databases."""
+    rows = connection.execute(
+        select(_own_transaction.c.virtualxid)
+        .select_from(_activity_and_transaction)
+        .where(_is_inside(oids), _own_transaction.c.virtualxid.is_not(None))
+    )
+    return frozenset(rows.scalars())
+
+
+def wait_event(connection: Connection, pid: int) -> str | None:
+    """Return what a session of this role's own waits for at this moment; None while it works.
+
+    https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TABLE
+    """
+    event: str | None = connection.execute(
+        select(pg_stat_activity.c.wait_event).where(pg_stat_activity.c.pid == pid)
+    ).scalar_one_or_none()
+    return event
 
 
 def blockers(connection: Connection, pid: int) -> list[ClientSession]:
@@ -585,18 +660,21 @@ def orphaned_directories(connection: Connection) -> list[OrphanedDirectory]:
 
 def _unowned_directories(connection: Connection) -> set[str]:
     oids = connection.execute(select(cast(pg_database.c.oid, Text))).scalars().all()
+    return {path for path in database_directories(connection) if path.rpartition("/")[2] not in oids}
+
+
+def database_directories(connection: Connection) -> frozenset[str]:
+    """Return the directories of databases, in whatever tablespace, below the data directory; for superusers.
+
+    https://www.postgresql.org/docs/current/storage-file-layout.html
+    """
     places = ["base"]
     version = driver_connection(connection).info.server_version // 10000
     for oid in connection.execute(select(pg_tablespace.c.oid)).scalars():
         # pg_default and pg_global have no entry here; each PostgreSQL keeps to a directory of its own version.
         names = _names_in(connection, f"pg_tblspc/{oid}")
         places += [f"pg_tblspc/{oid}/{name}" for name in names if name.startswith(f"PG_{version}_")]
-    return {
-        f"{place}/{name}"
-        for place in places
-        for name in _names_in(connection, place)
-        if name.isdigit() and name not in oids
-    }
+    return frozenset(f"{place}/{name}" for place in places for name in _names_in(connection, place) if name.isdigit())
 
 
 def _names_in(connection: Connection, directory: str) -> list[str]:

@@ -67,6 +67,11 @@ def _sql(statement: object, name: Quote, literal: Quote) -> str:
 
 
 @_sql.register
+def _(statement: st.Checkpoint, name: Quote, literal: Quote) -> str:
+    return "CHECKPOINT"
+
+
+@_sql.register
 def _(statement: st.CreateDatabase, name: Quote, literal: Quote) -> str:
     options = [
         f"TEMPLATE {name(statement.template)}",

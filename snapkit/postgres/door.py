@@ -5,6 +5,9 @@ then look for other sessions every 100 ms for up to five seconds (CountOtherDBBa
 sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
 Nothing has to be undone if we die, since the lock dies with its session.
 
+Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
+begun after the door was closed, or a busy client would never be found idle.
+
 The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
 one.
 """
@@ -23,8 +26,9 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from snapkit.core.holding import HoldRules
 from snapkit.core.model import ClientSession
-from snapkit.postgres.catalog import blockers, evict
+from snapkit.postgres.catalog import Eviction, blockers, evict, running_transactions
 from snapkit.postgres.errors import is_connection_loss
 from snapkit.postgres.execution import limit_statements
 from snapkit.postgres.server import answers_within, driver_connection
@@ -49,8 +53,21 @@ class DoorRecord:
     """Those seen inside that could not, or were not to be, disconnected."""
     blockers: dict[int, ClientSession] = field(default_factory=dict)
     """Those that hold a lock for which the statement waits."""
+    emptied_at: float | None = None
+    """When the last session was seen inside, on the monotonic clock; None if there was none."""
     problem: Exception | None = None
     """What ended the watch before its time."""
+
+    def note(self, found: list[Eviction], *, disconnect: bool) -> None:
+        """Take down whom a look found inside. Who may still end a transaction is neither gone nor in the way."""
+        for eviction in found:
+            session = eviction.session
+            if eviction.was_told:
+                self.disconnected[session.pid] = session
+            elif not disconnect or not session.may_terminate:
+                self.remaining[session.pid] = session
+        if found:
+            self.emptied_at = time.monotonic()
 
 
 def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
@@ -69,20 +86,20 @@ def hold_door(
     ddl: Connection,
     watcher: Connection,
     oids: Collection[int],
-    *,
-    disconnect: bool,
+    rules: HoldRules,
     watch: Callable[[Connection], None] = lambda connection: None,
 ) -> Iterator[DoorRecord]:
     """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
 
-    With ``disconnect`` false nobody is sent out: the statement is cancelled as soon as a session is seen inside while
-    the door is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then,
-    on the watcher's connection and in its thread, to see how far a long statement is.
+    Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
+    is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
+    watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
+    affair.
     """
     record = DoorRecord()
     finished = threading.Event()
     doorkeeper = threading.Thread(
-        target=_keep, args=(driver_connection(ddl), watcher, oids, disconnect, watch, record, finished), daemon=True
+        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, record, finished), daemon=True
     )
     doorkeeper.start()
     interruption: KeyboardInterrupt | None = None
@@ -103,29 +120,49 @@ def _keep(
     ddl: psycopg.Connection[Any],
     watcher: Connection,
     oids: Collection[int],
-    disconnect: bool,
+    rules: HoldRules,
     watch: Callable[[Connection], None],
     record: DoorRecord,
     finished: threading.Event,
 ) -> None:
     holder = ddl.info.backend_pid
-    busy_at = time.monotonic()
-    watched_at = busy_at
+    began = watched_at = time.monotonic()
+    running: dict[int, str | None] = {}
+    grace_ends: float | None = None
     try:
         with answers_within(watcher, _WATCHER_LIMIT):
             while not finished.is_set():
                 now = time.monotonic()
-                for eviction in evict(watcher, oids, holder, terminate=disconnect):
-                    group = record.disconnected if eviction.was_told else record.remaining
-                    group[eviction.session.pid] = eviction.session
-                    busy_at = now
-                if record.remaining and not disconnect:
+                is_over = grace_ends is not None and now >= grace_ends
+                spared = None if is_over or not rules.grace else running
+                found = evict(watcher, oids, holder, terminate=rules.disconnect, running=spared)
+                record.note(found, disconnect=rules.disconnect)
+                if found and grace_ends is None:
+                    grace_ends = now + rules.grace_at_the_door.total_seconds()
+                running = {each.session.pid: each.transaction for each in found} | running  # what was seen first counts
+                if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
                     record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
                     watched_at = now
-                finished.wait(_BUSY_INTERVAL if now - busy_at < _CALM_AFTER else _CALM_INTERVAL)
+                is_busy = now - (record.emptied_at or began) < _CALM_AFTER
+                finished.wait(_BUSY_INTERVAL if is_busy else _CALM_INTERVAL)
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error
+
+
+def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:
+    """Let the transactions that run inside these databases end, for as much of the grace as no door can be held for.
+
+    Everybody works on meanwhile; those that are begun later are not waited for.
+    """
+    deadline = time.monotonic() + rules.grace_before.total_seconds()
+    running: frozenset[str] | None = None
+    while time.monotonic() < deadline:
+        now_running = running_transactions(connection, oids)
+        running = now_running if running is None else running & now_running
+        if not running:
+            return
+        time.sleep(min(_CALM_INTERVAL, max(deadline - time.monotonic(), 0)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -10,7 +11,7 @@ from datetime import timedelta
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.statements import CreateDatabase, DropDatabase, SetRole, Statement
+from snapkit.core.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
 from snapkit.postgres.errors import (
     INSUFFICIENT_PRIVILEGE,
@@ -28,7 +29,7 @@ def run(connection: Connection, *statements: Statement) -> None:
     """Run the statements in order; whether in a transaction is the caller's affair."""
     for statement in statements:
         _log.info("%s", sql_text(statement))
-        takes_long = isinstance(statement, CreateDatabase | DropDatabase)  # as long as the data is large
+        takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # as long as the data is large
         with overseen(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
 
@@ -46,12 +47,16 @@ def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
 
 
 def limit_statements(connection: Connection, limit: timedelta) -> None:
-    """Let the server cancel statements of this session that take longer than ``limit``; zero lets them."""
+    """Let the server cancel statements of this session that take longer than ``limit``; zero lets them.
+
+    It does so even if we are gone by then. Inside a transaction that is rolled back, the setting is too.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT
+    """
     _set_timeout(connection, "statement_timeout", limit)
 
 
 def _set_timeout(connection: Connection, name: str, limit: timedelta) -> None:
-    milliseconds = round(limit.total_seconds() * 1000)
+    milliseconds = math.ceil(limit.total_seconds() * 1000)
     connection.execute(select(func.set_config(name, str(milliseconds), False)))
 
 

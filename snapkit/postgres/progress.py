@@ -3,48 +3,66 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
 from snapkit.core.model import Observe, Progress, Strategy
+from snapkit.postgres.catalog import database_directories, wait_event
+
+_CHECKPOINT_EVENTS = frozenset(("CheckpointStart", "CheckpointDone"))
+
+
+@dataclass(frozen=True, slots=True)
+class Cloning:
+    """A clone to be watched: the session that makes it, how, of how many bytes, and how long it took before."""
+
+    pid: int
+    strategy: Strategy
+    total_bytes: int | None
+    expected: timedelta | None = None
 
 
 class CloneGauge:
     """Reports a clone's progress to ``observe``; call ``look`` now and then, on a connection of its own.
 
     WAL_LOG writes its copy to the WAL, whose growth every role may read. The other methods write files, which only a
-    superuser can see: the directory of a database that is not in pg_database yet. Elsewhere just the time is reported.
+    superuser can see: the directory of a database that is not in pg_database yet. Elsewhere it goes by how long the
+    clone is expected to take, and where nothing tells that, just the time is reported.
     """
 
-    def __init__(
-        self, connection: Connection, strategy: Strategy, total_bytes: int | None, is_superuser: bool, observe: Observe
-    ) -> None:
+    def __init__(self, connection: Connection, cloning: Cloning, is_superuser: bool, observe: Observe) -> None:
+        self._cloning = cloning
         self._observe = observe
-        self._total = total_bytes
-        self._by_wal = strategy is Strategy.WAL_LOG
+        self._by_wal = cloning.strategy is Strategy.WAL_LOG
         self._by_files = not self._by_wal and is_superuser
-        self._began = time.monotonic()
+        self._began = self._looked = time.monotonic()
         self._wal_began = self._wal_bytes(connection) if self._by_wal else 0
-        self._known = self._directories(connection) if self._by_files else frozenset()
+        self._known = database_directories(connection) if self._by_files else frozenset()
+        self.checkpointing = timedelta(0)
+        """How long the clone was seen to wait for checkpoints, which are no part of the copying."""
 
     def look(self, connection: Connection) -> None:
-        done: int | None = None
+        """See how far it is, and report it."""
+        now = time.monotonic()
+        if wait_event(connection, self._cloning.pid) in _CHECKPOINT_EVENTS:
+            self.checkpointing += timedelta(seconds=now - self._looked)
+        self._looked = now
+        elapsed, total = timedelta(seconds=now - self._began), self._cloning.total_bytes
+        done = self._done(connection)
+        is_estimate = done is None and total is not None and self._cloning.expected is not None
+        if is_estimate:
+            done = _expected_bytes(total or 0, elapsed, self._cloning.expected)
+        if done is not None and total is not None:
+            done = min(done, total)
+        self._observe(Progress("Cloning", elapsed, done, total if done is not None else None, is_estimate=is_estimate))
+
+    def _done(self, connection: Connection) -> int | None:
         if self._by_wal:
-            done = self._wal_bytes(connection) - self._wal_began
-        elif self._by_files:
-            done = self._new_bytes(connection)
-        if done is not None and self._total is not None:
-            done = min(done, self._total)
-        self._observe(
-            Progress(
-                "Cloning",
-                timedelta(seconds=time.monotonic() - self._began),
-                done,
-                self._total if done is not None else None,
-            )
-        )
+            return self._wal_bytes(connection) - self._wal_began
+        return self._new_bytes(connection) if self._by_files else None
 
     @staticmethod
     def _wal_bytes(connection: Connection) -> int:
@@ -52,17 +70,19 @@ class CloneGauge:
             select(cast(func.pg_wal_lsn_diff(func.pg_current_wal_insert_lsn(), literal_column("'0/0'")), BigInteger))
         ).scalar_one()
 
-    @staticmethod
-    def _directories(connection: Connection) -> frozenset[str]:
-        return frozenset(connection.execute(select(func.pg_ls_dir("base", type_=Text))).scalars())
-
     def _new_bytes(self, connection: Connection) -> int | None:
         """The size of the databases whose directory came since the clone began; None before there is one.
 
         Our clone is the only new one but for a rare CREATE DATABASE beside it, which makes the figure a little high.
         """
-        new = [int(name) for name in self._directories(connection) - self._known if name.isdigit()]
-        return sum(connection.execute(_size_of(f"base/{oid}")).scalar_one() for oid in new) if new else None
+        new = database_directories(connection) - self._known
+        return sum(connection.execute(_size_of(path)).scalar_one() for path in new) if new else None
+
+
+def _expected_bytes(total: int, elapsed: timedelta, expected: timedelta | None) -> int:
+    """How much is done if it goes as it did before; never quite all, before it is."""
+    share = elapsed / expected if expected else 1.0
+    return round(total * min(share, 0.99))
 
 
 def _size_of(directory: str) -> Select[Any]:

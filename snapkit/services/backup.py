@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.model import Caution, Entry, Kind, Observe, State, Strategy
+from snapkit.core.holding import DEFAULT_RULES, HoldRules
+from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
@@ -17,17 +18,20 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, ReplicaReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Copying, WrittenStep
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
+from snapkit.postgres.door import await_transactions
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.programs import Programs, find_programs
+from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
     discarded_on_failure,
+    foresee,
     give_properties,
     make_clone,
     method_cautions,
@@ -48,8 +52,9 @@ from snapkit.services.common import (
 )
 from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
+from snapkit.services.phases import Stopwatch
 from snapkit.services.remains import sweep
-from snapkit.services.replicas import Change, Replica, check_replicas, follow
+from snapkit.services.replicas import Change, Replica, check_before_the_lock, check_replicas, follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class BackupRequest:
     pinned: bool = False
     strategy: Strategy | None = None
     tablespace: str | None = None
-    disconnect: bool = True
+    hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
 
 
@@ -69,10 +74,10 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
-        plan, _ = _decide(connection, gathered, server.source, request)
+        plan, method = _decide(connection, gathered, server.source, request)
         check_rights(connection, plan.clone.template)
-        _check_way(connection, plan.clone, gathered, request)
-        check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
+        _check_way(connection, plan.clone, method, gathered, request)
+        check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
         return written(plan.steps)
 
 
@@ -102,49 +107,77 @@ def _decide(
         gathered.facts.now,
         gathered.names,
         locale,
+        may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan, method
 
 
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
-    began = monotonic()
-    replicas = _check_replicas(server, request)
+    watch = Stopwatch()
+    replicas = check_before_the_lock(server, request.replicas, swaps=False, disconnect=request.hold.disconnect)
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         check_rights(ddl, plan.clone.template)
-        programs = _check_way(ddl, plan.clone, gathered, request)
+        way = _check_way(ddl, plan.clone, method, gathered, request)
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
-            if programs is not None:
-                cloned = copy_online(server, ddl, plan.clone, programs, observe)
+            watch.lap("checks")
+            if isinstance(way, Programs):
+                cloned = copy_online(server, ddl, plan.clone, way, observe)
+                watch.lap("copy")
             else:
-                cloned = make_clone(
-                    server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
-                )
+                _prepare(ddl, plan, request.hold, watch, observe)
+                cloned = make_clone(server, ddl, plan.clone, way, gathered, request.hold, observe)
+                watch.lap("clone", holds=True)
             plan = plan.measured(cloned.source_bytes, cloned.duration)
             cautions += _finish(server, ddl, plan, cloned, standing)
+            watch.lap("finish")
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
+    watch.lap("afterwards")
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
         address=address,
+        copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
         outage=cloned.outage,
-        duration=timedelta(seconds=monotonic() - began),
+        phases=watch.phases,
+        duration=watch.elapsed,
         disconnected=cloned.disconnected,
         replicas=replicas,
         cautions=cautions + more + behind,
     )
 
 
-def _check_way(connection: Connection, clone: ClonePlan, gathered: Gathered, request: BackupRequest) -> Programs | None:
-    """Raise, before anything is touched, if the copy cannot be made in its way; return the programs that it takes."""
+def _check_way(
+    connection: Connection, clone: ClonePlan, method: CopyMethod, gathered: Gathered, request: BackupRequest
+) -> Programs | Cloning:
+    """Raise, before anything is touched, if the copy cannot be made in its way; return what is needed for that way."""
     if clone.is_online:
         return find_programs(gathered.facts.version)
-    check_empty_enough(connection, [clone.template], disconnect=request.disconnect)
-    return None
+    check_empty_enough(connection, [clone.template], disconnect=request.hold.disconnect)
+    return foresee(connection, clone, clone.template.name, method, gathered, request.hold)
+
+
+_SHORT = timedelta(seconds=1)
+
+
+def _prepare(ddl: Connection, plan: BackupPlan, rules: HoldRules, watch: Stopwatch, observe: Observe) -> None:
+    """Do what makes the hold shorter while clients still work."""
+    with server_errors(untouched(plan.clone)):
+        began = monotonic()
+        if plan.before:
+            observe(Progress("Writing a checkpoint", timedelta(0)))
+            run(ddl, *plan.before)
+            if monotonic() - began > _SHORT.total_seconds():
+                run(ddl, *plan.before)  # what was written to meanwhile
+            watch.lap("checkpoint")
+        if rules.grace_before:
+            observe(Progress("Letting transactions end", timedelta(0)))
+            await_transactions(ddl, [plan.clone.template.oid], rules)
+            watch.lap("grace")
 
 
 def _finish(
@@ -166,14 +199,6 @@ def _finish(
             standing.undone,
         )
     return tuple(cautions)
-
-
-def _check_replicas(server: Server, request: BackupRequest) -> tuple[ReplicaReceipt, ...]:
-    """Check the replicas, which may take long, before others have to wait for us."""
-    if not request.replicas:
-        return ()
-    with server.connect() as connection:
-        return check_replicas(connection, request.replicas, None, disconnect=request.disconnect)
 
 
 def _measure(server: Server, oid: int) -> tuple[int | None, tuple[Caution, ...]]:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.estimates import expected_duration
+from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
-from snapkit.core.planning import ClonePlan, CopyMethod, statements_to_drop
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, statements_to_drop
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
 from snapkit.core.statements import Statement
-from snapkit.errors import BusyError, SnapkitError
+from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text
 from snapkit.postgres.door import DoorRecord, hold_door
@@ -27,50 +29,68 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import run, run_permitted
-from snapkit.postgres.progress import CloneGauge
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.execution import limit_statements, run, run_permitted
+from snapkit.postgres.progress import CloneGauge, Cloning
+from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
 
 
 @dataclass(frozen=True, slots=True)
 class Cloned:
-    """A clone that stands, not yet of any use."""
+    """A clone that stands, not yet of any use. ``outage`` is how long clients of the template waited meanwhile."""
 
     oid: int
     source_bytes: int | None
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
     duration: timedelta
-    """How long it took; a copy made while clients work takes long, and holds nobody up."""
+    """How long it took: as long as ``outage``, but where clients worked meanwhile."""
+    blocks_shared: bool | None = None
+    """Whether the file system shared blocks, as far as the time tells."""
+
+
+def foresee(
+    ddl: Connection, plan: ClonePlan, source: str, method: CopyMethod, gathered: Gathered, rules: HoldRules
+) -> Cloning:
+    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long."""
+    with server_errors(NOTHING_CHANGED):
+        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
+    expected = expected_duration(gathered.inventory.entries, source, method.strategy, total)
+    if expected is not None and rules.limit is not None and expected > rules.limit:
+        raise OutageLimitError(
+            f"Going by earlier backups, clients would be held for some {_seconds(expected)}; --max-outage allows "
+            f"{_seconds(rules.limit)}.",
+            state=NOTHING_CHANGED,
+            hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
+        )
+    return Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected)
 
 
 def make_clone(
     server: Server,
     ddl: Connection,
     plan: ClonePlan,
-    method: CopyMethod,
+    cloning: Cloning,
     gathered: Gathered,
-    *,
-    disconnect: bool,
+    rules: HoldRules,
     observe: Observe,
 ) -> Cloned:
-    """Run CREATE DATABASE while the door of the template is held.
+    """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
     Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
     """
     state = untouched(plan)
     with server_errors(state):
-        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
         run(ddl, *plan.settings)
+        if rules.limit is not None:
+            limit_statements(ddl, rules.limit)
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
-            gauge = CloneGauge(watcher, method.strategy, total, gathered.facts.is_superuser, observe)
-        door = hold_door(ddl, watcher, [plan.template.oid], disconnect=disconnect, watch=gauge.look)
-        record = stack.enter_context(door)
+            gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
+        record = stack.enter_context(hold_door(ddl, watcher, [plan.template.oid], rules, gauge.look))
         began = monotonic()
         oid: int | None = None
         outage = timedelta(0)
@@ -79,14 +99,20 @@ def make_clone(
             outage = timedelta(seconds=monotonic() - began)
             oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
+            outage = timedelta(seconds=monotonic() - began)
             if is_connection_loss(error):
                 state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
             failure = error
+    if rules.limit is not None and not ddl.invalidated:
+        with suppress(*SERVER_ERRORS):  # a connection that is lost needs no other limit
+            limit_statements(ddl, timedelta(0))
     if failure is not None:
-        raise door_error(failure, record, disconnect, state, gathered.facts.role) from failure
+        raise door_error(failure, record, rules, outage, state, gathered.facts.role) from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
-    return Cloned(oid, total, outage, tuple(record.disconnected.values()), outage)
+    waiting = timedelta(seconds=max((record.emptied_at or began) - began, 0))
+    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - waiting - gauge.checkpointing)
+    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), outage, shared)
 
 
 def untouched(plan: ClonePlan) -> str:
@@ -94,9 +120,14 @@ def untouched(plan: ClonePlan) -> str:
     return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
 
 
-def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: str, role: str) -> SnapkitError:
+def door_error(
+    error: Exception, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
+) -> SnapkitError:
     """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why."""
     code = sqlstate_of(error)
+    disconnect = rules.disconnect
+    if code == QUERY_CANCELED and rules.limit is not None and held >= rules.limit:
+        return over_limit(rules.limit, held, state)
     remaining = list(record.remaining.values())
     protected = [session for session in remaining if not session.may_terminate]
     if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
@@ -109,6 +140,19 @@ def door_error(error: Exception, record: DoorRecord, disconnect: bool, state: st
     if code == OBJECT_IN_USE and record.problem is not None:
         translated.hint = "The session that was to disconnect them had ended. Run the command again."
     return translated
+
+
+def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitError:
+    """Return the error for clients that were held as long as they may be."""
+    return OutageLimitError(
+        f"Clients had been held for {_seconds(held)}, and --max-outage allows {_seconds(limit)}: given up.",
+        state=state,
+        hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
+    )
+
+
+def _seconds(duration: timedelta) -> str:
+    return f"{duration.total_seconds():.1f} s"
 
 
 def give_properties(

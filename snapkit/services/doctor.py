@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from snapkit.core.checks import Estimate, Facts, judge
+from snapkit.core.estimates import expected_duration
 from snapkit.core.inventory import is_remains
-from snapkit.core.model import Database, Entry, Strategy
+from snapkit.core.model import Database, Strategy
 from snapkit.core.planning import NOTHING_CHANGED, choose_method
 from snapkit.core.results import Diagnosis
 from snapkit.errors import ConnectionFailedError
@@ -49,7 +49,7 @@ def _facts(
         workers=catalog.background_workers(connection, live.oid) if live else (),
         extensions=extensions,
         free_bytes=_free_bytes(connection, live) if live else None,
-        estimate=_estimate(connection, gathered, live) if live else None,
+        estimates=_estimates(connection, gathered, live) if live else (),
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if is_remains(entry)],
         not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
@@ -75,16 +75,11 @@ def _free_bytes(connection: Connection, live: Database) -> int | None:
         return None
 
 
-def _estimate(connection: Connection, gathered: Gathered, live: Database) -> Estimate:
-    method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
+def _estimates(connection: Connection, gathered: Gathered, live: Database) -> list[Estimate]:
     size = catalog.sizes(connection, [live.oid]).get(live.oid)
-    return Estimate(method.strategy, size, _duration(size, gathered.inventory.entries, method.strategy))
-
-
-def _duration(size: int | None, entries: Iterable[Entry], strategy: Strategy) -> timedelta | None:
-    """How long a clone would take at the rate of the newest one that was made in the same way."""
-    for entry in entries:
-        own = entry.metadata
-        if size and own and own.strategy is strategy and own.clone_bytes and own.clone_ms:
-            return timedelta(milliseconds=own.clone_ms * size / own.clone_bytes)
-    return None
+    chosen = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks).strategy
+    others = [each for each in (Strategy.FILE_COPY, Strategy.ONLINE) if each is not chosen]
+    return [
+        Estimate(each, size, expected_duration(gathered.inventory.entries, live.name, each, size))
+        for each in (chosen, *others)
+    ]

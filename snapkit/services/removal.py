@@ -102,7 +102,11 @@ def remove(
                     chosen = (e for e in verdict.removed if e.source == source and e.database.oid in shown)
                     for entry in with_sizes(connection, tuple(chosen)):
                         elapsed = timedelta(seconds=monotonic() - began)
-                        observe(Progress(f"Dropping {entry.name}", elapsed, len(drops.removed), len(shown)))
+                        observe(
+                            Progress(
+                                f"Dropping {entry.name}", elapsed, len(drops.removed), len(shown), unit="databases"
+                            )
+                        )
                         drops.drop(connection, entry)
                     cautions += sweep(connection, now.inventory, source)
             except BusyError as error:

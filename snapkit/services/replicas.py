@@ -22,7 +22,7 @@ from snapkit.postgres import catalog
 from snapkit.postgres.conninfo import target_of_replica
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import address_of, sessions_busy, sessions_protected
+from snapkit.services.common import address_of, gather, sessions_busy, sessions_protected
 
 PATIENCE = timedelta(seconds=30)
 """How long a standby may take to replay a change."""
@@ -91,6 +91,20 @@ def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | 
 
 
 # --- before -----------------------------------------------------------------------------------------------------------
+
+
+def check_before_the_lock(
+    server: Server, replicas: Sequence[Replica], *, swaps: bool, disconnect: bool
+) -> tuple[ReplicaReceipt, ...]:
+    """Check the replicas, which may take long, before others have to wait for us; see ``check_replicas``.
+
+    ``swaps`` says that the live database will be put aside, and the sessions in it there ended.
+    """
+    if not replicas:
+        return ()
+    with server.connect() as connection:
+        live = gather(connection, server.source).live if swaps else None
+        return check_replicas(connection, replicas, live, disconnect=disconnect)
 
 
 def check_replicas(

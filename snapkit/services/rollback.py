@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
 from snapkit.core.model import (
     Caution,
@@ -16,6 +17,7 @@ from snapkit.core.model import (
     Entry,
     Kind,
     Observe,
+    Progress,
     State,
 )
 from snapkit.core.naming import sequence_of
@@ -28,17 +30,18 @@ from snapkit.core.planning import (
     plan_clone,
     plan_swap,
 )
-from snapkit.core.results import ReplicaReceipt, SwapPreview, SwapReceipt
+from snapkit.core.results import SwapPreview, SwapReceipt
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.door import hold_door
+from snapkit.postgres.door import await_transactions, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, run
+from snapkit.postgres.execution import commit, limit_statements, run
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     discarded_on_failure,
     door_error,
+    foresee,
     give_properties,
     make_clone,
 )
@@ -54,8 +57,17 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.phases import Stopwatch
 from snapkit.services.remains import sweep_afterwards
-from snapkit.services.replicas import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
+from snapkit.services.replicas import (
+    Change,
+    Replica,
+    check_before_the_lock,
+    check_replicas,
+    follow,
+    untold_caution,
+    untold_standbys,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +77,7 @@ class SwapRequest:
     wanted: str | None = None
     undo: bool = False
     keep_backup: bool = False
-    disconnect: bool = True
+    hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
 
 
@@ -75,8 +87,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         check_server(connection)
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
-        sessions = _check(connection, plan, disconnect=request.disconnect)
-        replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.disconnect)
+        sessions = _check(connection, plan, disconnect=request.hold.disconnect)
+        replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         return SwapPreview(plan, written(plan.steps), gathered.facts.now, sessions, replicas, standbys)
 
@@ -123,38 +135,44 @@ def swap(
 
     ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
     """
-    began = monotonic()
-    replicas = _check_replicas(server, request)
+    watch = Stopwatch()
+    replicas = check_before_the_lock(server, request.replicas, swaps=True, disconnect=request.hold.disconnect)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request)
         _check_confirmed(plan, confirmed)
-        _check(ddl, plan, disconnect=request.disconnect)
+        _check(ddl, plan, disconnect=request.hold.disconnect)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
-        cautions: tuple[Caution, ...] = ()
+        watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
             if plan.clone is not None:
-                cloned = make_clone(
-                    server, ddl, plan.clone, method, gathered, disconnect=request.disconnect, observe=observe
-                )
-                restored_oid = cloned.oid
-            outage, disconnected, cautions = _apply(
-                server, ddl, plan, restored_oid, request.disconnect, gathered.facts.role, standing
-            )
+                rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
+                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
+                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, rules, observe).oid
+                watch.lap("clone")
+            if plan.live is not None and request.hold.grace_before:
+                observe(Progress("Letting transactions end", timedelta(0)))
+                with server_errors(_unswapped(plan)):
+                    await_transactions(ddl, [plan.live.oid], request.hold)
+                watch.lap("grace")
+            swapped = _apply(server, ddl, plan, restored_oid, request.hold, gathered.facts.role, standing)
+            watch.lap("swap", holds=True)
     displaced_oid = plan.live.oid if plan.live else None
-    change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.disconnect)
+    change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
-    cautions += more + untold_caution(standbys, len(replicas), displaced_oid)
+    cautions = swapped.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
+    watch.lap("afterwards")
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
         displaced=_displaced(plan),
         kept_backup=plan.clone is not None,
-        outage=outage,
-        duration=timedelta(seconds=monotonic() - began),
-        disconnected=disconnected,
+        outage=swapped.outage,
+        phases=watch.phases,
+        duration=watch.elapsed,
+        disconnected=swapped.disconnected,
         replicas=replicas,
         cautions=cautions,
     )
@@ -166,15 +184,6 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     for database in involved:
         check_rights(connection, database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
-
-
-def _check_replicas(server: Server, request: SwapRequest) -> tuple[ReplicaReceipt, ...]:
-    """Check the replicas, which may take long, before others have to wait for us."""
-    if not request.replicas:
-        return ()
-    with server.connect() as connection:
-        live = gather(connection, server.source).live
-        return check_replicas(connection, request.replicas, live, disconnect=request.disconnect)
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
@@ -192,16 +201,25 @@ def _identity(plan: SwapPlan) -> tuple[int, int | None]:
     return plan.entry.database.oid, plan.live.oid if plan.live else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Swapped:
+    """What came of the one transaction."""
+
+    outage: timedelta
+    disconnected: tuple[ClientSession, ...]
+    cautions: tuple[Caution, ...]
+
+
 def _apply(
     server: Server,
     ddl: Connection,
     plan: SwapPlan,
     restored_oid: int,
-    disconnect: bool,
+    rules: HoldRules,
     role: str,
     standing: Standing,
-) -> tuple[timedelta, tuple[ClientSession, ...], tuple[Caution, ...]]:
-    """Run the one transaction; return how long clients were held, whom it disconnected, and cautions."""
+) -> _Swapped:
+    """Run the one transaction."""
     state = _unswapped(plan)
     names = {restored_oid: plan.source}
     if plan.live is not None and plan.displaced_name is not None:
@@ -216,6 +234,8 @@ def _apply(
             cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
         run(ddl, *plan.prepare)
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
+        if rules.limit is not None:
+            limit_statements(ddl, rules.limit)
         held_since = monotonic()
         run(ddl, *plan.swap)
         standing.perhaps_done()
@@ -226,15 +246,16 @@ def _apply(
     with ExitStack() as stack:
         watcher = stack.enter_context(server.connect())
         stack.enter_context(_unless(lambda: is_done))
-        record = stack.enter_context(hold_door(ddl, watcher, doors, disconnect=disconnect))
+        record = stack.enter_context(hold_door(ddl, watcher, doors, rules))
         try:
             commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone)
             is_done, outage = True, timedelta(seconds=monotonic() - held_since)
         except SERVER_ERRORS as error:
             failure = error
+            outage = timedelta(seconds=monotonic() - held_since) if held_since else outage
     if failure is not None:
-        raise door_error(failure, record, disconnect, state, role) from failure
-    return outage, tuple(record.disconnected.values()), tuple(cautions)
+        raise door_error(failure, record, rules, outage, state, role) from failure
+    return _Swapped(outage, tuple(record.disconnected.values()), tuple(cautions))
 
 
 @contextmanager

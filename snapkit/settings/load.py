@@ -13,6 +13,7 @@ from typing import Any
 from dotenv import dotenv_values
 
 from snapkit.core.durations import parse_duration
+from snapkit.core.holding import DEFAULT_GRACE, HoldRules
 from snapkit.core.model import Caution, Strategy
 from snapkit.errors import UsageError
 from snapkit.settings.connection import (
@@ -32,6 +33,8 @@ class Settings:
     connection: ConnectionChoice
     maintenance_db: str | None
     lock_wait: timedelta
+    grace: timedelta
+    max_outage: timedelta | None
     strategy: Strategy | None
     tablespace: str | None
     keep: int | None
@@ -41,6 +44,10 @@ class Settings:
     keep_monthly: int | None
     keep_old: int | None
     replica_url: tuple[str, ...] = field(repr=False)  # they may hold passwords
+
+    def hold(self, *, disconnect: bool) -> HoldRules:
+        """Return how clients may be held."""
+        return HoldRules(disconnect, self.grace, self.max_outage)
 
 
 def load_settings(
@@ -76,12 +83,14 @@ def load_settings(
         except ValueError as error:
             raise UsageError(f"{origin}: {error}.", state="Nothing was changed.") from None
 
-    lock_wait = value_of("lock_wait", parse_duration)
+    lock_wait, grace = value_of("lock_wait", parse_duration), value_of("grace", parse_duration)
     return Settings(
         cautions=cautions,
         connection=choose_connection(direct_url, url, environment, dotenv),
         maintenance_db=value_of("maintenance_db", str),
         lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
+        grace=DEFAULT_GRACE if grace is None else grace,
+        max_outage=value_of("max_outage", _some_duration),
         strategy=value_of("strategy", _strategy),
         tablespace=value_of("tablespace", str),
         keep=value_of("keep", _whole_number),
@@ -107,6 +116,13 @@ def _strategy(text: str) -> Strategy | None:
         return Strategy(text)
     except ValueError:
         raise ValueError(f"{text!r} is not one of auto, {', '.join(Strategy)}") from None
+
+
+def _some_duration(text: str) -> timedelta:
+    duration = parse_duration(text)
+    if not duration:
+        raise ValueError("it must be longer than nothing")
+    return duration
 
 
 def _whole_number(text: str) -> int:

@@ -111,7 +111,9 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
             "displaced",
             "outage_ms",
             "duration_ms",
+            "phases",
             "sessions_disconnected",
+            "sessions",
             "replicas",
         }
         assert set(swap["restored"]) == set(swap["displaced"]) == ENTRY_KEYS

@@ -8,8 +8,10 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from datetime import timedelta
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ class Command:
         self._process = _FORKS.Process(
             target=_run, args=(words, {"DATABASE_URL": url}, self._place.name, impatient), daemon=True
         )
+        self._asking = threading.Lock()
 
     def start(self) -> None:
         self._process.start()
@@ -41,8 +44,9 @@ class Command:
 
     def wait(self, seconds: float) -> int | None:
         """Return the exit code, negative for a signal; None if it has not ended by then."""
-        self._process.join(seconds)
-        return self._process.exitcode
+        wait([self._process.sentinel], seconds)
+        with self._asking:  # of two threads that read it at once, one would be told another code
+            return self._process.exitcode
 
     def end(self) -> None:
         if self._process.exitcode is None:

@@ -74,7 +74,7 @@ def _attempt(cluster: Cluster, trial: Trial) -> tuple[Outcome, float]:
                 impatient=trial.way in (Way.STALL, Way.PROMOTED),
             )
             assert stage.gate.reached.is_set(), "the point was not reached"
-            assert stage.over.wait(60)
+            assert stage.over.wait(180), "the server did not come back"
             if stage.problem is not None:
                 raise stage.problem
             if trial.way in (Way.STOP, Way.WAL_FULL):

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from snapkit.core.holding import HoldRules
 from snapkit.core.model import Kind, State, Strategy
 from snapkit.errors import BusyError, NotFoundError, PrivilegeError, SnapkitError, UsageError
 from snapkit.services.backup import BackupRequest, back_up, preview_backup
@@ -88,13 +89,13 @@ def test_a_session_in_an_open_transaction_is_disconnected(sandbox: Sandbox) -> N
 def test_no_disconnect_fails_while_a_client_is_connected_and_leaves_it_alone(sandbox: Sandbox) -> None:
     with sandbox.connect(application_name="billing") as client:
         with pytest.raises(BusyError, match="billing"):
-            sandbox.back_up(disconnect=False)
+            sandbox.back_up(hold=HoldRules(disconnect=False))
         assert client.execute("SELECT 1").fetchone() == (1,)
     assert sandbox.databases() == [sandbox.name]
 
 
 def test_no_disconnect_succeeds_when_nobody_is_there(sandbox: Sandbox) -> None:
-    assert sandbox.back_up(disconnect=False).disconnected == ()
+    assert sandbox.back_up(hold=HoldRules(disconnect=False)).disconnected == ()
 
 
 def test_a_prepared_transaction_is_named_before_anybody_is_disconnected(sandbox: Sandbox) -> None:
@@ -300,4 +301,4 @@ def test_the_maintenance_database_may_itself_be_the_source(sandbox: Sandbox, mai
             sandbox.server(sandbox.cluster.url("template1"))
         return
     steps = preview_backup(sandbox.server(sandbox.cluster.url("postgres")), BackupRequest())
-    assert 'TEMPLATE "postgres"' in steps[0].sql[-1]
+    assert 'TEMPLATE "postgres"' in steps[1].sql[-1]

@@ -11,11 +11,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection, func, select
 
+from snapkit.core.holding import HoldRules
 from snapkit.core.model import Progress, Strategy
 from snapkit.postgres import door
 from snapkit.postgres.door import hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
-from snapkit.postgres.progress import CloneGauge
+from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import answers_within
 from tests.sandbox import Sandbox
 
@@ -40,7 +41,7 @@ def test_a_look_at_the_progress_that_takes_long_does_not_end_the_watch(
 
     oid = sandbox.row(sandbox.name)["oid"]
     with sandbox.server().connect() as ddl, sandbox.server().connect() as watcher:
-        with hold_door(ddl, watcher, [oid], disconnect=True, watch=slow) as record:
+        with hold_door(ddl, watcher, [oid], HoldRules(), slow) as record:
             for _ in range(3):
                 assert looks.acquire(timeout=30)
         assert record.problem is None
@@ -60,7 +61,7 @@ def test_ctrl_c_while_a_clone_comes_to_its_end_is_not_lost(sandbox: Sandbox) -> 
         over.set()
 
     with sandbox.server().connect() as ddl, sandbox.server().connect() as watcher:
-        with pytest.raises(KeyboardInterrupt), hold_door(ddl, watcher, [0], disconnect=True, watch=hold_up):
+        with pytest.raises(KeyboardInterrupt), hold_door(ddl, watcher, [0], HoldRules(), hold_up):
             assert looking.wait(30)
             threading.Timer(0.2, press).start()  # the block is over by then, and the doorkeeper waited for
         assert over.wait(30)
@@ -72,7 +73,7 @@ def test_the_progress_of_a_clone_shows_while_no_catalog_knows_of_it(sandbox: San
     source = base / str(sandbox.row(sandbox.name)["oid"])
     copy = base / "4000000001"
     with sandbox.server().connect() as connection:
-        gauge = CloneGauge(connection, Strategy.FILE_COPY, 1 << 40, True, seen.append)
+        gauge = CloneGauge(connection, Cloning(0, Strategy.FILE_COPY, 1 << 40), True, seen.append)
         shutil.copytree(source, copy)
         try:
             for path in (copy, *copy.iterdir()):

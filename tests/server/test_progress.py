@@ -7,7 +7,7 @@ from psycopg import sql
 
 from snapkit.core.model import Progress, Strategy
 from snapkit.postgres.catalog import sizes
-from snapkit.postgres.progress import CloneGauge
+from snapkit.postgres.progress import CloneGauge, Cloning
 from tests.sandbox import Sandbox
 
 
@@ -20,7 +20,7 @@ def test_a_finished_clone_is_all_there(sandbox: Sandbox, strategy: Strategy) -> 
         oid = sandbox.row(sandbox.name)["oid"]
         total = sizes(connection, [oid])[oid]
         assert total is not None
-        gauge = CloneGauge(connection, strategy, total, True, seen.append)
+        gauge = CloneGauge(connection, Cloning(0, strategy, total), True, seen.append)
         gauge.look(connection)
         word = sql.SQL(" STRATEGY " + strategy.name) if sandbox.version >= 15 else sql.SQL("")
         create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
@@ -41,5 +41,5 @@ def test_a_role_that_cannot_see_files_is_shown_the_time(sandbox: Sandbox) -> Non
     seen: list[Progress] = []
     role = sandbox.role("owner")
     with sandbox.server(sandbox.cluster.url(sandbox.name, user=role)).connect() as connection:
-        CloneGauge(connection, Strategy.FILE_COPY, 1000, False, seen.append).look(connection)
+        CloneGauge(connection, Cloning(0, Strategy.FILE_COPY, 1000), False, seen.append).look(connection)
     assert (seen[0].done, seen[0].total) == (None, None)

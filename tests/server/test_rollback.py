@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from snapkit.core.holding import HoldRules
 from snapkit.core.model import Kind, State
 from snapkit.errors import BusyError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
@@ -108,10 +109,10 @@ def test_no_disconnect(sandbox: Sandbox) -> None:
     sandbox.back_up()
     with sandbox.connect(application_name="billing") as client:
         with pytest.raises(BusyError, match="billing"):
-            sandbox.roll_back(disconnect=False)
+            sandbox.roll_back(hold=HoldRules(disconnect=False))
         assert client.execute("SELECT 1").fetchone() == (1,)
     wait_until(lambda: sandbox.sessions(sandbox.name) == 0)
-    assert sandbox.roll_back(disconnect=False).disconnected == ()
+    assert sandbox.roll_back(hold=HoldRules(disconnect=False)).disconnected == ()
 
 
 def test_a_prepared_transaction_stops_a_rollback_before_it_begins(sandbox: Sandbox) -> None:

@@ -19,6 +19,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.checks import Status
+from snapkit.core.holding import HoldRules
 from snapkit.core.model import Caution, Progress, Standby
 from snapkit.core.results import SwapReceipt
 from snapkit.postgres import catalog
@@ -336,7 +337,7 @@ def test_no_disconnect_counts_the_sessions_there_too(sandbox: Sandbox, standby: 
         assert _items(reader) == 100
     gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reporting'"
     wait_until(lambda: _ask(standby, gone) == [(0,)])
-    assert _codes(_swap(sandbox, standby, disconnect=False).cautions) == []
+    assert _codes(_swap(sandbox, standby, hold=HoldRules(disconnect=False)).cautions) == []
 
 
 def test_an_ordinary_owner_and_the_sessions_of_others_there(sandbox: Sandbox, standby: Cluster) -> None:
@@ -436,7 +437,7 @@ def test_sessions_that_may_not_be_ended_or_are_not_to_be(sandbox: Sandbox, stand
     told = _told(sandbox, standby, user=owner)
     for undo, disconnect, number in ((False, True, 0), (True, False, 1)):
         with _paused(standby):
-            request = SwapRequest(undo=undo, disconnect=disconnect, replicas=told)
+            request = SwapRequest(undo=undo, hold=HoldRules(disconnect), replicas=told)
             receipt = swap(server, request, LOCK_WAIT, observe)
         assert _codes(receipt.cautions) == ["replica_sessions_left"]
         assert "user postgres, reporting" in receipt.cautions[0].message

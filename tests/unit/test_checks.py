@@ -12,7 +12,7 @@ from snapkit.core.checks import Check, Estimate, Facts, Status, judge
 from snapkit.core.model import ClientSession, Standby, Strategy
 from tests.unit.builders import make_database, make_entry
 
-SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, may_terminate=True)
+SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
 HEALTHY = Facts(
     source="app",
     live=make_database("app"),
@@ -29,7 +29,7 @@ HEALTHY = Facts(
     workers=(),
     extensions=("plpgsql",),
     free_bytes=10 * 2**20,
-    estimate=Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2)),
+    estimates=[Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2))],
     clock_difference=timedelta(seconds=1),
     remains=(),
     not_trusted=(),
@@ -76,15 +76,21 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("background_workers", {"workers": ("cron",)}, Status.WARNING, "cron"),
         ("extensions", {"extensions": None}, Status.WARNING, "could not be read"),
         ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),
-        ("method", {"estimate": None}, Status.WARNING, "cannot be told"),
+        ("method", {"estimates": ()}, Status.WARNING, "cannot be told"),
         ("method", {}, Status.OK, "about 2.0 s"),
-        ("method", {"estimate": Estimate(Strategy.CLONE, 1, None)}, Status.OK, "the first backup will tell"),
+        ("method", {"estimates": [Estimate(Strategy.CLONE, 1, None)]}, Status.OK, "the first such backup will tell"),
+        (
+            "method",
+            {"estimates": [Estimate(Strategy.CLONE, 1, None), Estimate(Strategy.ONLINE, 1, timedelta(seconds=9))]},
+            Status.OK,
+            "Besides: online (takes about 9.0 s, and holds nobody).",
+        ),
         ("disk", {"free_bytes": None}, Status.OK, "cannot be seen"),
-        ("disk", {"estimate": None}, Status.OK, "cannot be seen"),
+        ("disk", {"estimates": ()}, Status.OK, "cannot be seen"),
         ("disk", {"free_bytes": 1}, Status.PROBLEM, "the disk has 0 MB."),
         (
             "disk",
-            {"free_bytes": 1, "estimate": Estimate(Strategy.CLONE, 5 * 2**20, None)},
+            {"free_bytes": 1, "estimates": [Estimate(Strategy.CLONE, 5 * 2**20, None)]},
             Status.WARNING,
             "unless the file system shares blocks",
         ),

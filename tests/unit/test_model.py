@@ -20,7 +20,7 @@ from snapkit.errors import (
 )
 from tests.unit.builders import AT, NOW, make_entry
 
-SESSION = ClientSession(4711, "web", "psql", "10.0.0.7", "active", NOW, True)
+SESSION = ClientSession(4711, "web", "psql", "10.0.0.7", "active", NOW, NOW, True)
 
 
 @pytest.mark.parametrize(

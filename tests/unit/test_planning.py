@@ -33,6 +33,7 @@ from snapkit.core.properties import Privilege, Properties, Setting, statements_t
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
+    Checkpoint,
     CommentOnDatabase,
     CreateDatabase,
     DropDatabase,
@@ -175,7 +176,9 @@ def test_a_clone_is_sealed_and_marked_and_its_copy_method_is_set_before(
 
 
 def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() -> None:
-    plan = plan_backup(make_database("app"), None, PROPERTIES, FILE_COPY, None, "before 4.2", True, AT, ["app"])
+    plan = plan_backup(
+        make_database("app"), None, PROPERTIES, FILE_COPY, None, "before 4.2", True, AT, ["app"], may_checkpoint=False
+    )
     clone, finish = plan.steps
     assert not clone.atomic
     assert finish.atomic
@@ -187,13 +190,33 @@ def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() 
     assert plan.finish[0] == CommentOnDatabase(plan.clone.name, plan.document)
 
 
+@pytest.mark.parametrize(
+    ("method", "may_checkpoint", "before"),
+    [
+        (FILE_COPY, True, (Checkpoint(),)),
+        (CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True), True, (Checkpoint(),)),
+        (CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None), True, ()),
+        (FILE_COPY, False, ()),
+    ],
+)
+def test_a_clone_that_begins_with_a_checkpoint_has_one_before_it(
+    method: CopyMethod, may_checkpoint: bool, before: tuple[Statement, ...]
+) -> None:
+    live = make_database("app")
+    plan = plan_backup(live, None, PROPERTIES, method, None, None, False, AT, [], may_checkpoint=may_checkpoint)
+    assert plan.before == before
+    assert [step.statements for step in plan.steps][:-2] == ([before] if before else [])
+
+
 @pytest.mark.parametrize("comment", [None, "", "The shop's database", '{"snapkit":"not ours"}'])
 @pytest.mark.parametrize(("is_template", "allow_connections"), [(False, True), (True, True), (False, False)])
 def test_a_backup_keeps_what_the_seal_takes_away(
     comment: str | None, is_template: bool, allow_connections: bool
 ) -> None:
     live = make_database("app", is_template=is_template, allow_connections=allow_connections)
-    metadata = plan_backup(live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, []).metadata
+    metadata = plan_backup(
+        live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+    ).metadata
     assert metadata.comment == comment
     assert metadata.is_template is is_template
     assert metadata.allow_connections is allow_connections
@@ -202,13 +225,17 @@ def test_a_backup_keeps_what_the_seal_takes_away(
 
 def test_a_document_that_a_rename_by_hand_left_on_the_live_database_is_not_kept_as_its_comment() -> None:
     left = comments.encode(replace(make_metadata(), comment="The shop's database"))
-    plan = plan_backup(make_database("app"), left, PROPERTIES, FILE_COPY, None, None, False, AT, [])
+    plan = plan_backup(
+        make_database("app"), left, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+    )
     assert plan.metadata.comment == "The shop's database"
 
 
 def test_a_second_backup_within_one_second_is_numbered() -> None:
     taken = ["app", "app_backup_20260110_103045"]
-    plan = plan_backup(make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, taken)
+    plan = plan_backup(
+        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, taken, may_checkpoint=False
+    )
     assert plan.name == "app_backup_20260110_103045_2"
 
 
@@ -216,7 +243,9 @@ def test_a_second_backup_within_one_second_is_numbered() -> None:
 def test_a_document_that_cannot_be_kept_is_refused_while_planning(label: str | None, comment: str | None) -> None:
     """Not first when the clone has been made."""
     with pytest.raises(UsageError):
-        plan_backup(make_database("app"), comment, PROPERTIES, FILE_COPY, None, label, False, AT, [])
+        plan_backup(
+            make_database("app"), comment, PROPERTIES, FILE_COPY, None, label, False, AT, [], may_checkpoint=False
+        )
 
 
 # Rollback
@@ -254,12 +283,12 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
         RenameDatabase(entry.name, "app_partial_20260111_080000"),
         AlterDatabase("app_partial_20260111_080000", allow_connections=True),
         CommentOnDatabase("app_partial_20260111_080000", "The shop's"),
+        AlterDatabase("app", allow_connections=False),
+        CommentOnDatabase("app", plan.displaced_document),
     )
     assert plan.swap == (
         RenameDatabase("app", "app_old_20260111_080000"),
         RenameDatabase("app_partial_20260111_080000", "app"),
-        AlterDatabase("app_old_20260111_080000", allow_connections=False),
-        CommentOnDatabase("app_old_20260111_080000", plan.displaced_document),
     )
     assert plan.passing_name == "app_partial_20260111_080000"
     assert plan.displaced_document == comments.encode(plan.displaced_metadata)
@@ -273,12 +302,11 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
     entry = make_entry(metadata=replace(make_metadata(), is_template=was, allow_connections=was_open))
     live = make_database("app", is_template=was, allow_connections=was_open)
     plan = plan_swap("app", live, None, entry, None, LATER, [])
-    (restored,) = (s for s in plan.prepare if isinstance(s, AlterDatabase))
-    (displaced,) = (s for s in plan.swap if isinstance(s, AlterDatabase))
+    restored, displaced = (s for s in plan.prepare if isinstance(s, AlterDatabase))
     assert restored.name == plan.passing_name
     assert restored.allow_connections is was_open
     assert restored.is_template is (True if was else None)
-    assert displaced.name == plan.displaced_name
+    assert displaced.name == "app"
     assert displaced.allow_connections is False
     assert displaced.is_template is (False if was else None)
     assert plan.displaced_metadata.is_template is was
@@ -287,11 +315,15 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
 
 @pytest.mark.parametrize("kept", [False, True])
 def test_clients_are_not_held_while_the_swap_is_prepared(kept: bool) -> None:
-    """No statement before the first rename of the live database names it, so none takes its lock."""
+    """Only a rename takes a lock on the live database that new connections wait for."""
     entry = make_entry()
     plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry) if kept else None, LATER, [])
-    assert all("app" not in (s.name, getattr(s, "new_name", "")) for s in plan.prepare if hasattr(s, "name"))
-    assert plan.swap[0] == RenameDatabase("app", "app_old_20260111_080000")
+    renamed = [s for s in plan.prepare if isinstance(s, RenameDatabase)]
+    assert all("app" not in (s.name, s.new_name) for s in renamed)
+    assert plan.swap == (
+        RenameDatabase("app", "app_old_20260111_080000"),
+        RenameDatabase(plan.passing_name, "app"),
+    )
 
 
 def test_what_is_in_the_way_of_the_backup_is_waited_for_before_clients_are_held() -> None:
@@ -355,6 +387,8 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
     assert plan.prepare == (
         AlterDatabase(clone.name, allow_connections=True),
         CommentOnDatabase(clone.name, "The shop's"),
+        AlterDatabase("app", allow_connections=False),
+        CommentOnDatabase("app", plan.displaced_document),
     )
     assert names_after(plan.steps, "app", entry.name) == {
         "app": "app_old_20260111_080000",
@@ -372,7 +406,7 @@ def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
 def test_a_displaced_database_carries_a_document_that_reads_back() -> None:
     live = make_database("app", is_template=True)
     plan = plan_swap("app", live, 'A "comment"\n', make_entry(), None, LATER, [])
-    document = document_in(list(plan.swap), "app_old_20260111_080000")
+    document = document_in(list(plan.prepare), "app")
     assert document == plan.displaced_metadata
     assert (document.kind, document.source, document.comment) == (Kind.OLD, "app", 'A "comment"\n')
 
@@ -434,7 +468,9 @@ ONLINE = CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, None)
 
 def plan_online(properties: Properties, tablespace: str | None = None, live: Database | None = None) -> BackupPlan:
     live = live or make_database()
-    return plan_backup(live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE)
+    return plan_backup(
+        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, may_checkpoint=True
+    )
 
 
 def test_an_online_copy_is_sealed_but_while_its_owner_fills_it() -> None:

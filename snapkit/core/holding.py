@@ -1,0 +1,70 @@
+"""How clients may be held, and what a run says afterwards of how they were."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from snapkit.core.model import Strategy
+
+DEFAULT_GRACE = timedelta(seconds=1)
+
+DOOR_GRACE = timedelta(seconds=4)
+"""How much of a grace can be spent behind a closed door: PostgreSQL gives sessions five seconds to leave, and those
+that are disconnected then need a moment to be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRules:
+    """How clients may be held.
+
+    ``grace`` is how long transactions that run may go on before they are ended; ``limit`` how long clients may be held
+    at most, None for as long as it takes. Without ``disconnect`` nobody is disconnected.
+    """
+
+    disconnect: bool = True
+    grace: timedelta = DEFAULT_GRACE
+    limit: timedelta | None = None
+
+    @property
+    def grace_at_the_door(self) -> timedelta:
+        """How much of the grace is spent while new clients wait; half of the limit is left for the work itself."""
+        grace = min(self.grace, DOOR_GRACE)
+        return grace if self.limit is None else min(grace, self.limit / 2)
+
+    @property
+    def grace_before(self) -> timedelta:
+        """How much of it is spent before that, while everybody works on."""
+        return self.grace - self.grace_at_the_door if self.disconnect else timedelta(0)
+
+
+DEFAULT_RULES = HoldRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a run, how long it took, and whether clients were held meanwhile."""
+
+    name: str
+    duration: timedelta
+    holds: bool = False
+
+
+_SURELY_SHARED = 4e9
+_SURELY_COPIED = 1e9
+_TOO_SMALL = 1 << 26
+
+
+def blocks_were_shared(strategy: Strategy, size: int | None, copying: timedelta) -> bool | None:
+    """Judge by the time that ``clone`` took for ``size`` bytes whether the file system shared blocks.
+
+    PostgreSQL does not say, and copies silently where it cannot share. None where the time does not tell: in between,
+    or where the database is so small that the time goes by the number of its files.
+    https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-FILE-COPY-METHOD
+    """
+    seconds = copying.total_seconds()
+    if strategy is not Strategy.CLONE or size is None or size < _TOO_SMALL or seconds <= 0:
+        return None
+    if size / seconds >= _SURELY_SHARED:
+        return True
+    return False if size / seconds <= _SURELY_COPIED else None

@@ -1,0 +1,30 @@
+"""Time the parts of a run."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.holding import Phase
+
+
+class Stopwatch:
+    """Times a run from when it is made, and its phases, each from the end of the one before."""
+
+    def __init__(self) -> None:
+        self._began = self._lapped = monotonic()
+        self._phases: list[Phase] = []
+
+    def lap(self, name: str, *, holds: bool = False) -> None:
+        """Note that the phase ``name`` ends here; ``holds`` says that clients were held in it."""
+        now = monotonic()
+        self._phases.append(Phase(name, timedelta(seconds=now - self._lapped), holds))
+        self._lapped = now
+
+    @property
+    def phases(self) -> tuple[Phase, ...]:
+        return tuple(self._phases)
+
+    @property
+    def elapsed(self) -> timedelta:
+        return timedelta(seconds=monotonic() - self._began)

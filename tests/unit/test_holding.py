@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from snapkit.core.estimates import expected_duration
+from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
+from snapkit.core.model import Entry, Progress, Strategy
+from tests.unit.builders import AT, make_entry, make_metadata
+
+SECOND = timedelta(seconds=1)
+MB, GB = 10**6, 10**9
+
+
+@pytest.mark.parametrize(
+    ("rules", "at_the_door", "before"),
+    [
+        (HoldRules(), SECOND, timedelta(0)),
+        (HoldRules(grace=timedelta(0)), timedelta(0), timedelta(0)),
+        (HoldRules(grace=60 * SECOND), DOOR_GRACE, 60 * SECOND - DOOR_GRACE),
+        (HoldRules(grace=60 * SECOND, limit=SECOND), SECOND / 2, 59.5 * SECOND),
+        (HoldRules(grace=SECOND, limit=60 * SECOND), SECOND, timedelta(0)),
+        (HoldRules(disconnect=False, grace=60 * SECOND), DOOR_GRACE, timedelta(0)),
+    ],
+)
+def test_a_grace_is_spent_at_the_door_as_far_as_that_can_be_held(
+    rules: HoldRules, at_the_door: timedelta, before: timedelta
+) -> None:
+    assert rules.grace_at_the_door == at_the_door
+    assert rules.grace_before == before
+
+
+@pytest.mark.parametrize(
+    ("strategy", "size", "copying", "expected"),
+    [
+        (Strategy.CLONE, 2 * GB, 0.3 * SECOND, True),
+        (Strategy.CLONE, 2 * GB, 4 * SECOND, False),
+        (Strategy.CLONE, 2 * GB, SECOND, None),
+        (Strategy.CLONE, 10 * MB, 4 * SECOND, None),
+        (Strategy.CLONE, 2 * GB, timedelta(0), None),
+        (Strategy.CLONE, None, SECOND, None),
+        (Strategy.FILE_COPY, 2 * GB, 4 * SECOND, None),
+    ],
+)
+def test_whether_blocks_were_shared_shows_in_the_time(
+    strategy: Strategy, size: int | None, copying: timedelta, expected: bool | None
+) -> None:
+    assert blocks_were_shared(strategy, size, copying) is expected
+
+
+def measured(source: str, size: int | None, milliseconds: int | None, *, later: int = 0, **more: object) -> Entry:
+    at = AT + later * SECOND
+    metadata = replace(make_metadata(source, at=at), strategy=Strategy.CLONE, clone_bytes=size, clone_ms=milliseconds)
+    return make_entry(f"{source}_backup", source=source, at=at, metadata=replace(metadata, **more))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], None),
+        ([measured("app", GB, 1000)], 2 * SECOND),
+        ([measured("app", GB, 1000), measured("app", GB, 500, later=1)], SECOND),
+        ([measured("app", GB, 1000), measured("shop", GB, 500, later=1)], 2 * SECOND),
+        ([measured("shop", GB, 500)], SECOND),
+        ([measured("shop", MB, 500)], None),
+        ([measured("app", MB, 500)], 1000 * SECOND),
+        ([measured("app", GB, 0)], timedelta(0)),
+        ([measured("app", GB, None), measured("app", None, 1), measured("app", 0, 1)], None),
+        ([measured("app", GB, 1000, strategy=Strategy.FILE_COPY)], None),
+        ([make_entry(managed=False)], None),
+    ],
+)
+def test_a_copy_takes_as_long_as_the_newest_that_can_tell(entries: list[Entry], expected: timedelta | None) -> None:
+    assert expected_duration(entries, "app", Strategy.CLONE, 2 * GB) == expected
+
+
+def test_nothing_is_expected_of_an_unknown_size() -> None:
+    assert expected_duration([measured("app", GB, 1000)], "app", Strategy.CLONE, None) is None
+
+
+@pytest.mark.parametrize(
+    ("progress", "rate", "remaining"),
+    [
+        (Progress("Cloning", SECOND), None, None),
+        (Progress("Cloning", SECOND, 0, 100), None, None),
+        (Progress("Cloning", timedelta(0), 10, 100), None, None),
+        (Progress("Cloning", 2 * SECOND, 50, 100), 25.0, 2 * SECOND),
+        (Progress("Cloning", 2 * SECOND, 150, 100), 75.0, None),
+        (Progress("Cloning", 2 * SECOND, 50), 25.0, None),
+    ],
+)
+def test_the_rate_so_far_tells_how_long_the_rest_takes(
+    progress: Progress, rate: float | None, remaining: timedelta | None
+) -> None:
+    assert progress.rate == rate
+    assert progress.remaining == remaining
