@@ -13,7 +13,7 @@ from snapkit.core.online import Table
 from snapkit.postgres.relay import Stopped, patiently, relay
 from snapkit.postgres.server import driver_connection
 
-_TEXT_FORM = {
+_FOR_ROWS = {
     # How values are written and read as text: the same on both sides, and without loss.
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
@@ -21,6 +21,8 @@ _TEXT_FORM = {
     "xmloption": "content",
     # Rather an error than the rows that a policy leaves over.
     "row_security": "off",
+    # They hold no client up. A disk that stands still for some seconds must not end a copy of hours.
+    "idle_in_transaction_session_timeout": "60s",
 }
 
 _CANCELLING = 5.0
@@ -52,7 +54,7 @@ def settle(connection: Connection, settings: Mapping[str, str] | None = None) ->
     """Make a session fit to move rows; ``settings`` as ``session_settings`` returns them."""
     timeouts = {name for name in _PROGRAMS if name.endswith("timeout")}  # its own are those of all our sessions
     wanted = {name: value for name, value in (settings or {}).items() if name not in timeouts}
-    for name, value in {**wanted, **_TEXT_FORM}.items():
+    for name, value in {**wanted, **_FOR_ROWS}.items():
         connection.execute(select(func.set_config(name, value, False)))
 
 

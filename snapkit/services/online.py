@@ -257,6 +257,7 @@ class _Copying:
                         sent, arrived = copy_table(source, copy, table, self._crew.stopped)
                         if sent != arrived:
                             raise self._differs([f"rows of {table.title}: {sent} were sent, {arrived} have arrived"])
+                source.close()
 
             return work
 
@@ -271,6 +272,8 @@ class _Copying:
 
         def count() -> None:
             self._rows, self._objects = self._count(counter)
+            self._counting = None
+            counter.close()
 
         self._crew.run(restore_rest, count, *map(relay_from, readers))
 
