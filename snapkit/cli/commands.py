@@ -58,7 +58,7 @@ def backup(
     pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy or wal-log. [default: auto]"),
+        typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
     ] = None,
     tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
     no_disconnect: NoDisconnect = False,

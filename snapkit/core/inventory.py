@@ -97,11 +97,10 @@ def _without_document(database: Database) -> Entry | None:
 
 
 def _is_marked_partial(database: Database) -> bool:
-    return (
-        not database.has_comment
-        and not database.allow_connections
-        and (database.is_invalid or database.connection_limit == PARTIAL_CONNECTION_LIMIT)
+    sealed = not database.allow_connections and (
+        database.is_invalid or database.connection_limit == PARTIAL_CONNECTION_LIMIT
     )
+    return not database.has_comment and (sealed or database.is_open_partial)
 
 
 def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> Iterable[Entry]:

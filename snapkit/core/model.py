@@ -21,6 +21,9 @@ PARTIAL_CONNECTION_LIMIT = 1_397_637_456
 A clone has no comment before its last transaction, and CREATE DATABASE can set this. Nobody sets it by chance.
 """
 
+OPEN_PARTIAL_CONNECTION_LIMIT = 1_397_637_455
+"""The same for one that is being filled from outside, and so lets its owner in (``SNAO``)."""
+
 
 class Kind(StrEnum):
     """What a database in the inventory is."""
@@ -40,7 +43,7 @@ class State(StrEnum):
 
 
 class Strategy(StrEnum):
-    """How PostgreSQL copies the files of a clone."""
+    """How PostgreSQL copies the files of a clone; ``ONLINE``: definitions and rows instead, while clients work."""
 
     CLONE = "clone"
     FILE_COPY = "file-copy"
@@ -71,6 +74,11 @@ class Database:
     @property
     def is_invalid(self) -> bool:
         return self.connection_limit == INVALID_CONNECTION_LIMIT
+
+    @property
+    def is_open_partial(self) -> bool:
+        """Whether it bears the mark of a copy that was being filled: sessions of ours may be inside."""
+        return self.connection_limit == OPEN_PARTIAL_CONNECTION_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from snapkit.core import metadata as comments
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import (
+    OPEN_PARTIAL_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
     Database,
     Entry,
@@ -17,7 +18,7 @@ from snapkit.core.model import (
     Strategy,
 )
 from snapkit.core.naming import free_name
-from snapkit.core.properties import Properties, statements_to_set
+from snapkit.core.properties import Privilege, Properties, statements_to_replace, statements_to_set
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
@@ -25,7 +26,9 @@ from snapkit.core.statements import (
     CommentOnDatabase,
     CreateDatabase,
     DropDatabase,
+    Locale,
     RenameDatabase,
+    RevokeAllOnDatabase,
     SetCopyMethod,
     Statement,
     Step,
@@ -48,6 +51,8 @@ def choose_method(
     asked: Strategy | None, server_version: int, can_share_blocks: bool, *, moves: bool = False
 ) -> CopyMethod:
     """Return the way to clone; ``asked`` None chooses the fastest that is safe, which WAL_LOG is not.
+
+    ``ONLINE`` begins with a clone of template0, for which files are copied.
 
     ``moves`` says that the clone goes to another tablespace: that may be another file system, to which sharing blocks
     fails outright ("Invalid cross-device link") where copying does not.
@@ -89,10 +94,47 @@ class ClonePlan:
     @property
     def adorn(self) -> tuple[Statement, ...]:
         """What gives the clone its properties."""
-        return statements_to_set(self.name, self.properties)
+        if self.fenced is None:
+            return statements_to_set(self.name, self.properties)
+        return statements_to_replace(self.name, self.fenced, self.properties)
+
+    @property
+    def fenced(self) -> Properties | None:
+        """The properties that the clone has until then, where those are not a fresh database's."""
+        if not self.is_online:
+            return None
+        owner = self.properties.owner
+        own = frozenset(Privilege(owner, owner, each, False) for each in ("CONNECT", "CREATE", "TEMPORARY"))
+        return Properties(owner, PARTIAL_CONNECTION_LIMIT, own, frozenset(), frozenset())
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it begins as an empty database, and is filled while clients work in the source."""
+        return self.create.locale is not None
+
+    @property
+    def opening(self) -> tuple[Statement, ...]:
+        """What lets the owner in to fill it, in one transaction; nobody else gets in at any moment, but superusers."""
+        return (
+            RevokeAllOnDatabase(self.name, None),
+            AlterDatabase(self.name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
+        )
+
+    @property
+    def closing(self) -> tuple[Statement, ...]:
+        """What seals it again."""
+        return (AlterDatabase(self.name, allow_connections=False, connection_limit=PARTIAL_CONNECTION_LIMIT),)
 
     def steps(self, title: str) -> tuple[Step, ...]:
-        return (Step(title, (*self.settings, self.create)),)
+        make = (*self.settings, self.create)
+        if not self.is_online:
+            return (Step(title, make),)
+        return (
+            Step("Make an empty database, sealed", make),
+            Step("Let its owner in, and nobody else", self.opening, atomic=True),
+            Step("Copy definitions and rows, as of one moment, while clients work (pg_dump, COPY, pg_restore)", ()),
+            Step("Compare it with the source, and seal it again", self.closing),
+        )
 
 
 def plan_clone(
@@ -103,16 +145,36 @@ def plan_clone(
     tablespace: str | None,
     at: datetime,
     taken: Collection[str],
+    locale: Locale | None = None,
 ) -> ClonePlan:
-    """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear."""
+    """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear.
+
+    With ``locale``, which is then the template's own, it begins as an empty database.
+    """
     name = free_name(source, Kind.PARTIAL, at, taken)
     return ClonePlan(
         template=template,
         name=name,
         properties=properties,
         settings=(SetCopyMethod(method.share_blocks),) if method.share_blocks is not None else (),
-        create=CreateDatabase(name, template.name, properties.owner, PARTIAL_CONNECTION_LIMIT, method.word, tablespace),
+        create=CreateDatabase(
+            name,
+            template.name if locale is None else "template0",
+            properties.owner,
+            PARTIAL_CONNECTION_LIMIT,
+            method.word,
+            tablespace if locale is None else tablespace or _named_tablespace(template),
+            locale,
+        ),
     )
+
+
+def _named_tablespace(template: Database) -> str | None:
+    """What a database made from template0 has to be told to be in the tablespace of ``template``.
+
+    To name pg_default takes a right on it, which to be put there by default does not.
+    """
+    return None if template.tablespace == "pg_default" else template.tablespace
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +219,11 @@ def plan_backup(
     pinned: bool,
     at: datetime,
     taken: Collection[str],
+    locale: Locale | None = None,
     *,
     may_checkpoint: bool,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``.
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone.
 
     A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
@@ -174,7 +237,7 @@ def plan_backup(
     copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(
         before=(Checkpoint(),) if may_checkpoint and copies_files else (),
-        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken),
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale),
         name=free_name(live.name, Kind.BACKUP, at, taken),
         metadata=metadata,
         document=comments.encode(metadata),
@@ -357,6 +420,16 @@ def plan_adoption(
         AlterDatabase(entry.name, allow_connections=False, is_template=False if entry.database.is_template else None),
         CommentOnDatabase(entry.name, comments.encode(metadata)),
     )
+
+
+def statements_to_drop(database: Database) -> tuple[Statement, ...]:
+    """Drop a database; one that was being filled is closed first, and rid of the sessions that still fill it.
+
+    Closed, it is known for ours even if the drop is interrupted and takes its mark.
+    """
+    if database.is_open_partial:
+        return AlterDatabase(database.name, allow_connections=False), DropDatabase(database.name, force=True)
+    return (DropDatabase(database.name),)
 
 
 def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:

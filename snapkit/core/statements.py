@@ -8,6 +8,23 @@ from snapkit.core.model import Strategy
 
 
 @dataclass(frozen=True, slots=True)
+class Locale:
+    """What CREATE DATABASE is told of encoding and sorting where it does not take them from its template.
+
+    ``provider`` is ``libc``, ``icu`` or ``builtin``, None where there is no choice (PostgreSQL 14); ``name`` and
+    ``rules`` are those of the latter two.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str | None = None
+    name: str | None = None
+    rules: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Write all that is dirty to disk, so that the checkpoint of a clone that copies files has little left to do."""
 
@@ -16,7 +33,8 @@ class Checkpoint:
 class CreateDatabase:
     """Clone ``template``; sealed from its first moment, and marked as under construction.
 
-    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14).
+    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14). ``locale`` is for an
+    empty database, made from template0.
     """
 
     name: str
@@ -25,6 +43,7 @@ class CreateDatabase:
     connection_limit: int
     method: Strategy | None
     tablespace: str | None
+    locale: Locale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +68,10 @@ class RenameDatabase:
 
 @dataclass(frozen=True, slots=True)
 class DropDatabase:
+    """``force`` ends the sessions inside."""
+
     name: str
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

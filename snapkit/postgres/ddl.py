@@ -78,12 +78,28 @@ def _(statement: st.CreateDatabase, name: Quote, literal: Quote) -> str:
         f"OWNER {name(statement.owner)}",
         "ALLOW_CONNECTIONS false",
         f"CONNECTION LIMIT {statement.connection_limit:d}",
+        *(() if statement.locale is None else _locale(statement.locale, literal)),
     ]
     if statement.method is not None:
         options.append(f"STRATEGY {STRATEGY_WORDS[statement.method]}")
     if statement.tablespace is not None:
         options.append(f"TABLESPACE {name(statement.tablespace)}")
     return f"CREATE DATABASE {name(statement.name)} " + " ".join(options)
+
+
+def _locale(locale: st.Locale, literal: Quote) -> tuple[str, ...]:
+    options = [
+        f"ENCODING {literal(locale.encoding)}",
+        f"LC_COLLATE {literal(locale.collate)}",
+        f"LC_CTYPE {literal(locale.ctype)}",
+    ]
+    if locale.provider is not None:
+        options.append(f"LOCALE_PROVIDER {locale.provider}")
+    if locale.name is not None:
+        options.append(f"{'ICU' if locale.provider == 'icu' else 'BUILTIN'}_LOCALE {literal(locale.name)}")
+    if locale.rules is not None:
+        options.append(f"ICU_RULES {literal(locale.rules)}")
+    return tuple(options)
 
 
 @_sql.register
@@ -103,7 +119,7 @@ def _(statement: st.RenameDatabase, name: Quote, literal: Quote) -> str:
 
 @_sql.register
 def _(statement: st.DropDatabase, name: Quote, literal: Quote) -> str:
-    return f"DROP DATABASE {name(statement.name)}"
+    return f"DROP DATABASE {name(statement.name)}" + (" WITH (FORCE)" if statement.force else "")
 
 
 @_sql.register

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from typing import Any, TypeVar, cast
 import psycopg
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import (
     Connection,
     Engine,
@@ -86,6 +88,9 @@ _SAFE_SETTINGS_ON_LINUX = {
     "client_connection_check_interval": "1s",
 }
 """https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
+
+_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding"))
+_SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
 
 _T = TypeVar("_T")
 
@@ -172,9 +177,36 @@ class Server:
 
         Raises ConnectionFailedError where the role may not. It is for a look: it would be in a clone's way.
         """
-        engine = _engine(lambda: self._open_one(self.source))
-        with _connected(engine) as connection:
+        with self.enter(self.source) as connection:
             yield connection
+
+    @contextmanager
+    def enter(self, database: str) -> Iterator[Connection]:
+        """Open a connection to a database of this server; raises ConnectionFailedError where the role may not."""
+        with _connected(_engine(lambda: self._open_one(database))) as connection:
+            yield connection
+
+    def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+        """Return how a client program reaches a database of this server: its connection string, and its environment.
+
+        ``settings`` are those of its session. The password goes by the environment, since everybody on the machine can
+        read a command line. Raises UsageError for a secret that cannot go that way.
+        """
+        parameters = {key: value for key, value in self._parameters.items() if key not in _NOT_FOR_PROGRAMS}
+        secrets = sorted(_SECRETS & parameters.keys())
+        if secrets:
+            raise UsageError(
+                f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
+                state=NOTHING_CHANGED,
+                hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
+            )
+        options = [parameters.pop("options", None) or os.environ.get("PGOPTIONS", "")]
+        options += [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
+        password = self._parameters.get("password")
+        return (
+            make_conninfo("", **{**parameters, "dbname": database, "options": " ".join(filter(None, options))}),
+            {"PGPASSWORD": password} if password else {},
+        )
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -216,6 +248,11 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
+
+
+def _escaped(value: str) -> str:
+    """https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS"""
+    return "".join(f"\\{char}" if char.isspace() or char == "\\" else char for char in value)
 
 
 def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:

@@ -17,12 +17,15 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, Copying, WrittenStep
-from snapkit.errors import SnapkitError
+from snapkit.core.results import BackupReceipt, Copying, PoolerReceipt, WrittenStep
+from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
+from snapkit.postgres.contents import locale_of
 from snapkit.postgres.door import await_transactions
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
+from snapkit.postgres.programs import Programs, find_programs
+from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
@@ -46,6 +49,7 @@ from snapkit.services.common import (
     need_live,
     written,
 )
+from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
@@ -71,21 +75,54 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
-        plan, method = _decide(connection, gathered, server.source, request)
-        check_rights(connection, plan.clone.template)
-        check_empty_enough(connection, [plan.clone.template], disconnect=_sends_away(request))
+        decided = _decide(connection, gathered, server.source, request)
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
-        foresee(connection, plan.clone, server.source, method, gathered, request.hold)
+        if isinstance(decided.way, Programs):
+            return written(decided.plan.steps)
         poolers = check_poolers(connection, request.poolers, server.source)
-        return bracketed(written(plan.steps), poolers, len(plan.steps) - 2)
+        return bracketed(written(decided.plan.steps), poolers, len(decided.plan.steps) - 2)
 
 
-def _sends_away(request: BackupRequest) -> bool:
-    """Whether those who are there now will be gone by the time of the clone: disconnected, or with the pool's pause."""
-    return request.hold.disconnect or bool(request.poolers)
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """What is to be done, and what is needed for it: programs for a copy while clients work, else what is foreseen."""
+
+    plan: BackupPlan
+    way: Programs | Cloning
 
 
-def _decide(
+def _decide(connection: Connection, gathered: Gathered, source: str, request: BackupRequest) -> _Decision:
+    """Plan, and raise, before anything is touched, if it cannot be done.
+
+    Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
+    """
+    plan, method = _plan(connection, gathered, source, request)
+    check_rights(connection, plan.clone.template)
+    if plan.clone.is_online:
+        return _Decision(plan, find_programs(gathered.facts.version))
+    try:
+        way = foresee(connection, plan.clone, source, method, gathered, request.hold)
+    except OutageLimitError as error:
+        return _decide_online(connection, gathered, source, request, error)
+    sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
+    check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
+    return _Decision(plan, way)
+
+
+def _decide_online(
+    connection: Connection, gathered: Gathered, source: str, request: BackupRequest, error: OutageLimitError
+) -> _Decision:
+    """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
+    if request.strategy is not None:
+        raise error
+    try:
+        return _decide(connection, gathered, source, replace(request, strategy=Strategy.ONLINE))
+    except UsageError as missing:
+        error.hint = f"It could be copied while clients work, but: {missing.message} {missing.hint or ''}".rstrip()
+        raise error from missing
+
+
+def _plan(
     connection: Connection, gathered: Gathered, source: str, request: BackupRequest
 ) -> tuple[BackupPlan, CopyMethod]:
     live = need_live(gathered, source)
@@ -99,6 +136,7 @@ def _decide(
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)
+        locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
     plan = plan_backup(
         live,
         comment,
@@ -109,6 +147,7 @@ def _decide(
         request.pinned,
         gathered.facts.now,
         gathered.names,
+        locale,
         may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan, method
@@ -122,19 +161,15 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
-        plan, method = _decide(ddl, gathered, server.source, request)
-        check_rights(ddl, plan.clone.template)
-        check_empty_enough(ddl, [plan.clone.template], disconnect=_sends_away(request))
-        cloning = foresee(ddl, plan.clone, server.source, method, gathered, request.hold)
+        decided = _decide(ddl, gathered, server.source, request)
+        plan = decided.plan
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
             watch.lap("checks")
-            _prepare(ddl, plan, request.hold, watch, observe)
-            with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-                cloned = make_clone(server, ddl, plan.clone, cloning, gathered, pause.rest(request.hold), observe)
-            watch.lap("clone", holds=True)
-            plan = plan.measured(cloned.source_bytes, cloned.outage)
-            cautions += pause.cautions + _finish(server, ddl, plan, cloned, standing)
+            copied = _copy(server, ddl, gathered, decided, request, watch, observe)
+            cloned = copied.cloned
+            plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
+            cautions += copied.cautions + _finish(server, ddl, plan, cloned, standing)
             watch.lap("finish")
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
@@ -142,15 +177,68 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
         address=address,
-        copy=Copying(cloned.source_bytes, cloned.outage, cloned.blocks_shared),
-        outage=pause.outage(cloned.outage),
+        copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
+        outage=copied.outage,
         phases=watch.phases,
         duration=watch.elapsed,
         disconnected=cloned.disconnected,
         replicas=replicas,
-        poolers=pause.poolers,
+        poolers=copied.poolers,
         cautions=cautions + more + behind,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Copied:
+    """A copy that stands, by the plan that was followed in the end, and how long clients were held for it."""
+
+    plan: BackupPlan
+    cloned: Cloned
+    outage: timedelta
+    poolers: tuple[PoolerReceipt, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+
+
+def _copy(
+    server: Server,
+    ddl: Connection,
+    gathered: Gathered,
+    decided: _Decision,
+    request: BackupRequest,
+    watch: Stopwatch,
+    observe: Observe,
+) -> _Copied:
+    """Make the copy in the way that was decided on or, where a clone has to be given up, while clients work."""
+    plan, way = decided.plan, decided.way
+    if isinstance(way, Programs):
+        return _copy_online(server, ddl, plan, way, watch, observe)
+    _prepare(ddl, plan, request.hold, watch, observe)
+    try:
+        with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
+            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.rest(request.hold), observe)
+    except OutageLimitError as error:
+        watch.lap("clone", holds=True)
+        other = _decide_online(ddl, gathered, server.source, request, error)
+        if not isinstance(other.way, Programs):
+            raise
+        copied = _copy_online(server, ddl, other.plan, other.way, watch, observe)
+        held = watch.phases[-2].duration
+        given_up = Caution(
+            "clone_given_up",
+            f"A clone was given up after {held.total_seconds():.1f} s, for which clients were held; the database was "
+            "copied while they work.",
+        )
+        return replace(copied, outage=held, cautions=(given_up,))
+    watch.lap("clone", holds=True)
+    return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
+
+
+def _copy_online(
+    server: Server, ddl: Connection, plan: BackupPlan, programs: Programs, watch: Stopwatch, observe: Observe
+) -> _Copied:
+    cloned = copy_online(server, ddl, plan.clone, programs, observe)
+    watch.lap("copy")
+    return _Copied(plan, cloned, cloned.outage)
 
 
 _SHORT = timedelta(seconds=1)
@@ -179,7 +267,7 @@ def _finish(
     clone = plan.clone
 
     def work() -> None:
-        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name))
+        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced))
         run(ddl, *plan.finish)
         standing.perhaps_done()
 

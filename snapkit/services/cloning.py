@@ -12,9 +12,9 @@ from snapkit.core.estimates import expected_duration
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
-from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, statements_to_drop
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
-from snapkit.core.statements import DropDatabase, Statement
+from snapkit.core.statements import Statement
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text
@@ -37,12 +37,14 @@ from snapkit.services.common import Gathered, locked_by_others, sessions_busy, s
 
 @dataclass(frozen=True, slots=True)
 class Cloned:
-    """A clone that stands, not yet of any use. ``outage`` is how long it took, while clients of the template waited."""
+    """A clone that stands, not yet of any use. ``outage`` is how long clients of the template waited meanwhile."""
 
     oid: int
     source_bytes: int | None
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
+    duration: timedelta
+    """How long it took: as long as ``outage``, but where clients worked meanwhile."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as the time tells."""
 
@@ -110,7 +112,7 @@ def make_clone(
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
     waiting = timedelta(seconds=max((record.emptied_at or began) - began, 0))
     shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - waiting - gauge.checkpointing)
-    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), shared)
+    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), outage, shared)
 
 
 def untouched(plan: ClonePlan) -> str:
@@ -217,8 +219,9 @@ def discarded_on_failure(server: Server, plan: ClonePlan | None) -> Iterator[Non
 def discard(connection: Connection, name: str) -> None:
     """Drop a clone under construction, having looked once more that it is one."""
     inventory = take_inventory(catalog.databases(connection), role="")
-    if any(entry.name == name and entry.kind is Kind.PARTIAL for entry in inventory.entries):
-        run(connection, DropDatabase(name))
+    for entry in inventory.entries:
+        if entry.name == name and entry.kind is Kind.PARTIAL:
+            run(connection, *statements_to_drop(entry.database))
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from snapkit.core.model import Entry
+from snapkit.core.planning import statements_to_drop
 from snapkit.core.results import Failure
-from snapkit.core.statements import DropDatabase
 from snapkit.errors import BusyError, InterruptedRunError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, translate
@@ -95,7 +95,7 @@ def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
         check_rights(connection, entry.database, createdb=False)
         if catalog.name_of(connection, entry.database.oid) != entry.name:
             return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
-        run(connection, DropDatabase(entry.name))
+        run(connection, *statements_to_drop(entry.database))
     except SERVER_ERRORS as error:
         if is_connection_loss(error):
             raise

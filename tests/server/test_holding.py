@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from snapkit.core.holding import HoldRules
+from snapkit.core.model import Strategy
 from snapkit.core.results import BackupReceipt, SwapReceipt
 from snapkit.errors import OutageLimitError
 from tests.sandbox import Sandbox, wait_until
@@ -152,7 +153,10 @@ def test_clients_are_held_no_longer_than_allowed(sandbox: Sandbox, what: str) ->
         else:
             other.execute(f'ALTER ROLE postgres IN DATABASE "{sandbox.name}" SET work_mem TO DEFAULT')
         with pytest.raises(OutageLimitError) as caught:
-            _ = sandbox.back_up(hold=rules) if what == "backup" else sandbox.roll_back(hold=rules)
+            if what == "backup":
+                sandbox.back_up(hold=rules, strategy=Strategy.FILE_COPY)
+            else:
+                sandbox.roll_back(hold=rules)
         other.rollback()
     assert caught.value.state is not None
     assert "untouched" in caught.value.state or "Nothing was changed" in caught.value.state
@@ -169,6 +173,30 @@ def test_what_would_take_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> N
             sandbox.back_up(hold=rules, strategy=first.backup.strategy)
         client.execute("SELECT 1")  # nobody was disconnected
     assert len(sandbox.entries()) == 1
+
+
+def test_what_nobody_asked_for_by_name_is_copied_while_clients_work_then(sandbox: Sandbox) -> None:
+    first = sandbox.back_up()
+    with sandbox.connect() as client:
+        receipt = sandbox.back_up(hold=HoldRules(limit=first.copy.duration / 4))
+        client.execute("SELECT 1")  # nobody was disconnected
+    assert (receipt.backup.strategy, receipt.outage) == (Strategy.ONLINE, timedelta(0))
+    assert not any(phase.holds for phase in receipt.phases)
+
+
+def test_a_clone_that_has_to_be_given_up_is_copied_while_clients_work(sandbox: Sandbox) -> None:
+    limit = SECOND / 2
+    with psycopg.connect(sandbox.cluster.url("postgres")) as other:
+        other.execute(f'COMMENT ON DATABASE "{sandbox.name}" IS NULL')  # a clone would wait for it
+        receipt = sandbox.back_up(hold=HoldRules(limit=limit))
+        other.rollback()
+    assert receipt.backup.strategy is Strategy.ONLINE
+    assert limit <= receipt.outage
+    assert [caution.code for caution in receipt.cautions] == ["clone_given_up"]
+    assert [phase.name for phase in receipt.phases if phase.holds] == ["clone"]
+    sandbox.ruin()
+    sandbox.roll_back()
+    assert len(sandbox.items()) == 100
 
 
 def test_a_limit_that_is_kept_is_no_hindrance(sandbox: Sandbox) -> None:

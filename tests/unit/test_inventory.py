@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 
 from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one, take_inventory
-from snapkit.core.model import INVALID_CONNECTION_LIMIT, Database, Entry, Kind, State, Strategy
+from snapkit.core.model import (
+    INVALID_CONNECTION_LIMIT,
+    OPEN_PARTIAL_CONNECTION_LIMIT,
+    Database,
+    Entry,
+    Kind,
+    State,
+    Strategy,
+)
 from snapkit.core.naming import free_name
 from snapkit.errors import NotFoundError, UsageError
 from tests.unit.builders import AT, make_database, make_entry, make_managed, make_metadata, make_partial, utc
@@ -114,6 +122,18 @@ def test_an_interrupted_drop_of_a_clone_under_construction_is_still_one() -> Non
         inventory_of(make_partial("app_partial_20260110_103045", connection_limit=INVALID_CONNECTION_LIMIT))
     )
     assert (entry.kind, entry.state, entry.source) == (Kind.PARTIAL, State.INVALID, "app")
+
+
+def test_a_copy_that_is_being_filled_is_a_partial_though_it_is_open() -> None:
+    database = replace(
+        make_partial("app_partial_20260110_103045", connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
+        allow_connections=True,
+    )
+    (entry,) = inventory_of(make_database("app"), database).entries
+    assert (entry.kind, entry.state, entry.source) == (Kind.PARTIAL, State.INCOMPLETE, "app")
+    assert entry.database.is_open_partial
+    assert inventory_of(make_database("app"), replace(database, has_comment=True)).entries == ()
+    assert inventory_of(make_database("app"), replace(database, name="app_copy")).entries == ()
 
 
 @pytest.mark.parametrize(

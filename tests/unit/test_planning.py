@@ -8,13 +8,16 @@ from snapkit.core import metadata as comments
 from snapkit.core.metadata import MAX_BYTES, Metadata
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
+    OPEN_PARTIAL_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
+    Database,
     Entry,
     Kind,
     State,
     Strategy,
 )
 from snapkit.core.planning import (
+    BackupPlan,
     ClonePlan,
     CopyMethod,
     check_live,
@@ -24,8 +27,9 @@ from snapkit.core.planning import (
     plan_clone,
     plan_drops,
     plan_swap,
+    statements_to_drop,
 )
-from snapkit.core.properties import Privilege, Setting, statements_to_set
+from snapkit.core.properties import Privilege, Properties, Setting, statements_to_set
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
@@ -33,7 +37,10 @@ from snapkit.core.statements import (
     CommentOnDatabase,
     CreateDatabase,
     DropDatabase,
+    GrantOnDatabase,
+    Locale,
     RenameDatabase,
+    RevokeAllOnDatabase,
     SetCopyMethod,
     Statement,
     Step,
@@ -94,6 +101,9 @@ def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
         (Strategy.WAL_LOG, 150000, False, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
         (Strategy.WAL_LOG, 170011, False, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
         (Strategy.WAL_LOG, 180006, True, CopyMethod(Strategy.WAL_LOG, Strategy.WAL_LOG, None)),
+        (Strategy.ONLINE, 140023, False, CopyMethod(Strategy.ONLINE, None, None)),
+        (Strategy.ONLINE, 150019, False, CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, None)),
+        (Strategy.ONLINE, 180006, True, CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, False)),
     ],
 )
 def test_the_method_follows_what_was_asked_and_what_the_server_can(
@@ -448,3 +458,76 @@ def test_adoption_takes_a_template_flag_away() -> None:
 def test_entries_are_dropped_one_by_one() -> None:
     entries = [make_entry("app_backup_20260110_103045"), make_entry("app_backup_20260111_103045")]
     assert plan_drops(entries) == tuple(Step(f"Drop {e.name}", (DropDatabase(e.name),)) for e in entries)
+
+
+# A copy while clients work
+
+LOCALE = Locale("UTF8", "C", "C", "libc")
+ONLINE = CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, None)
+
+
+def plan_online(properties: Properties, tablespace: str | None = None, live: Database | None = None) -> BackupPlan:
+    live = live or make_database()
+    return plan_backup(
+        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, may_checkpoint=True
+    )
+
+
+def test_an_online_copy_is_sealed_but_while_its_owner_fills_it() -> None:
+    plan = plan_online(PROPERTIES)
+    name = plan.clone.name
+    make, let_in, copy, seal, finish = plan.steps
+    assert make.statements == (
+        CreateDatabase(name, "template0", "alice", PARTIAL_CONNECTION_LIMIT, Strategy.FILE_COPY, None, LOCALE),
+    )
+    assert let_in.atomic
+    assert let_in.statements == (
+        RevokeAllOnDatabase(name, None),
+        AlterDatabase(name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
+    )
+    assert copy.statements == ()
+    assert seal.statements == (
+        AlterDatabase(name, allow_connections=False, connection_limit=PARTIAL_CONNECTION_LIMIT),
+    )  # fmt: skip
+    assert finish.atomic
+    assert finish.statements[-1] == RenameDatabase(name, plan.name)
+
+
+@pytest.mark.parametrize(
+    ("privileges", "public"),
+    [
+        (None, [("CONNECT", "TEMPORARY")]),
+        (frozenset([Privilege("alice", "", "CONNECT", False)]), [("CONNECT",)]),
+        (frozenset([Privilege("alice", "alice", "CONNECT", False)]), []),
+    ],
+)
+def test_the_fence_of_an_online_copy_does_not_outlive_it(
+    privileges: frozenset[Privilege] | None, public: list[tuple[str, ...]]
+) -> None:
+    adorn = plan_online(make_properties(privileges=privileges)).clone.adorn
+    assert [each.privileges for each in adorn if isinstance(each, GrantOnDatabase) and each.grantee is None] == public
+    assert adorn[-1] == AlterDatabase(plan_online(PROPERTIES).clone.name, connection_limit=-1)
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "expected"),
+    [("pg_default", None, None), ("fast", None, "fast"), ("fast", "other", "other"), ("pg_default", "x", "x")],
+)
+def test_an_online_copy_goes_where_its_source_is(own: str, asked: str | None, expected: str | None) -> None:
+    plan = plan_online(PROPERTIES, asked, make_database(tablespace=own))
+    assert plan.clone.create.tablespace == expected
+
+
+def test_what_was_being_filled_is_closed_before_it_is_dropped() -> None:
+    database = make_database("p", connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT)
+    assert statements_to_drop(database) == (
+        AlterDatabase("p", allow_connections=False),
+        DropDatabase("p", force=True),
+    )
+    assert statements_to_drop(make_database("p")) == (DropDatabase("p"),)
+
+
+def test_a_clone_by_template_has_no_fence() -> None:
+    clone = plan_clone(make_database(), PROPERTIES, "app", FILE_COPY, None, AT, ["app"])
+    assert not clone.is_online
+    assert clone.fenced is None

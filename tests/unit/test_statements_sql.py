@@ -41,6 +41,29 @@ def identifier(name: str) -> str:
                 "STRATEGY WAL_LOG"
             ),
         ),
+        (
+            s.CreateDatabase("p", "template0", "a", 1, None, None, s.Locale("UTF8", "C", "it's")),
+            (
+                'CREATE DATABASE "p" TEMPLATE "template0" OWNER "a" ALLOW_CONNECTIONS false CONNECTION LIMIT 1 '
+                "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'it''s'"
+            ),
+        ),
+        (
+            s.CreateDatabase("p", "template0", "a", 1, None, "x", s.Locale("UTF8", "C", "C", "icu", "de", "&b < a")),
+            (
+                'CREATE DATABASE "p" TEMPLATE "template0" OWNER "a" ALLOW_CONNECTIONS false CONNECTION LIMIT 1 '
+                "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'de' ICU_RULES '&b < a' "
+                'TABLESPACE "x"'
+            ),
+        ),
+        (
+            s.CreateDatabase("p", "template0", "a", 1, None, None, s.Locale("UTF8", "C", "C", "builtin", "C.UTF-8")),
+            (
+                'CREATE DATABASE "p" TEMPLATE "template0" OWNER "a" ALLOW_CONNECTIONS false CONNECTION LIMIT 1 '
+                "ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+            ),
+        ),
+        (s.DropDatabase("a", force=True), 'DROP DATABASE "a" WITH (FORCE)'),
         (s.SetCopyMethod(True), "SET file_copy_method TO clone"),
         (s.SetCopyMethod(False), "SET file_copy_method TO copy"),
         (s.RenameDatabase("a", "b"), 'ALTER DATABASE "a" RENAME TO "b"'),

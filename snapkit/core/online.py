@@ -1,0 +1,195 @@
+"""A copy made while clients work: which way each table goes, and whether the copy is what its source was.
+
+Large tables go from session to session (``relayed``); the rest, and all that is not a table, goes through pg_dump,
+which knows of sequences, large objects and the tables of extensions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
+
+WORTH_RELAYING = 2**20
+"""Bytes from which on a table goes by itself."""
+
+MOST_RELAYED = 400
+"""pg_dump is told of each on its command line, which systems limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An ordinary table or a partition, with its rows. ``columns`` are those that are stored and not generated.
+
+    ``hashed_root`` is the partitioned table above it where one between them divides its rows by their hash.
+    """
+
+    oid: int
+    schema: str
+    name: str
+    bytes: int
+    columns: tuple[str, ...]
+    is_extensions: bool = False
+    hashed_root: tuple[str, str] | None = None
+
+    @property
+    def title(self) -> str:
+        return title_of(self.schema, self.name)
+
+
+def title_of(schema: str, name: str) -> str:
+    """Return the name of a table as SQL has it, and as a pattern by which pg_dump knows just this one.
+
+    https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-PATTERNS
+    """
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Counted:
+    """With ``only`` the rows of the table itself count, without those of its descendants."""
+
+    schema: str
+    name: str
+    only: bool = True
+
+    @property
+    def title(self) -> str:
+        return title_of(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """The tables that are relayed, largest first, and those whose rows are to be counted instead."""
+
+    relayed: tuple[Table, ...]
+    counted: tuple[Counted, ...]
+
+
+def divide(tables: Sequence[Table], encoding: str) -> Division:
+    """Divide the tables of a database in ``encoding``.
+
+    Rows divided by the hash of an enum's value belong elsewhere in the copy, where its values have other numbers:
+    pg_dump puts them in from the top. An extension says itself which rows of its tables are a user's. And a name that
+    is not ASCII reaches pg_dump as it is meant only where both speak UTF-8.
+    """
+    relayed = [
+        table
+        for table in tables
+        if table.bytes >= WORTH_RELAYING
+        and table.columns
+        and not table.is_extensions
+        and table.hashed_root is None
+        and (encoding == "UTF8" or all(each.isascii() for each in (table.schema, table.name, *table.columns)))
+    ]
+    relayed.sort(key=lambda table: (-table.bytes, table.title))
+    relayed = relayed[:MOST_RELAYED]
+    oids = {table.oid for table in relayed}
+    counted = {
+        Counted(table.schema, table.name) if table.hashed_root is None else Counted(*table.hashed_root, only=False)
+        for table in tables
+        if table.oid not in oids and not table.is_extensions
+    }
+    return Division(tuple(relayed), tuple(sorted(counted)))
+
+
+_TITLE = re.compile(r"^--\n-- Name: (.*)\n--\n", re.MULTILINE)
+_BY_ORDER = re.compile(
+    r"^(?:SET default_(?:tablespace|table_access_method) = .*;|\\(?:un)?restrict .*)$",
+    re.MULTILINE,
+)
+"""What stands where it does because of what stands before it, or is different every time."""
+_END = "\n--\n-- PostgreSQL database dump complete\n--\n"
+_CAST = re.compile(
+    r"::(?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?"
+    r"(?: varying| precision| with(?:out)? time zone)?(?:\(\d+(?:,\d+)?\))?(?:\[\])*"
+)
+_FILLING = re.compile(r"[\s()]+")
+
+
+def compare_definitions(wanted: str, found: str) -> tuple[str, ...]:
+    """Compare two dumps of definitions, and name what differs.
+
+    The order does not matter, nor do casts and parentheses in expressions: PostgreSQL itself writes ``IN`` over varchar
+    in another way once it has read what it has written.
+    """
+    before, after = _definitions(wanted), _definitions(found)
+    lacking, surplus = before - after, after - before
+    titles = sorted({title for title, _ in (*lacking, *surplus)})
+    has, had = {title for title, _ in after}, {title for title, _ in before}
+    return tuple(
+        f"{title}: {'not in the copy' if title not in has else 'not in the source' if title not in had else 'differs'}"
+        for title in titles
+    )
+
+
+def _definitions(dump: str) -> Counter[tuple[str, str]]:
+    pieces = _TITLE.split(dump.rpartition(_END)[0])
+    return Counter((title, _plain(title, body)) for title, body in zip(pieces[1::2], pieces[2::2], strict=True))
+
+
+def _plain(title: str, body: str) -> str:
+    lines = _BY_ORDER.sub("", body).splitlines()
+    if "Type: ACL" in title or "Type: DEFAULT ACL" in title:
+        lines.sort()
+    return _FILLING.sub("", _CAST.sub("", "\n".join(lines)))
+
+
+def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
+    """Compare how many there are of each, and name what differs."""
+    return tuple(
+        f"{what}: {wanted.get(what, 0)} in the source, {found.get(what, 0)} in the copy"
+        for what in sorted({*wanted, *found})
+        if wanted.get(what, 0) != found.get(what, 0)
+    )
+
+
+def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Name the extensions that would come into the copy in another version, or not at all."""
+    return tuple(
+        f"{name} {version} ("
+        + ("the server does not offer it" if offered.get(name) is None else f"the server would install {offered[name]}")
+        + ")"
+        for name, version in sorted(installed.items())
+        if offered.get(name) != version
+    )
+
+
+_SAID = re.compile(r"^(?:pg_dump|pg_restore): (?:error: |detail: |warning: )?(.*)$")
+_FOLLOWS = ("DETAIL:", "HINT:")
+_REST = 1000
+
+
+def said_by(program: str) -> str:
+    """Return what a program has complained of, fit for a message: without the statements, which may hold secrets."""
+    lines = []
+    for line in program.splitlines():
+        match = _SAID.match(line)
+        if match and not match[1].startswith(("while ", "from TOC entry", "creating ", "processing ", "hint: ")):
+            lines.append(match[1].strip())
+        elif line.startswith(_FOLLOWS):
+            lines.append(line.strip())
+    return " ".join(lines)[:_REST]
+
+
+_KINDS: tuple[tuple[str, type[SnapkitError]], ...] = (
+    ("No space left on device", DiskFullError),
+    ("permission denied", PrivilegeError),
+    ("must be owner of", PrivilegeError),
+    ("must be superuser", PrivilegeError),
+    ("Must be superuser", PrivilegeError),
+    ("must be member of", PrivilegeError),
+    ("must be able to SET ROLE", PrivilegeError),
+    ("row-level security policy", PrivilegeError),
+)
+
+
+def kind_of(complaint: str) -> type[SnapkitError]:
+    """Return which error of ours a program's complaint is.
+
+    Programs pass on the server's texts and no SQLSTATE. In another language, or in other words, it is a plain failure.
+    """
+    return next((kind for text, kind in _KINDS if text in complaint), SnapkitError)

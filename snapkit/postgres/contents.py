@@ -1,0 +1,332 @@
+"""What is inside a database: its tables, how many objects of each kind, extensions; and how it was created."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from psycopg import errors, sql
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    SelectBase,
+    Text,
+    and_,
+    case,
+    column,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    table,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
+from sqlalchemy.sql.selectable import FromClause, TableClause
+
+from snapkit.core.model import ClientSession
+from snapkit.core.online import Counted, Table
+from snapkit.core.statements import Locale
+from snapkit.errors import BusyError
+from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
+from snapkit.postgres.server import driver_connection
+
+_ATTEMPTS = 20
+
+
+def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
+    return table(name, *columns, schema="pg_catalog")  # type: ignore[arg-type]
+
+
+_class = _view(
+    "pg_class",
+    column("oid", OID),
+    column("relname", Text),
+    column("relnamespace", OID),
+    column("relkind", Text),
+    column("relpersistence", Text),
+)
+_namespace = _view("pg_namespace", column("oid", OID), column("nspname", Text))
+_attribute = _view(
+    "pg_attribute",
+    column("attrelid", OID),
+    column("attnum", BigInteger),
+    column("attname", Text),
+    column("attisdropped", Boolean),
+    column("attgenerated", Text),
+)
+_depend = _view("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
+_partitioned = _view("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
+
+_CLASS_OID = 1259
+"""The OID of pg_class itself."""
+
+
+def _is_users(namespace: FromClause) -> ColumnElement[bool]:
+    return and_(
+        ~func.starts_with(namespace.c.nspname, "pg_", type_=Boolean), namespace.c.nspname != "information_schema"
+    )
+
+
+def locale_of(connection: Connection, oid: int) -> Locale:
+    """Return the encoding and the locale that a database was created with.
+
+    https://www.postgresql.org/docs/current/catalog-pg-database.html
+    """
+    version = driver_connection(connection).info.server_version // 10000
+    database = _view(
+        "pg_database",
+        column("oid", OID),
+        column("encoding"),
+        *(
+            column(name, Text)
+            for name in ("datcollate", "datctype", "datlocprovider", "daticulocale", "datlocale", "daticurules")
+        ),
+    )
+    provider = case({"c": "libc", "i": "icu", "b": "builtin"}, value=database.c.datlocprovider)
+    row = connection.execute(
+        select(
+            func.pg_encoding_to_char(database.c.encoding, type_=Text),
+            database.c.datcollate,
+            database.c.datctype,
+            provider if version >= 15 else null(),
+            database.c.datlocale if version >= 17 else database.c.daticulocale if version >= 15 else null(),
+            database.c.daticurules if version >= 16 else null(),
+        ).where(database.c.oid == oid)
+    ).one()
+    return Locale(*row)
+
+
+def tables(connection: Connection) -> list[Table]:
+    """Return the tables of the database that this connection is to, but temporary ones and PostgreSQL's own."""
+    names = (
+        select(func.array_agg(aggregate_order_by(_attribute.c.attname, _attribute.c.attnum), type_=ARRAY(Text)))
+        .where(
+            _attribute.c.attrelid == _class.c.oid,
+            _attribute.c.attnum > 0,
+            ~_attribute.c.attisdropped,
+            _attribute.c.attgenerated == "",
+        )
+        .scalar_subquery()
+    )
+    is_extensions = exists().where(
+        _depend.c.classid == _CLASS_OID, _depend.c.objid == _class.c.oid, _depend.c.deptype == "e"
+    )
+    hashed = exists().where(
+        _partitioned.c.partstrat == "h",
+        _partitioned.c.partrelid.in_(select(func.pg_partition_ancestors(_class.c.oid, type_=OID))),
+    )
+    root, root_namespace = _class.alias("root"), _namespace.alias("root_namespace")
+    rows = connection.execute(
+        select(
+            _class.c.oid,
+            _namespace.c.nspname,
+            _class.c.relname,
+            func.coalesce(func.pg_table_size(_class.c.oid), 0),
+            names,
+            is_extensions,
+            case((hashed, root_namespace.c.nspname)),
+            root.c.relname,
+        )
+        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
+        .outerjoin(root, root.c.oid == func.pg_partition_root(_class.c.oid))
+        .outerjoin(root_namespace, root_namespace.c.oid == root.c.relnamespace)
+        .where(_class.c.relkind == "r", _class.c.relpersistence != "t", _is_users(_namespace))
+        .order_by(_class.c.oid)
+    )
+    return [
+        Table(oid, schema, name, size, tuple(columns or ()), is_extensions, (top_schema, top) if top_schema else None)
+        for oid, schema, name, size, columns, is_extensions, top_schema, top in rows
+    ]
+
+
+def begin_snapshot(connection: Connection) -> tuple[str, list[Table]]:
+    """Begin a transaction that holds every table and one moment's view of them; return the snapshot's name and them.
+
+    LOCK TABLE comes first and takes no snapshot: no table is truncated or rewritten between the lock and the moment
+    that is copied, which readers of an older snapshot would find empty. The transaction is left open.
+    https://www.postgresql.org/docs/current/sql-lock.html, .../functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
+
+    Raises what LOCK TABLE raises, and BusyError if tables come and go faster than they can be locked.
+    """
+    driver = driver_connection(connection)
+    for _ in range(_ATTEMPTS):
+        seen = tables(connection)
+        driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            lock_tables(connection, seen)
+        except (errors.UndefinedTable, errors.InvalidSchemaName, errors.WrongObjectType):
+            driver.rollback()
+            continue
+        snapshot = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
+        locked = tables(connection)
+        if [(each.oid, each.schema, each.name) for each in locked] == [(e.oid, e.schema, e.name) for e in seen]:
+            return snapshot, locked
+        driver.rollback()
+    raise BusyError(
+        "Tables are being made and dropped all the time; they cannot be held still for a moment.",
+        state="Nothing was changed.",
+        hint="Run the command again when that is over, or leave --strategy online out.",
+    )
+
+
+def join_snapshot(connection: Connection, snapshot: str, held: Iterable[Table]) -> None:
+    """Begin a transaction that sees what the exported snapshot shows, and holds these tables by itself.
+
+    Otherwise it would have to ask for its locks later, and queue behind somebody who waits for the first holder: a wait
+    of everyone on everyone that PostgreSQL cannot see.
+    """
+    driver = driver_connection(connection)
+    driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    driver.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+    lock_tables(connection, held)
+
+
+def lock_tables(connection: Connection, wanted: Iterable[Table]) -> None:
+    """Keep the tables from being dropped, truncated or rewritten until the transaction ends; nobody else is kept."""
+    names = [sql.SQL("ONLY {}").format(sql.Identifier(each.schema, each.name)) for each in wanted]
+    if names:
+        driver_connection(connection).execute(
+            sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(names))
+        )
+
+
+def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSession, float]]:
+    """Return the sessions that wait to lock a table wholly which ``holder_pid`` holds, and for how many seconds.
+
+    Whoever wants anything of that table queues behind them.
+    """
+    held = pg_locks.alias("held")
+    wanted = _view(
+        "pg_locks",
+        *(column(each.name, each.type) for each in pg_locks.columns),
+        column("waitstart"),
+    ).alias("wanted")
+    seconds = func.extract("epoch", func.clock_timestamp() - wanted.c.waitstart)
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate(), func.coalesce(seconds, 0.0))
+        .join_from(wanted, pg_stat_activity, pg_stat_activity.c.pid == wanted.c.pid)
+        .join(held, and_(held.c.database == wanted.c.database, held.c.relation == wanted.c.relation))
+        .where(
+            wanted.c.locktype == "relation",
+            held.c.locktype == "relation",
+            ~wanted.c.granted,
+            wanted.c.mode == "AccessExclusiveLock",
+            held.c.granted,
+            held.c.pid == holder_pid,
+        )
+    )
+    return [(ClientSession(*row[:-1]), float(row[-1])) for row in rows]
+
+
+def locks_in_the_way(connection: Connection, oid: int) -> list[ClientSession]:
+    """Return the sessions that have a table of the database ``oid`` wholly to themselves."""
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate())
+        .join_from(pg_locks, pg_stat_activity, pg_stat_activity.c.pid == pg_locks.c.pid)
+        .where(
+            pg_locks.c.locktype == "relation",
+            pg_locks.c.database == oid,
+            pg_locks.c.mode == "AccessExclusiveLock",
+            pg_locks.c.granted,
+        )
+        .distinct()
+    )
+    return [ClientSession(*row) for row in rows]
+
+
+def count_rows(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, int]]:
+    """Count the rows of tables, some at a time."""
+    waiting = iter(counted)
+    while some := list(islice(waiting, 50)):
+        queries = [_count(each) for each in some]
+        yield dict(_pairs(connection, queries))
+
+
+def _count(each: Counted) -> SelectBase:
+    rows = table(each.name, schema=each.schema)
+    query = select(literal(each.title, Text), func.count(type_=BigInteger)).select_from(rows)
+    return query.with_hint(rows, "ONLY", "postgresql") if each.only else query
+
+
+_RELATIONS = {
+    "r": "tables",
+    "p": "partitioned tables",
+    "i": "indexes",
+    "I": "partitioned indexes",
+    "S": "sequences",
+    "v": "views",
+    "m": "materialised views",
+    "c": "composite types",
+    "f": "foreign tables",
+}
+_IN_SCHEMAS = {
+    "functions": ("pg_proc", "pronamespace"),
+    "constraints": ("pg_constraint", "connamespace"),
+    "operators": ("pg_operator", "oprnamespace"),
+    "collations": ("pg_collation", "collnamespace"),
+    "text search configurations": ("pg_ts_config", "cfgnamespace"),
+    "extended statistics": ("pg_statistic_ext", "stxnamespace"),
+}
+_BY_THEMSELVES = {
+    "event triggers": "pg_event_trigger",
+    "foreign servers": "pg_foreign_server",
+    "large objects": "pg_largeobject_metadata",
+    "policies": "pg_policy",
+    "publications": "pg_publication",
+    "rules": "pg_rewrite",
+}
+
+
+def numbers_of_objects(connection: Connection) -> dict[str, int]:
+    """Count what is in the database, kind by kind; indexes that are not valid, which pg_dump leaves out, aside."""
+    index = _view("pg_index", column("indexrelid", OID), column("indisvalid", Boolean))
+    invalid = exists().where(index.c.indexrelid == _class.c.oid, ~index.c.indisvalid, _class.c.relkind == "i")
+    relations = (
+        select(case(_RELATIONS, value=_class.c.relkind), func.count(type_=BigInteger))
+        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
+        .where(_is_users(_namespace), _class.c.relkind.in_(_RELATIONS), _class.c.relpersistence != "t", ~invalid)
+        .group_by(_class.c.relkind)
+    )
+    queries: list[SelectBase] = [relations]
+    for what, (name, namespace) in _IN_SCHEMAS.items():
+        view = _view(name, column(namespace, OID))
+        queries.append(
+            select(literal(what, Text), func.count(type_=BigInteger))
+            .join_from(view, _namespace, _namespace.c.oid == view.c[namespace])
+            .where(_is_users(_namespace))
+        )
+    for what, name in _BY_THEMSELVES.items():
+        queries.append(select(literal(what, Text), func.count(type_=BigInteger)).select_from(_view(name)))
+    trigger = _view("pg_trigger", column("tgisinternal", Boolean))
+    queries.append(select(literal("triggers", Text), func.count(type_=BigInteger)).where(~trigger.c.tgisinternal))
+    queries.append(select(literal("schemas", Text), func.count(type_=BigInteger)).where(_is_users(_namespace)))
+    return dict(_pairs(connection, queries))
+
+
+def _pairs(connection: Connection, queries: Collection[SelectBase]) -> Iterator[tuple[str, int]]:
+    rows: Iterable[Any] = connection.execute(union_all(*queries))
+    return ((row[0], row[1]) for row in rows)
+
+
+def extension_versions(connection: Connection) -> dict[str, str]:
+    """Return the version in which each extension is installed in the database."""
+    installed = _view("pg_extension", column("extname", Text), column("extversion", Text))
+    rows = connection.execute(select(installed.c.extname, installed.c.extversion))
+    return {row.extname: row.extversion for row in rows}
+
+
+def offered_versions(connection: Connection) -> dict[str, str | None]:
+    """Return the version in which the server would install each extension."""
+    offered = _view("pg_available_extensions", column("name", Text), column("default_version", Text))
+    rows = connection.execute(select(offered.c.name, offered.c.default_version))
+    return {row.name: row.default_version for row in rows}
+
+
+def schemas(connection: Connection) -> set[str]:
+    """Return the schemas of the database, but PostgreSQL's own."""
+    return set(connection.execute(select(_namespace.c.nspname).where(_is_users(_namespace))).scalars())

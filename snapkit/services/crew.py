@@ -1,0 +1,79 @@
+"""Several things at once that take as long as the data is large, while one thread keeps our sessions awake.
+
+What lies idle is taken for forgotten, by other runs and by the server (``postgres.server``, ``postgres.locks``); so
+somebody has to say now and then that we are still there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from snapkit.postgres.relay import StoppedError
+
+Task = Callable[[], None]
+
+_BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+class Crew:
+    """Runs tasks, each in a thread of its own, and ``beat`` once a second meanwhile, in the caller's.
+
+    ``cancel`` is called, now and then, for tasks that do not see by themselves that they are to stop.
+    """
+
+    def __init__(self, beat: Task, cancel: Task) -> None:
+        self._beat = beat
+        self._cancel = cancel
+        self._stop = threading.Event()
+        self._failures: list[Exception] = []
+
+    def stopped(self) -> bool:
+        """Whether the tasks are to stop: one has failed, or the run was interrupted."""
+        return self._stop.is_set()
+
+    def run(self, *tasks: Task) -> None:
+        """Return when all tasks have ended. What the first that failed, or ``beat``, raised is raised; the others are
+        stopped and waited for before."""
+        ended = threading.Semaphore(0)
+        threads = [threading.Thread(target=self._work, args=(task, ended), daemon=True) for task in tasks]
+        try:
+            for thread in threads:
+                thread.start()
+            left = len(threads)
+            while left:
+                if ended.acquire(timeout=_BEAT):
+                    left -= 1
+                else:
+                    self._beat()
+            self._beat()
+        except BaseException:
+            self._stop.set()
+            raise
+        finally:
+            self._gather(threads)
+        if self._failures:
+            raise self._failures[0]
+
+    def _work(self, task: Task, ended: threading.Semaphore) -> None:
+        try:
+            task()
+        except StoppedError:
+            self._stop.set()
+        except Exception as error:  # raised by ``run``
+            self._failures.append(error)
+            self._stop.set()
+        finally:
+            ended.release()
+
+    def _gather(self, threads: list[threading.Thread]) -> None:
+        """Wait for all of them, whatever interrupts it: what they work on is about to be dropped."""
+        while any(thread.is_alive() for thread in threads):
+            try:
+                for thread in threads:
+                    thread.join(_BEAT)
+                if self._stop.is_set():
+                    self._cancel()
+            except KeyboardInterrupt:
+                self._stop.set()

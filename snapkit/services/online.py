@@ -1,0 +1,400 @@
+"""Copy a database while its clients work: definitions and rows, as of one moment, into a sealed partial.
+
+Nobody is disconnected, and no connection waits. One session exports its snapshot; pg_dump and sessions that relay the
+large tables all read by it. https://www.postgresql.org/docs/current/app-pgdump.html
+
+The partial lets only its owner in while it is being filled, bears a mark of its own meanwhile, and is sealed again, and
+free of sessions, before it is made a backup.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from time import monotonic, sleep
+from typing import IO
+
+from snapkit.core.model import Observe, Progress
+from snapkit.core.online import (
+    Division,
+    Table,
+    compare_definitions,
+    compare_numbers,
+    compare_versions,
+    divide,
+    kind_of,
+)
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
+from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
+from snapkit.postgres import catalog, contents
+from snapkit.postgres.copying import (
+    analyze,
+    cancel,
+    copy_table,
+    drop_surplus,
+    session_settings,
+    settle,
+    speak_as_stored,
+)
+from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
+from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.patience import overseen
+from snapkit.postgres.programs import ProgramError, Programs, Running
+from snapkit.postgres.relay import StoppedError
+from snapkit.postgres.server import LOCK_TIMEOUT, Connection, Server, driver_connection
+from snapkit.services.cloning import Cloned, untouched
+from snapkit.services.common import locked_by_others, sessions_protected
+from snapkit.services.crew import Crew
+
+JOBS = 2
+"""Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
+
+PATIENCE = LOCK_TIMEOUT
+"""How long somebody may wait for a lock that the copy holds, before it gives up: others queue behind them."""
+
+_SEALING = timedelta(seconds=10)
+_SECTIONS = ("--section=pre-data", "--section=post-data")
+_RESTORING = ("--no-password", "--exit-on-error")
+_NAMED = 10
+_HINT = (
+    "The role must be able to read everything in the database, and to make everything in it anew. Give it the right, "
+    "or connect as one that has it, or leave --strategy online out."
+)
+
+
+def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe) -> Cloned:
+    """Make the database of the plan, fill it, compare it with its source and seal it.
+
+    Raises the error of ours that fits. What was begun is left to whoever discards it (``discarded_on_failure``).
+    """
+    began = monotonic()
+    with _errors(untouched(plan)), _directory() as directory:
+        copying = _Copying(server, ddl, plan, programs, observe, directory)
+        with ExitStack() as readers:
+            copying.read(readers)
+        copying.complete()
+        copying.compare()
+        copying.seal()
+    duration = timedelta(seconds=monotonic() - began)
+    return Cloned(copying.oid, copying.total, timedelta(0), (), duration)
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """A place for definitions; of rows nothing is written on this machine."""
+    with tempfile.TemporaryDirectory(prefix="snapkit-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _errors(state: str) -> Iterator[None]:
+    """Turn what can go wrong into errors of ours."""
+    try:
+        with server_errors(state):
+            yield
+    except ProgramError as error:
+        message = str(error)
+        raise kind_of(message)(message, state=state, hint=_HINT) from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SnapkitError(f"On this machine: {error}.", state=state) from error
+    except ConnectionFailedError as error:
+        error.state = state
+        raise
+
+
+class _Copying:
+    """One copy under way, and what was learnt of the source for the comparison at its end."""
+
+    def __init__(
+        self, server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe, directory: Path
+    ) -> None:
+        self.oid = 0
+        self.total: int | None = None
+        self._server = server
+        self._ddl = ddl
+        self._plan = plan
+        self._programs = programs
+        self._observe = observe
+        self._directory = directory
+        self._state = untouched(plan)
+        self._encoding = plan.create.locale.encoding if plan.create.locale else ""
+        self._settings: dict[str, str] = {}
+        self._division = Division((), ())
+        self._rows: dict[str, int] = {}
+        self._objects: dict[str, int] = {}
+        self._began = monotonic()
+        self._phase = "Making an empty database"
+        self._crew = Crew(self._beat, self._cancel)
+        self._holder: Connection | None = None
+        self._idle: list[Connection] = []
+        self._counting: Connection | None = None
+
+    # --- while the source is read ---
+
+    def read(self, stack: ExitStack) -> None:
+        """Copy the definitions that come before the rows, and all rows.
+
+        The sessions in ``stack`` are inside the source, and hold its tables, and the rows that die meanwhile, until
+        they are closed.
+        """
+        self.total = catalog.sizes(self._ddl, [self._plan.template.oid]).get(self._plan.template.oid)
+        with self._server.look_into_source() as source:
+            self._check_extensions(source)
+            self._settings = session_settings(source)
+        self._make()
+        exporter = self._at_source(stack)
+        with self._server.enter(self._plan.name) as copy:
+            drop_surplus(
+                copy,
+                contents.schemas(copy) - contents.schemas(exporter),
+                contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys(),
+            )
+        with self._locks():
+            snapshot, found = contents.begin_snapshot(exporter)
+            self._holder, self._idle = exporter, [exporter]
+            self._division = division = divide(found, self._encoding)
+            counter = self._at_source(stack)
+            contents.join_snapshot(counter, snapshot, [table for table in found if table not in division.relayed])
+            readers = [self._at_source(stack) for _ in range(min(JOBS, len(division.relayed)))]
+            for reader in readers:
+                contents.join_snapshot(reader, snapshot, division.relayed)
+        with closing(self._dump_rest(snapshot)) as rest:
+            self._idle = [exporter, counter, *readers]
+            self._copy_definitions(snapshot)
+            self._idle = [exporter]
+            self._copy_rows(rest, counter, readers)
+        self._idle, self._holder = [], None
+
+    def _at_source(self, stack: ExitStack) -> Connection:
+        connection = stack.enter_context(self._server.look_into_source())
+        settle(connection)
+        return connection
+
+    def _check_extensions(self, connection: Connection) -> None:
+        """pg_restore has extensions installed in the version that the server prefers now."""
+        differing = compare_versions(contents.extension_versions(connection), contents.offered_versions(connection))
+        if differing:
+            raise UsageError(
+                f"These extensions would not come into the copy as they are: {', '.join(differing)}.",
+                state=NOTHING_CHANGED,
+                hint="Bring them up to date (ALTER EXTENSION ... UPDATE), or leave --strategy online out.",
+            )
+
+    def _make(self) -> None:
+        plan = self._plan
+        run(self._ddl, *plan.settings, plan.create)
+        oid = catalog.oid_of(self._ddl, plan.name)
+        if oid is None:
+            raise BusyError(f"The copy {plan.name!r} was dropped or renamed by somebody else.", state=self._state)
+        self.oid = oid
+        made = contents.locale_of(self._ddl, oid)
+        if made != plan.create.locale:
+            raise SnapkitError(
+                f"The server made a database of {made}, where {plan.create.locale} was wanted.",
+                state=self._state,
+                hint="Leave --strategy online out.",
+            )
+        with transaction(self._ddl):
+            run(self._ddl, *plan.opening)
+
+    @contextmanager
+    def _locks(self) -> Iterator[None]:
+        """Say who is in the way if a table cannot be locked."""
+        try:
+            yield
+        except SERVER_ERRORS as error:
+            if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+                raise
+            sessions = contents.locks_in_the_way(self._ddl, self._plan.template.oid)
+            raise locked_by_others(sessions, self._state) from error
+
+    def _copy_definitions(self, snapshot: str) -> None:
+        self._phase = "Copying definitions"
+        source = self._directory / "source"
+
+        def work() -> None:
+            self._dump_definitions(self._plan.template.name, source, f"--snapshot={snapshot}")
+            self._finished(
+                self._program(
+                    self._programs.restore, "--section=pre-data", *_RESTORING, source, database=self._plan.name
+                )
+            )
+
+        self._crew.run(work)
+
+    def _dump_definitions(self, database: str, file: Path, *words: str) -> None:
+        self._finished(
+            self._program(self._programs.dump, *_DUMPING, *_SECTIONS, f"--file={file}", *words, database=database)
+        )
+
+    def _dump_rest(self, snapshot: str) -> Running:
+        """Begin to dump what is not relayed: it takes its locks now, and waits to be read."""
+        excluded = [f"--exclude-table-data={table.title}" for table in self._division.relayed]
+        words = ("--compress=0", "--section=data", f"--snapshot={snapshot}", *excluded)
+        return self._program(self._programs.dump, *_DUMPING, *words, database=self._plan.template.name, piped=True)
+
+    def _copy_rows(self, rest: Running, counter: Connection, readers: list[Connection]) -> None:
+        self._phase = "Copying rows"
+        waiting = list(self._division.relayed)
+        taking = threading.Lock()
+
+        def next_table() -> Table | None:
+            with taking:
+                return waiting.pop(0) if waiting else None
+
+        def relay_from(source: Connection) -> Callable[[], None]:
+            def work() -> None:
+                with self._server.enter(self._plan.name) as copy:
+                    settle(copy, self._settings)
+                    for each in (source, copy):
+                        speak_as_stored(each)
+                    while (table := next_table()) is not None:
+                        sent, arrived = copy_table(source, copy, table, self._crew.stopped)
+                        if sent != arrived:
+                            raise self._differs([f"rows of {table.title}: {sent} were sent, {arrived} have arrived"])
+                source.close()
+
+            return work
+
+        def restore_rest() -> None:
+            restoring = self._program(
+                self._programs.restore, *_RESTORING, database=self._plan.name, stdin=rest.hand_over()
+            )
+            try:
+                self._finished(restoring)
+            finally:  # what pg_dump complains of is why pg_restore lacks something
+                rest.wait(self._crew.stopped)
+
+        def count() -> None:
+            self._rows, self._objects = self._count(counter)
+            self._counting = None
+            counter.close()
+
+        self._crew.run(restore_rest, count, *map(relay_from, readers))
+
+    def _count(self, connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
+        """Count the rows that are not relayed, and the objects."""
+        rows: dict[str, int] = {}
+        self._counting = connection
+        with overseen(connection):
+            for some in contents.count_rows(connection, self._division.counted):
+                rows |= some
+                if self._crew.stopped():
+                    raise StoppedError
+            return rows, contents.numbers_of_objects(connection)
+
+    # --- afterwards, in the copy alone ---
+
+    def complete(self) -> None:
+        """Build indexes, keys, triggers and what else comes after the rows; gather the planner's statistics."""
+        self._phase = "Building indexes"
+
+        def build() -> None:
+            words = ("--section=post-data", f"--jobs={JOBS}", *_RESTORING, self._directory / "source")
+            self._finished(self._program(self._programs.restore, *words, database=self._plan.name))
+            self._phase = "Gathering statistics"
+            with self._server.enter(self._plan.name) as copy:
+                analyze(copy, self._crew.stopped)
+
+        self._crew.run(build)
+
+    def compare(self) -> None:
+        """Compare the copy with the source, as that was at its moment; raise SnapkitError, and name what differs."""
+        self._phase = "Comparing"
+        differing: list[str] = []
+
+        def look() -> None:
+            source, copied = self._directory / "source", self._directory / "copy"
+            self._dump_definitions(self._plan.name, copied)
+            differing.extend(compare_definitions(self._text(source), self._text(copied)))
+            with self._server.enter(self._plan.name) as copy:
+                settle(copy)
+                rows, objects = self._count(copy)
+                differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
+                differing.extend(compare_numbers(self._objects, objects))
+
+        self._crew.run(look)
+        if differing:
+            raise self._differs(differing)
+
+    def _text(self, dump: Path) -> str:
+        script = dump.with_suffix(".sql")
+        self._finished(Running([self._programs.restore, f"--file={script}", dump], {}))
+        return script.read_text(encoding="utf-8", errors="surrogateescape")
+
+    def _differs(self, differing: list[str]) -> SnapkitError:
+        listed = "".join(f"\n  {each}" for each in differing[:_NAMED])
+        more = f"\n  and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
+        return SnapkitError(
+            f"The copy would not be what {self._plan.template.name!r} is:{listed}{more}",
+            state=self._state,
+            hint="What such a copy cannot keep stands in docs/limits.md. An exact clone: leave --strategy online out.",
+        )
+
+    def seal(self) -> None:
+        """Let nobody in any more, and see to it that nobody is inside."""
+        run(self._ddl, *self._plan.closing)
+        deadline = monotonic() + _SEALING.total_seconds()
+        while (evicted := catalog.disconnect_sealed(self._ddl, self.oid)) or catalog.is_being_entered(
+            self._ddl, self.oid
+        ):
+            if monotonic() > deadline or not all(each.was_told for each in evicted):
+                inside = [each.session for each in evicted]
+                raise sessions_protected(inside, self._state, catalog.server_facts(self._ddl).role)
+            sleep(0.05)
+
+    # --- meanwhile ---
+
+    def _beat(self) -> None:
+        """Keep the sessions awake that have nothing to do, tell how far it is, and see whom the copy keeps waiting."""
+        for connection in self._idle:
+            driver_connection(connection).execute("SELECT 1")
+        done = catalog.sizes(self._ddl, [self.oid]).get(self.oid)
+        if done is not None and self.total is not None:
+            done = min(done, self.total)
+        elapsed = timedelta(seconds=monotonic() - self._began)
+        self._observe(Progress(self._phase, elapsed, done, self.total if done is not None else None))
+        if self._holder is not None:
+            self._give_way(driver_connection(self._holder).info.backend_pid)
+
+    def _cancel(self) -> None:
+        """Cancel a count that is under way: it may take as long as a table is large."""
+        if self._counting is not None:
+            cancel(self._counting)
+
+    def _give_way(self, holder_pid: int) -> None:
+        waiting = contents.kept_waiting(self._ddl, holder_pid)
+        if any(seconds > PATIENCE.total_seconds() for _, seconds in waiting):
+            raise BusyError(
+                "Somebody wants a table wholly that the copy reads, and everybody else queues behind them; the copy "
+                "gave way to:\n" + "\n".join(f"  {session.describe()}" for session, _ in waiting),
+                state=self._state,
+                hint="Run the command again when no ALTER TABLE, TRUNCATE or the like is under way.",
+            )
+
+    # --- programs ---
+
+    def _finished(self, running: Running) -> None:
+        with closing(running):
+            running.wait(self._crew.stopped)
+
+    def _program(
+        self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
+    ) -> Running:
+        conninfo, environment = self._server.access_for_programs(database, self._settings)
+        if self._encoding == "UTF8":  # the tables named on its command line are
+            environment["PGCLIENTENCODING"] = self._encoding
+        return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)
+
+
+_DUMPING = (
+    "--format=custom",
+    "--no-password",
+    "--no-subscriptions",
+    f"--lock-wait-timeout={LOCK_TIMEOUT // timedelta(milliseconds=1)}",
+)

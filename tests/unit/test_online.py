@@ -1,0 +1,161 @@
+"""What a copy made while clients work is divided into, and how it is compared with its source."""
+
+from __future__ import annotations
+
+import pytest
+
+from snapkit.core.online import (
+    MOST_RELAYED,
+    WORTH_RELAYING,
+    Counted,
+    Table,
+    compare_definitions,
+    compare_numbers,
+    compare_versions,
+    divide,
+    kind_of,
+    said_by,
+)
+from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
+
+
+def make_table(
+    oid: int,
+    name: str = "t",
+    size: int = WORTH_RELAYING,
+    columns: tuple[str, ...] = ("a",),
+    *,
+    is_extensions: bool = False,
+    hashed_root: tuple[str, str] | None = None,
+) -> Table:
+    return Table(oid, "public", name, size, columns, is_extensions, hashed_root)
+
+
+def test_large_tables_are_relayed_largest_first_and_the_rest_is_counted() -> None:
+    small, large, larger = make_table(1, "small", 8192), make_table(2, "large"), make_table(3, "larger", 2**30)
+    division = divide([small, large, larger], "UTF8")
+    assert division.relayed == (larger, large)
+    assert division.counted == (Counted("public", "small"),)
+
+
+@pytest.mark.parametrize(
+    ("table", "counted"),
+    [
+        (make_table(1, columns=()), (Counted("public", "t"),)),
+        (make_table(1, is_extensions=True), ()),
+        (make_table(1, hashed_root=("public", "root")), (Counted("public", "root", only=False),)),
+        (make_table(1, "ü"), (Counted("public", "ü"),)),
+        (make_table(1, columns=("ü",)), (Counted("public", "t"),)),
+    ],
+)
+def test_what_pg_dump_knows_better_is_left_to_it(table: Table, counted: tuple[Counted, ...]) -> None:
+    division = divide([table], "LATIN1")
+    assert (division.relayed, division.counted) == ((), counted)
+
+
+def test_names_that_are_not_ascii_are_relayed_where_all_speak_utf_8() -> None:
+    table = make_table(1, "ü")
+    assert divide([table], "UTF8").relayed == (table,)
+
+
+def test_the_command_line_has_an_end() -> None:
+    division = divide([make_table(n, f"t{n:04}") for n in range(MOST_RELAYED + 5)], "UTF8")
+    assert len(division.relayed) == MOST_RELAYED
+    assert [each.name for each in division.counted] == [f"t{n:04}" for n in range(MOST_RELAYED, MOST_RELAYED + 5)]
+
+
+def test_titles_are_quoted() -> None:
+    assert Table(1, 'a"b', "c.d", 0, ()).title == '"a""b"."c.d"'
+    assert Counted('a"b', "c.d").title == '"a""b"."c.d"'
+
+
+def dump(*definitions: tuple[str, str]) -> str:
+    head = "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET row_security = off;\n\n"
+    return head + "".join(f"--\n-- Name: {title}\n--\n\n{body}\n\n\n" for title, body in definitions) + (
+        "--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n"
+    )  # fmt: skip
+
+
+CHECK = "c; Type: CHECK"
+ACL = "TABLE t; Type: ACL; Schema: public"
+SETS = "SET default_tablespace = '';\n\nSET default_table_access_method = heap;\n\n"
+IN = "CHECK (((x)::text = ANY ((ARRAY['a'::character varying, 'b'::character varying])::text[])))"
+IN_AGAIN = "CHECK (((x)::text = ANY (ARRAY[('a'::character varying)::text, ('b'::character varying)::text])))"
+TABLE = ("t; Type: TABLE; Schema: public; Owner: a", "CREATE TABLE t (a integer);")
+VIEW = ("v; Type: VIEW; Schema: public; Owner: a", "CREATE VIEW v AS SELECT 1;")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([TABLE, VIEW], [VIEW, TABLE]),
+        ([TABLE], [(TABLE[0], SETS + TABLE[1])]),
+        ([(CHECK, IN)], [(CHECK, IN_AGAIN)]),
+        ([(CHECK, "x = '1'::\"My\".\"type\"(3,2)[]")], [(CHECK, "x = '1'::public.other")]),
+        ([(ACL, "GRANT ALL ON t TO a;\nGRANT ALL ON t TO b;")], [(ACL, "GRANT ALL ON t TO b;\nGRANT ALL ON t TO a;")]),
+    ],
+)  # fmt: skip
+def test_definitions_that_mean_the_same(before: list[tuple[str, str]], after: list[tuple[str, str]]) -> None:
+    assert compare_definitions(dump(*before), dump(*after).replace("abc", "xyz")) == ()
+
+
+def test_definitions_that_differ_are_named() -> None:
+    changed = (TABLE[0], "CREATE TABLE t (a bigint);")
+    other = ("w; Type: VIEW; Schema: public; Owner: a", "CREATE VIEW w AS SELECT 1;")
+    assert compare_definitions(dump(TABLE, VIEW), dump(changed, other)) == (
+        f"{TABLE[0]}: differs",
+        f"{VIEW[0]}: not in the copy",
+        f"{other[0]}: not in the source",
+    )
+
+
+def test_a_definition_too_many_of_the_same_name_is_noticed() -> None:
+    assert compare_definitions(dump(VIEW), dump(VIEW, VIEW)) == (f"{VIEW[0]}: differs",)
+
+
+def test_numbers() -> None:
+    assert compare_numbers({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 1}) == (
+        "b: 2 in the source, 3 in the copy",
+        "c: 0 in the source, 1 in the copy",
+    )
+
+
+def test_versions() -> None:
+    installed = {"hstore": "1.7", "citext": "1.6", "gone": "1.0"}
+    assert compare_versions(installed, {"hstore": "1.8", "citext": "1.6"}) == (
+        "gone 1.0 (the server does not offer it)",
+        "hstore 1.7 (the server would install 1.8)",
+    )
+
+
+SAID = """pg_restore: while PROCESSING TOC:
+pg_restore: from TOC entry 3456; 0 0 USER MAPPING x y
+pg_restore: error: could not execute query: ERROR:  permission denied for table x
+DETAIL:  Some detail.
+HINT:  Some hint.
+Command was: CREATE USER MAPPING FOR x SERVER y OPTIONS (
+    password 'secret'
+);
+"""
+
+
+def test_what_a_program_said_is_told_without_statements() -> None:
+    said = said_by(SAID)
+    assert said == (
+        "could not execute query: ERROR:  permission denied for table x DETAIL:  Some detail. HINT:  Some hint."
+    )
+    assert len(said_by("pg_dump: error: " + "x" * 5000)) == 1000
+
+
+@pytest.mark.parametrize(
+    ("complaint", "kind"),
+    [
+        ("could not extend file: No space left on device", DiskFullError),
+        ("ERROR:  permission denied for table x", PrivilegeError),
+        ("ERROR:  must be owner of extension x", PrivilegeError),
+        ("HINT:  Must be superuser to create an event trigger.", PrivilegeError),
+        ("ERROR:  something else", SnapkitError),
+    ],
+)
+def test_the_kind_of_a_complaint(complaint: str, kind: type[SnapkitError]) -> None:
+    assert kind_of(complaint) is kind
