@@ -51,8 +51,9 @@ from snapkit.services.common import (
 )
 from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
+from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_before_the_lock, check_replicas, follow
 

@@ -1,47 +1,25 @@
-"""Pause the database on each PgBouncer that was told of, act, and resume: clients wait, and none fails.
+"""The PgBouncers that were told of: where they are, whether they can be paused, and the resuming of what was left.
 
-Each pool is paused for as short as can be, and stays paused under no circumstances: a watchdog, which outlives us, has
-its own connections open before anything is paused (``postgres/watchdog.py``), and ``recover`` resumes what even that
-could not.
+See ``services/pausing.py`` for the pause itself.
 """
 
 from __future__ import annotations
 
-import secrets
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from time import monotonic
 from urllib.parse import quote
 
-from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.model import Caution, Observe, Progress
+from snapkit.core.model import Caution
 from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import PooledDatabase, as_typed, clients_wait, command, leading_to, logins_under_way, outlasts
+from snapkit.core.poolers import PooledDatabase, command, leading_to
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres.catalog import keep_awake
 from snapkit.postgres.conninfo import target_of_console
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError, await_answers
+from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
 from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
 
-LONGEST_PAUSE = timedelta(hours=1)
-"""After this the watchdog lets clients on, whatever we do meanwhile; they then wait at the server's door."""
-
-_LOGIN_PATIENCE = 2.0
-"""Seconds to wait for a moment in which PgBouncer does not log in to the server. A PAUSE in the middle of a login makes
-it take the server for unreachable, for server_login_retry (15 s)."""
-
-_LOOK_AGAIN = 0.02
 _LOOKS = 3
-_CALM_LOOKS = 5
-_RESUME_PATIENCE = 5.0
-"""Seconds; our connection to the server must not be idle for longer than ten meanwhile."""
-
 _CONNECT_TIMEOUT = "4"
 
 
@@ -106,11 +84,11 @@ def check_poolers(connection: Connection, poolers: Sequence[Pooler], source: str
     """
     receipts = []
     for pooler in poolers:
-        with _opened(pooler, pooler.parameters) as console:
-            databases = _leading(console, pooler, source, connection)
-            _check_free(pooler, databases)
-            _check_admin(console, pooler, databases)
-            receipts.append(_receipt(console, [database.name for database in databases]))
+        with opened(pooler, pooler.parameters) as console:
+            databases = leading(console, pooler, source, connection)
+            check_free(pooler, databases)
+            check_admin(console, pooler, databases)
+            receipts.append(receipt_of(console, [database.name for database in databases]))
     return tuple(receipts)
 
 
@@ -122,9 +100,9 @@ def check_poolers_first(server: Server, poolers: Sequence[Pooler]) -> None:
 
 
 @contextmanager
-def _opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
+def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
     """Connect to a console; what it says in the block becomes an error of ours."""
-    with _named(pooler):
+    with named(pooler):
         console = Console(parameters)
         try:
             if not console.is_pgbouncer:
@@ -141,7 +119,7 @@ def _opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
 
 
 @contextmanager
-def _named(pooler: Pooler) -> Iterator[None]:
+def named(pooler: Pooler) -> Iterator[None]:
     """Turn what a console says into an error of ours that names it."""
     without = "To go on without it, leave its --pgbouncer-url out; then its clients are disconnected."
     try:
@@ -157,7 +135,7 @@ def _named(pooler: Pooler) -> Iterator[None]:
         raise SnapkitError(f"PgBouncer {pooler.place} says: {error}.", state=NOTHING_CHANGED, hint=without) from error
 
 
-def _leading(
+def leading(
     console: Console, pooler: Pooler, source: str, connection: Connection, *, register: bool = True
 ) -> tuple[PooledDatabase, ...]:
     info = driver_connection(connection).info
@@ -189,7 +167,7 @@ def _leading(
     )
 
 
-def _check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
+def check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
     for database in databases:
         try:
             resume = command("RESUME", database.name)
@@ -210,7 +188,7 @@ def _check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
             )
 
 
-def _check_admin(console: Console, pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
+def check_admin(console: Console, pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
     """Raise PrivilegeError for one who may only look. ENABLE of what is not disabled changes nothing, and tells."""
     try:
         console.ask(command("ENABLE", databases[0].name))
@@ -229,284 +207,16 @@ def _looks_only(console: Console, pooler: Pooler, error: Exception) -> Privilege
     )
 
 
-def _settings(console: Console) -> Mapping[str | None, str | None]:
+def settings_of(console: Console) -> Mapping[str | None, str | None]:
     return {row.get("key"): row.get("value") for row in console.ask("SHOW CONFIG")}
 
 
 def _administrators(console: Console) -> list[str]:
-    return [name.strip() for name in (_settings(console).get("admin_users") or "").split(",")]
+    return [name.strip() for name in (settings_of(console).get("admin_users") or "").split(",")]
 
 
-def _receipt(console: Console, names: Iterable[str]) -> PoolerReceipt:
+def receipt_of(console: Console, names: Iterable[str]) -> PoolerReceipt:
     return PoolerReceipt(console.address["host"], int(console.address["port"]), tuple(names))
-
-
-# --- the pause --------------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Pause:
-    """How a pause went; complete once it is over. Without poolers it is none, and nobody was held by it.
-
-    ``began`` is when the first PAUSE was sent, ``ended`` when the last RESUME was answered: seconds of the monotonic
-    clock.
-    """
-
-    poolers: tuple[PoolerReceipt, ...] = ()
-    began: float | None = None
-    ended: float | None = None
-    cautions: tuple[Caution, ...] = ()
-
-    def rest(self, rules: HoldRules) -> HoldRules:
-        """Return what is left of the rules, now that clients have waited since the PAUSE."""
-        return rules if self.began is None else rules.begun(timedelta(seconds=monotonic() - self.began))
-
-    def outage(self, at_the_door: timedelta) -> timedelta:
-        """How long clients were held: by the pause, or else at the server's door."""
-        if self.began is None or self.ended is None:
-            return at_the_door
-        return max(at_the_door, timedelta(seconds=self.ended - self.began))
-
-
-@dataclass
-class _Pool:
-    """The console of one PgBouncer, and a connection for each database there, since a PAUSE may keep one busy."""
-
-    pooler: Pooler
-    parameters: Mapping[str, str]
-    console: Console
-    names: tuple[str, ...]
-    pausing: list[Console]
-    wait_timeout: str | None
-    left: list[str] = field(default_factory=list)
-    """The databases that are paused, as far as we know."""
-    was_resumed: bool = False
-    """Whether somebody else has let clients on before us: a restart, an administrator, the watchdog."""
-
-    def close(self) -> None:
-        for console in (self.console, *self.pausing):
-            console.close()
-
-
-@contextmanager
-def paused(
-    poolers: Sequence[Pooler],
-    connection: Connection,
-    source: str,
-    observe: Observe,
-    rules: HoldRules = DEFAULT_RULES,
-) -> Iterator[Pause]:
-    """Hold the clients of ``source`` on each PgBouncer during the block.
-
-    Running transactions may take as long as the rules let them at the door; after that the block begins all the same,
-    with the PAUSE pending, so that nobody new gets in. Raises as ``check_poolers`` does, and SnapkitError where the
-    watchdog cannot be started; nobody is held then. A RESUME that fails is a caution, and the watchdog goes on trying.
-    ``connection``, which holds the source's lock, is kept awake meanwhile.
-    """
-    pause = Pause()
-    if not poolers:
-        yield pause
-        return
-    observe(Progress("Pausing the poolers", timedelta(0)))
-
-    def awake() -> None:
-        with server_errors(NOTHING_CHANGED):
-            keep_awake(connection)
-
-    with ExitStack() as stack:
-        token = f"snapkit {secrets.token_hex(4)}"
-        pools = []
-        for pooler in poolers:
-            pools.append(stack.enter_context(_poised(pooler, source, connection, token)))
-            awake()
-        pause.poolers = tuple(_receipt(pool.console, pool.names) for pool in pools)
-        watchdog = stack.enter_context(_watchdog(pools, rules.limit or LONGEST_PAUSE))
-        awake()
-        for pool in pools:
-            _check_single(pool, token)
-        try:
-            watchdog.arm()
-            _pause(pools, pause, rules.grace_at_the_door, awake)
-            yield pause
-        except SnapkitError as error:
-            _resume(pools, pause, watchdog)
-            left = (caution.message for caution in pause.cautions if caution.code == "pool_not_resumed")
-            error.state = " ".join(filter(None, (error.state, *left)))
-            raise
-        except BaseException:
-            _resume(pools, pause, watchdog)
-            raise
-        _resume(pools, pause, watchdog)
-        pause.cautions += tuple(caution for pool in pools for caution in _afterwards(pool, pause))
-
-
-@contextmanager
-def _poised(pooler: Pooler, source: str, connection: Connection, token: str) -> Iterator[_Pool]:
-    """Open what it takes to pause a PgBouncer and to resume it, having looked once more that nobody else has."""
-    named = {**pooler.parameters, "application_name": token}
-    with _opened(pooler, named) as console, ExitStack() as stack:
-        databases = _leading(console, pooler, source, connection)
-        _check_free(pooler, databases)
-        _check_admin(console, pooler, databases)
-        very_one = {**named, **console.address}
-        names = tuple(database.name for database in databases)
-        pool = _Pool(pooler, very_one, console, names, [], _settings(console).get("query_wait_timeout"))
-        stack.callback(pool.close)
-        pool.pausing += [Console(very_one) for _ in names]
-        yield pool
-
-
-@contextmanager
-def _watchdog(pools: Sequence[_Pool], limit: timedelta) -> Iterator[Watchdog]:
-    problem: WatchdogError
-    try:
-        watchdog = Watchdog([Post(pool.parameters, pool.names) for pool in pools], limit.total_seconds())
-        try:
-            watchdog.wait_until_ready()
-            yield watchdog
-        finally:
-            watchdog.close()
-        return
-    except WatchdogError as error:
-        problem = error
-    raise SnapkitError(
-        f"The process that is to resume the pools should snapkit die could not be started: {problem}.",
-        state=f"{NOTHING_CHANGED} Nothing was paused.",
-        hint="Without it nothing is paused. Leave --pgbouncer-url out to go on without pausing.",
-    ) from problem
-
-
-def _check_single(pool: _Pool, token: str) -> None:
-    """Raise if not all our connections, the watchdog's too, have come to one and the same process."""
-    with _named(pool.pooler):
-        clients = pool.console.ask("SHOW CLIENTS")
-    if not clients or "application_name" not in clients[0]:
-        return  # PgBouncer before 1.18 does not tell
-    ours = sum((row.get("application_name") or "").startswith(token) for row in clients)
-    if ours < 2 + len(pool.pausing):
-        raise UsageError(
-            f"Several PgBouncers answer at {pool.pooler.place}: a load balancer, or so_reuseport.",
-            state=f"{NOTHING_CHANGED} Nothing was paused.",
-            hint="Name each of them by an address of its own, with a --pgbouncer-url for each: where they share a "
-            "port, each can listen on a Unix socket of its own.",
-        )
-
-
-def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callable[[], None]) -> None:
-    """Pause everywhere at once; return when all are empty, or ``grace`` is over."""
-    deadline = monotonic() + _LOGIN_PATIENCE
-    for pool in pools:
-        with _named(pool.pooler):
-            _wait_for_calm(pool, deadline)
-        pause.began = pause.began or monotonic()
-        for name, console in zip(pool.names, pool.pausing, strict=True):
-            pool.left.append(name)
-            console.send(command("PAUSE", name))
-    everyone = [console for pool in pools for console in pool.pausing]
-    pending = await_answers(everyone, monotonic() + grace.total_seconds(), awake)
-    for pool in pools:
-        for console in pool.pausing:
-            if console not in pending:
-                with _named(pool.pooler):
-                    console.answer()
-        waits = [name for name, console in zip(pool.names, pool.pausing, strict=True) if console in pending]
-        if waits:
-            pause.cautions += (
-                Caution(
-                    "pool_not_empty",
-                    f"PgBouncer {pool.pooler.place}: after {grace.total_seconds():g} s transactions were still running "
-                    f"in {', '.join(waits)} (or clients connected, if it pools by session); they were not waited for "
-                    "any longer.",
-                ),
-            )
-
-
-def _wait_for_calm(pool: _Pool, deadline: float) -> None:
-    """Wait until no login is under way, nor about to begin: nobody waits for one, or none has begun for a while."""
-    calm = 0
-    while calm < _CALM_LOOKS and monotonic() < deadline:
-        rows = pool.console.ask("SHOW POOLS")
-        calm = 0 if logins_under_way(rows, pool.names) else calm + 1
-        if calm and not clients_wait(rows, pool.names):
-            return
-        time.sleep(_LOOK_AGAIN)
-
-
-def _resume(pools: Sequence[_Pool], pause: Pause, watchdog: Watchdog) -> None:
-    """Resume everywhere, on all consoles at once; Ctrl-C begins it anew, once. Done again, it does nothing."""
-    if pause.ended is not None or not any(pool.left for pool in pools):
-        return
-    deadline = monotonic() + _RESUME_PATIENCE
-    for _ in range(2):
-        try:
-            _resume_quickly(pools)
-            while any(pool.left for pool in pools) and monotonic() < deadline:
-                for pool in pools:
-                    _resume_patiently(pool)
-            break
-        except KeyboardInterrupt:
-            continue
-    pause.ended = monotonic()
-    watchdog.resumed([number for number, pool in enumerate(pools) if not pool.left])
-    pause.cautions += tuple(_still_paused(pool.pooler, pool.left) for pool in pools if pool.left)
-
-
-def _resume_quickly(pools: Sequence[_Pool]) -> None:
-    """Send to all what is answered at once, if all is well; what is not stays ``left``."""
-    for round_ in range(max(len(pool.left) for pool in pools)):
-        asked = [(pool, pool.left[round_]) for pool in pools if len(pool.left) > round_]
-        for pool, name in asked:
-            pool.console.send(command("RESUME", name))
-        await_answers([pool.console for pool, _ in asked], monotonic() + _RESUME_PATIENCE / 2)
-        for pool, _ in asked:
-            with suppress(ConsoleError):
-                pool.console.answer()
-                pool.left[round_] = ""
-    for pool in pools:
-        pool.left = [name for name in pool.left if name]
-
-
-def _resume_patiently(pool: _Pool) -> None:
-    """Find out why not, on a new connection if the old one is gone."""
-    if not pool.left:
-        return
-    try:
-        if not pool.console.is_open:
-            pool.console.close()
-            pool.console = Console(pool.parameters)
-        for name in tuple(pool.left):
-            pool.was_resumed |= not pool.console.resume(name)
-            pool.left.remove(name)
-    except ConsoleLostError:
-        pool.console.close()
-        time.sleep(_LOOK_AGAIN)
-    except ConsoleError:
-        time.sleep(_LOOK_AGAIN)
-
-
-def _still_paused(pooler: Pooler, names: Sequence[str]) -> Caution:
-    return Caution(
-        "pool_not_resumed",
-        f"PgBouncer {pooler.place} could not be told to let clients on, and {', '.join(names)} may still be paused "
-        f"there. It is tried again for ten minutes. By hand: {as_typed(pooler.url(), names)}",
-    )
-
-
-def _afterwards(pool: _Pool, pause: Pause) -> Iterator[Caution]:
-    """Say what kept the pause from being what it was meant to be."""
-    place = pool.pooler.place
-    if pool.was_resumed:
-        yield Caution(
-            "pool_resumed_early",
-            f"PgBouncer {place} was no longer paused when the work was done: it was restarted, or somebody else "
-            "resumed it. Its clients may have been disconnected.",
-        )
-    if outlasts(pause.outage(timedelta(0)), pool.wait_timeout):
-        yield Caution(
-            "pool_waited_too_long",
-            f"PgBouncer {place} lets clients wait for {pool.wait_timeout} s (query_wait_timeout), and the pause took "
-            "longer: it has refused those who waited longest.",
-        )
 
 
 # --- recover ----------------------------------------------------------------------------------------------------------
@@ -523,14 +233,14 @@ def resume_forgotten(
     problem: SnapkitError | None = None
     for pooler in poolers:
         try:
-            with _opened(pooler, pooler.parameters) as console:
-                databases = _leading(console, pooler, source, connection, register=False)
+            with opened(pooler, pooler.parameters) as console:
+                databases = leading(console, pooler, source, connection, register=False)
                 wanted = [each.name for each in databases if each.paused]
                 if source not in (each.name for each in databases):
                     wanted.append(source)  # known by "*" only, without a client, and so not in the list: see Console
                 names = [name for name in wanted if _can_be_told(name) and console.resume(name)]
                 if names:
-                    resumed.append(_receipt(console, names))
+                    resumed.append(receipt_of(console, names))
         except SnapkitError as error:
             error.hint = " ".join(filter(None, (error.hint, "Until it is resumed, its clients may wait.")))
             problem = error

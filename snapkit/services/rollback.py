@@ -57,8 +57,9 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.outcome import bears_names
+from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first, paused
+from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import (
     Change,

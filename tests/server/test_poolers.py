@@ -26,7 +26,8 @@ from snapkit.errors import SnapkitError
 from snapkit.postgres import watchdog
 from snapkit.postgres.pgbouncer import Console
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
-from snapkit.services.poolers import paused, poolers_of
+from snapkit.services.pausing import paused
+from snapkit.services.poolers import poolers_of
 from tests.cluster import free_port
 from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer, program
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until

@@ -22,7 +22,8 @@ from snapkit.core.poolers import (
 )
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.errors import UsageError
-from snapkit.services.poolers import Pause, bracketed, poolers_of
+from snapkit.services.pausing import Pause
+from snapkit.services.poolers import bracketed, poolers_of
 
 
 @pytest.fixture(autouse=True)
