@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one, take_inventory
+from snapkit.core.inventory import Inventory, is_remains, latest_backup, latest_displaced, select_one, take_inventory
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -371,3 +371,16 @@ def test_a_database_named_like_a_backup_may_have_backups_of_its_own() -> None:
     inventory = take_inventory([source, make_managed(name, make_metadata(BACKUP))], "alice")
     assert only_entry(inventory).source == BACKUP
     assert not inventory.is_ours(BACKUP)
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (make_entry(kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False), True),
+        (make_entry(state=State.INVALID), True),
+        (make_entry(state=State.INVALID, managed=False), False),
+        (make_entry(), False),
+    ],
+)
+def test_remains_can_only_be_dropped_and_are_ours(entry: Entry, expected: bool) -> None:
+    assert is_remains(entry) is expected

@@ -5,8 +5,9 @@ from datetime import timedelta
 
 import pytest
 
+from snapkit.core.checks import Check, Status
 from snapkit.core.model import ClientSession
-from snapkit.core.results import Listing, Removal
+from snapkit.core.results import Copying, Diagnosis, Listing, Removal
 from snapkit.errors import (
     BusyError,
     ConnectionFailedError,
@@ -34,6 +35,23 @@ SESSION = ClientSession(4711, "web", "psql", "10.0.0.7", "active", NOW, NOW, Tru
 )
 def test_a_session_is_described_by_what_the_server_shows_of_it(session: ClientSession, text: str) -> None:
     assert session.describe() == text
+
+
+def test_what_a_session_does_is_told_as_far_as_the_server_shows_it() -> None:
+    assert SESSION.doing() == f"active since {NOW:%H:%M:%S}"
+    assert replace(SESSION, state_since=None).doing() == "active"
+    assert replace(SESSION, state=None).doing() == ""
+
+
+def test_a_rate_takes_a_size_and_a_time() -> None:
+    assert Copying(1000, timedelta(seconds=2)).rate == 500
+    assert Copying(None, timedelta(seconds=2)).rate is None
+    assert Copying(1000, timedelta(0)).rate is None
+
+
+def test_problems_are_counted_and_warnings_are_not() -> None:
+    checks = tuple(Check("x", status, "message") for status in (Status.OK, Status.PROBLEM, Status.WARNING))
+    assert Diagnosis(checks).problems == 1
 
 
 def test_entries_sort_by_time_then_number_then_name() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -229,6 +230,14 @@ def test_a_document_that_a_rename_by_hand_left_on_the_live_database_is_not_kept_
         make_database("app"), left, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
     )
     assert plan.metadata.comment == "The shop's database"
+
+
+def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
+    live = make_database("app")
+    plan = plan_backup(live, None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False)
+    measured = plan.measured(4096, timedelta(seconds=1.5))
+    assert (measured.metadata.clone_bytes, measured.metadata.clone_ms) == (4096, 1500)
+    assert document_in(list(measured.finish), plan.clone.name) == measured.metadata
 
 
 def test_a_second_backup_within_one_second_is_numbered() -> None:
