@@ -35,7 +35,7 @@ def stops_of(points: Iterable[Point]) -> list[Stop]:
 INTRODUCTION = """\
 # The crash table
 
-What becomes of the database when snapkit, a connection or the server dies, at every point of the commands below. This page is
+What becomes of the database when snapkit, a connection or the server dies, at every point of every command that clones, swaps, drops or notes. This page is
 written by a run of `python -m tests.crash`, which lets all of it happen on a real server, and a test holds samples of it
 against new runs. It was made on PostgreSQL {version}: **{trials} trials at {stops} stops in {ways} ways to die, all as
 promised.**
