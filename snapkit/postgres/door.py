@@ -21,7 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -157,7 +157,8 @@ def _keep(
                     ddl.cancel_safe()
                     return
                 if record.emptied_at is not None and not found and nudges < _NUDGES:
-                    notify(watcher, _channel(holder))
+                    with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
+                        notify(watcher, _channel(holder))
                     nudges += 1
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
