@@ -176,7 +176,9 @@ def test_a_transaction_may_finish_within_the_grace_and_not_for_ever(sandbox: San
         finish.start()
         with paused(poolers, connection, sandbox.name, unobserved, HoldRules(grace=timedelta(seconds=30))) as pause:
             finish.join()
-            assert sandbox.sessions(sandbox.name) == 0
+            wait_until(
+                lambda: sandbox.sessions(sandbox.name) == 0
+            )  # PgBouncer has hung up, and a backend takes a moment
             assert bouncer.paused() == {sandbox.name}
         assert pause.cautions == ()
         assert timedelta(0) < pause.outage(timedelta(0)) < timedelta(seconds=20)
