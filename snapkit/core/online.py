@@ -159,7 +159,9 @@ def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | N
 
 
 _SAID = re.compile(r"^(?:pg_dump|pg_restore): (?:error: |detail: |warning: )?(.*)$")
-_FOLLOWS = ("DETAIL:", "HINT:")
+_FOLLOWS = re.compile(r"HINT:|DETAIL:(?!\s+(?:Failing row contains|Key \())")
+"""What PostgreSQL adds, but for the rows that it quotes: their contents are nobody's business in a log."""
+
 _REST = 1000
 
 
@@ -170,7 +172,7 @@ def said_by(program: str) -> str:
         match = _SAID.match(line)
         if match and not match[1].startswith(("while ", "from TOC entry", "creating ", "processing ", "hint: ")):
             lines.append(match[1].strip())
-        elif line.startswith(_FOLLOWS):
+        elif _FOLLOWS.match(line):
             lines.append(line.strip())
     return " ".join(lines)[:_REST]
 

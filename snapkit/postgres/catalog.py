@@ -431,7 +431,10 @@ def _is_spared(running: Mapping[int, str | None]) -> ColumnElement[bool]:
     is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
     known = pg_stat_activity.c.pid == func.any(bindparam("known", list(running), ARRAY(Integer)))
     named = [transaction for transaction in running.values() if transaction is not None]
-    is_another = func.coalesce(_own_transaction.c.virtualxid != func.all(bindparam("named", named, ARRAY(Text))), False)
+    is_another = or_(
+        _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends
+        _own_transaction.c.virtualxid != func.all(bindparam("named", named, ARRAY(Text))),
+    )
     return and_(is_amid, not_(and_(known, is_another)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
@@ -25,7 +25,7 @@ from snapkit.postgres.catalog import (
     pg_locks,
     pg_stat_activity,
 )
-from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, is_connection_loss, sqlstate_of
+from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, sqlstate_of
 from snapkit.postgres.execution import limit_lock_wait
 from snapkit.postgres.server import LOCK_TIMEOUT
 
@@ -88,11 +88,8 @@ def _release(connection: Connection, key: int) -> None:
     """Release the lock; a connection that is gone has released it already."""
     if connection.invalidated or connection.closed:
         return
-    try:
+    with suppress(*SERVER_ERRORS):  # what cannot be released goes with the connection, which is at its end
         connection.execute(select(func.pg_advisory_unlock(key)))
-    except DBAPIError as error:
-        if not is_connection_loss(error):
-            raise
 
 
 def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:

@@ -183,7 +183,7 @@ class Server:
     @contextmanager
     def enter(self, database: str) -> Iterator[Connection]:
         """Open a connection to a database of this server; raises ConnectionFailedError where the role may not."""
-        with _connected(_engine(lambda: self._open_one(database))) as connection:
+        with _connected(_engine(lambda: self._open_one(database, **self._unfooled()))) as connection:
             yield connection
 
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -233,9 +233,15 @@ class Server:
                 return connection
         raise cast(psycopg.Error, first_error)
 
-    def _open_one(self, dbname: str) -> psycopg.Connection[Any]:
+    def _unfooled(self) -> dict[str, str]:
+        """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
+        given = self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
+        return {"options": f"{given} -c search_path=pg_catalog".strip()}
+
+    def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
         # Prepared statements are of no use here, and a pooler in between could not follow them.
-        connection = _PatientConnection.connect(**self._parameters, dbname=dbname, prepare_threshold=None)
+        parameters = {**self._parameters, **more}
+        connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
         for kind in ("text", "varchar", "name"):
             connection.adapters.register_loader(kind, _LenientText)
         return connection

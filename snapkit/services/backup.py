@@ -51,7 +51,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
-from snapkit.services.pausing import paused
+from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first
 from snapkit.services.remains import sweep
@@ -115,6 +115,10 @@ def _decide_online(
 ) -> _Decision:
     """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
     if request.strategy is not None:
+        raise error
+    if gathered.facts.is_superuser and gathered.live is not None and not gathered.live.owner_is_superuser:
+        # Code of the database's owner (a CHECK, a generated column) would run with a superuser's rights.
+        error.hint = "Connect as the database's owner, who can have it copied while clients work, or allow more time."
         raise error
     try:
         return _decide(connection, gathered, source, replace(request, strategy=Strategy.ONLINE))
@@ -214,6 +218,7 @@ def _copy(
     if isinstance(way, Programs):
         return _copy_online(server, ddl, plan, way, watch, observe)
     _prepare(ddl, plan, request.hold, watch, observe)
+    pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
             cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.rest(request.hold), observe)
@@ -229,7 +234,7 @@ def _copy(
             f"A clone was given up after {held.total_seconds():.1f} s, for which clients were held; the database was "
             "copied while they work.",
         )
-        return replace(copied, outage=held, cautions=(given_up,))
+        return replace(copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up))
     watch.lap("clone", holds=True)
     return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
 

@@ -127,3 +127,16 @@ def test_hostile_comments_break_neither_list_nor_terminal(sandbox: Sandbox) -> N
         assert "\x1b" not in ran.out + ran.err
     removal = remove(sandbox.server(), choose_by_name([ours], sandbox.name), LOCK_WAIT)
     assert [entry.name for entry in removal.removed] == [ours]
+
+
+def test_the_source_s_own_functions_do_not_answer_for_postgresql_s(sandbox: Sandbox) -> None:
+    """Its owner sets the search_path, and whoever looks into it may be a superuser."""
+    with sandbox.connect() as owner:
+        owner.execute("CREATE SCHEMA evil")
+        owner.execute(
+            "CREATE FUNCTION evil.set_config(text, text, boolean) RETURNS text LANGUAGE plpgsql"
+            " AS 'BEGIN RAISE EXCEPTION $$fooled$$; END'"
+        )
+    sandbox.execute(f'ALTER DATABASE "{sandbox.name}" SET search_path TO evil, pg_catalog')
+    with sandbox.server().look_into_source() as connection:
+        assert connection.execute(select(func.current_setting("search_path"))).scalar_one() == "pg_catalog"

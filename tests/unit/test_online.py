@@ -159,3 +159,13 @@ def test_what_a_program_said_is_told_without_statements() -> None:
 )
 def test_the_kind_of_a_complaint(complaint: str, kind: type[SnapkitError]) -> None:
     assert kind_of(complaint) is kind
+
+
+def test_rows_that_postgresql_quotes_are_not_told() -> None:
+    said = (
+        "pg_restore: error: it failed\nDETAIL:  Failing row contains (bob, 42).\nDETAIL:  Key (email)=(bob) is there.\n"
+    )
+    assert (
+        said_by(said + "DETAIL:  Something else.\nHINT:  Try again.")
+        == "it failed DETAIL:  Something else. HINT:  Try again."
+    )
