@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import func, select
 
 from snapkit.services.inventory import list_entries
 from snapkit.services.removal import choose_by_name, remove
