@@ -84,14 +84,7 @@ class Target:
 
 def target_of_replica(url: str, source: str) -> Target:
     """Return the target for a standby of the server that ``source`` is on, whichever database ``url`` names, if any."""
-    target = target_of(url, source)
-    if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
-        raise UsageError(
-            "The URL names several hosts, of which one would be reached.",
-            state=NOTHING_TOUCHED,
-            hint="Give --replica-url once for each of them.",
-        )
-    return target
+    return _of_one_host(target_of(url, source), "--replica-url")
 
 
 def target_of_console(url: str) -> Target:
@@ -99,12 +92,17 @@ def target_of_console(url: str) -> Target:
 
     PGHOST, PGUSER and the like complete the URL, PGDATABASE does not.
     """
-    target = target_of(url, parse_url(url)[0].get("dbname") or "pgbouncer")
+    database = parse_url(url)[0].get("dbname") or "pgbouncer"
+    return _of_one_host(target_of(url, database), "--pgbouncer-url")
+
+
+def _of_one_host(target: Target, option: str) -> Target:
+    """Return the target; raise UsageError if it names several hosts, each of which has to be dealt with."""
     if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
         raise UsageError(
             "The URL names several hosts, of which one would be reached.",
             state=NOTHING_TOUCHED,
-            hint="Give --pgbouncer-url once for each of them.",
+            hint=f"Give {option} once for each of them.",
         )
     return target
 
