@@ -7,7 +7,10 @@ from snapkit.core.statements import Statement
 from snapkit.postgres.ddl import quote_literal, sql_text
 from snapkit.postgres.locks import lock_key
 
-_ATTEMPTS = 4
+_ATTEMPTS = 10
+_LOOKS = 100
+_BETWEEN_LOOKS = 0.002
+"""Seconds; shorter than it takes to connect."""
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {} AND usesysid IS NOT NULL;"
 
 
@@ -15,6 +18,9 @@ def swap_script(plan: SwapPlan) -> str:
     """Return the script. It changes nothing unless the databases are still those of the plan.
 
     One session cannot both wait for a rename and disconnect others, so the script disconnects and renames in a loop.
+    Whoever is starting up at that moment would get in unseen, and make the rename fail after five seconds; such a
+    session shows by its lock on the database, which it takes before it appears in ``pg_stat_activity`` (InitPostgres
+    in PostgreSQL's source). So the rename follows at once on a look that found no such lock.
     """
     lines = [
         f"-- Rolls {_comment(plan.source)} back to {_comment(plan.entry.name)}.",
@@ -78,9 +84,17 @@ def _renames(plan: SwapPlan) -> list[str]:
     RAISE EXCEPTION 'prepared transactions are in the way; see pg_prepared_xacts';
   END IF;
   FOR attempt IN 1..{_ATTEMPTS} LOOP
-    PERFORM pg_stat_clear_snapshot();
-    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
-      WHERE datid IN ({oids}) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL;
+    FOR look IN 1..{_LOOKS} LOOP
+      PERFORM pg_stat_clear_snapshot();
+      PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datid IN ({oids}) AND pid <> pg_backend_pid() AND usesysid IS NOT NULL;
+      EXIT WHEN NOT EXISTS (
+        SELECT FROM pg_locks
+        WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid IN ({oids})
+          AND pid <> pg_backend_pid()
+      );
+      PERFORM pg_sleep({_BETWEEN_LOOKS});
+    END LOOP;
     BEGIN
 {renames}
       EXIT;

@@ -181,7 +181,7 @@ def test_the_script_for_psql_does_the_same(sandbox: Sandbox, tmp_path: Path, kee
     sandbox.ruin()
     script = tmp_path / "rollback.sql"
     script.write_text(script_of_swap(sandbox.server(), SwapRequest(keep_backup=keep_backup)))
-    with sandbox.reconnecting_clients(2):
+    with sandbox.reconnecting_clients(5):
         done = _psql(sandbox, script)
     assert done.returncode == 0, done.stderr
     assert sandbox.items()[:100] == before
