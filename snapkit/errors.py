@@ -47,6 +47,14 @@ class OutageLimitError(SnapkitError):
     """Clients would have been held, or were held, longer than was allowed; nothing was changed."""
 
 
+class RolledBackError(SnapkitError):
+    """A guarded command failed, and the database was rolled back."""
+
+
+class RollbackFailedError(SnapkitError):
+    """A guarded command failed, and so did the rollback."""
+
+
 class UnknownOutcomeError(SnapkitError):
     """COMMIT may have been sent, and the server could not be asked what became of it."""
 

@@ -4,7 +4,7 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,15 @@ from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.registry import Registry
 from snapkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from snapkit.core.planning import SwapPlan
+    from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
+    from snapkit.core.retention import Policy
+    from snapkit.services.backup import BackupRequest
+    from snapkit.services.removal import Choose
+    from snapkit.services.rollback import SwapRequest
+    from snapkit.settings import Settings
 
 registry = Registry()
 
@@ -48,6 +57,11 @@ PgbouncerUrl = Annotated[
         help="The admin console of a PgBouncer, to be paused and resumed so that no query fails; may be repeated.",
     ),
 ]
+StrategyOption = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
+]
+Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
 
@@ -56,11 +70,8 @@ def backup(
     run: Invocation,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
-    strategy: Annotated[
-        str | None,
-        typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
-    ] = None,
-    tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
+    strategy: StrategyOption = None,
+    tablespace: Tablespace = None,
     no_disconnect: NoDisconnect = False,
     grace: Grace = None,
     max_outage: MaxOutage = None,
@@ -71,7 +82,7 @@ def backup(
     """Make an exact clone of the database, on the same server."""
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
     server = run.server()
-    from snapkit.services.backup import BackupRequest, back_up, preview_backup
+    from snapkit.services.backup import BackupRequest, preview_backup
 
     request = BackupRequest(
         label=label,
@@ -84,12 +95,19 @@ def backup(
     )
     if dry_run:
         return DryRun(preview_backup(server, request))
-    with run.terminal.progress(f"Backing up {server.source}") as observe:
-        receipt = back_up(server, request, settings.lock_wait, observe)
+    receipt = _back_up(run, request)
     run.note_after(
         f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url, pgbouncer_url)}"
     )
     return receipt
+
+
+def _back_up(run: Invocation, request: BackupRequest) -> BackupReceipt:
+    from snapkit.services.backup import back_up
+
+    server = run.server()
+    with run.terminal.progress(f"Backing up {server.source}") as observe:
+        return back_up(server, request, run.settings().lock_wait, observe)
 
 
 @registry.command("list", alias="ls")
@@ -170,7 +188,7 @@ def undo(
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
-    from snapkit.services.rollback import preview_swap, script_of_swap, swap
+    from snapkit.services.rollback import preview_swap, script_of_swap
 
     server = run.server()
     if sql:
@@ -184,6 +202,13 @@ def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool)
         run.show(preview)
         run.terminal.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
         confirmed = preview.plan
+    return _swap_in(run, request, confirmed)
+
+
+def _swap_in(run: Invocation, request: SwapRequest, confirmed: SwapPlan | None) -> SwapReceipt:
+    from snapkit.services.rollback import swap
+
+    server = run.server()
     with run.terminal.progress(f"Rolling {server.source} back") as observe:
         return swap(server, request, run.settings().lock_wait, observe, confirmed)
 
@@ -213,8 +238,6 @@ def prune(
     yes: Yes = False,
 ) -> Any:
     """Drop the backups that no rule keeps. Rules add up."""
-    from snapkit.core.retention import Policy
-
     settings = run.settings(
         {
             "keep": keep,
@@ -225,17 +248,7 @@ def prune(
             "keep_old": keep_old,
         }
     )
-    try:
-        policy = Policy(
-            settings.keep,
-            settings.keep_within,
-            settings.keep_daily,
-            settings.keep_weekly,
-            settings.keep_monthly,
-            settings.keep_old,
-        )
-    except ValueError as error:
-        raise UsageError(f"{error}.", state="Nothing was dropped.", hint="snapkit prune --help") from None
+    policy = _policy(settings, "prune")
     server = run.server()
     from snapkit.services.removal import choose_by_policy
 
@@ -256,8 +269,24 @@ def delete(
     return _remove(run, choose_by_name(names, server.source), dry_run=False, yes=yes)
 
 
+def _policy(settings: Settings, command: str) -> Policy:
+    from snapkit.core.retention import Policy
+
+    try:
+        return Policy(
+            settings.keep,
+            settings.keep_within,
+            settings.keep_daily,
+            settings.keep_weekly,
+            settings.keep_monthly,
+            settings.keep_old,
+        )
+    except ValueError as error:
+        raise UsageError(f"{error}.", state="Nothing was changed.", hint=f"snapkit {command} --help") from None
+
+
 def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
-    from snapkit.services.removal import preview_removal, remove
+    from snapkit.services.removal import preview_removal
 
     server = run.server()
     if dry_run:
@@ -269,6 +298,13 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
         if confirmed.removed:
             run.show(confirmed)
             run.terminal.confirm("Drop them? This cannot be undone.")
+    return _drop(run, choose, confirmed)
+
+
+def _drop(run: Invocation, choose: Choose, confirmed: RemovalPreview | None = None) -> Removal:
+    from snapkit.services.removal import remove
+
+    server = run.server()
     told = "This drop is still finished; Ctrl-C again cuts it short."
     with run.terminal.progress("Dropping") as observe:
         shielded = partial(deferred, lambda: run.terminal.note(told))
@@ -341,6 +377,88 @@ def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: Pgb
     poolers = run.poolers(pgbouncer_url)
     with run.terminal.progress("Recovering") as observe:
         return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
+
+
+@registry.command("guard")
+def guard(
+    run: Invocation,
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, such as: -- alembic upgrade head")
+    ],
+    label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What the backup is for.")] = None,
+    health_command: Annotated[
+        str | None,
+        typer.Option("--health-command", metavar="CMD", help="A shell command that ends with 0 once all is well."),
+    ] = None,
+    health_url: Annotated[
+        str | None, typer.Option("--health-url", metavar="URL", help="A URL that answers 2xx once all is well.")
+    ] = None,
+    health_timeout: Annotated[
+        str | None,
+        typer.Option("--health-timeout", metavar="DURATION", help="How long to try for that. [default: 60s]"),
+    ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option("--on-failure", metavar="WHAT", help="rollback, or keep the database. [default: rollback]"),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="N", help="If all is well, prune to the newest N backups.")
+    ] = None,
+    strategy: StrategyOption = None,
+    tablespace: Tablespace = None,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
+    replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
+) -> Any:
+    """Back up, run a command, and roll back if it fails."""
+    settings = run.settings(
+        {
+            "health_command": health_command,
+            "health_url": health_url,
+            "health_timeout": health_timeout,
+            "on_failure": on_failure,
+            "keep": keep,
+            "strategy": strategy,
+            "tablespace": tablespace,
+            "grace": grace,
+            "max_outage": max_outage,
+        }
+    )
+    policy = _policy(settings, "guard") if settings.keep is not None else None
+    from snapkit.foreground import find_command
+    from snapkit.health import HealthChecks
+
+    found = find_command(command)
+    checks = HealthChecks(settings.health_command, settings.health_url, settings.health_timeout)
+    server = run.server()
+    from snapkit.cli.guard_steps import TerminalSteps
+    from snapkit.services.backup import BackupRequest
+    from snapkit.services.guard import guard as guard_
+    from snapkit.services.removal import choose_by_policy
+    from snapkit.services.rollback import SwapRequest
+
+    hold, replicas, poolers = settings.hold(disconnect=True), run.replicas(replica_url), run.poolers(pgbouncer_url)
+    request = BackupRequest(
+        label=label,
+        pinned=False,
+        strategy=settings.strategy,
+        tablespace=settings.tablespace,
+        hold=hold,
+        replicas=replicas,
+        poolers=poolers,
+    )
+    steps = TerminalSteps(
+        invocation=run,
+        command=tuple(command),
+        found=found,
+        checks=checks,
+        make_backup=lambda: _back_up(run, request),
+        request_for=lambda name: SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers),
+        swap_in=lambda request, plan: _swap_in(run, request, plan),
+        drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
+    )
+    return guard_(steps, settings.on_failure)
 
 
 @registry.command("demo")

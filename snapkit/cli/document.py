@@ -16,6 +16,7 @@ from snapkit.core.results import (
     Diagnosis,
     EntryReport,
     Failure,
+    GuardReceipt,
     Listing,
     PoolerReceipt,
     Recovery,
@@ -215,6 +216,19 @@ def _(result: Removal) -> Document:
         "removed": [entry_document(entry) for entry in result.removed],
         "failed": _failed(result.failed),
         "freed_bytes": result.freed_bytes,
+    }
+
+
+@data_of.register
+def _(result: GuardReceipt) -> Document:
+    return {
+        "backup": entry_document(result.backup.backup),
+        "backup_outage_ms": milliseconds(result.backup.outage),
+        "command": list(result.command),
+        "command_exit_code": result.command_exit_code,
+        "health": result.health.value,
+        "rollback": data_of(result.rollback) if isinstance(result.rollback, SwapReceipt) else None,
+        "prune": data_of(result.removal) if result.removal else None,
     }
 
 

@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     PRIVILEGE = 13
     DISK_FULL = 14
     OUTAGE_LIMIT = 15
+    ROLLED_BACK = 20
+    ROLLBACK_FAILED = 21
     UNKNOWN_OUTCOME = 22
     INTERRUPTED = 130
 
@@ -36,6 +38,8 @@ _CODES: dict[type[errors.SnapkitError], ExitCode] = {
     errors.PrivilegeError: ExitCode.PRIVILEGE,
     errors.DiskFullError: ExitCode.DISK_FULL,
     errors.OutageLimitError: ExitCode.OUTAGE_LIMIT,
+    errors.RolledBackError: ExitCode.ROLLED_BACK,
+    errors.RollbackFailedError: ExitCode.ROLLBACK_FAILED,
     errors.UnknownOutcomeError: ExitCode.UNKNOWN_OUTCOME,
     errors.InterruptedRunError: ExitCode.INTERRUPTED,
 }

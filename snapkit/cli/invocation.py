@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from snapkit.cli.exit_codes import ExitCode
+from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
-from snapkit.cli.terminal import Terminal, may_ask, unpadded
+from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,6 +113,11 @@ class Invocation:
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
         return poolers
 
+    @property
+    def as_json(self) -> bool:
+        """Whether stdout is for one document alone."""
+        return self._call.as_json
+
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""
         return not yes and may_ask()
@@ -161,22 +166,29 @@ class Invocation:
         """Print the result and return the exit code."""
         failures = len(getattr(result, "failed", ()))
         problems = getattr(result, "problems", 0)
+        error = getattr(result, "error", None)
         cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
         code = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
+        if error is not None:
+            code = exit_code_of(error)
         self._call.exit_code = int(code)
         if self._call.as_json:
             self._print_document(result, failures, problems, cautions)
         else:
             self._print_text(result)
             self.terminal.warn(cautions)
+            if error is not None:
+                print_error(error, no_color=self._options.no_color)
         sys.stdout.flush()
         return int(code)
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
-        from snapkit.cli.document import data_of, envelope, partial_document, problems_document
+        from snapkit.cli.document import data_of, envelope, error_document, partial_document, problems_document
 
         status, error = "success", None
-        if failures:
+        if getattr(result, "error", None) is not None:
+            status, error = "error", error_document(result.error)
+        elif failures:
             status, error = "partial", partial_document(failures, failures + len(result.removed))
         elif problems:
             status, error = "error", problems_document(problems)
@@ -184,9 +196,12 @@ class Invocation:
 
     def _print_text(self, result: Any) -> None:
         from snapkit.cli.format import printable
-        from snapkit.cli.terminal import print_error
         from snapkit.cli.text import names_of, render
 
+        if getattr(result, "leaves_stdout", False):
+            if not self._options.quiet:
+                render(result, self.terminal.err)
+            return
         names = names_of(result)
         if self._options.quiet and names:
             for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import singledispatch
@@ -15,6 +16,7 @@ from snapkit.cli.format import age_text, count_text, duration_text, printable, s
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
@@ -22,6 +24,7 @@ from snapkit.core.results import (
     BackupReceipt,
     Diagnosis,
     EntryReport,
+    GuardReceipt,
     Listing,
     PoolerReceipt,
     Recovery,
@@ -307,6 +310,21 @@ def _(result: SwapReceipt, console: Console) -> None:
 @names_of.register
 def _(result: SwapReceipt) -> Sequence[str]:
     return (result.displaced.name,) if result.displaced else ()
+
+
+# --- guard ----------------------------------------------------------------------------------------------------------
+
+
+@render.register
+def _(result: GuardReceipt, console: Console) -> None:
+    if isinstance(result.rollback, SwapReceipt):
+        render(result.rollback, console)
+    elif result.failure is None:
+        health = ", and the health check passed" if result.health is Health.PASSED else ""
+        console.print(f"{printable(shlex.join(result.command))} went through{health}.", style="bold green")
+        console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
+        if result.removal is not None and result.removal.removed:
+            render(result.removal, console)
 
 
 # --- prune and delete -----------------------------------------------------------------------------------------------

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 from snapkit.core.checks import Check, Status
+from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
 from snapkit.core.planning import SwapPlan
 from snapkit.core.properties import Properties
 from snapkit.core.retention import Kept
-from snapkit.errors import SnapkitError
+from snapkit.errors import RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class BackupReceipt:
     """A backup that was made. ``outage`` is how long new clients had to wait."""
 
     backup: Entry
+    source_oid: int
+    """Of the database that was backed up."""
     address: Address
     copy: Copying
     outage: timedelta
@@ -196,3 +200,61 @@ class Recovery:
     ended: tuple[ClientSession, ...]
     resumed: tuple[PoolerReceipt, ...] = ()
     cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReceipt:
+    """What came of a guarded command. ``failure`` says why it failed; None if all went well.
+
+    ``rollback`` is None where there was none: all went well, or the database was to be kept as it is. An error in its
+    place says why it failed.
+    """
+
+    backup: BackupReceipt
+    command: tuple[str, ...]
+    command_exit_code: int
+    health: Health
+    failure: str | None = None
+    rollback: SwapReceipt | SnapkitError | None = None
+    removal: Removal | None = None
+    cautions: tuple[Caution, ...] = ()
+    leaves_stdout: ClassVar[bool] = True
+    """Stdout is the command's."""
+
+    @property
+    def error(self) -> SnapkitError | None:
+        """What the run ends with, the receipt notwithstanding; None if all went well."""
+        if self.failure is None:
+            return None
+        source, name = self.backup.backup.source, self.backup.backup.name
+        match self.rollback:
+            case None:
+                return SnapkitError(
+                    self.failure,
+                    state=f"{source!r} is as the command left it, since a failure was to keep it.",
+                    hint=f"snapkit rollback {name}",
+                )
+            case UnknownOutcomeError() | RollbackFailedError() as error:
+                return error
+            case SnapkitError() as error:
+                return RollbackFailedError(
+                    f"{self.failure} The rollback failed, too: {error.message}", state=error.state, hint=error.hint
+                )
+            case receipt:
+                return RolledBackError(self.failure, state=f"{source!r} was rolled back.", hint=_where_it_is(receipt))
+
+    def with_rollback(self, rollback: SwapReceipt | SnapkitError) -> GuardReceipt:
+        return replace(self, rollback=rollback)
+
+    def with_removal(self, removal: Removal | None) -> GuardReceipt:
+        return replace(self, removal=removal)
+
+    def with_caution(self, caution: Caution) -> GuardReceipt:
+        return replace(self, cautions=(*self.cautions, caution))
+
+
+def _where_it_is(receipt: SwapReceipt) -> str | None:
+    """Say where what the command left is to be found."""
+    if receipt.displaced is None:
+        return None
+    return f"What the command left is kept as {receipt.displaced.name!r}."

@@ -181,6 +181,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     watch.lap("afterwards")
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
+        source_oid=plan.clone.template.oid,
         address=address,
         copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
         outage=copied.outage,

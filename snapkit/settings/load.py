@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from snapkit.core.durations import parse_duration
+from snapkit.core.guarding import OnFailure
 from snapkit.core.holding import DEFAULT_GRACE, HoldRules
 from snapkit.core.model import Caution, Strategy
 from snapkit.errors import UsageError
@@ -19,6 +20,7 @@ from snapkit.settings.connection import (
 )
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=10)
+DEFAULT_HEALTH_TIMEOUT = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,10 @@ class Settings:
     keep_old: int | None
     replica_url: tuple[str, ...] = field(repr=False)  # they may hold passwords
     pgbouncer_url: tuple[str, ...] = field(repr=False)
+    health_command: str | None = field(repr=False)
+    health_url: str | None = field(repr=False)
+    health_timeout: timedelta
+    on_failure: OnFailure
 
     def hold(self, *, disconnect: bool) -> HoldRules:
         """Return how clients may be held."""
@@ -98,6 +104,10 @@ def load_settings(
         keep_old=value_of("keep_old", _whole_number),
         replica_url=value_of("replica_url", _several) or (),
         pgbouncer_url=value_of("pgbouncer_url", _several) or (),
+        health_command=value_of("health_command", str),
+        health_url=value_of("health_url", str),
+        health_timeout=value_of("health_timeout", _some_duration) or DEFAULT_HEALTH_TIMEOUT,
+        on_failure=value_of("on_failure", _on_failure) or OnFailure.ROLLBACK,
     )
 
 
@@ -114,6 +124,13 @@ def _strategy(text: str) -> Strategy | None:
         return Strategy(text)
     except ValueError:
         raise ValueError(f"{text!r} is not one of auto, {', '.join(Strategy)}") from None
+
+
+def _on_failure(text: str) -> OnFailure:
+    try:
+        return OnFailure(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not one of {', '.join(OnFailure)}") from None
 
 
 def _some_duration(text: str) -> timedelta:

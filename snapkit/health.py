@@ -1,0 +1,110 @@
+"""Whether an application is well: a URL that answers 2xx, a command that ends with 0, tried until the time is up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from http.client import HTTPException
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from snapkit.core.guarding import UNASKED, Health, HealthReport
+from snapkit.errors import UsageError
+from snapkit.shell import run_in_shell
+
+_BETWEEN = 0.5
+"""Seconds between two tries."""
+
+_ANSWER = 10.0
+"""Seconds that one answer of a URL may take; the next try may find an application that has started meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChecks:
+    """What is asked of an application; each of them has to pass. ``command`` is for a shell."""
+
+    command: str | None
+    url: str | None
+    timeout: timedelta
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to be asked."""
+        return self.command is not None or self.url is not None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what is no HTTP URL."""
+        if self.url is None:
+            return
+        try:
+            parts = urlsplit(self.url)
+            is_fit = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        except ValueError:
+            is_fit = False
+        if not is_fit:
+            raise UsageError(
+                "--health-url is no URL of http:// or https://.",
+                state="Nothing was changed.",
+                hint="snapkit guard --help",
+            )
+
+
+def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> HealthReport:
+    """Try until all checks pass or the time is up. The command gets ``environment`` besides ours."""
+    tries: list[Callable[[float], str | None]] = []
+    if checks.url is not None:
+        tries.append(lambda seconds: _ask(checks.url or "", seconds))
+    if checks.command is not None:
+        tries.append(lambda seconds: _run(checks.command or "", environment, seconds))
+    if not tries:
+        return UNASKED
+    deadline = time.monotonic() + checks.timeout.total_seconds()
+    for attempt in tries:
+        reason = _until(attempt, deadline)
+        if reason is not None:
+            return HealthReport(Health.FAILED, reason)
+    return HealthReport(Health.PASSED)
+
+
+def _until(attempt: Callable[[float], str | None], deadline: float) -> str | None:
+    """Return None as soon as the attempt finds nothing wrong, else what it found when the time was up.
+
+    There is at least one attempt, which gets what is left of the time; the first one a second at the least.
+    """
+    reason = attempt(max(deadline - time.monotonic(), 1.0))
+    while reason is not None:
+        left = deadline - time.monotonic()
+        if left <= _BETWEEN:
+            return reason
+        time.sleep(_BETWEEN)
+        reason = attempt(left - _BETWEEN)
+    return None
+
+
+def _ask(url: str, seconds: float) -> str | None:
+    shown = _shown(url)
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "snapkit"}), timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310 - checked
+            status = answer.status
+    except HTTPError as error:
+        status = error.code
+    except (OSError, HTTPException, ValueError) as error:
+        return f"{shown} gave no answer ({getattr(error, 'reason', None) or error})."
+    return None if 200 <= status < 300 else f"{shown} answered {status}."
+
+
+def _shown(url: str) -> str:
+    """Leave out what may be secret."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | None:
+    done = run_in_shell(command, environment, seconds)
+    if done.exit_code == 0:
+        return None
+    how = "took too long" if done.exit_code is None else f"ended with exit code {done.exit_code}"
+    return f"{command} {how}." + (f" It said:\n{done.output}" if done.output else "")

@@ -1,0 +1,103 @@
+"""A guarded deploy: back up, run the command, see whether all is well; roll back if not, else prune."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from snapkit.core.guarding import UNASKED, HealthReport, OnFailure, failure_of
+from snapkit.core.model import Caution
+from snapkit.core.planning import SwapPlan
+from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
+from snapkit.errors import BusyError, InterruptedRunError, NotFoundError, SnapkitError
+from snapkit.foreground import Ending
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.server import Server
+from snapkit.services.rollback import SwapRequest, preview_swap
+
+
+class Steps(Protocol):
+    """What a guarded deploy consists of. Each step is its caller's, with its progress, hooks and terminal."""
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The command's words."""
+
+    def back_up(self) -> BackupReceipt:
+        """Make the backup; raises SnapkitError."""
+
+    def run(self, backup: BackupReceipt) -> Ending:
+        """Run the command to its end."""
+
+    def check(self, backup: BackupReceipt) -> HealthReport:
+        """See whether all is well after the command."""
+
+    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+        """Swap the backup in; raises SnapkitError."""
+
+    def prune(self) -> Removal | None:
+        """Drop what no rule keeps; None where no rule was given. Raises SnapkitError."""
+
+
+def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
+    """Go through the steps, and return what came of them.
+
+    Raises SnapkitError only for a backup that could not be made: the command was not run then. A rollback that failed
+    is in the receipt. That old backups could not be dropped does not make a deploy that went well a failed one.
+    """
+    backup = steps.back_up()
+    end = steps.run(backup)
+    interrupted = bool(end.signals)
+    report = UNASKED if end.exit_code or interrupted else steps.check(backup)
+    failure = failure_of(steps.command, end.exit_code, interrupted, report)
+    receipt = GuardReceipt(backup, tuple(steps.command), end.exit_code, report.health, failure)
+    if failure is None:
+        return _pruned(receipt, steps)
+    if on_failure is OnFailure.KEEP:
+        return receipt
+    try:
+        return receipt.with_rollback(steps.roll_back(backup))
+    except SnapkitError as error:
+        return receipt.with_rollback(error)
+
+
+def _pruned(receipt: GuardReceipt, steps: Steps) -> GuardReceipt:
+    try:
+        return receipt.with_removal(steps.prune())
+    except SnapkitError as error:
+        return receipt.with_caution(
+            Caution("prune_failed", f"All went well, but old backups were not dropped. {_said(error)}")
+        )
+
+
+def _said(error: SnapkitError) -> str:
+    why = "The prune was interrupted." if isinstance(error, InterruptedRunError) else error.message
+    return f"{why} {error.hint or ''}".rstrip()
+
+
+def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:
+    """Return the plan of the rollback to ``backup``, for ``swap`` to hold to.
+
+    The command may have dropped the database, and made another of its name. Raises BusyError if somebody else has
+    swapped databases while it ran: what is live then is not what the command worked on.
+    """
+    own, source = backup.backup, backup.backup.source
+    try:
+        plan = preview_swap(server, request).plan
+    except NotFoundError as error:
+        error.hint = f"The backup {own.name!r} is gone. See what there is: snapkit list"
+        raise
+    replaced = plan.live is not None and plan.live.oid != backup.source_oid
+    if replaced and _exists(server, backup.source_oid):
+        raise BusyError(
+            f"{source!r} is another database than the one that was backed up: it was swapped while the command ran.",
+            state="Nothing was changed.",
+            hint=f"See what there is (snapkit list). To roll back all the same: snapkit rollback {own.name}",
+        )
+    return plan
+
+
+def _exists(server: Server, oid: int) -> bool:
+    with server.connect() as connection, server_errors("Nothing was changed."):
+        return catalog.name_of(connection, oid) is not None
