@@ -1,0 +1,275 @@
+"""A guarded deploy, as its user runs it: in a subprocess, on a real server."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from snapkit.core.model import Kind
+from tests.sandbox import Sandbox, command_environment, wait_until
+
+
+def python(code: str) -> tuple[str, ...]:
+    return ("--", sys.executable, "-c", code)
+
+
+def ruining(sandbox: Sandbox, *, exit_code: int) -> tuple[str, ...]:
+    """A migration that commits half of what it does, and then ends with an exit code."""
+    return python(
+        "import psycopg, sys\n"
+        f"with psycopg.connect({sandbox.url!r}, autocommit=True) as c:\n"
+        "    c.execute('DELETE FROM item WHERE id > 10')\n"
+        "    c.execute('CREATE INDEX CONCURRENTLY ON item (name)')\n"
+        f"sys.exit({exit_code})"
+    )
+
+
+@contextmanager
+def application(*statuses: int) -> Iterator[str]:
+    """Yield the URL of an application that answers with these statuses, the last one for ever."""
+    left = list(statuses)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(left.pop(0) if len(left) > 1 else left[0])
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/health?token=s3cret"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.smoke
+def test_a_command_that_fails_is_undone(sandbox: Sandbox) -> None:
+    before = sandbox.items()
+    with sandbox.reconnecting_clients(2):
+        done = sandbox.run("guard", *ruining(sandbox, exit_code=3))
+    assert done.code == 20, done
+    assert "ended with exit code 3" in done.err
+    assert "was rolled back" in done.err
+    assert done.out == ""
+    assert sandbox.items()[:100] == before
+    (displaced,) = sandbox.entries()
+    assert displaced.kind is Kind.OLD
+    assert displaced.name in done.err
+
+
+@pytest.mark.smoke
+def test_a_command_that_goes_through_leaves_a_backup(sandbox: Sandbox) -> None:
+    done = sandbox.run("guard", "--label", "v2", *python("print('migrated')"))
+    assert (done.code, done.out) == (0, "migrated\n"), done
+    (backup,) = sandbox.entries()
+    assert (backup.kind, backup.label) == (Kind.BACKUP, "v2")
+    assert f"snapkit rollback {backup.name}" in done.err
+
+
+def test_old_backups_are_pruned_only_if_all_is_well_and_somebody_said_so(sandbox: Sandbox) -> None:
+    for _ in range(3):
+        assert sandbox.run("guard", *python("")).code == 0
+    assert len(sandbox.entries()) == 3
+    assert sandbox.run("guard", "--keep", "2", *python("raise SystemExit(1)")).code == 20
+    assert [entry.kind for entry in sandbox.entries()].count(Kind.BACKUP) == 3
+    done = sandbox.run("guard", "--json", "--keep", "2", *python(""))
+    assert done.code == 0
+    assert len(done.data["prune"]["removed"]) == 2
+    assert [entry.kind for entry in sandbox.entries()].count(Kind.BACKUP) == 2
+
+
+def test_the_database_may_be_kept_as_the_command_left_it(sandbox: Sandbox) -> None:
+    done = sandbox.run("guard", "--on-failure", "keep", *ruining(sandbox, exit_code=1))
+    assert done.code == 1, done
+    (backup,) = sandbox.entries()
+    assert "as the command left it" in done.err
+    assert f"snapkit rollback {backup.name}" in done.err
+    assert len(sandbox.items()) == 10
+
+
+def test_the_environment_tells_the_command_of_its_backup(sandbox: Sandbox) -> None:
+    told = "import os; print(os.environ['SNAPKIT_BACKUP'], os.environ['SNAPKIT_SOURCE'])"
+    done = sandbox.run("guard", *python(told))
+    assert done.out.split() == [sandbox.entries()[0].name, sandbox.name]
+
+
+def test_the_document(sandbox: Sandbox) -> None:
+    done = sandbox.run("guard", "--json", *python("print('noise'); raise SystemExit(7)"))
+    assert (done.code, done.document["status"], done.document["error"]["code"]) == (20, "error", "rolled_back")
+    data = done.document["data"]
+    assert (data["command"][1:], data["command_exit_code"]) == (["-c", "print('noise'); raise SystemExit(7)"], 7)
+    assert data["health"] == "none"
+    assert data["backup"]["name"] == data["rollback"]["restored"]["name"]
+    assert data["rollback"]["displaced"]["name"] == sandbox.entries()[0].name
+    assert "noise" in done.err
+
+
+def test_health_is_waited_for(sandbox: Sandbox) -> None:
+    with application(503, 500, 204) as url:
+        done = sandbox.run("guard", "--json", "--health-url", url, *python(""))
+    assert (done.code, done.data["health"]) == (0, "passed"), done
+
+
+def test_bad_health_is_a_failure_and_says_no_secret(sandbox: Sandbox) -> None:
+    with application(503) as url:
+        done = sandbox.run("guard", "--health-url", url, "--health-timeout", "500ms", *ruining(sandbox, exit_code=0))
+    assert done.code == 20
+    assert "answered 503" in done.err
+    assert "s3cret" not in done.err
+    assert len(sandbox.items()) == 100
+
+
+def test_a_health_command_is_tried_again(sandbox: Sandbox, tmp_path: Path) -> None:
+    marker = tmp_path / "tried"
+    second_time = f"test -e {marker} || {{ touch {marker}; echo not yet; exit 1; }}"
+    assert sandbox.run("guard", "--health-command", second_time, *python("")).code == 0
+    done = sandbox.run(
+        "guard", "--health-command", "echo $SNAPKIT_BACKUP is bad; exit 1", "--health-timeout", "100ms", *python("")
+    )
+    assert done.code == 20
+    assert f"{sandbox.name}_backup_" in done.err
+    assert "is bad" in done.err
+
+
+def test_a_health_command_that_hangs_is_ended(sandbox: Sandbox) -> None:
+    done = sandbox.run("guard", "--health-command", "sleep 600 & wait", "--health-timeout", "200ms", *python(""))
+    assert done.code == 20
+    assert "took too long" in done.err
+
+
+def test_nothing_is_touched_where_the_words_are_wrong(sandbox: Sandbox) -> None:
+    for words in (
+        ("guard",),
+        ("guard", "--", "no-such-program"),
+        ("guard", "--keep", "0", *python("")),
+        ("guard", "--health-url", "ftp://example.org/", *python("")),
+        ("guard", "--health-url", "nonsense", *python("")),
+        ("guard", "--on-failure", "panic", *python("")),
+        ("guard", "--health-timeout", "0s", *python("")),
+    ):
+        done = sandbox.run(*words)
+        assert done.code == 2, (words, done)
+        assert done.out == ""
+    assert sandbox.entries() == ()
+
+
+def test_a_command_that_replaces_the_database_is_undone(sandbox: Sandbox) -> None:
+    replace = python(
+        "import psycopg, sys\n"
+        f"with psycopg.connect({sandbox.cluster.url('postgres')!r}, autocommit=True) as c:\n"
+        f"    c.execute('DROP DATABASE {sandbox.name}')\n"
+        f"    c.execute('CREATE DATABASE {sandbox.name}')\n"
+        "sys.exit(1)"
+    )
+    assert sandbox.run("guard", *replace).code == 20
+    assert len(sandbox.items()) == 100
+    drop = python(
+        "import psycopg, sys\n"
+        f"with psycopg.connect({sandbox.cluster.url('postgres')!r}, autocommit=True) as c:\n"
+        f"    c.execute('DROP DATABASE {sandbox.name}')\n"
+        "sys.exit(1)"
+    )
+    done = sandbox.run("guard", *drop)
+    assert done.code == 20, done
+    assert len(sandbox.items()) == 100
+
+
+def test_a_database_that_somebody_else_swapped_is_left_alone(sandbox: Sandbox) -> None:
+    other = sandbox.back_up(label="other").backup.name
+    done = sandbox.run(
+        "guard",
+        *python(
+            "import subprocess, sys\n"
+            f"subprocess.run([sys.executable, '-m', 'snapkit', 'rollback', {other!r}], check=True)\n"
+            "sys.exit(1)"
+        ),
+    )
+    assert done.code == 21, done
+    assert "it was swapped while the command ran" in done.err
+    assert "snapkit rollback " in done.err
+
+
+def test_a_backup_that_is_gone_is_told(sandbox: Sandbox) -> None:
+    steal = python(
+        "import os, subprocess, sys\n"
+        "subprocess.run([sys.executable, '-m', 'snapkit', 'delete', os.environ['SNAPKIT_BACKUP']], check=True)\n"
+        "sys.exit(5)"
+    )
+    done = sandbox.run("guard", "--json", *steal)
+    assert (done.code, done.document["error"]["code"]) == (21, "rollback_failed")
+    assert done.document["data"]["rollback"] is None
+    assert "exit code 5" in done.document["error"]["message"]
+    assert "snapkit list" in done.document["error"]["hint"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("kind", ["dies of it", "ends with 0"])
+def test_a_signal_reaches_the_command_and_the_database_goes_back(
+    sandbox: Sandbox, tmp_path: Path, number: signal.Signals, kind: str
+) -> None:
+    marker = tmp_path / "ready"
+    handler = "signal.SIG_DFL" if kind == "dies of it" else "lambda *_: sys.exit(0)"
+    code = (
+        "import pathlib, psycopg, signal, sys, time\n"
+        f"[signal.signal(n, {handler}) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]\n"
+        f"psycopg.connect({sandbox.url!r}, autocommit=True).execute('DELETE FROM item WHERE id > 10')\n"
+        f"pathlib.Path({str(marker)!r}).touch()\n"
+        "time.sleep(600)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "snapkit", "guard", "--json", *python(code)],
+        env=command_environment(sandbox.url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    wait_until(marker.exists)
+    os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 20, (out, err)
+    assert len(sandbox.items()) == 100
+    assert (b"exit code 0" in out) is (kind == "ends with 0")
+
+
+def test_what_cannot_be_backed_up_is_not_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    sandbox.role("nobody", "LOGIN")
+    done = sandbox.run(
+        "guard",
+        *python(f"open({str(marker)!r}, 'w')"),
+        url=sandbox.cluster.url(sandbox.name, user=f"{sandbox.prefix}_nobody"),
+    )
+    assert done.code == 13
+    assert not marker.exists()
+
+
+def test_settings_may_stand_in_the_file(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "snapkit.toml").write_text('health-command = "exit 1"\nhealth-timeout = "100ms"\non-failure = "keep"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "snapkit", "guard", *python("")],
+        env=command_environment(sandbox.url),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done
+    with psycopg.connect(sandbox.url):
+        pass
