@@ -44,7 +44,7 @@ def application(*statuses: int) -> Iterator[str]:
             self.send_response(left.pop(0) if len(left) > 1 else left[0])
             self.end_headers()
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, line: str, *args: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

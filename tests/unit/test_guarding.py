@@ -1,0 +1,135 @@
+"""A guarded deploy: what becomes of it, step by step, with no server."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+
+from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
+from snapkit.core.results import Address, BackupReceipt, Copying, Removal, SwapReceipt
+from snapkit.errors import (
+    BusyError,
+    InterruptedRunError,
+    RollbackFailedError,
+    RolledBackError,
+    SnapkitError,
+    UnknownOutcomeError,
+)
+from snapkit.foreground import Ending
+from snapkit.services.guard import guard
+from tests.unit.builders import NOW, make_entry
+
+NOTHING = timedelta(0)
+BACKUP = BackupReceipt(
+    make_entry(), 1, Address("localhost", 5432, 180000), Copying(1, NOTHING), NOTHING, (), NOTHING, ()
+)
+SWAP = SwapReceipt("app", make_entry(), make_entry("app_old_20260110_103045"), False, NOTHING, (), NOTHING, ())
+REMOVAL = Removal((), (make_entry(),), (), NOW)
+WENT_THROUGH = Ending(0)
+ILL = HealthReport(Health.FAILED, "it answered 503.")
+WELL = HealthReport(Health.PASSED)
+
+
+@dataclass
+class Script:
+    """Steps that come out as a test wants them to."""
+
+    end: Ending = WENT_THROUGH
+    report: HealthReport = UNASKED
+    rollback: SwapReceipt | SnapkitError = SWAP
+    removal: Removal | SnapkitError | None = None
+    command: Sequence[str] = ("migrate", "now then")
+    taken: list[str] = field(default_factory=list)
+
+    def back_up(self) -> BackupReceipt:
+        self.taken.append("back up")
+        return BACKUP
+
+    def run(self, backup: BackupReceipt) -> Ending:
+        self.taken.append("run")
+        return self.end
+
+    def check(self, backup: BackupReceipt) -> HealthReport:
+        self.taken.append("check")
+        return self.report
+
+    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+        self.taken.append("roll back")
+        if isinstance(self.rollback, SnapkitError):
+            raise self.rollback
+        return self.rollback
+
+    def prune(self) -> Removal | None:
+        self.taken.append("prune")
+        if isinstance(self.removal, SnapkitError):
+            raise self.removal
+        return self.removal
+
+
+@pytest.mark.parametrize(
+    ("script", "on_failure", "taken", "error"),
+    [
+        (Script(), OnFailure.ROLLBACK, "check, prune", None),
+        (Script(report=WELL, removal=REMOVAL), OnFailure.KEEP, "check, prune", None),
+        (Script(report=ILL), OnFailure.ROLLBACK, "check, roll back", RolledBackError),
+        (Script(report=ILL), OnFailure.KEEP, "check", SnapkitError),
+        (Script(end=Ending(1)), OnFailure.ROLLBACK, "roll back", RolledBackError),
+        (Script(end=Ending(1)), OnFailure.KEEP, "", SnapkitError),
+        (Script(end=Ending(0, (signal.SIGTERM,))), OnFailure.ROLLBACK, "roll back", RolledBackError),
+        (Script(end=Ending(1), rollback=BusyError("busy.")), OnFailure.ROLLBACK, "roll back", RollbackFailedError),
+        (
+            Script(end=Ending(1), rollback=UnknownOutcomeError("who knows")),
+            OnFailure.ROLLBACK,
+            "roll back",
+            UnknownOutcomeError,
+        ),
+    ],
+)
+def test_what_is_done_and_what_comes_of_it(
+    script: Script, on_failure: OnFailure, taken: str, error: type[SnapkitError] | None
+) -> None:
+    receipt = guard(script, on_failure)
+    assert ", ".join(script.taken) == ("back up, run, " + taken).rstrip(", ")
+    assert type(receipt.error) is (error or type(None))
+    assert receipt.command_exit_code == script.end.exit_code
+
+
+@pytest.mark.parametrize("error", [BusyError("It is busy.", hint="Wait."), InterruptedRunError("Interrupted.")])
+def test_a_prune_that_fails_does_not_make_the_deploy_fail(error: SnapkitError) -> None:
+    receipt = guard(Script(removal=error), OnFailure.ROLLBACK)
+    assert receipt.error is None
+    assert [caution.code for caution in receipt.cautions] == ["prune_failed"]
+
+
+def test_an_error_says_where_things_are() -> None:
+    rolled_back = guard(Script(end=Ending(1)), OnFailure.ROLLBACK).error
+    assert rolled_back is not None
+    assert rolled_back.hint is not None
+    assert SWAP.displaced is not None
+    assert SWAP.displaced.name in rolled_back.hint
+    nothing_was_live = guard(
+        Script(end=Ending(1), rollback=SwapReceipt("app", make_entry(), None, False, NOTHING, (), NOTHING, ())),
+        OnFailure.ROLLBACK,
+    ).error
+    assert nothing_was_live is not None
+    assert nothing_was_live.hint is None
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "interrupted", "report", "said"),
+    [
+        (0, False, UNASKED, None),
+        (0, False, WELL, None),
+        (3, False, UNASKED, "migrate 'now then' ended with exit code 3."),
+        (143, False, UNASKED, "migrate 'now then' was ended by SIGTERM (exit code 143)."),
+        (255, True, UNASKED, "migrate 'now then' ended with exit code 255."),
+        (0, True, UNASKED, "The run was interrupted; migrate 'now then' ended with exit code 0."),
+        (0, False, ILL, "The health check failed: it answered 503."),
+    ],
+)
+def test_why_it_failed(exit_code: int, interrupted: bool, report: HealthReport, said: str | None) -> None:
+    assert failure_of(("migrate", "now then"), exit_code, interrupted, report) == said
