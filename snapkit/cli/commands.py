@@ -3,6 +3,7 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -448,17 +449,19 @@ def guard(
         replicas=replicas,
         poolers=poolers,
     )
-    steps = TerminalSteps(
-        invocation=run,
-        command=tuple(command),
-        found=found,
-        checks=checks,
-        make_backup=lambda: _back_up(run, request),
-        request_for=lambda name: SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers),
-        swap_in=lambda request, plan: _swap_in(run, request, plan),
-        drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
-    )
-    return guard_(steps, settings.on_failure)
+    with ExitStack() as until_the_end:
+        steps = TerminalSteps(
+            invocation=run,
+            command=tuple(command),
+            found=found,
+            checks=checks,
+            make_backup=lambda: _back_up(run, request),
+            request_for=lambda name: SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers),
+            swap_in=lambda request, plan: _swap_in(run, request, plan),
+            drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
+            until_the_end=until_the_end,
+        )
+        return guard_(steps, settings.on_failure)
 
 
 @registry.command("demo")

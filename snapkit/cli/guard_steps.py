@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from snapkit.cli.format import duration_text
-from snapkit.cli.interruption import uninterrupted
-from snapkit.core.guarding import Health, HealthReport
+from snapkit.cli.interruption import HeldSignals, interrupted
+from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.services.guard import plan_return
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TerminalSteps:
-    """The steps of one call of ``snapkit guard``; ``found`` is the command by its program's path."""
+    """The steps of one call of ``snapkit guard``; ``found`` is the command by its program's path.
+
+    From the command's start on, ``until_the_end`` holds signals back: nothing is to come between it and the rollback.
+    """
 
     invocation: Invocation
     command: Sequence[str]
@@ -32,6 +36,8 @@ class TerminalSteps:
     request_for: Callable[[str], SwapRequest]
     swap_in: Callable[[SwapRequest, SwapPlan], SwapReceipt]
     drop: Callable[[], Removal | None]
+    until_the_end: ExitStack
+    _signals: HeldSignals = field(default_factory=HeldSignals)
 
     def back_up(self) -> BackupReceipt:
         receipt = self.make_backup()
@@ -42,24 +48,39 @@ class TerminalSteps:
         return receipt
 
     def run(self, backup: BackupReceipt) -> Ending:
+        self.until_the_end.enter_context(self._signals.held())
         return run_command(self.found, _environment(backup), stdout_to_stderr=self.invocation.as_json)
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         if not self.checks.any:
-            return check_health(self.checks, {})
+            return UNASKED
+        interrupted = HealthReport(Health.FAILED, "it was interrupted.")
+        if self._signals.came:
+            return interrupted
         with self.invocation.terminal.progress("Waiting for the application to be well"):
             try:
-                return check_health(self.checks, _environment(backup))
+                with self._signals.raising():
+                    return check_health(self.checks, _environment(backup))
             except KeyboardInterrupt:
-                return HealthReport(Health.FAILED, "it was interrupted.")
+                return interrupted
 
     def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
-        with uninterrupted():  # who pressed Ctrl-C to end the command wants the database back, once more or not
+        # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
+        with self._interruptible(but_for=1):
             request = self.request_for(backup.backup.name)
             return self.swap_in(request, plan_return(self.invocation.server(), backup, request))
 
     def prune(self) -> Removal | None:
-        return self.drop()
+        with self._interruptible():
+            return self.drop()
+
+    @contextmanager
+    def _interruptible(self, but_for: int = 0) -> Iterator[None]:
+        try:
+            with self._signals.raising(but_for):
+                yield
+        except KeyboardInterrupt:
+            raise interrupted() from None
 
     def _note(self, text: str) -> None:
         self.invocation.terminal.note(text)

@@ -67,10 +67,52 @@ def deferred(tell: Callable[[], None]) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+class HeldSignals:
+    """Ctrl-C and its like, noted and not raised: what follows has to be done, whoever presses it how often.
+
+    Where they may cut something short after all, ``raising`` says so.
+    """
+
+    def __init__(self) -> None:
+        self.came = 0
+        self._raised_above: int | None = None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold them for the length of the block."""
+        with _all_taken(self._take):
+            yield
+
+    @contextmanager
+    def raising(self, but_for: int = 0) -> Iterator[None]:
+        """Let them raise KeyboardInterrupt in the block, but for the first few."""
+        self._raised_above = self.came + but_for
+        try:
+            yield
+        finally:
+            self._raised_above = None
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.came += 1
+        if self._raised_above is not None and self.came > self._raised_above:
+            raise KeyboardInterrupt
+
+
 @contextmanager
 def _first_taken(by: Callable[[], None]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    def take(number: int, frame: FrameType | None) -> None:
+        restore()
+        by()
+
+    with _all_taken(take) as restore:
         yield
+
+
+@contextmanager
+def _all_taken(take: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
+    """Let ``take`` have the signals, and yield what gives them back before the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
@@ -78,14 +120,10 @@ def _first_taken(by: Callable[[], None]) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    def take(number: int, frame: FrameType | None) -> None:
-        restore()
-        by()
-
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, take)
     try:
-        yield
+        yield restore
     finally:
         restore()

@@ -231,20 +231,47 @@ def test_a_signal_reaches_the_command_and_the_database_goes_back(
         f"pathlib.Path({str(marker)!r}).touch()\n"
         "time.sleep(600)"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "snapkit", "guard", "--json", *python(code)],
-        env=command_environment(sandbox.url),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = started(sandbox, *python(code))
     wait_until(marker.exists)
     os.killpg(process.pid, number) if number is signal.SIGINT else process.send_signal(number)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 20, (out, err)
     assert len(sandbox.items()) == 100
     assert (b"exit code 0" in out) is (kind == "ends with 0")
+
+
+def started(sandbox: Sandbox, *words: str) -> subprocess.Popen[bytes]:
+    """Start a guard with a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "snapkit", "guard", "--json", *words],
+        env=command_environment(sandbox.url),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def test_ctrl_c_twice_is_no_reason_not_to_roll_back(sandbox: Sandbox, tmp_path: Path) -> None:
+    marker, ending = tmp_path / "ready", tmp_path / "ending"
+    process = started(sandbox, "--", "sh", "-c", f"trap 'touch {ending}; exit 1' INT; touch {marker}; while :; do sleep 0.1; done")
+    wait_until(marker.exists)
+    os.killpg(process.pid, signal.SIGINT)
+    wait_until(ending.exists)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 20, (out, err)
+
+
+def test_ctrl_c_while_health_is_waited_for(sandbox: Sandbox, tmp_path: Path) -> None:
+    marker = tmp_path / "asked"
+    asking = f"touch {marker}; sleep 600"
+    process = started(sandbox, "--health-command", asking, "--health-timeout", "10m", *python(""))
+    wait_until(marker.exists)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 20, (out, err)
+    assert b"it was interrupted" in out
 
 
 def test_what_cannot_be_backed_up_is_not_run(sandbox: Sandbox, tmp_path: Path) -> None:
