@@ -324,7 +324,8 @@ def _(result: GuardReceipt, console: Console) -> None:
         console.print(f"{printable(shlex.join(result.command))} went through{health}.", style="bold green")
         console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
         if result.removal is not None and result.removal.removed:
-            render(result.removal, console)
+            dropped = count_text(len(result.removal.removed), "database")
+            console.print(f"Pruned: {dropped} dropped, {size_text(result.removal.freed_bytes)} freed.")
 
 
 # --- prune and delete -----------------------------------------------------------------------------------------------

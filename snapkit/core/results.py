@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -217,9 +217,16 @@ class GuardReceipt:
     failure: str | None = None
     rollback: SwapReceipt | SnapkitError | None = None
     removal: Removal | None = None
-    cautions: tuple[Caution, ...] = ()
+    prune_cautions: tuple[Caution, ...] = ()
     leaves_stdout: ClassVar[bool] = True
     """Stdout is the command's."""
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Those of all its parts."""
+        swap = self.rollback.cautions if isinstance(self.rollback, SwapReceipt) else ()
+        prune = self.removal.cautions if self.removal else ()
+        return (*self.backup.cautions, *swap, *prune, *self.prune_cautions)
 
     @property
     def error(self) -> SnapkitError | None:
@@ -234,23 +241,18 @@ class GuardReceipt:
                     state=f"{source!r} is as the command left it, since a failure was to keep it.",
                     hint=f"snapkit rollback {name}",
                 )
-            case UnknownOutcomeError() | RollbackFailedError() as error:
+            case UnknownOutcomeError() as error:
                 return error
             case SnapkitError() as error:
                 return RollbackFailedError(
                     f"{self.failure} The rollback failed, too: {error.message}", state=error.state, hint=error.hint
                 )
             case receipt:
-                return RolledBackError(self.failure, state=f"{source!r} was rolled back.", hint=_where_it_is(receipt))
-
-    def with_rollback(self, rollback: SwapReceipt | SnapkitError) -> GuardReceipt:
-        return replace(self, rollback=rollback)
-
-    def with_removal(self, removal: Removal | None) -> GuardReceipt:
-        return replace(self, removal=removal)
-
-    def with_caution(self, caution: Caution) -> GuardReceipt:
-        return replace(self, cautions=(*self.cautions, caution))
+                return RolledBackError(
+                    self.failure,
+                    state=f"The database was rolled back: {source!r} is as it was before the command.",
+                    hint=_where_it_is(receipt),
+                )
 
 
 def _where_it_is(receipt: SwapReceipt) -> str | None:

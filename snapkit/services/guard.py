@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from snapkit.core.guarding import UNASKED, HealthReport, OnFailure, failure_of
@@ -57,23 +58,24 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     if on_failure is OnFailure.KEEP:
         return receipt
     try:
-        return receipt.with_rollback(steps.roll_back(backup))
+        return replace(receipt, rollback=steps.roll_back(backup))
     except SnapkitError as error:
-        return receipt.with_rollback(error)
+        return replace(receipt, rollback=error)
 
 
 def _pruned(receipt: GuardReceipt, steps: Steps) -> GuardReceipt:
     try:
-        return receipt.with_removal(steps.prune())
+        removal = steps.prune()
     except SnapkitError as error:
-        return receipt.with_caution(
-            Caution("prune_failed", f"All went well, but old backups were not dropped. {_said(error)}")
-        )
+        return replace(receipt, prune_cautions=(_not_pruned(error),))
+    failed = removal.failed if removal else ()
+    return replace(receipt, removal=removal, prune_cautions=tuple(_not_pruned(failure.error) for failure in failed))
 
 
-def _said(error: SnapkitError) -> str:
+def _not_pruned(error: SnapkitError) -> Caution:
     why = "The prune was interrupted." if isinstance(error, InterruptedRunError) else error.message
-    return f"{why} {error.hint or ''}".rstrip()
+    said = f"All went well, but not every old backup was dropped. {why} {error.hint or ''}"
+    return Caution("prune_failed", said.rstrip())
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:

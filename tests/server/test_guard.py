@@ -254,7 +254,9 @@ def started(sandbox: Sandbox, *words: str) -> subprocess.Popen[bytes]:
 
 def test_ctrl_c_twice_is_no_reason_not_to_roll_back(sandbox: Sandbox, tmp_path: Path) -> None:
     marker, ending = tmp_path / "ready", tmp_path / "ending"
-    process = started(sandbox, "--", "sh", "-c", f"trap 'touch {ending}; exit 1' INT; touch {marker}; while :; do sleep 0.1; done")
+    process = started(
+        sandbox, "--", "sh", "-c", f"trap 'touch {ending}; exit 1' INT; touch {marker}; while :; do sleep 0.1; done"
+    )
     wait_until(marker.exists)
     os.killpg(process.pid, signal.SIGINT)
     wait_until(ending.exists)

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.results import Address, BackupReceipt, Copying, Removal, SwapReceipt
+from snapkit.core.results import Address, BackupReceipt, Copying, Failure, Removal, SwapReceipt
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,
@@ -98,9 +98,16 @@ def test_what_is_done_and_what_comes_of_it(
     assert receipt.command_exit_code == script.end.exit_code
 
 
-@pytest.mark.parametrize("error", [BusyError("It is busy.", hint="Wait."), InterruptedRunError("Interrupted.")])
-def test_a_prune_that_fails_does_not_make_the_deploy_fail(error: SnapkitError) -> None:
-    receipt = guard(Script(removal=error), OnFailure.ROLLBACK)
+@pytest.mark.parametrize(
+    "came_of_it",
+    [
+        BusyError("It is busy.", hint="Wait."),
+        InterruptedRunError("Interrupted."),
+        Removal((), (), (Failure(make_entry(), BusyError("It is busy.")),), NOW),
+    ],
+)
+def test_a_prune_that_fails_does_not_make_the_deploy_fail(came_of_it: Removal | SnapkitError) -> None:
+    receipt = guard(Script(removal=came_of_it), OnFailure.ROLLBACK)
     assert receipt.error is None
     assert [caution.code for caution in receipt.cautions] == ["prune_failed"]
 
