@@ -3,8 +3,9 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +14,10 @@ from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.registry import Registry
 from snapkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from snapkit.core.model import Entry
+    from snapkit.core.results import BackupReceipt, SwapReceipt
 
 registry = Registry()
 
@@ -71,6 +76,8 @@ def backup(
     """Make an exact clone of the database, on the same server."""
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
     server = run.server()
+    from snapkit.cli.hooking import hooked
+    from snapkit.core.hooks import Operation
     from snapkit.services.backup import BackupRequest, back_up, preview_backup
 
     request = BackupRequest(
@@ -84,8 +91,12 @@ def backup(
     )
     if dry_run:
         return DryRun(preview_backup(server, request))
-    with run.terminal.progress(f"Backing up {server.source}") as observe:
-        receipt = back_up(server, request, settings.lock_wait, observe)
+
+    def work() -> BackupReceipt:
+        with run.terminal.progress(f"Backing up {server.source}") as observe:
+            return back_up(server, request, settings.lock_wait, observe)
+
+    receipt = hooked(run, Operation.BACKUP, work, label=label)
     run.note_after(
         f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url, pgbouncer_url)}"
     )
@@ -170,6 +181,8 @@ def undo(
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
+    from snapkit.cli.hooking import hooked
+    from snapkit.core.hooks import Operation
     from snapkit.services.rollback import preview_swap, script_of_swap, swap
 
     server = run.server()
@@ -184,8 +197,20 @@ def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool)
         run.show(preview)
         run.terminal.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
         confirmed = preview.plan
-    with run.terminal.progress(f"Rolling {server.source} back") as observe:
-        return swap(server, request, run.settings().lock_wait, observe, confirmed)
+
+    def look() -> Entry:
+        """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
+        nonlocal confirmed, request
+        confirmed = confirmed or preview_swap(server, request).plan
+        if not request.undo:
+            request = replace(request, wanted=confirmed.entry.name)
+        return confirmed.entry
+
+    def work() -> SwapReceipt:
+        with run.terminal.progress(f"Rolling {server.source} back") as observe:
+            return swap(server, request, run.settings().lock_wait, observe, confirmed)
+
+    return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, look=look)
 
 
 @registry.command("prune")
