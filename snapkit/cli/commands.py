@@ -11,7 +11,7 @@ import typer
 
 from snapkit.cli.interruption import deferred
 from snapkit.cli.invocation import Invocation
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
 from snapkit.errors import UsageError
 
@@ -123,6 +123,32 @@ def show(run: Invocation, name: Name) -> Any:
     from snapkit.services.inventory import show_entry
 
     return show_entry(server, name)
+
+
+@registry.command("status")
+def status(
+    run: Invocation,
+    max_age: Annotated[
+        str | None,
+        typer.Option("--max-age", metavar="DURATION", help="Fail unless the newest backup is younger, such as 24h."),
+    ] = None,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Measure the databases.")] = False,
+    all_sources: AllSources = False,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")] = False,
+) -> Any:
+    """Tell a monitor how old the newest backup is."""
+    if prometheus and run.is_json:
+        raise UsageError("Give either --json or --prometheus.", state="Nothing was changed.")
+    limit = run.settings({"max_age": max_age}).max_age
+    server = run.server()
+    from snapkit.services.inventory import report_status
+
+    report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources)
+    if not prometheus:
+        return report
+    from snapkit.cli.prometheus import exposition
+
+    return Exposition(exposition(report), report.shortfall, report.cautions)
 
 
 @registry.command("rollback")

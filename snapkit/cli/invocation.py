@@ -140,6 +140,10 @@ class Invocation:
         return self._call.command or ""
 
     @property
+    def is_json(self) -> bool:
+        return self._call.as_json
+
+    @property
     def is_quiet(self) -> bool:
         return self._options.quiet
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
+from snapkit.core.durations import written_duration
 from snapkit.core.model import Entry
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -136,7 +137,7 @@ def complaint(event: Event, ending: Ending, timeout: timedelta) -> str | None:
     if ending.code == 0:
         return None
     if ending.code is None:
-        what = f"was still running after {timeout.total_seconds():g} s (hook-timeout), and was ended"
+        what = f"was still running after {written_duration(timeout)} (hook-timeout), and was ended"
     elif ending.code < 0:
         what = f"was ended by signal {-ending.code}"
     else:

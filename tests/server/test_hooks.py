@@ -144,7 +144,7 @@ def test_a_missing_and_a_late_hook_before_it_stop_the_run(hooked: Hooked) -> Non
     file.write_text('hook-timeout = "300ms"\n[hooks]\nbefore-backup = "sleep 1000"\n')
     ran = hooked.run("backup")
     assert ran.code == 1
-    assert "still running after 0.3 s (hook-timeout), and was ended" in ran.err
+    assert "still running after 300ms (hook-timeout), and was ended" in ran.err
     assert hooked.sandbox.entries() == ()
 
 

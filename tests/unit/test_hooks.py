@@ -108,7 +108,7 @@ def test_a_snapkit_that_a_hook_calls_runs_none() -> None:
         (Ending(-9), "The on_failure hook was ended by signal 9, and said nothing."),
         (
             Ending(None, b"waiting"),
-            "The on_failure hook was still running after 60 s (hook-timeout), and was ended; it said:\n  waiting",
+            "The on_failure hook was still running after 1m (hook-timeout), and was ended; it said:\n  waiting",
         ),
         (
             Ending(None, not_started="No such file or directory"),
