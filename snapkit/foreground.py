@@ -67,7 +67,7 @@ def run_command(
 ) -> Ending:
     """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
 
-    ``environment`` is added to ours. ``meanwhile`` is called about every second, and is not to raise. Raises UsageError
+    ``meanwhile`` is called about every second, and is not to raise. Raises UsageError
     for a file that the system does not take for a program, which shows at the start only.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -84,7 +84,7 @@ def run_command(
         pass_on(came[-1])
 
     with _taken_by(take):
-        process = _start(words, {**os.environ, **environment}, stdout=2 if stdout_to_stderr else None)
+        process = _start(words, environment, stdout=2 if stdout_to_stderr else None)
         for early in tuple(came):  # what came before there was anybody to pass it on to
             process.send_signal(early)
         while process.returncode is None:

@@ -11,9 +11,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
+from snapkit.core.hooks import command_words, what_went_wrong
 from snapkit.errors import UsageError
-from snapkit.shell import run_in_shell
 
 _BETWEEN = 0.5
 """Seconds between two tries."""
@@ -53,7 +54,7 @@ class HealthChecks:
 
 
 def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> HealthReport:
-    """Try until all checks pass or the time is up. The command gets ``environment`` besides ours."""
+    """Try until all checks pass or the time is up. ``environment`` is the command's."""
     tries: list[Callable[[float], str | None]] = []
     if checks.url is not None:
         tries.append(lambda seconds: _ask(checks.url or "", seconds))
@@ -87,7 +88,8 @@ def _until(attempt: Callable[[float], str | None], deadline: float) -> str | Non
 def _ask(url: str, seconds: float) -> str | None:
     shown = _shown(url)
     try:
-        with urlopen(Request(url, headers={"User-Agent": "snapkit"}), timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310 - checked
+        request = Request(url, headers={"User-Agent": "snapkit"})  # noqa: S310 - an http URL, as was checked
+        with urlopen(request, timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310
             status = answer.status
     except HTTPError as error:
         status = error.code
@@ -103,8 +105,7 @@ def _shown(url: str) -> str:
 
 
 def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | None:
-    done = run_in_shell(command, environment, seconds)
-    if done.exit_code == 0:
-        return None
-    how = "took too long" if done.exit_code is None else f"ended with exit code {done.exit_code}"
-    return f"{command} {how}." + (f" It said:\n{done.output}" if done.output else "")
+    ending = run_in_background(
+        command_words(command), environment, "", timedelta(seconds=seconds), pass_on=lambda piece: None
+    )
+    return what_went_wrong(f"The command {command!r}", ending, timedelta(seconds=seconds), "health-timeout")

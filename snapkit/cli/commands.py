@@ -4,6 +4,7 @@ so that help and usage errors need neither SQLAlchemy nor psycopg."""
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +12,12 @@ import typer
 
 from snapkit.cli.interruption import deferred
 from snapkit.cli.invocation import Invocation
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
-from snapkit.errors import UsageError
+from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
+    from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
     from snapkit.core.retention import Policy
@@ -104,11 +106,17 @@ def backup(
 
 
 def _back_up(run: Invocation, request: BackupRequest) -> BackupReceipt:
+    from snapkit.cli.hooking import hooked
+    from snapkit.core.hooks import Operation
     from snapkit.services.backup import back_up
 
     server = run.server()
-    with run.terminal.progress(f"Backing up {server.source}") as observe:
-        return back_up(server, request, run.settings().lock_wait, observe)
+
+    def work() -> BackupReceipt:
+        with run.terminal.progress(f"Backing up {server.source}") as observe:
+            return back_up(server, request, run.settings().lock_wait, observe)
+
+    return hooked(run, Operation.BACKUP, work, label=request.label)
 
 
 @registry.command("list", alias="ls")
@@ -131,6 +139,32 @@ def show(run: Invocation, name: Name) -> Any:
     from snapkit.services.inventory import show_entry
 
     return show_entry(server, name)
+
+
+@registry.command("status")
+def status(
+    run: Invocation,
+    max_age: Annotated[
+        str | None,
+        typer.Option("--max-age", metavar="DURATION", help="Fail unless the newest backup is younger, such as 24h."),
+    ] = None,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Measure the databases.")] = False,
+    all_sources: AllSources = False,
+    prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")] = False,
+) -> Any:
+    """Tell a monitor how old the newest backup is."""
+    if prometheus and run.is_json:
+        raise UsageError("Give either --json or --prometheus.", state="Nothing was changed.")
+    limit = run.settings({"max_age": max_age}).max_age
+    server = run.server()
+    from snapkit.services.inventory import report_status
+
+    report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources)
+    if not prometheus:
+        return report
+    from snapkit.cli.prometheus import exposition
+
+    return Exposition(exposition(report), report.shortfall, report.cautions)
 
 
 @registry.command("rollback")
@@ -207,11 +241,25 @@ def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool)
 
 
 def _swap_in(run: Invocation, request: SwapRequest, confirmed: SwapPlan | None) -> SwapReceipt:
-    from snapkit.services.rollback import swap
+    from snapkit.cli.hooking import hooked
+    from snapkit.core.hooks import Operation
+    from snapkit.services.rollback import preview_swap, swap
 
     server = run.server()
-    with run.terminal.progress(f"Rolling {server.source} back") as observe:
-        return swap(server, request, run.settings().lock_wait, observe, confirmed)
+
+    def look() -> Entry:
+        """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
+        nonlocal confirmed, request
+        confirmed = confirmed or preview_swap(server, request).plan
+        if not request.undo:
+            request = replace(request, wanted=confirmed.entry.name)
+        return confirmed.entry
+
+    def work() -> SwapReceipt:
+        with run.terminal.progress(f"Rolling {server.source} back") as observe:
+            return swap(server, request, run.settings().lock_wait, observe, confirmed)
+
+    return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, look=look)
 
 
 @registry.command("prune")
@@ -434,6 +482,8 @@ def guard(
     checks = HealthChecks(settings.health_command, settings.health_url, settings.health_timeout)
     server = run.server()
     from snapkit.cli.guard_steps import TerminalSteps
+    from snapkit.cli.hooking import tell_failure
+    from snapkit.core.hooks import Operation
     from snapkit.services.backup import BackupRequest
     from snapkit.services.guard import guard as guard_
     from snapkit.services.removal import choose_by_policy
@@ -461,7 +511,10 @@ def guard(
             drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
             until_the_end=until_the_end,
         )
-        return guard_(steps, settings.on_failure)
+        receipt = guard_(steps, settings.on_failure)
+        if receipt.shortfall and not isinstance(receipt.rollback, SnapkitError):  # which was told of when it happened
+            tell_failure(run, Operation.GUARD, receipt.backup.backup, receipt.shortfall)
+        return receipt
 
 
 @registry.command("demo")

@@ -10,7 +10,7 @@ from typing import Any
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
-from snapkit.core.model import Caution, ClientSession, Entry
+from snapkit.core.model import Caution, ClientSession, Entry, Kind
 from snapkit.core.results import (
     BackupReceipt,
     Diagnosis,
@@ -26,6 +26,7 @@ from snapkit.core.results import (
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
+from snapkit.core.status import SourceStatus, StatusReport
 from snapkit.errors import SnapkitError
 
 SCHEMA_VERSION = 1
@@ -175,6 +176,28 @@ def _(result: Listing) -> Document:
     return {
         "entries": [entry_document(entry) for entry in result.entries],
         "total_size_bytes": result.total_bytes if result.sized else None,
+    }
+
+
+@data_of.register
+def _(result: StatusReport) -> Document:
+    return {
+        "max_age_ms": milliseconds(result.max_age) if result.max_age else None,
+        "sources": [_status(each, result) for each in result.sources],
+    }
+
+
+def _status(status: SourceStatus, report: StatusReport) -> Document:
+    age = status.age(report.now)
+    is_judged = report.max_age is not None
+    return {
+        "source": status.source,
+        "ok": status not in (*report.without, *report.too_old) if is_judged else None,
+        "backups": len(status.backups),
+        "newest": entry_document(status.newest) if status.newest else None,
+        "age_ms": None if age is None else milliseconds(age),
+        "backups_size_bytes": status.size(Kind.BACKUP) if report.sized else None,
+        "old_size_bytes": status.size(Kind.OLD) if report.sized else None,
     }
 
 

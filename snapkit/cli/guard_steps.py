@@ -49,7 +49,7 @@ class TerminalSteps:
 
     def run(self, backup: BackupReceipt) -> Ending:
         self.until_the_end.enter_context(self._signals.held())
-        return run_command(self.found, _environment(backup), stdout_to_stderr=self.invocation.as_json)
+        return run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         if not self.checks.any:
@@ -60,7 +60,7 @@ class TerminalSteps:
         with self.invocation.terminal.progress("Waiting for the application to be well"):
             try:
                 with self._signals.raising():
-                    return check_health(self.checks, _environment(backup))
+                    return check_health(self.checks, self._environment(backup))
             except KeyboardInterrupt:
                 return interrupted
 
@@ -85,7 +85,7 @@ class TerminalSteps:
     def _note(self, text: str) -> None:
         self.invocation.terminal.note(text)
 
-
-def _environment(backup: BackupReceipt) -> Mapping[str, str]:
-    """What the command, and the health check, get besides the environment that snapkit has."""
-    return {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
+    def _environment(self, backup: BackupReceipt) -> Mapping[str, str]:
+        """What the command and the health check get: what snapkit itself was given, and what this is about."""
+        own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
+        return {**self.invocation.environment, **own}

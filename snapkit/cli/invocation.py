@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
@@ -17,7 +18,9 @@ from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from snapkit.cli.trail import Trail
     from snapkit.core.model import Caution
+    from snapkit.errors import SnapkitError
     from snapkit.postgres.server import Server
     from snapkit.services.poolers import Pooler
     from snapkit.services.replicas import Replica
@@ -36,16 +39,30 @@ class Call:
     exit_code: int = 0
     """What the run ends with, whether or not anybody is there to read about it."""
     cautions: tuple[Caution, ...] = ()
+    trail: Trail | None = None
+    """Where the run is to be written down, once it has ended."""
+
+    def end(self, code: ExitCode, result: object = None) -> None:
+        """Take down what the run ends with, here and in the audit log if there is one."""
+        self.exit_code = int(code)
+        trail, self.trail = self.trail, None
+        if trail is not None:
+            self.cautions += trail.end(code, result)
 
 
 class Invocation:
     """What a command gets, and what takes its result."""
 
-    def __init__(self, call: Call, options: CommonOptions) -> None:
+    def __init__(self, call: Call, options: CommonOptions, *, changes: bool) -> None:
+        """``changes``: whether the command may change something, and so belongs into the audit log."""
         # From here on the parsed options count: a word like --json may also have been the value of another option.
         call.as_json, call.verbose, call.no_color = options.as_json, options.verbose, options.no_color
         self._call = call
         self._options = options
+        self._changes = changes
+        self.environment: Mapping[str, str] = dict(os.environ)
+        """As it was before .env completed it, maybe with a password: what programs of the user's get."""
+        self._began = monotonic()
         self._after: list[str] = []
         self.terminal = Terminal.open(no_color=options.no_color, quiet=options.quiet)
         if options.verbose:
@@ -87,7 +104,12 @@ class Invocation:
         from snapkit.postgres.server import Server
 
         _silence_libraries()
-        return Server(target, settings.maintenance_db)
+        server = Server(target, settings.maintenance_db)
+        if self._changes and settings.audit_log is not None:
+            from snapkit.cli.trail import Trail
+
+            self._call.trail = Trail.begin(settings.audit_log, self.command, server, self._began)
+        return server
 
     def replicas(self, urls: Sequence[str] | None) -> tuple[Replica, ...]:
         """Return the standbys that the settings name, or ``urls`` of the command line; nothing is connected yet."""
@@ -114,9 +136,24 @@ class Invocation:
         return poolers
 
     @property
-    def as_json(self) -> bool:
-        """Whether stdout is for one document alone."""
+    def command(self) -> str:
+        return self._call.command or ""
+
+    @property
+    def is_json(self) -> bool:
         return self._call.as_json
+
+    @property
+    def is_quiet(self) -> bool:
+        return self._options.quiet
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What there is to warn of so far, apart from what the result tells."""
+        return self._call.cautions
+
+    def add_caution(self, caution: Caution) -> None:
+        self._call.cautions += (caution,)
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""
@@ -163,22 +200,24 @@ class Invocation:
         return shlex.join(words)
 
     def finish(self, result: Any) -> int:
-        """Print the result and return the exit code."""
+        """Print the result and return the exit code. A result with a ``shortfall`` is told together with that error."""
         failures = len(getattr(result, "failed", ()))
         problems = getattr(result, "problems", 0)
-        error = getattr(result, "error", None)
-        cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
+        shortfall: SnapkitError | None = getattr(result, "shortfall", None)
         code = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
-        if error is not None:
-            code = exit_code_of(error)
-        self._call.exit_code = int(code)
+        if shortfall is not None:
+            code = exit_code_of(shortfall)
+        self._call.end(code, result)
+        cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
         if self._call.as_json:
             self._print_document(result, failures, problems, cautions)
         else:
             self._print_text(result)
             self.terminal.warn(cautions)
-            if error is not None:
-                print_error(error, no_color=self._options.no_color)
+            if shortfall is not None:
+                from snapkit.cli.terminal import print_error
+
+                print_error(shortfall, no_color=self._options.no_color)
         sys.stdout.flush()
         return int(code)
 
@@ -186,12 +225,13 @@ class Invocation:
         from snapkit.cli.document import data_of, envelope, error_document, partial_document, problems_document
 
         status, error = "success", None
-        if getattr(result, "error", None) is not None:
-            status, error = "error", error_document(result.error)
-        elif failures:
+        shortfall: SnapkitError | None = getattr(result, "shortfall", None)
+        if failures:
             status, error = "partial", partial_document(failures, failures + len(result.removed))
         elif problems:
             status, error = "error", problems_document(problems)
+        elif shortfall is not None:
+            status, error = "error", error_document(shortfall)
         sys.stdout.write(envelope(self._call.command, status, data_of(result), cautions, error) + "\n")
 
     def _print_text(self, result: Any) -> None:

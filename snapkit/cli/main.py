@@ -12,6 +12,7 @@ import typer
 from snapkit import __version__
 from snapkit.cli.commands import registry
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
+from snapkit.cli.failures import unexpected
 from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call
 from snapkit.errors import SnapkitError, UsageError
@@ -46,7 +47,7 @@ def _run(words: Sequence[str], call: Call) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
-        return _report(_unexpected(error), call)
+        return _report(unexpected(error), call)
 
 
 def _guess(words: Sequence[str]) -> Call:
@@ -102,23 +103,13 @@ def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
     return UsageError(message, hint=command)
 
 
-def _unexpected(error: Exception) -> SnapkitError:
-    wrapped = SnapkitError(
-        f"Something unexpected happened: {type(error).__name__}: {error}",
-        state="What was done so far is shown by: snapkit list",
-        hint="Please report this; with --verbose the traceback is shown.",
-    )
-    wrapped.__cause__ = error
-    return wrapped
-
-
 def _report(error: SnapkitError, call: Call) -> int:
     with uninterrupted():
         return _tell(error, call)
 
 
 def _tell(error: SnapkitError, call: Call) -> int:
-    call.exit_code = int(exit_code_of(error))
+    call.end(exit_code_of(error))
     if call.verbose:
         import traceback
 

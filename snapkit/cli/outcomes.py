@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
+    from snapkit.core.model import Caution
     from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
+    from snapkit.errors import SnapkitError
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,15 @@ class Script:
     """A script for psql."""
 
     sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exposition:
+    """A status in Prometheus' text format, and the error of the run if it is not as it should be."""
+
+    text: str
+    shortfall: SnapkitError | None
+    cautions: tuple[Caution, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,11 @@ from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call, Invocation
 from snapkit.cli.options import CommonOptions, with_common_options
 
+_CHANGING = frozenset(
+    ("backup", "rollback", "undo", "prune", "delete", "pin", "unpin", "label", "adopt", "recover", "guard")
+)
+"""The commands that may change something on the server; the audit log has the runs of these."""
+
 
 class Registry:
     """Collects the commands; ``build`` makes the Typer application of them."""
@@ -33,7 +38,8 @@ class Registry:
 
     def build(self, app: typer.Typer, call: Call) -> typer.Typer:
         def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
-            invocation = Invocation(call, options)
+            is_shown_only = arguments.get("dry_run") or arguments.get("sql")
+            invocation = Invocation(call, options, changes=call.command in _CHANGING and not is_shown_only)
             try:
                 result = command(invocation, **arguments)
             except KeyboardInterrupt:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.guarding import Health
@@ -35,6 +35,7 @@ from snapkit.core.results import (
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
+from snapkit.core.status import StatusReport
 
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
@@ -226,6 +227,37 @@ def _entry_stack(listing: Listing) -> Group:
 @names_of.register
 def _(result: Listing) -> Sequence[str]:
     return tuple(entry.name for entry in result.entries)
+
+
+@render.register
+def _(result: StatusReport, console: Console) -> None:
+    if not result.sources:
+        console.print("snapkit has made no backup on this server yet.")
+        return
+    newest, ages, verdicts, styles = [], [], [], []
+    for each in result.sources:
+        newest.append(printable(each.newest.name) if each.newest else "none")
+        ages.append(age_text(each.newest.created_at, result.now) if each.newest else "")
+        is_bad = each.newest is None or each in result.too_old
+        verdicts.append("no backup" if each.newest is None else "too old" if is_bad else "ok")
+        styles.append("red" if is_bad else "green")
+    columns = [
+        Column("SOURCE", [printable(each.source) for each in result.sources]),
+        Column("BACKUPS", [str(len(each.backups)) for each in result.sources]),
+        Column("NEWEST", newest),
+        Column("AGE", ages),
+    ]
+    if result.sized:
+        columns.append(Column("BACKUP SIZE", [size_text(each.size(Kind.BACKUP)) for each in result.sources]))
+        columns.append(Column("OLD SIZE", [size_text(each.size(Kind.OLD)) for each in result.sources]))
+    if result.max_age is not None:
+        columns.append(Column("STATUS", verdicts, styles))
+    print_table(columns, console)
+
+
+@render.register
+def _(result: Exposition, console: Console) -> None:
+    console.file.write(result.text)
 
 
 @render.register

@@ -19,3 +19,13 @@ def parse_duration(text: str) -> timedelta:
         return timedelta(**{_UNITS[unit]: float(number)})
     except OverflowError:
         raise ValueError(f"{text!r} is too long") from None
+
+
+def written_duration(duration: timedelta) -> str:
+    """Return a duration as users write it, in the largest unit of which it is a whole number."""
+    microseconds = duration // timedelta(microseconds=1)
+    for unit in reversed(_UNITS):
+        length = timedelta(**{_UNITS[unit]: 1}) // timedelta(microseconds=1)
+        if microseconds and microseconds % length == 0:
+            return f"{microseconds // length}{unit}"
+    return f"{duration.total_seconds():g}s"

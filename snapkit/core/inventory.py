@@ -150,17 +150,20 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
 
 def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
     """Return the newest ready backup; raise NotFoundError if there is none, naming those that are not trusted."""
-    ready = (
-        entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY and entry.bears_its_name
-    )
-    newest = max(ready, key=lambda entry: entry.age_key, default=None)
-    if newest is None:
+    usable = usable_backups(entries)
+    if not usable:
         raise NotFoundError(
             f"There is no backup of {source!r} to roll back to.",
             state="Nothing was changed.",
             hint=_not_considered(distrusted) or _instead(entries),
         )
-    return newest
+    return usable[0]
+
+
+def usable_backups(entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    """Return the backups that a rollback would take by itself, newest first."""
+    ready = [entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY]
+    return tuple(sorted((each for each in ready if each.bears_its_name), key=lambda each: each.age_key, reverse=True))
 
 
 def _instead(entries: Sequence[Entry]) -> str:

@@ -128,6 +128,21 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is, and as whom: what was reached or, before that, what the settings name.
+
+    ``host`` is a directory for a Unix socket; ``role`` None where nothing names one.
+    """
+
+    host: str
+    port: str
+    role: str | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
 class Standby:
     """A server that streams from this one, as pg_stat_replication shows it to this role (what it hides is None)."""
 

@@ -229,7 +229,13 @@ class GuardReceipt:
         return (*self.backup.cautions, *swap, *prune, *self.prune_cautions)
 
     @property
-    def error(self) -> SnapkitError | None:
+    def outage(self) -> timedelta:
+        """How long clients were held in all."""
+        swap = self.rollback.outage if isinstance(self.rollback, SwapReceipt) else timedelta(0)
+        return self.backup.outage + swap
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
         """What the run ends with, the receipt notwithstanding; None if all went well."""
         if self.failure is None:
             return None

@@ -13,7 +13,7 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapkit.core.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
-from snapkit.core.model import Caution
+from snapkit.core.model import Caution, Place
 from snapkit.errors import UsageError
 
 FOREIGN_PARAMETERS = frozenset(
@@ -76,10 +76,15 @@ class Target:
     @property
     def place(self) -> str:
         """The host and the port, as far as the URL or the environment says."""
+        return str(self.whereabouts)
+
+    @property
+    def whereabouts(self) -> Place:
+        """The same, and the role."""
         named = self.parameters
         host = named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or named.get("service")
         port = named.get("port") or os.environ.get("PGPORT") or "5432"
-        return f"{host or 'localhost'}:{port}"
+        return Place(host or "localhost", port, named.get("user") or os.environ.get("PGUSER"))
 
 
 def target_of_replica(url: str, source: str) -> Target:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from snapkit.core.model import Place
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import dialect
 from snapkit.postgres.conninfo import Target
@@ -165,6 +166,7 @@ class Server:
                 hint="Leave --maintenance-db out, or name another database.",
             )
         self.source = target.source
+        self.place = target.whereabouts
         # Without it, a maintenance database in another encoding would answer in that, or in bytes.
         self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
@@ -250,6 +252,7 @@ class Server:
         """Pin the host that was reached: of several in the URL or in the DNS, another one is another server."""
         pgconn = connection.pgconn
         self._parameters |= {"host": pgconn.host.decode(), "port": pgconn.port.decode()}
+        self.place = Place(pgconn.host.decode(), pgconn.port.decode(), pgconn.user.decode())
         self._parameters.pop("hostaddr", None)
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()

@@ -14,6 +14,7 @@ from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, plan_adoption
 from snapkit.core.results import EntryReport, Listing
 from snapkit.core.statements import CommentOnDatabase
+from snapkit.core.status import StatusReport, judge
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
@@ -51,6 +52,14 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
             sized=sizes,
             cautions=recognition_cautions(gathered.inventory),
         )
+
+
+def report_status(server: Server, *, max_age: timedelta | None, sizes: bool, all_sources: bool) -> StatusReport:
+    """Return how old the newest backup is, of the source or of every source on the server; see ``judge``."""
+    listing = list_entries(server, sizes=sizes, all_sources=all_sources)
+    return judge(
+        listing.entries, listing.source, max_age=max_age, now=listing.now, sized=sizes, cautions=listing.cautions
+    )
 
 
 def show_entry(server: Server, name: str) -> EntryReport:

@@ -205,7 +205,7 @@ def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
         return
     if _identity(plan) != _identity(confirmed):
         raise BusyError(
-            f"The databases of {plan.source!r} have changed since the question was asked.",
+            f"The databases of {plan.source!r} have changed since the plan was made.",
             state=NOTHING_CHANGED,
             hint="See what there is now (snapkit list), then run the command again.",
         )

@@ -11,6 +11,7 @@ from typing import Any
 from snapkit.core.durations import parse_duration
 from snapkit.core.guarding import OnFailure
 from snapkit.core.holding import DEFAULT_GRACE, HoldRules
+from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
 from snapkit.core.model import Caution, Strategy
 from snapkit.errors import UsageError
 from snapkit.settings.connection import (
@@ -47,6 +48,14 @@ class Settings:
     health_url: str | None = field(repr=False)
     health_timeout: timedelta
     on_failure: OnFailure
+    max_age: timedelta | None
+    audit_log: Path | None
+    hook_timeout: timedelta
+    hook_commands: Mapping[Event, tuple[str, ...]]
+
+    @property
+    def hooks(self) -> Hooks:
+        return Hooks(self.hook_commands, self.hook_timeout)
 
     def hold(self, *, disconnect: bool) -> HoldRules:
         """Return how clients may be held."""
@@ -68,7 +77,7 @@ def load_settings(
     a list.
     """
     dotenv, cautions = _read_dotenv(env_file, directory)
-    file_name, file_values = _read_file(directory)
+    file_name, file_values, hook_commands = _read_file(directory)
 
     def value_of(name: str, convert: Callable[..., Any]) -> Any:
         variable = f"SNAPKIT_{name.upper()}"
@@ -87,6 +96,7 @@ def load_settings(
             raise UsageError(f"{origin}: {error}.", state="Nothing was changed.") from None
 
     lock_wait, grace = value_of("lock_wait", parse_duration), value_of("grace", parse_duration)
+    audit_log = value_of("audit_log", Path)
     return Settings(
         cautions=cautions,
         connection=choose_connection(direct_url, url, environment, dotenv),
@@ -108,13 +118,17 @@ def load_settings(
         health_url=value_of("health_url", str),
         health_timeout=value_of("health_timeout", _some_duration) or DEFAULT_HEALTH_TIMEOUT,
         on_failure=value_of("on_failure", _on_failure) or OnFailure.ROLLBACK,
+        max_age=value_of("max_age", _some_duration),
+        audit_log=None if audit_log is None else directory / audit_log,
+        hook_timeout=value_of("hook_timeout", _some_duration) or DEFAULT_TIMEOUT,
+        hook_commands=hook_commands,
     )
 
 
 _LISTS = frozenset(("replica_url", "pgbouncer_url"))
 """The settings that may have several values: lists in the file, separated by white space elsewhere."""
 
-_FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions"}
+_FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions", "hook_commands"}
 
 
 def _strategy(text: str) -> Strategy | None:
@@ -169,14 +183,27 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
     return values, tuple(Caution("dotenv", f"{path.name}: {text}") for text in complaints)
 
 
-def _read_file(directory: Path) -> tuple[str, Mapping[str, str | Sequence[str]]]:
-    """Return the settings file's name and values, by the names of ``Settings``; snapkit.toml before pyproject.toml."""
-    own = _read_toml(directory / "snapkit.toml")
-    if own is not None:
-        return "snapkit.toml", _checked("snapkit.toml", own)
-    tools = (_read_toml(directory / "pyproject.toml") or {}).get("tool", {})
-    table = tools.get("snapkit", {}) if isinstance(tools, dict) else {}
-    return "pyproject.toml", _checked("[tool.snapkit] of pyproject.toml", table)
+def _read_file(
+    directory: Path,
+) -> tuple[str, Mapping[str, str | Sequence[str]], Mapping[Event, tuple[str, ...]]]:
+    """Return the settings file's name, its values by the names of ``Settings``, and the hooks by event.
+
+    snapkit.toml goes before pyproject.toml.
+    """
+    name = where = "snapkit.toml"
+    table: object = _read_toml(directory / name)
+    if table is None:
+        name, where = "pyproject.toml", "[tool.snapkit] of pyproject.toml"
+        tools = (_read_toml(directory / name) or {}).get("tool", {})
+        table = tools.get("snapkit", {}) if isinstance(tools, dict) else {}
+    if not isinstance(table, dict):
+        raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
+    values = {key: value for key, value in table.items() if key != "hooks"}
+    if "hooks" not in table:
+        return name, _checked(where, values), {}
+    from snapkit.settings.hooks import read_hooks
+
+    return name, _checked(where, values), read_hooks(where, table["hooks"])
 
 
 def _read_toml(path: Path) -> dict[str, Any] | None:
@@ -194,9 +221,7 @@ def _read_toml(path: Path) -> dict[str, Any] | None:
         raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
 
 
-def _checked(where: str, table: object) -> Mapping[str, str | Sequence[str]]:
-    if not isinstance(table, dict):
-        raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
+def _checked(where: str, table: Mapping[str, object]) -> Mapping[str, str | Sequence[str]]:
     values: dict[str, str | Sequence[str]] = {}
     for key, value in table.items():
         name = key.replace("-", "_")

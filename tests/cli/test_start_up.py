@@ -77,6 +77,7 @@ def test_completion(shell: str, tmp_path: Path) -> None:
         f"backup --url {NOWHERE} --strategy magic",
         f"backup --url {NOWHERE} --lock-wait 3",
         f"show --url {NOWHERE} one --env-file nowhere",
+        f"status --url {NOWHERE} --max-age 3",
     ],
 )
 def test_usage_errors(words: str, tmp_path: Path) -> None:

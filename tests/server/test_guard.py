@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import psycopg
 import pytest
 
 from snapkit.core.model import Kind
-from tests.sandbox import Sandbox, command_environment, wait_until
+from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
 
 def python(code: str) -> tuple[str, ...]:
@@ -286,6 +287,25 @@ def test_what_cannot_be_backed_up_is_not_run(sandbox: Sandbox, tmp_path: Path) -
     )
     assert done.code == 13
     assert not marker.exists()
+
+
+def test_hooks_and_the_audit_log_hear_of_it(sandbox: Sandbox, tmp_path: Path) -> None:
+    events = ("before-backup", "after-backup", "before-rollback", "after-rollback", "on-failure")
+    lines = [f"{event} = 'echo $SNAPKIT_EVENT $SNAPKIT_OPERATION $SNAPKIT_BACKUP >> events'" for event in events]
+    (tmp_path / "snapkit.toml").write_text("\n".join(["audit-log = 'audit.jsonl'", "[hooks]", *lines]))
+    done = run_snapkit("guard", "--json", *python("raise SystemExit(3)"), url=sandbox.url, cwd=tmp_path)
+    assert done.code == 20, done
+    backup = done.document["data"]["backup"]["name"]
+    assert (tmp_path / "events").read_text().splitlines() == [
+        "before_backup backup ",
+        f"after_backup backup {backup}",
+        f"before_rollback rollback {backup}",
+        f"after_rollback rollback {backup}",
+        f"on_failure guard {backup}",
+    ]
+    (line,) = (json.loads(each) for each in (tmp_path / "audit.jsonl").read_text().splitlines())
+    assert (line["command"], line["exit_code"], line["error"]) == ("guard", 20, "rolled_back")
+    assert line["entries"] == [backup, done.document["data"]["rollback"]["displaced"]["name"]]
 
 
 def test_settings_may_stand_in_the_file(sandbox: Sandbox, tmp_path: Path) -> None:

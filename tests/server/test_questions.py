@@ -48,6 +48,8 @@ def test_list_asks_once_for_all_that_it_shows(sandbox: Sandbox, gate: Gate) -> N
     assert _labels(gate, sandbox, "list", "--all") == ["connect", SAFE, INVENTORY]
     assert _labels(gate, sandbox, "list", "--sizes") == ["connect", SAFE, INVENTORY, SIZES]
     assert _labels(gate, sandbox, "list", "--sizes", "--all", "--json") == ["connect", SAFE, INVENTORY, SIZES]
+    assert _labels(gate, sandbox, "status", "--max-age", "24h") == ["connect", SAFE, INVENTORY]
+    assert _labels(gate, sandbox, "status", "--sizes", "--all", "--prometheus") == ["connect", SAFE, INVENTORY, SIZES]
 
 
 def test_each_connection_begins_with_the_one_question_that_makes_it_safe(sandbox: Sandbox, gate: Gate) -> None:

@@ -18,6 +18,7 @@ COMMANDS = [
     ["backup", "--label", "one"],
     ["backup", "--dry-run"],
     ["list", "--sizes", "--all"],
+    ["status", "--max-age", "24h"],
     ["show", "one"],
     ["pin", "one", "--reason", "x"],
     ["unpin", "one"],

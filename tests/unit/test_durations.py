@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.durations import parse_duration
+from snapkit.core.durations import parse_duration, written_duration
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,15 @@ def test_arbitrary_text_gives_a_duration_or_a_value_error(text: str) -> None:
         assert parse_duration(text) >= timedelta(0)
     except ValueError as error:
         assert repr(text) in str(error)
+
+
+@pytest.mark.parametrize("text", ["1ms", "90s", "15m", "26h", "1d", "13d", "2w"])
+def test_a_duration_is_written_as_it_was_read(text: str) -> None:
+    assert written_duration(parse_duration(text)) == text
+
+
+def test_a_duration_is_written_in_its_largest_unit() -> None:
+    assert written_duration(timedelta(hours=24)) == "1d"
+    assert written_duration(timedelta(milliseconds=1500)) == "1500ms"
+    assert written_duration(timedelta(microseconds=1500)) == "0.0015s"
+    assert written_duration(timedelta(0)) == "0s"

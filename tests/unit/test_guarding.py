@@ -94,7 +94,7 @@ def test_what_is_done_and_what_comes_of_it(
 ) -> None:
     receipt = guard(script, on_failure)
     assert ", ".join(script.taken) == ("back up, run, " + taken).rstrip(", ")
-    assert type(receipt.error) is (error or type(None))
+    assert type(receipt.shortfall) is (error or type(None))
     assert receipt.command_exit_code == script.end.exit_code
 
 
@@ -108,12 +108,12 @@ def test_what_is_done_and_what_comes_of_it(
 )
 def test_a_prune_that_fails_does_not_make_the_deploy_fail(came_of_it: Removal | SnapkitError) -> None:
     receipt = guard(Script(removal=came_of_it), OnFailure.ROLLBACK)
-    assert receipt.error is None
+    assert receipt.shortfall is None
     assert [caution.code for caution in receipt.cautions] == ["prune_failed"]
 
 
 def test_an_error_says_where_things_are() -> None:
-    rolled_back = guard(Script(end=Ending(1)), OnFailure.ROLLBACK).error
+    rolled_back = guard(Script(end=Ending(1)), OnFailure.ROLLBACK).shortfall
     assert rolled_back is not None
     assert rolled_back.hint is not None
     assert SWAP.displaced is not None
@@ -121,7 +121,7 @@ def test_an_error_says_where_things_are() -> None:
     nothing_was_live = guard(
         Script(end=Ending(1), rollback=SwapReceipt("app", make_entry(), None, False, NOTHING, (), NOTHING, ())),
         OnFailure.ROLLBACK,
-    ).error
+    ).shortfall
     assert nothing_was_live is not None
     assert nothing_was_live.hint is None
 

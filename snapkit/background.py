@@ -1,0 +1,147 @@
+"""Run a program of the user's, a hook or a health check, with a bound on its time and without the terminal."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from time import monotonic
+from typing import IO
+
+from snapkit.core.hooks import KEPT_BYTES, Ending
+
+_LOOK = 0.05
+"""Seconds after which is looked whether a hook has ended whose output something else holds open."""
+
+_GRACE = 5.0
+"""Seconds that a hook which is told to end (SIGTERM) has, before it is killed."""
+
+_PIECE = 64 * 1024
+_REST = 1024 * 1024
+"""Bytes that are still read once a hook has ended: the kernel's pipe holds no more (pipe-max-size), and what it has
+left running in the background may write for ever."""
+
+
+def run_in_background(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    document: str,
+    timeout: timedelta,
+    pass_on: Callable[[bytes], None],
+) -> Ending:
+    """Run a program to its end, with ``document`` on its stdin; ``pass_on`` gets what it writes, as it comes.
+
+    One that takes longer than ``timeout`` is ended with its process group, which is its own; so it is if we are
+    interrupted (KeyboardInterrupt goes on). What it leaves running in the background is not waited for.
+    """
+    try:
+        process = _start(words, environment, document)
+    except OSError as error:
+        return Ending(None, not_started=error.strerror or str(error))
+    except ValueError as error:  # a NUL in one of the words
+        return Ending(None, not_started=str(error))
+    assert process.stdout is not None  # noqa: S101 - started so
+    output = _Output(process.stdout, pass_on)
+    try:
+        is_late = _await(process, output, monotonic() + timeout.total_seconds())
+        if is_late:
+            _end_group(process, output)
+        output.take_rest()
+    except BaseException:
+        _end_group(process, output)
+        raise
+    finally:
+        output.close()
+    return Ending(None if is_late else process.returncode, bytes(output.end))
+
+
+def _start(words: Sequence[str], environment: Mapping[str, str], document: str) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() as stdin:  # a pipe would break where a hook does not read it to its end
+        stdin.write(document.encode())
+        stdin.seek(0)
+        return subprocess.Popen(  # noqa: S603 - what the user's settings file names
+            list(words),
+            env=dict(environment),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _await(process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
+    """Wait for the end of the process; return whether it came too late."""
+    while process.poll() is None:
+        left = deadline - monotonic()
+        if left <= 0:
+            return True
+        if output.is_open:
+            output.take(min(left, _LOOK))
+        else:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(left)
+    return False
+
+
+def _end_group(process: subprocess.Popen[bytes], output: _Output) -> None:
+    """End the process and all that it has started; what is left of its group is killed."""
+    _signal_group(process, signal.SIGTERM)
+    try:
+        _await(process, output, monotonic() + _GRACE)
+    finally:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+class _Output:
+    """What a hook writes: passed on, and its end kept."""
+
+    def __init__(self, pipe: IO[bytes], pass_on: Callable[[bytes], None]) -> None:
+        self._pipe = pipe
+        self._pass_on = pass_on
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(pipe, selectors.EVENT_READ)
+        os.set_blocking(pipe.fileno(), False)
+        self.is_open = True
+        self.end = bytearray()
+
+    def take(self, wait: float) -> int:
+        """Wait for output, at most ``wait`` seconds, and take some; return the number of bytes."""
+        if not self.is_open or not self._selector.select(wait):
+            return 0
+        try:
+            piece = os.read(self._pipe.fileno(), _PIECE)
+        except BlockingIOError:
+            return 0
+        if not piece:
+            self._selector.unregister(self._pipe)
+            self.is_open = False
+        self.end += piece
+        del self.end[:-KEPT_BYTES]
+        self._pass_on(piece)
+        return len(piece)
+
+    def take_rest(self) -> None:
+        """Take what is there, without waiting for more."""
+        taken = 0
+        while taken < _REST:
+            number = self.take(0)
+            if number == 0:
+                break
+            taken += number
+        if self.end and not self.end.endswith(b"\n"):
+            self._pass_on(b"\n")
+
+    def close(self) -> None:
+        self._selector.close()
+        self._pipe.close()

@@ -1,0 +1,164 @@
+"""The hooks around an operation: before it, after it, and when it fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from snapkit.cli.exit_codes import exit_code_of
+from snapkit.cli.failures import error_of
+from snapkit.core.hooks import (
+    Event,
+    Hooks,
+    Occasion,
+    Operation,
+    complaint,
+    facts_after,
+    facts_before,
+    facts_of_failure,
+    runs_hooks,
+)
+from snapkit.core.model import Caution
+from snapkit.errors import InterruptedRunError, SnapkitError
+
+if TYPE_CHECKING:
+    from snapkit.cli.invocation import Invocation
+    from snapkit.core.model import Entry
+
+Receipt = TypeVar("Receipt")
+_NOTHING_CHANGED = "Nothing was changed."
+
+
+def hooked(
+    run: Invocation,
+    operation: Operation,
+    work: Callable[[], Receipt],
+    *,
+    look: Callable[[], Entry] | None = None,
+    label: str | None = None,
+) -> Receipt:
+    """Do ``work``, whose receipt is a backup's or a swap's, between the hooks that the settings name for it.
+
+    ``look`` tells what a rollback is about to swap in; it is called if a hook is to know it. ``label`` is the one that
+    a backup is about to get. A ``before_`` hook that fails raises SnapkitError, and ``work`` is not begun. What goes
+    wrong with another hook is a warning of the run.
+    """
+    hooks = run.settings().hooks
+    if not hooks.commands or not runs_hooks(os.environ):
+        return work()
+    server = run.server()
+    around = _Around(run, hooks, Occasion(operation, run.command, server.source, str(server.place), label=label))
+    try:
+        around.before(look)
+        receipt = work()
+    except (Exception, KeyboardInterrupt) as raised:
+        around.failed(error_of(raised))
+        raise
+    around.after(receipt)
+    return receipt
+
+
+def tell_failure(run: Invocation, operation: Operation, entry: Entry, error: SnapkitError) -> None:
+    """Run the hook for a failure of something around ``entry`` that was not done between hooks."""
+    hooks = run.settings().hooks
+    if hooks.commands and runs_hooks(os.environ):
+        server = run.server()
+        occasion = Occasion(operation, run.command, server.source, str(server.place), entry)
+        _Around(run, hooks, occasion).failed(error)
+
+
+class _Around:
+    """The hooks of one run."""
+
+    def __init__(self, run: Invocation, hooks: Hooks, occasion: Occasion) -> None:
+        self._run_of = run
+        self._hooks = hooks
+        self._occasion = occasion
+
+    def before(self, look: Callable[[], Entry] | None) -> None:
+        event = self._occasion.operation.before
+        if look is not None and event in self._hooks.commands:
+            self._occasion = replace(self._occasion, entry=look())
+        try:
+            failure = self._run(event, {}, lambda: self._document("pending", self._known()))
+        except KeyboardInterrupt:
+            raise InterruptedRunError(f"Interrupted in the {event} hook.", state=_NOTHING_CHANGED) from None
+        if failure is not None:
+            raise SnapkitError(
+                failure,
+                state=_NOTHING_CHANGED,
+                hint="The hook's command stands in the settings file, in the table 'hooks'.",
+            )
+
+    def after(self, receipt: Any) -> None:
+        is_backup = self._occasion.operation is Operation.BACKUP
+        entry, displaced = (receipt.backup, None) if is_backup else (receipt.restored, receipt.displaced)
+        facts = facts_after(entry, displaced, receipt.outage, receipt.duration)
+
+        def document() -> str:
+            from snapkit.cli.document import data_of
+
+            return self._document("success", data_of(receipt), receipt.cautions)
+
+        self._try(self._occasion.operation.after, facts, document)
+
+    def failed(self, error: SnapkitError) -> None:
+        """Run the hook for a failure."""
+        from snapkit.cli.document import error_document
+
+        said = error_document(error)
+        code = exit_code_of(error)
+        facts = facts_of_failure(code.code, int(code), said["message"])
+        self._try(Event.ON_FAILURE, facts, lambda: self._document("error", None, error=said))
+
+    def _known(self) -> dict[str, Any]:
+        """What a hook before the operation is told: the keys are those of what the operation returns."""
+        from snapkit.cli.document import entry_document
+
+        occasion = self._occasion
+        if occasion.operation is Operation.BACKUP:
+            return {"source": occasion.source, "label": occasion.label}
+        return {"source": occasion.source, "restored": entry_document(occasion.entry) if occasion.entry else None}
+
+    def _document(
+        self,
+        status: str,
+        data: dict[str, Any] | None,
+        cautions: tuple[Caution, ...] = (),
+        error: dict[str, Any] | None = None,
+    ) -> str:
+        from snapkit.cli.document import envelope
+
+        return envelope(self._occasion.operation, status, data, (*self._run_of.cautions, *cautions), error)
+
+    def _try(self, event: Event, facts: Mapping[str, str], document: Callable[[], str]) -> None:
+        """Run a hook whose failure changes nothing any more: a warning. Ctrl-C ends the hook, and nothing else."""
+        try:
+            failure = self._run(event, facts, document)
+        except KeyboardInterrupt:
+            failure = f"The {event} hook was interrupted, and ended."
+        if failure is not None:
+            self._run_of.add_caution(Caution("hook_failed", failure))
+
+    def _run(self, event: Event, facts: Mapping[str, str], document: Callable[[], str]) -> str | None:
+        """Run the hook for an event, if there is one; return what went wrong with it."""
+        words = self._hooks.commands.get(event)
+        if words is None:
+            return None
+        from snapkit.background import run_in_background
+
+        environment = {**self._run_of.environment, **facts_before(event, self._occasion), **facts}
+        ending = run_in_background(words, environment, document() + "\n", self._hooks.timeout, self._pass_on)
+        return complaint(event, ending, self._hooks.timeout)
+
+    def _pass_on(self, said: bytes) -> None:
+        """What hooks say goes to stderr, whichever stream they write to; nowhere if the run is to be quiet."""
+        if not self._run_of.is_quiet:
+            with suppress(OSError):  # nobody reads it any more
+                sys.stderr.flush()
+                sys.stderr.buffer.write(said)
+                sys.stderr.buffer.flush()

@@ -1,0 +1,89 @@
+"""The audit log: what a line of it says of a run. ``snapkit.audit`` writes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import singledispatch
+
+from snapkit.core.model import Place
+from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, SwapReceipt
+
+AUDIT_VERSION = 1
+"""Of the lines; a later snapkit may add keys to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """A run that has ended, at ``at``. ``error`` is the error's code; ``entries`` names what was made or changed."""
+
+    at: datetime
+    command: str
+    source: str
+    place: Place
+    os_user: str
+    pid: int
+    exit_code: int
+    error: str | None
+    entries: tuple[str, ...]
+    outage: timedelta | None
+    duration: timedelta
+
+
+def line_of(record: AuditRecord) -> bytes:
+    """Return the record as one line of JSON, in ASCII."""
+    document = {
+        "audit_version": AUDIT_VERSION,
+        "time": record.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "command": record.command,
+        "source": record.source,
+        "host": record.place.host,
+        "port": record.place.port,
+        "os_user": record.os_user,
+        "role": record.place.role,
+        "pid": record.pid,
+        "exit_code": record.exit_code,
+        "error": record.error,
+        "entries": list(record.entries),
+        "outage_ms": None if record.outage is None else _milliseconds(record.outage),
+        "duration_ms": _milliseconds(record.duration),
+    }
+    return json.dumps(document).encode("ascii") + b"\n"
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)
+
+
+@singledispatch
+def entries_of(result: object) -> tuple[str, ...]:
+    """Return the names of the databases that a result tells to be made, changed or dropped."""
+    return ()
+
+
+@entries_of.register
+def _(result: BackupReceipt) -> tuple[str, ...]:
+    return (result.backup.name,)
+
+
+@entries_of.register
+def _(result: SwapReceipt) -> tuple[str, ...]:
+    return (result.restored.name, *((result.displaced.name,) if result.displaced else ()))
+
+
+@entries_of.register
+def _(result: GuardReceipt) -> tuple[str, ...]:
+    parts = (result.backup, result.rollback, result.removal)
+    return tuple(dict.fromkeys(name for part in parts for name in entries_of(part)))
+
+
+@entries_of.register(Removal)
+@entries_of.register(Recovery)
+def _(result: Removal | Recovery) -> tuple[str, ...]:
+    return tuple(entry.name for entry in result.removed)
+
+
+@entries_of.register
+def _(result: EntryReport) -> tuple[str, ...]:
+    return (result.entry.name,)
