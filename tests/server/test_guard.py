@@ -150,7 +150,7 @@ def test_a_health_command_is_tried_again(sandbox: Sandbox, tmp_path: Path) -> No
 def test_a_health_command_that_hangs_is_ended(sandbox: Sandbox) -> None:
     done = sandbox.run("guard", "--health-command", "sleep 600 & wait", "--health-timeout", "200ms", *python(""))
     assert done.code == 20
-    assert "took too long" in done.err
+    assert "was still running after" in done.err
 
 
 def test_nothing_is_touched_where_the_words_are_wrong(sandbox: Sandbox) -> None:
@@ -297,7 +297,7 @@ def test_hooks_and_the_audit_log_hear_of_it(sandbox: Sandbox, tmp_path: Path) ->
     assert done.code == 20, done
     backup = done.document["data"]["backup"]["name"]
     assert (tmp_path / "events").read_text().splitlines() == [
-        "before_backup backup ",
+        "before_backup backup",
         f"after_backup backup {backup}",
         f"before_rollback rollback {backup}",
         f"after_rollback rollback {backup}",
