@@ -60,18 +60,19 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
 
 def run_command(
     words: Sequence[str],
-    environment: Mapping[str, str],
+    environment: Mapping[str, str | None],
     *,
     stdout_to_stderr: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Ending:
     """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
 
-    ``environment`` is added to ours. ``meanwhile`` is called about every second, and is not to raise. Raises UsageError
-    for a file that the system does not take for a program, which shows at the start only.
+    ``environment`` is added to ours; None takes a variable away. ``meanwhile`` is called about every second, and is not
+    to raise. Raises UsageError for a file that the system does not take for a program, which shows at the start only.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    given = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
     came: list[signal.Signals] = []
     process: subprocess.Popen[bytes] | None = None
 
@@ -84,7 +85,7 @@ def run_command(
         pass_on(came[-1])
 
     with _taken_by(take):
-        process = _start(words, {**os.environ, **environment}, stdout=2 if stdout_to_stderr else None)
+        process = _start(words, given, stdout=2 if stdout_to_stderr else None)
         for early in tuple(came):  # what came before there was anybody to pass it on to
             process.send_signal(early)
         while process.returncode is None:

@@ -113,6 +113,11 @@ class Invocation:
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
         return poolers
 
+    @property
+    def as_json(self) -> bool:
+        """Whether stdout is for the one document."""
+        return self._call.as_json
+
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""
         return not yes and may_ask()
@@ -162,15 +167,16 @@ class Invocation:
         failures = len(getattr(result, "failed", ()))
         problems = getattr(result, "problems", 0)
         cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
-        code = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
-        self._call.exit_code = int(code)
+        own = getattr(result, "exit_code", int(ExitCode.DONE))
+        code = int(ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else own)
+        self._call.exit_code = code
         if self._call.as_json:
             self._print_document(result, failures, problems, cautions)
         else:
             self._print_text(result)
             self.terminal.warn(cautions)
         sys.stdout.flush()
-        return int(code)
+        return code
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
         from snapkit.cli.document import data_of, envelope, partial_document, problems_document
