@@ -62,7 +62,7 @@ class Opened:
 def encode_opened(opened: Opened) -> dict[str, Any]:
     """Return what stands in the document."""
     return {
-        "at": opened.at.astimezone(UTC).strftime(_TIME),
+        "at": opened.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "user": opened.user,
         "host": opened.host,
         "pid": opened.pid,
@@ -71,25 +71,33 @@ def encode_opened(opened: Opened) -> dict[str, Any]:
     }
 
 
-def decode_opened(found: Any) -> Opened | None:
+def decode_opened(found: dict[str, Any] | None) -> Opened | None:
     """Read it back; raise KeyError, TypeError or ValueError where it is malformed."""
     if found is None:
         return None
-    user, host, read_only = (_text(found[key]) for key in ("user", "host", "read_only"))
+    read_only = found["read_only"]
     return Opened(
         at=datetime.strptime(found["at"], _TIME).replace(tzinfo=UTC),
-        user=user or "",
-        host=host or "",
-        pid=int(found["pid"]),
+        user=_text(found["user"]),
+        host=_text(found["host"]),
+        pid=_number(found["pid"]),
         connect=tuple(
-            Grant(int(grantor), int(grantee), bool(grantable)) for grantor, grantee, grantable in found["connect"]
+            Grant(_number(grantor), _number(grantee), bool(grantable))
+            for grantor, grantee, grantable in found["connect"]
         ),
-        read_only=read_only,
+        read_only=None if read_only is None else _text(read_only),
     )
 
 
-def _text(value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or "\0" in value):
+def _text(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value:
+        raise TypeError(value)
+    return value
+
+
+def _number(value: object) -> int:
+    """Read an OID, or a process ID."""
+    if not isinstance(value, int) or not 0 <= value < 2**32:
         raise TypeError(value)
     return value
 
