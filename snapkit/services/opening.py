@@ -112,7 +112,7 @@ def opened_entry(
                 if not take_entry(keeper, entry.database.oid):
                     raise _busy(entry)
                 ours = _Ours(entry.database.oid, _note(connection, entry))
-                standing.state = f"{entry.name!r} is sealed, or the next run that changes something seals it."
+                standing.state = f"{entry.name!r} is sealed, or the next run seals it. See what there is: snapkit list"
                 _open(connection, entry, ours.opened)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
             yield OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions)
