@@ -67,8 +67,8 @@ def run_command(
 ) -> Ending:
     """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
 
-    ``meanwhile`` is called about every second, and is not to raise. Raises UsageError
-    for a file that the system does not take for a program, which shows at the start only.
+    ``meanwhile`` is called about every second, and is not to raise. Raises UsageError for a file that the system does
+    not take for a program, which shows at the start only.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from snapkit.cli.interruption import deferred
+from snapkit.cli.interruption import deferred, uninterrupted
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
@@ -358,6 +358,32 @@ def _drop(run: Invocation, choose: Choose, confirmed: RemovalPreview | None = No
     with run.terminal.progress("Dropping") as observe:
         shielded = partial(deferred, lambda: run.terminal.note(told))
         return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded)
+
+
+@registry.command("shell")
+def shell(
+    run: Invocation,
+    name: Name,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND...]", help="What to run, with DATABASE_URL set. [default: psql]"),
+    ] = None,
+) -> Any:
+    """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
+    server = run.server()
+    from snapkit.core.results import ShellReceipt
+    from snapkit.foreground import find_command, run_command
+    from snapkit.services.opening import ShellRequest, opened_entry
+
+    settings = run.settings()
+    request = ShellRequest(name, find_command(command) if command else None, settings.connection.url)
+    with ExitStack() as stack:
+        with run.terminal.progress("Opening") as observe:
+            opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))
+        run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
+        ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
+    run.terminal.note(f"{opened.entry.name} is sealed again.")
+    return ShellReceipt(opened.entry, tuple(command or ["psql"]), ending.exit_code, opened.cautions)
 
 
 @registry.command("pin")

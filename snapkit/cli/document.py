@@ -11,6 +11,7 @@ from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.model import Caution, ClientSession, Entry, Kind
+from snapkit.core.opening import Opened
 from snapkit.core.results import (
     BackupReceipt,
     Diagnosis,
@@ -23,6 +24,7 @@ from snapkit.core.results import (
     Removal,
     RemovalPreview,
     ReplicaReceipt,
+    ShellReceipt,
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
@@ -94,7 +96,12 @@ def entry_document(entry: Entry) -> Document:
         "pinned": entry.pinned,
         "pin_reason": entry.pin_reason,
         "strategy": entry.strategy.value if entry.strategy else None,
+        "opened": _opened(entry.opened) if entry.opened else None,
     }
+
+
+def _opened(opened: Opened) -> Document:
+    return {"at": _time(opened.at), "user": opened.user, "host": opened.host, "pid": opened.pid}
 
 
 def _time(at: datetime) -> str:
@@ -262,6 +269,16 @@ def _(result: Recovery) -> Document:
         "failed": _failed(result.failed),
         "sessions_ended": len(result.ended),
         "poolers_resumed": _poolers(result.resumed),
+        "sealed": [entry_document(entry) for entry in result.sealed],
+    }
+
+
+@data_of.register
+def _(result: ShellReceipt) -> Document:
+    return {
+        "entry": entry_document(result.entry),
+        "command": list(result.command),
+        "command_exit_code": result.exit_code,
     }
 
 

@@ -88,4 +88,4 @@ class TerminalSteps:
     def _environment(self, backup: BackupReceipt) -> Mapping[str, str]:
         """What the command and the health check get: what snapkit itself was given, and what this is about."""
         own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
-        return {**self.invocation.environment, **own}
+        return self.invocation.environment_with(own)

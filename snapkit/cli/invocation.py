@@ -42,12 +42,15 @@ class Call:
     trail: Trail | None = None
     """Where the run is to be written down, once it has ended."""
 
-    def end(self, code: ExitCode, result: object = None) -> None:
-        """Take down what the run ends with, here and in the audit log if there is one."""
-        self.exit_code = int(code)
+    def end(self, exit_code: int, error: ExitCode | None, result: object = None) -> None:
+        """Take down what the run ends with, here and in the audit log if there is one.
+
+        ``error`` says what went wrong with our own part; the exit code may be that of the user's command.
+        """
+        self.exit_code = exit_code
         trail, self.trail = self.trail, None
         if trail is not None:
-            self.cautions += trail.end(code, result)
+            self.cautions += trail.end(exit_code, error, result)
 
 
 class Invocation:
@@ -135,6 +138,10 @@ class Invocation:
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
         return poolers
 
+    def environment_with(self, changes: Mapping[str, str | None]) -> Mapping[str, str]:
+        """Return the environment that we were given, for a command of the user's; None takes a variable away."""
+        return {name: value for name, value in {**self.environment, **changes}.items() if value is not None}
+
     @property
     def command(self) -> str:
         return self._call.command or ""
@@ -204,10 +211,11 @@ class Invocation:
         failures = len(getattr(result, "failed", ()))
         problems = getattr(result, "problems", 0)
         shortfall: SnapkitError | None = getattr(result, "shortfall", None)
-        code = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
+        own = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
         if shortfall is not None:
-            code = exit_code_of(shortfall)
-        self._call.end(code, result)
+            own = exit_code_of(shortfall)
+        code = int(getattr(result, "exit_code", own))
+        self._call.end(code, own or None, result)
         cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
         if self._call.as_json:
             self._print_document(result, failures, problems, cautions)
@@ -219,7 +227,7 @@ class Invocation:
 
                 print_error(shortfall, no_color=self._options.no_color)
         sys.stdout.flush()
-        return int(code)
+        return code
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
         from snapkit.cli.document import data_of, envelope, error_document, partial_document, problems_document

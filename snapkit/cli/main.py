@@ -109,7 +109,7 @@ def _report(error: SnapkitError, call: Call) -> int:
 
 
 def _tell(error: SnapkitError, call: Call) -> int:
-    call.end(exit_code_of(error))
+    call.end(int(exit_code_of(error)), exit_code_of(error))
     if call.verbose:
         import traceback
 

@@ -12,7 +12,7 @@ from snapkit.cli.invocation import Call, Invocation
 from snapkit.cli.options import CommonOptions, with_common_options
 
 _CHANGING = frozenset(
-    ("backup", "rollback", "undo", "prune", "delete", "pin", "unpin", "label", "adopt", "recover", "guard")
+    ("backup", "rollback", "undo", "prune", "delete", "pin", "unpin", "label", "adopt", "recover", "guard", "shell")
 )
 """The commands that may change something on the server; the audit log has the runs of these."""
 

@@ -31,6 +31,7 @@ from snapkit.core.results import (
     Removal,
     RemovalPreview,
     ReplicaReceipt,
+    ShellReceipt,
     SwapPreview,
     SwapReceipt,
 )
@@ -189,12 +190,16 @@ def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
         columns.append(Column("", [_bar(entry.size_bytes, largest) for entry in entries], [_BAR_STYLE] * len(entries)))
     columns.append(Column("KIND", [entry.kind.value for entry in entries]))
     states = [entry.state for entry in entries]
-    columns.append(Column("STATE", [state.value for state in states], [_STATE_STYLES[state] for state in states]))
+    columns.append(Column("STATE", [_state(entry) for entry in entries], [_STATE_STYLES[state] for state in states]))
     if any(entry.pinned for entry in entries):
         columns.append(Column("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
     if any(entry.label for entry in entries):
         columns.append(Column("LABEL", [printable(entry.label or "") for entry in entries]))
     return columns
+
+
+def _state(entry: Entry) -> str:
+    return entry.state.value + (", open" if entry.opened else "")
 
 
 def _bar(size: int | None, largest: int) -> str:
@@ -212,7 +217,7 @@ def _entry_stack(listing: Listing) -> Group:
         facts = [age_text(entry.created_at, listing.now)]
         if listing.sized:
             facts.append(size_text(entry.size_bytes))
-        facts += [entry.kind.value, entry.state.value]
+        facts += [entry.kind.value, _state(entry)]
         if entry.pinned:
             facts.append("pinned")
         detail = Text(", ".join(facts))
@@ -281,6 +286,8 @@ def _(result: EntryReport, console: Console) -> None:
         ("Owner", database.owner),
         ("Tablespace", database.tablespace),
     ]
+    if entry.opened:
+        rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
     if metadata and metadata.comment:
         rows.append(("Comment", metadata.comment))
     if result.properties:
@@ -448,13 +455,20 @@ def _(result: Recovery, console: Console) -> None:
         console.print(f"Ended a forgotten session: {printable(session.describe())}")
     for entry in result.removed:
         console.print(Text(f"Dropped {printable(entry.name)}, which an interrupted run had left.", overflow="fold"))
-    if not (result.ended or result.removed or result.failed or result.resumed):
+    for entry in result.sealed:
+        console.print(Text(f"Sealed {printable(entry.name)}, which a shell had left open.", overflow="fold"))
+    if not (result.ended or result.removed or result.failed or result.resumed or result.sealed):
         console.print("Nothing is left of interrupted runs.", style="bold green")
 
 
 @names_of.register
 def _(result: Recovery) -> Sequence[str]:
     return tuple(entry.name for entry in result.removed)
+
+
+@render.register
+def _(result: ShellReceipt, console: Console) -> None:
+    """Nothing: stdout is the command's."""
 
 
 # --- doctor ---------------------------------------------------------------------------------------------------------

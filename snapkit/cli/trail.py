@@ -33,7 +33,7 @@ class Trail:
         check_audit_log(path)
         return cls(path, command, server, began)
 
-    def end(self, code: ExitCode, result: object) -> tuple[Caution, ...]:
+    def end(self, exit_code: int, error: ExitCode | None, result: object) -> tuple[Caution, ...]:
         """Write the run's line; return a warning if that fails. ``result`` is None for an error."""
         record = AuditRecord(
             at=datetime.now(UTC),
@@ -42,16 +42,16 @@ class Trail:
             place=self.server.place,
             os_user=_os_user(),
             pid=os.getpid(),
-            exit_code=int(code),
-            error=code.code if code else None,
+            exit_code=exit_code,
+            error=error.code if error else None,
             entries=entries_of(result),
             outage=getattr(result, "outage", None),
             duration=timedelta(seconds=monotonic() - self.began),
         )
         try:
             append_to_audit_log(self.path, line_of(record))
-        except OSError as error:
-            message = f"This run could not be written to the audit log {str(self.path)!r}: {error.strerror}."
+        except OSError as failure:
+            message = f"This run could not be written to the audit log {str(self.path)!r}: {failure.strerror}."
             return (Caution("audit_failed", message),)
         return ()
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
 from snapkit.core.model import Place
-from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, SwapReceipt
+from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
 
 AUDIT_VERSION = 1
 """Of the lines; a later snapkit may add keys to them."""
@@ -84,6 +84,7 @@ def _(result: Removal | Recovery) -> tuple[str, ...]:
     return tuple(entry.name for entry in result.removed)
 
 
-@entries_of.register
-def _(result: EntryReport) -> tuple[str, ...]:
+@entries_of.register(EntryReport)
+@entries_of.register(ShellReceipt)
+def _(result: EntryReport | ShellReceipt) -> tuple[str, ...]:
     return (result.entry.name,)

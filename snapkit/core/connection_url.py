@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import quote, unquote
 
 from snapkit.errors import UsageError
 
@@ -63,6 +64,16 @@ def check_connection(url: str | None, environment: Mapping[str, str]) -> None:
             raise no_database(url)
     elif not split_url(url).may_name_database:
         raise no_database(url)
+
+
+def with_database(url: str, database: str) -> str:
+    """Return ``url``, all else as it is, with another database; it is one that ``split_url`` takes."""
+    parts = split_url(url)
+    scheme = url[: url.index("://") + 3]
+    hosts = parts.place.partition("/")[0]  # with user and password, in which a "/" is written as %2F
+    kept = [piece for piece in parts.query.split("&") if unquote(piece.partition("=")[0]) != "dbname"]
+    query = "&".join(filter(None, kept))
+    return f"{scheme}{hosts}/{quote(database, safe='')}" + (f"?{query}" if query else "")
 
 
 def malformed_url() -> UsageError:

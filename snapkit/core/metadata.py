@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from snapkit.core.model import Kind, Strategy
+from snapkit.core.opening import Opened, decode_opened, encode_opened
 from snapkit.errors import UsageError
 
 VERSION = 1
@@ -39,6 +40,7 @@ _KNOWN = frozenset(
         "allow_connections",
         "clone_bytes",
         "clone_ms",
+        "opened",
     )
 )
 
@@ -64,10 +66,15 @@ class Metadata:
     clone_bytes: int | None = None
     clone_ms: int | None = None
     """How much was cloned, and how long that took: what the next estimate goes by."""
+    opened: Opened | None = None
+    """Whether it is open, and to whom."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
         return replace(self, label=label)
+
+    def with_opened(self, opened: Opened | None) -> Metadata:
+        return replace(self, opened=opened)
 
     def with_pin(self, pinned: bool, reason: str | None = None) -> Metadata:
         return replace(self, pinned=pinned, pin_reason=reason if pinned else None)
@@ -101,6 +108,7 @@ def encode(metadata: Metadata) -> str:
         "allow_connections": None if metadata.allow_connections else False,
         "clone_bytes": metadata.clone_bytes,
         "clone_ms": metadata.clone_ms,
+        "opened": encode_opened(metadata.opened) if metadata.opened else None,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -157,6 +165,7 @@ def _read(document: dict[str, Any]) -> Metadata:
         allow_connections=allow if isinstance(allow, bool) else True,
         clone_bytes=_optional(document, "clone_bytes", int),
         clone_ms=_optional(document, "clone_ms", int),
+        opened=decode_opened(_optional(document, "opened", dict)),
         unknown={key: value for key, value in document.items() if key not in _KNOWN},
     )
 

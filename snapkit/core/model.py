@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from snapkit.core.metadata import Metadata
+    from snapkit.core.opening import Opened
 
 INVALID_CONNECTION_LIMIT = -2
 """``datconnlimit`` of a database whose DROP was interrupted: it can only be dropped.
@@ -111,6 +112,10 @@ class Entry:
     @property
     def pin_reason(self) -> str | None:
         return self.metadata.pin_reason if self.metadata else None
+
+    @property
+    def opened(self) -> Opened | None:
+        return self.metadata.opened if self.metadata else None
 
     @property
     def strategy(self) -> Strategy | None:

@@ -355,7 +355,7 @@ def plan_swap(
 
     Raises UsageError for an entry that cannot be rolled back to.
     """
-    _check_usable(entry)
+    check_usable(entry)
     if live is not None:
         check_live(live)
     displaced = (
@@ -373,7 +373,8 @@ def plan_swap(
     )
 
 
-def _check_usable(entry: Entry) -> None:
+def check_usable(entry: Entry) -> None:
+    """Raise UsageError for an entry that is not ready."""
     if entry.state is State.READY:
         return
     another = "Choose another backup: snapkit list"

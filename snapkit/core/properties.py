@@ -5,7 +5,7 @@ https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import groupby
 
@@ -112,6 +112,11 @@ def _privilege_statements(name: str, owner: str, wanted: frozenset[Privilege]) -
     """Write the access list anew: first nothing, then grant by grant, each when its grantor may give it."""
     yield RevokeAllOnDatabase(name, None)
     yield RevokeAllOnDatabase(name, owner)
+    yield from statements_to_grant(name, owner, wanted)
+
+
+def statements_to_grant(name: str, owner: str, wanted: Collection[Privilege]) -> Iterator[Statement]:
+    """Grant what nobody has yet, each privilege when its grantor may give it."""
     pending = sorted(wanted, key=lambda item: (*_recipient(item), item.privilege))
     may_give: set[tuple[str, str]] = set()
     while pending:

@@ -192,13 +192,25 @@ class Removal:
 class Recovery:
     """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours.
 
-    ``resumed`` are databases of poolers that were paused, and are so no more.
+    ``resumed`` are databases of poolers that were paused, and are so no more; ``sealed`` the entries that a shell had
+    left open.
     """
 
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     ended: tuple[ClientSession, ...]
     resumed: tuple[PoolerReceipt, ...] = ()
+    sealed: tuple[Entry, ...] = ()
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShellReceipt:
+    """An entry that was looked into, and is sealed again; ``exit_code`` is the command's own."""
+
+    entry: Entry
+    command: tuple[str, ...]
+    exit_code: int
     cautions: tuple[Caution, ...] = ()
 
 

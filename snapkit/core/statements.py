@@ -122,6 +122,15 @@ class RevokeAllOnDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class RevokeOnDatabase:
+    """``grantee`` None is PUBLIC. What the grantee has granted on goes with it."""
+
+    name: str
+    privileges: tuple[str, ...]
+    grantee: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetRole:
     """Act as ``role`` until the end of the transaction; None is oneself again."""
 
@@ -146,6 +155,14 @@ class ResetParameters:
     role: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class ResetParameter:
+    """Take back one setting that the database has for all roles."""
+
+    name: str
+    parameter: str
+
+
 Statement = (
     Checkpoint
     | CreateDatabase
@@ -159,9 +176,11 @@ Statement = (
     | LabelDatabase
     | GrantOnDatabase
     | RevokeAllOnDatabase
+    | RevokeOnDatabase
     | SetRole
     | SetParameter
     | ResetParameters
+    | ResetParameter
 )
 
 

@@ -166,13 +166,19 @@ def _(statement: st.RevokeAllOnDatabase, name: Quote, literal: Quote) -> str:
 
 
 @_sql.register
+def _(statement: st.RevokeOnDatabase, name: Quote, literal: Quote) -> str:
+    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
+    return f"REVOKE {', '.join(statement.privileges)} ON DATABASE {name(statement.name)} FROM {grantee} CASCADE"
+
+
+@_sql.register
 def _(statement: st.SetRole, name: Quote, literal: Quote) -> str:
     return "RESET ROLE" if statement.role is None else f"SET LOCAL ROLE {name(statement.role)}"
 
 
 @_sql.register
 def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
-    parameter = ".".join(name(part) for part in statement.parameter.split("."))
+    parameter = _parameter(statement.parameter, name)
     values = ", ".join(literal(value) for value in statement.values)
     return f"{_settings_of(statement, name)} SET {parameter} TO {values}"
 
@@ -180,6 +186,15 @@ def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
 @_sql.register
 def _(statement: st.ResetParameters, name: Quote, literal: Quote) -> str:
     return f"{_settings_of(statement, name)} RESET ALL"
+
+
+@_sql.register
+def _(statement: st.ResetParameter, name: Quote, literal: Quote) -> str:
+    return f"ALTER DATABASE {name(statement.name)} RESET {_parameter(statement.parameter, name)}"
+
+
+def _parameter(parameter: str, name: Quote) -> str:
+    return ".".join(name(part) for part in parameter.split("."))
 
 
 def _settings_of(statement: st.SetParameter | st.ResetParameters, name: Quote) -> str:

@@ -108,7 +108,12 @@ def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:
 
 def others_at_work(connection: Connection, source: str) -> bool:
     """Whether another session has the source's lock, in whatever maintenance database: a run that may be at a clone."""
-    held = select(true()).where(_is_held(lock_key(source)), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
+    return others_hold(connection, lock_key(source))
+
+
+def others_hold(connection: Connection, key: int) -> bool:
+    """Whether another session has an advisory lock, in whatever database."""
+    held = select(true()).where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
     return connection.execute(held).first() is not None
 
 
@@ -117,10 +122,13 @@ def end_lost_session(connection: Connection, source: str, pid: int) -> None:
 
     The server may not have heard of the loss, and would let it hold the lock until its keepalive notices.
     """
+    end_holder_of(connection, lock_key(source), pid)
+
+
+def end_holder_of(connection: Connection, key: int, pid: int) -> None:
+    """End the session ``pid`` of this database, if it has this advisory lock."""
     connection.execute(
-        select(func.pg_terminate_backend(pg_locks.c.pid)).where(
-            _is_held(lock_key(source)), _is_here(), pg_locks.c.pid == pid
-        )
+        select(func.pg_terminate_backend(pg_locks.c.pid)).where(_is_held(key), _is_here(), pg_locks.c.pid == pid)
     ).all()
 
 

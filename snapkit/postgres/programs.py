@@ -62,6 +62,27 @@ def find_programs(server_version: int) -> Programs:
     )
 
 
+def find_psql(server_version: int) -> str:
+    """Return psql: that in SNAPKIT_PG_BIN or PATH, of whatever version, or where pg_dump is looked for.
+
+    Raises UsageError. psql works with servers of other versions, older ones above all.
+    https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-NOTES
+    """
+    named = os.environ.get(VARIABLE)
+    found = shutil.which("psql", path=named) if named else shutil.which("psql")
+    if found is None and not named:
+        found = shutil.which("psql", path=os.pathsep.join(map(str, _places(server_version // 10000))))
+    if found is None:
+        where = f"in {named!r}, which {VARIABLE} names" if named else "on this machine"
+        raise UsageError(
+            f"There is no psql {where}.",
+            state="Nothing was changed.",
+            hint=f"Install the client programs (Debian: postgresql-client; Fedora: postgresql; Homebrew: libpq), name "
+            f"their directory in {VARIABLE}, or give another command: snapkit shell NAME -- COMMAND",
+        )
+    return found
+
+
 def _places(major: int) -> Iterator[Path]:
     yield Path(f"/usr/lib/postgresql/{major}/bin")
     yield Path(f"/usr/pgsql-{major}/bin")

@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
-from snapkit.core.model import Entry
+from snapkit.core.model import Entry, State
 from snapkit.core.planning import statements_to_drop
 from snapkit.core.results import Failure
-from snapkit.errors import BusyError, InterruptedRunError, PrivilegeError, SnapkitError
+from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, translate
 from snapkit.postgres.execution import run
 from snapkit.postgres.server import Connection
 from snapkit.services.common import check_rights
+from snapkit.services.opening import need_sealed
 
 _MOST_NAMES = 10
 """So many are named one by one where a run ends before its time."""
@@ -95,11 +96,15 @@ def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
         check_rights(connection, entry.database, createdb=False)
         if catalog.name_of(connection, entry.database.oid) != entry.name:
             return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
+        if entry.state is State.READY:
+            entry = need_sealed(connection, entry)
         run(connection, *statements_to_drop(entry.database))
     except SERVER_ERRORS as error:
         if is_connection_loss(error):
             raise
         return translate(error, f"{entry.name!r} was not dropped.")
-    except PrivilegeError as error:
+    except ConnectionFailedError:
+        raise
+    except SnapkitError as error:
         return error
     return None

@@ -32,6 +32,7 @@ from snapkit.services.common import (
     recognition_cautions,
     with_sizes,
 )
+from snapkit.services.opening import need_sealed
 from snapkit.services.outcome import went_through
 from snapkit.services.remains import sweep_afterwards
 
@@ -132,6 +133,8 @@ def _rewrite(
                 else None,
             )
         check_rights(connection, entry.database, createdb=False)
+        entry = need_sealed(connection, entry)
+        assert entry.metadata is not None  # noqa: S101 - the same as before
         document = change(entry.metadata)
         text = comments.encode(document)
         _commit(server, connection, entry, text, lambda: run(connection, CommentOnDatabase(entry.name, text)))

@@ -1,5 +1,7 @@
 """What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
 
+An entry that is open in a shell whose snapkit was killed is sealed again; see ``services.opening``.
+
 A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
 that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as that
 session is at work, even if its client has died.
@@ -12,7 +14,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.inventory import Inventory, is_remains
-from snapkit.core.model import Caution, ClientSession, Observe, Progress, unobserved
+from snapkit.core.model import Caution, ClientSession, Entry, Observe, Progress, unobserved
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import PoolerReceipt, Recovery
 from snapkit.errors import BusyError, SnapkitError
@@ -22,6 +24,7 @@ from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
+from snapkit.services.opening import seal_what_was_left, sealed_caution
 from snapkit.services.poolers import Pooler, resume_forgotten
 
 
@@ -41,6 +44,7 @@ def recover(
     """
     drops = Drops()
     ended: list[ClientSession] = []
+    sealed: list[Entry] = []
     cautions: list[Caution] = []
     resumed: tuple[PoolerReceipt, ...] = ()
     unreachable: SnapkitError | None = None
@@ -57,6 +61,9 @@ def recover(
                         continue
                     if source == server.source:
                         resumed, unreachable = resume_forgotten(poolers, connection, source)
+                    found, more = seal_what_was_left(connection, now, source)
+                    sealed += found
+                    cautions += more
                     _drop_remains(connection, now, source, drops, observe)
             except BusyError:
                 cautions.append(_at_work(source))
@@ -64,13 +71,16 @@ def recover(
             cautions += _orphaned_files(connection)
     if unreachable is not None:
         raise unreachable
-    if not ended and not cautions and not resumed:
+    if not ended and not cautions and not resumed and not sealed:
         drops.raise_if_alone()
-    return Recovery(tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(cautions))
+    return Recovery(
+        tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(sealed), cautions=tuple(cautions)
+    )
 
 
 def _sources(inventory: Inventory, source: str, *, all_sources: bool) -> tuple[str, ...]:
-    others = [entry.source for entry in inventory.entries if is_remains(entry)] if all_sources else []
+    left = (entry.source for entry in inventory.entries if is_remains(entry) or entry.opened is not None)
+    others = left if all_sources else ()
     return tuple(dict.fromkeys([source, *others]))
 
 
@@ -89,10 +99,15 @@ def _drop_remains(
 
 
 def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Drop what interrupted runs have left of the source, and say so.
+    """Seal and drop what interrupted runs have left of the source, and say so.
 
     The source's lock is held, and ``inventory`` was read under it: what comes to be afterwards is somebody else's.
     """
+    sealed, unsealed = seal_what_was_left(connection, inventory, source)
+    return (*map(sealed_caution, sealed), *unsealed, *_sweep_remains(connection, inventory, source))
+
+
+def _sweep_remains(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
     with server_errors(NOTHING_CHANGED):
         if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
             return ()
@@ -115,7 +130,7 @@ def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> 
     Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
     """
     source = server.source
-    if not any(map(is_remains, inventory.of_source(source))):
+    if not any(is_remains(entry) or entry.opened is not None for entry in inventory.of_source(source)):
         return ()
     observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
     try:

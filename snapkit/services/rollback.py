@@ -56,6 +56,7 @@ from snapkit.services.common import (
     locked,
     written,
 )
+from snapkit.services.opening import check_not_open, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
@@ -111,9 +112,14 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 
 
 def _decide(
-    connection: Connection, gathered: Gathered, source: str, request: SwapRequest
+    connection: Connection,
+    gathered: Gathered,
+    source: str,
+    request: SwapRequest,
+    ready: Callable[[Connection, Entry], Entry] = check_not_open,
 ) -> tuple[SwapPlan, CopyMethod]:
-    entry = _choose(gathered.inventory, source, request)
+    """Choose and plan; ``ready`` is asked for the entry, and raises if somebody looks into it."""
+    entry = ready(connection, _choose(gathered.inventory, source, request))
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
@@ -150,7 +156,7 @@ def swap(
     check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
-        plan, method = _decide(ddl, gathered, server.source, request)
+        plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()

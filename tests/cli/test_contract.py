@@ -27,6 +27,7 @@ ENTRY_KEYS = {
     "pinned",
     "pin_reason",
     "strategy",
+    "opened",
 }
 NOWHERE = "postgresql://app@127.0.0.1:1/app"
 

@@ -72,6 +72,10 @@ def _label(box: Sandbox) -> list[str]:
     return ["label", box.back_up().backup.name, "release 42"]
 
 
+def _shell(box: Sandbox) -> list[str]:
+    return ["shell", box.back_up().backup.name, "--", "true"]
+
+
 def _adopt(box: Sandbox) -> list[str]:
     name = f"{box.name}_backup_{SCRIPT_STAMP}"
     box.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(box.name)))
@@ -99,6 +103,7 @@ SCENARIOS = (
     Scenario("delete", _delete, drops=1),
     Scenario("pin", _pin),
     Scenario("label", _label),
+    Scenario("shell", _shell),
     Scenario("adopt", _adopt),
     Scenario("recover", _recover, drops=1),
     Scenario("backup --tablespace", _elsewhere),

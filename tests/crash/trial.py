@@ -42,7 +42,7 @@ def record(cluster: Cluster, scenario: Scenario) -> list[Point]:
 def _run(stage: Stage, stops: Stops, act: Callable[[Link, Point], Action], *, impatient: bool) -> int | None:
     stage.gate = Gate(stage.cluster.port, stops, act, shorten=normal(stage.box.name))
     stage.directories = frozenset(database_directories(stage.cluster))
-    words = [*stage.words, "--json"]
+    words = [stage.words[0], "--json", *stage.words[1:]]  # behind "--" it would be the command's
     stage.command = Command(words, url_through(stage.gate, stage.box.name), impatient=impatient)
     stage.command.start()
     code = stage.command.wait(90)

@@ -11,6 +11,7 @@ from snapkit.core import metadata as comments
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
 from snapkit.core.naming import sequence_of
+from snapkit.core.opening import Grant, Opened
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
 
 NOW = datetime(2026, 7, 15, 12, 0, 0, tzinfo=UTC)
@@ -23,6 +24,17 @@ texts = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_charac
 
 words = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=40)
 """The same, but not empty."""
+
+_role_oids = st.integers(0, 2**32 - 1)
+openings = st.builds(
+    Opened,
+    at=st.datetimes(timezones=st.just(UTC)).map(lambda at: at.replace(microsecond=0)),
+    user=texts,
+    host=texts,
+    pid=st.integers(1, 2**22),
+    connect=st.lists(st.builds(Grant, _role_oids, _role_oids, st.booleans())).map(lambda each: tuple(sorted(each))),
+    read_only=st.none() | texts,
+)
 
 
 def utc(text: str) -> datetime:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from snapkit.core.connection_url import UrlParts, check_connection, split_url
+from snapkit.core.connection_url import UrlParts, check_connection, split_url, with_database
 from snapkit.errors import UsageError
 
 
@@ -65,3 +65,17 @@ def test_nothing_is_refused_that_libpq_takes(rest: str) -> None:
         if rest.count("@") <= 1 and "/" not in rest.partition("@")[0]:
             with pytest.raises(Exception):  # noqa: B017 - psycopg's own, or one of encoding
                 conninfo_to_dict(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://u:p%40@h:1/app", "postgresql://u:p%40@h:1/a%22%20%2Fb"),
+        ("postgresql+asyncpg://h/app?ssl=true&dbname=app&x=1", "postgresql+asyncpg://h/a%22%20%2Fb?ssl=true&x=1"),
+        ("postgres:///app?host=/run", "postgres:///a%22%20%2Fb?host=/run"),
+        ("postgres://u@h?%64bname=app", "postgres://u@h/a%22%20%2Fb"),
+        ("postgis://u@[::1]:5,h/a@b", "postgis://u@[::1]:5,h/a%22%20%2Fb"),
+    ],
+)
+def test_another_database_and_all_else_as_it_is(url: str, expected: str) -> None:
+    assert with_database(url, 'a" /b') == expected

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snapkit.core.metadata import MAX_BYTES, PREFIX, VERSION, Metadata, NewerDocument, decode, encode
 from snapkit.core.model import Kind, Strategy
 from snapkit.errors import UsageError
-from tests.unit.builders import AT, make_metadata, texts
+from tests.unit.builders import AT, make_metadata, openings, texts
 
 KNOWN = {
     "snapkit",
@@ -26,6 +26,7 @@ KNOWN = {
     "comment",
     "is_template",
     "allow_connections",
+    "opened",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -45,6 +46,7 @@ documents_of_ours = st.builds(
     comment=st.none() | texts,
     is_template=st.booleans(),
     allow_connections=st.booleans(),
+    opened=st.none() | openings,
     unknown=unknown_keys,
 )
 

@@ -21,6 +21,12 @@ def identifier(name: str) -> str:
     ("statement", "sql"),
     [
         (
+            s.RevokeOnDatabase('a"b', ("CONNECT", "CREATE"), None),
+            'REVOKE CONNECT, CREATE ON DATABASE "a""b" FROM PUBLIC CASCADE',
+        ),
+        (s.RevokeOnDatabase("app", ("CONNECT",), "bob"), 'REVOKE CONNECT ON DATABASE "app" FROM "bob" CASCADE'),
+        (s.ResetParameter("app", "my.own"), 'ALTER DATABASE "app" RESET "my"."own"'),
+        (
             s.CreateDatabase("app_partial", "app", "alice", PARTIAL_CONNECTION_LIMIT, None, None),
             (
                 'CREATE DATABASE "app_partial" TEMPLATE "app" OWNER "alice" ALLOW_CONNECTIONS false '

@@ -1,0 +1,368 @@
+"""Open an entry to its owner, so that it can be looked into, and seal it again, just as it was.
+
+What tells an entry that somebody looks into from one that was left open is the entry's lock (``postgres.opened``): the
+run that opened it holds that, on a session of its own, until it has sealed the entry. Whoever seals one holds it too;
+so sealing needs no lock of the source, and does not wait for a backup that is being made.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from time import monotonic, sleep
+
+from snapkit.core import metadata as comments
+from snapkit.core.inventory import Inventory, select_one
+from snapkit.core.metadata import Metadata
+from snapkit.core.model import Caution, Entry, Observe, State, unobserved
+from snapkit.core.opening import (
+    READ_ONLY,
+    Grant,
+    Opened,
+    named,
+    privileges_when_open,
+    statement_to_shut,
+    statements_to_open,
+    statements_to_restore,
+)
+from snapkit.core.planning import NOTHING_CHANGED, check_usable
+from snapkit.core.properties import Privilege
+from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.ddl import quote_name
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.handing_over import environment_for
+from snapkit.postgres.opened import (
+    connect_grants,
+    end_holder,
+    is_taken,
+    release_entry,
+    role_names,
+    stay_idle,
+    take_entry,
+)
+from snapkit.postgres.programs import find_psql
+from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.services.common import check_rights, gather, interruptions, locked, sessions_protected
+
+PATIENCE = timedelta(seconds=20)
+"""How long a server that cannot be reached at the end, since it is starting anew say, is asked again."""
+
+_PAUSE = 0.2
+_EMPTYING = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class ShellRequest:
+    """Which entry is to be opened, and for which command, with its program found; None is psql.
+
+    ``url`` is what the user gave for the source, if it was a URL.
+    """
+
+    wanted: str
+    command: tuple[str, ...] | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEntry:
+    """An entry that is open, as it is while it is sealed; the command, and the variables by which that reaches it."""
+
+    entry: Entry
+    command: tuple[str, ...]
+    environment: Mapping[str, str | None] = field(repr=False)
+    cautions: tuple[Caution, ...]
+
+
+@contextmanager
+def opened_entry(
+    server: Server,
+    request: ShellRequest,
+    lock_wait: timedelta,
+    observe: Observe = unobserved,
+    shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[OpenEntry]:
+    """Open an entry, read-only and to its owner alone; seal it when the block ends, however it does.
+
+    Should we be killed, the next run that changes something seals it. psql is looked for before anything is touched.
+    The sealing runs under ``shielded``, which holds Ctrl-C back. Raises BusyError for an entry that is open already,
+    and the error that fits, with how things stand, where it could not be sealed.
+    """
+    with server.connect() as keeper:
+        ours: _Ours | None = None
+        try:
+            with (
+                interruptions(NOTHING_CHANGED) as standing,
+                locked(server, lock_wait, observe) as connection,
+                server_errors(NOTHING_CHANGED),
+            ):
+                gathered = gather(connection, server.source)
+                chosen = select_one(gathered.inventory.of_source(server.source), request.wanted, server.source)
+                check_usable(chosen)
+                check_rights(connection, chosen.database, createdb=False)
+                command = request.command or (find_psql(gathered.facts.version),)
+                entry = need_sealed(connection, chosen)
+                stay_idle(keeper)
+                if not take_entry(keeper, entry.database.oid):
+                    raise _busy(entry)
+                ours = _Ours(entry.database.oid, _note(connection, entry))
+                standing.state = f"{entry.name!r} is sealed, or the next run seals it. See what there is: snapkit list"
+                _open(connection, entry, ours.opened)
+            cautions = (sealed_caution(entry),) if chosen.opened else ()
+            yield OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions)
+        finally:
+            if ours is not None:
+                with shielded():
+                    _seal_ours(server, keeper, ours)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ours:
+    """What we have opened: another run may have sealed it meanwhile, and opened it for itself."""
+
+    oid: int
+    opened: Opened
+
+
+def _note(connection: Connection, entry: Entry) -> Opened:
+    """Return what is to be noted of an entry before it is opened; raise if this role could not give it back."""
+    oid = entry.database.oid
+    connect = connect_grants(connection, oid)
+    _check_that_it_can_be_given_back(connection, entry, connect, NOTHING_CHANGED, "Run the command")
+    settings = catalog.read_properties(connection, oid).settings
+    read_only = next((each.value for each in settings if (each.role, each.parameter) == ("", READ_ONLY)), None)
+    return Opened(
+        at=catalog.server_facts(connection).now.replace(microsecond=0),
+        user=_user(),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        connect=connect,
+        read_only=read_only,
+    )
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container whose user has no name
+        return f"uid {os.getuid()}"
+
+
+def _check_that_it_can_be_given_back(
+    connection: Connection, entry: Entry, connect: tuple[Grant, ...], state: str, hint: str
+) -> None:
+    """Raise PrivilegeError where others than the owner have granted CONNECT, and this role cannot act as they."""
+    names = role_names(connection, connect)
+    grantors = {each.grantor for each in named(connect, names)} - {entry.database.owner}
+    strange = sorted(each for each in grantors if not catalog.role_rights(connection, each).may_act_as_owner)
+    if strange:
+        raise PrivilegeError(
+            f"CONNECT on {entry.name!r} was granted by {', '.join(strange)} too, and this role cannot grant it again "
+            "as they did, which sealing takes.",
+            state=state,
+            hint=f"{hint} as a superuser, or as a role that is a member of {', '.join(map(quote_name, strange))} too.",
+        )
+
+
+def _open(connection: Connection, entry: Entry, opened: Opened) -> None:
+    assert entry.metadata is not None  # noqa: S101 - ``check_usable`` has seen to it
+    oid, owner = entry.database.oid, entry.database.owner
+    document = comments.encode(entry.metadata.with_opened(opened))
+    with transaction(connection):
+        present = _who_may_connect(connection, oid)
+        run(connection, *statements_to_open(entry.name, owner, present, document))
+        found = _who_may_connect(connection, oid)
+        if found != privileges_when_open(owner):
+            raise SnapkitError(
+                f"Others than {owner} could connect to {entry.name!r} if it were opened: "
+                + ", ".join(sorted({each.grantee or "PUBLIC" for each in found} - {owner})),
+                state=NOTHING_CHANGED,
+                hint="Please report this, with the access list that psql shows with \\l",
+            )
+
+
+def _who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
+    grants = connect_grants(connection, oid)
+    return named(grants, role_names(connection, grants))
+
+
+# --- sealing --------------------------------------------------------------------------------------------------------
+
+
+def check_not_open(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if somebody looks into it at this moment."""
+    if entry.opened is not None and is_taken(connection, entry.database.oid):
+        raise _busy(entry)
+    return entry
+
+
+def need_sealed(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry as it is sealed: one that was left open is sealed now. The source's lock is held.
+
+    Raises BusyError if somebody looks into it, and PrivilegeError if this role may not give back what was taken.
+    """
+    if entry.opened is None:
+        return entry
+    oid = entry.database.oid
+    if not take_entry(connection, oid):
+        raise _busy(entry)
+    try:
+        return _seal(connection, entry)
+    finally:
+        with suppress(*SERVER_ERRORS):  # it goes with the connection
+            release_entry(connection, oid)
+
+
+def _busy(entry: Entry) -> BusyError:
+    who = f" ({entry.opened.describe()})" if entry.opened else ""
+    return BusyError(
+        f"{entry.name!r} is open in a snapkit shell{who}.",
+        state=NOTHING_CHANGED,
+        hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
+    )
+
+
+def seal_what_was_left(
+    connection: Connection, inventory: Inventory, source: str
+) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
+    """Seal what shells that were killed have left open; return that, and a caution for what cannot be sealed.
+
+    The source's lock is held. A lost connection is raised.
+    """
+    sealed: list[Entry] = []
+    cautions: list[Caution] = []
+    for entry in inventory.of_source(source):
+        if entry.opened is None or entry.state is not State.READY:
+            continue
+        try:
+            with server_errors(""):
+                sealed.append(need_sealed(connection, entry))
+        except BusyError:
+            continue  # somebody looks into it, or seals it
+        except ConnectionFailedError:
+            raise
+        except SnapkitError as error:
+            message = f"{entry.name}, which a shell that was interrupted had left open, was not sealed: {error.message}"
+            cautions.append(Caution("not_sealed", message))
+    return tuple(sealed), tuple(cautions)
+
+
+def sealed_caution(entry: Entry) -> Caution:
+    return Caution("sealed", f"Sealed {entry.name}, which a shell that was interrupted had left open.")
+
+
+def _seal(connection: Connection, entry: Entry) -> Entry:
+    """Shut an open entry, empty it of sessions, and give it back what was taken; the entry's lock is held.
+
+    Until the last transaction its document says that it is open, so that whatever ends us before leaves it to the next.
+    """
+    metadata, database = entry.metadata, entry.database
+    assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
+    state = f"{entry.name!r} is open to its owner {database.owner}, and to nobody else."
+    with server_errors(state):
+        _shut(connection, entry, state)
+    state = f"{entry.name!r} lets nobody in, but is not yet what it was."
+    with server_errors(state):
+        _empty(connection, entry, state)
+        return _restore(connection, entry, metadata, metadata.opened, state)
+
+
+def _shut(connection: Connection, entry: Entry, state: str) -> None:
+    with transaction(connection):
+        run(connection, statement_to_shut(entry.name))
+        if catalog.comment_of(connection, entry.database.oid) != entry.database.document:
+            raise BusyError(f"{entry.name!r} has been changed or replaced by somebody else.", state=state)
+
+
+def _empty(connection: Connection, entry: Entry, state: str) -> None:
+    """End the sessions inside, and wait until they are gone."""
+    oid = entry.database.oid
+    deadline = monotonic() + _EMPTYING.total_seconds()
+    while (evicted := catalog.disconnect_sealed(connection, oid)) or catalog.is_being_entered(connection, oid):
+        if monotonic() > deadline or not all(each.was_told for each in evicted):
+            inside = [each.session for each in evicted]
+            raise sessions_protected(inside, state, catalog.server_facts(connection).role)
+        sleep(0.05)
+
+
+def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
+    oid, owner = entry.database.oid, entry.database.owner
+    after = metadata.with_opened(None)
+    document = comments.encode(after)
+    _check_that_it_can_be_given_back(connection, entry, opened.connect, state, "Run: snapkit recover,")
+    with transaction(connection):
+        run(connection, statement_to_shut(entry.name))
+        wanted = named(opened.connect, role_names(connection, opened.connect))
+        present = _who_may_connect(connection, oid)
+        run(connection, *statements_to_restore(entry.name, owner, present, wanted, opened.read_only, document))
+        found = _who_may_connect(connection, oid)
+        if found != wanted:
+            raise PrivilegeError(
+                f"This role may not give back who may connect to {entry.name!r}: "
+                f"{_listed(wanted - found)} would be missing, {_listed(found - wanted)} too much.",
+                state=state,
+                hint="Run: snapkit recover, as a superuser.",
+            )
+    database = replace(entry.database, allow_connections=False, document=document)
+    return replace(entry, database=database, metadata=after)
+
+
+def _listed(items: frozenset[Privilege]) -> str:
+    return ", ".join(f"{each.grantee or 'PUBLIC'} by {each.grantor}" for each in sorted(items)) or "nothing"
+
+
+def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> None:
+    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while."""
+    deadline = monotonic() + PATIENCE.total_seconds()
+    lost_pid = driver_connection(keeper).info.backend_pid
+    try:
+        with server_errors(""):
+            return _seal_if_ours(server, keeper, ours)
+    except SnapkitError as error:
+        if not isinstance(error, ConnectionFailedError):
+            raise _still_open(error) from error
+    while True:
+        try:
+            with server.connect() as connection, server_errors(""):
+                end_holder(connection, ours.oid, lost_pid)
+                if _found(server, connection, ours) is None:
+                    return None
+                if take_entry(connection, ours.oid):  # else another run seals it, or our session is about to end
+                    return _seal_if_ours(server, connection, ours)
+                problem = SnapkitError("Another session holds its lock.")
+        except SnapkitError as error:
+            if not isinstance(error, ConnectionFailedError):
+                raise _still_open(error) from error
+            problem = error
+        if monotonic() > deadline:
+            raise _still_open(problem)
+        sleep(_PAUSE)
+
+
+def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> None:
+    entry = _found(server, connection, ours)
+    if entry is not None:
+        _seal(connection, entry)
+
+
+def _found(server: Server, connection: Connection, ours: _Ours) -> Entry | None:
+    """Return the entry, if it is still as we have opened it."""
+    inventory = gather(connection, server.source).inventory
+    entries = (*inventory.entries, *inventory.distrusted)
+    return next((e for e in entries if e.database.oid == ours.oid and e.opened == ours.opened), None)
+
+
+def _still_open(error: SnapkitError) -> SnapkitError:
+    """Say of an entry that could not be sealed who will, and how to have it done now."""
+    kind = type(error)
+    return kind(
+        f"The entry could not be sealed again: {error.message}",
+        state=error.state or "It may still be open to its owner, and to nobody else.",
+        hint="The next run that changes something seals it; to have it done now: snapkit recover",
+    )

@@ -1,0 +1,104 @@
+"""What opening an entry changes about it, and that all of it comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from snapkit.core import statements as s
+from snapkit.core.metadata import decode, encode
+from snapkit.core.opening import (
+    Grant,
+    Opened,
+    decode_opened,
+    encode_opened,
+    named,
+    privileges_when_open,
+    statement_to_shut,
+    statements_to_open,
+    statements_to_restore,
+)
+from snapkit.core.properties import Privilege
+from tests.unit.builders import AT, make_entry, make_metadata, openings
+
+NAME = "app_backup_20260110_103045"
+OPENED = Opened(AT, "alice", "laptop", 4711, (Grant(10, 0, False), Grant(10, 16384, True)))
+PRESENT = frozenset((Privilege("alice", "", "CONNECT", False), Privilege("alice", "bob", "CONNECT", True)))
+
+
+@given(openings)
+def test_what_is_noted_is_read_back(opened: Opened) -> None:
+    assert decode_opened(encode_opened(opened)) == opened
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"at": "yesterday"},
+        {"at": None},
+        {"user": None},
+        {"host": "a\0b"},
+        {"pid": float("inf")},
+        {"pid": -1},
+        {"connect": None},
+        {"connect": [[1, 2]]},
+        {"connect": [[1, 2**32, False]]},
+        {"read_only": True},
+    ],
+)
+def test_a_document_whose_note_is_malformed_is_not_ours(changes: dict[str, Any]) -> None:
+    metadata = replace(make_metadata(), unknown={"opened": encode_opened(OPENED) | changes})
+    assert decode(encode(metadata)) is None
+    assert decode(encode(replace(metadata, unknown={"opened": {}}))) is None
+
+
+def test_the_document_says_who_has_it_open_and_the_entry_does() -> None:
+    metadata = make_metadata().with_opened(OPENED)
+    assert decode(encode(metadata)) == metadata
+    assert make_entry(NAME, metadata=metadata).opened == OPENED
+    assert metadata.with_opened(None) == make_metadata()
+    assert make_entry(NAME, managed=False).opened is None
+    assert OPENED.describe() == "alice at laptop, pid 4711, since 2026-01-10 10:30:45 UTC"
+
+
+def test_roles_have_the_names_of_now_and_those_that_are_gone_are_left_out() -> None:
+    grants = (Grant(10, 0, False), Grant(10, 16384, True), Grant(16384, 16385, False), Grant(16386, 0, False))
+    assert named(grants, {10: "alice", 16384: "robert"}) == {
+        Privilege("alice", "", "CONNECT", False),
+        Privilege("alice", "robert", "CONNECT", True),
+    }
+
+
+def test_it_is_opened_to_its_owner_alone_and_read_only() -> None:
+    assert statements_to_open(NAME, "alice", PRESENT, "document") == (
+        s.CommentOnDatabase(NAME, "document"),
+        s.RevokeOnDatabase(NAME, ("CONNECT",), None),
+        s.RevokeOnDatabase(NAME, ("CONNECT",), "bob"),
+        s.GrantOnDatabase(NAME, ("CONNECT",), "alice"),
+        s.SetParameter(NAME, None, "default_transaction_read_only", ("on",)),
+        s.AlterDatabase(NAME, allow_connections=True),
+    )
+    assert privileges_when_open("alice") == {Privilege("alice", "alice", "CONNECT", False)}
+
+
+def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -> None:
+    wanted = PRESENT | {Privilege("bob", "carol", "CONNECT", False)}
+    assert statement_to_shut(NAME) == s.AlterDatabase(NAME, allow_connections=False)
+    assert statements_to_restore(NAME, "alice", privileges_when_open("alice"), wanted, None, "document") == (
+        s.RevokeOnDatabase(NAME, ("CONNECT",), "alice"),
+        s.GrantOnDatabase(NAME, ("CONNECT",), None),
+        s.GrantOnDatabase(NAME, ("CONNECT",), "bob", with_grant_option=True),
+        s.SetRole("bob"),
+        s.GrantOnDatabase(NAME, ("CONNECT",), "carol"),
+        s.SetRole(None),
+        s.ResetParameter(NAME, "default_transaction_read_only"),
+        s.CommentOnDatabase(NAME, "document"),
+    )
+
+
+def test_a_setting_that_was_there_comes_back() -> None:
+    statements = statements_to_restore(NAME, "alice", (), (), "off", "document")
+    assert statements[0] == s.SetParameter(NAME, None, "default_transaction_read_only", ("off",))
