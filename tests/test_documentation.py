@@ -56,7 +56,10 @@ def test_every_warning_is_in_the_reference() -> None:
     [
         "README.md",
         "CONTRIBUTING.md",
-        *(f"docs/{n}.md" for n in ("reference", "architecture", "limits", "poolers", "crash-table")),
+        *(
+            f"docs/{n}.md"
+            for n in ("reference", "architecture", "limits", "poolers", "crash-table", "deploys", "security")
+        ),
     ],
 )
 def test_links_within_the_project_lead_somewhere(page: str) -> None:

@@ -81,6 +81,7 @@ def backup(
         hold=settings.hold(disconnect=not no_disconnect),
         replicas=run.replicas(replica_url),
         poolers=run.poolers(pgbouncer_url),
+        deploy=run.deploy(),
     )
     if dry_run:
         return DryRun(preview_backup(server, request))
@@ -147,6 +148,7 @@ def rollback(
         hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
         replicas=replicas,
         poolers=run.poolers(pgbouncer_url),
+        code=run.deploy().git,
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import singledispatch
 from typing import Any
 
+from snapkit.cli.deploys import deploy_document, written_document
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
@@ -22,6 +23,7 @@ from snapkit.core.results import (
     Removal,
     RemovalPreview,
     ReplicaReceipt,
+    SwapPreview,
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
@@ -92,6 +94,7 @@ def entry_document(entry: Entry) -> Document:
         "pinned": entry.pinned,
         "pin_reason": entry.pin_reason,
         "strategy": entry.strategy.value if entry.strategy else None,
+        "deploy": deploy_document(entry.deploy),
     }
 
 
@@ -129,6 +132,7 @@ def _(result: SwapReceipt) -> Document:
         **_held(result),
         "replicas": _replicas(result.replicas),
         "poolers": _poolers(result.poolers),
+        "written_since": written_document(result.written_since),
     }
 
 
@@ -234,6 +238,9 @@ def _(result: DryRun) -> Document:
     if isinstance(result.preview, RemovalPreview):
         document["kept"] = _kept(result.preview.kept)
         document["removed"] = [entry_document(entry) for entry in result.preview.removed]
+    if isinstance(result.preview, SwapPreview):
+        document["restored"] = entry_document(result.preview.plan.entry)
+        document["written_since"] = written_document(result.preview.written_since)
     return document
 
 

@@ -17,6 +17,7 @@ from snapkit.cli.terminal import Terminal, may_ask, unpadded
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from snapkit.core.deploy import Deploy
     from snapkit.core.model import Caution
     from snapkit.postgres.server import Server
     from snapkit.services.poolers import Pooler
@@ -112,6 +113,12 @@ class Invocation:
         poolers = poolers_of(settings.pgbouncer_url)
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
         return poolers
+
+    def deploy(self) -> Deploy:
+        """Return what is known of the deploy that this run is part of, without asking the database."""
+        from snapkit.settings.surroundings import deploy_at_hand
+
+        return deploy_at_hand(os.environ, Path.cwd())
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""

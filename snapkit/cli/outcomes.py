@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
+    from snapkit.core.model import Caution
     from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
 
 
@@ -15,6 +16,11 @@ class DryRun:
 
     steps: tuple[WrittenStep, ...]
     preview: SwapPreview | RemovalPreview | None = None
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What its preview warns of."""
+        return getattr(self.preview, "cautions", ())
 
 
 @dataclass(frozen=True, slots=True)

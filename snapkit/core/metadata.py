@@ -13,6 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from snapkit.core import activity as activities
+from snapkit.core import deploy as deploys
+from snapkit.core.activity import Activity
+from snapkit.core.deploy import Deploy
 from snapkit.core.model import Kind, Strategy
 from snapkit.errors import UsageError
 
@@ -39,6 +43,8 @@ _KNOWN = frozenset(
         "allow_connections",
         "clone_bytes",
         "clone_ms",
+        "deploy",
+        "activity",
     )
 )
 
@@ -64,6 +70,9 @@ class Metadata:
     clone_bytes: int | None = None
     clone_ms: int | None = None
     """How much was cloned, and how long that took: what the next estimate goes by."""
+    deploy: Deploy | None = None
+    activity: Activity | None = None
+    """How much had been written to the source by then: what the cost of a rollback goes by."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -101,6 +110,8 @@ def encode(metadata: Metadata) -> str:
         "allow_connections": None if metadata.allow_connections else False,
         "clone_bytes": metadata.clone_bytes,
         "clone_ms": metadata.clone_ms,
+        "deploy": deploys.to_document(metadata.deploy) if metadata.deploy else None,
+        "activity": activities.to_document(metadata.activity) if metadata.activity else None,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -144,6 +155,12 @@ def _read(document: dict[str, Any]) -> Metadata:
         raise ValueError("a clone under construction has no document")
     strategy = _optional(document, "strategy", str)
     allow = document.get("allow_connections", True)
+    deploy = deploys.from_document(document.get("deploy"))
+    activity = activities.from_document(document.get("activity"))
+    notes = {
+        "deploy": deploys.to_document(deploy) if deploy else None,
+        "activity": activities.to_document(activity) if activity else None,
+    }
     return Metadata(
         kind=kind,
         source=_typed(document, "source", str),
@@ -157,7 +174,14 @@ def _read(document: dict[str, Any]) -> Metadata:
         allow_connections=allow if isinstance(allow, bool) else True,
         clone_bytes=_optional(document, "clone_bytes", int),
         clone_ms=_optional(document, "clone_ms", int),
-        unknown={key: value for key, value in document.items() if key not in _KNOWN},
+        deploy=deploy,
+        activity=activity,
+        unknown={
+            key: value
+            for key, value in document.items()
+            # A later version may note more than is read here; then its word is kept, whole.
+            if key not in _KNOWN or (key in notes and value != notes[key])
+        },
     )
 
 

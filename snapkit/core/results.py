@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from snapkit.core.activity import Written
 from snapkit.core.checks import Check, Status
 from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
@@ -95,6 +96,7 @@ class SwapReceipt:
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
     cautions: tuple[Caution, ...] = ()
 
 
@@ -112,6 +114,9 @@ class SwapPreview:
     replicas: tuple[ReplicaReceipt, ...] = ()
     standbys: tuple[Standby, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
+    """What the live database has that the backup has not; None where that is no question."""
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ KNOWN = {
     "comment",
     "is_template",
     "allow_connections",
+    "deploy",
+    "activity",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
