@@ -31,9 +31,14 @@ _HARMLESS = (
     "-c", "core.hooksPath=/dev/null",
     "-c", "protocol.allow=never",
     "-c", "safe.bareRepository=explicit",
-    "-c", "log.excludeDecoration=",
 )  # fmt: skip
 """The repository's own configuration names programs to run, and servers to ask. https://git-scm.com/docs/git-config"""
+
+_SHOW = (
+    "log", "-1", "--format=%H%n%D", "--no-show-signature", "--no-color",
+    "--decorate=full", "--decorate-refs=HEAD", "--decorate-refs=refs/heads/", "--decorate-refs=refs/tags/",
+)  # fmt: skip
+_COMPARE = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
 
 
 def deploy_at_hand(environment: Mapping[str, str], directory: Path) -> Deploy:
@@ -57,12 +62,10 @@ def checkout_at(environment: Mapping[str, str], directory: Path) -> Checkout | N
     program = shutil.which("git", path=environment.get("PATH"))
     if program is None:
         return None
-    show = ("log", "-1", "--no-show-signature", "--decorate=full", "--no-color", "--format=%H%n%D")
-    head = _ask(program, show, environment, directory)
+    head = _ask(program, _SHOW, environment, directory)
     if not head:
         return None
-    compare = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
-    return read_checkout(head, _ask(program, compare, environment, directory))
+    return read_checkout(head, _ask(program, _COMPARE, environment, directory))
 
 
 def _ask(program: str, words: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> str | None:
