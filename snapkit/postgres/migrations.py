@@ -27,8 +27,8 @@ from snapkit.postgres.server import driver_connection
 _MAX_BYTES = 4 << 20
 """A version table is not larger, TOAST included."""
 
-_TIME = 3.0
-"""Seconds for all tables together; what is not read by then is told without its state."""
+_TIME = 1.0
+"""Seconds after which no other table is begun with; what is not read by then is told without its state."""
 
 _class = table(
     "pg_class",

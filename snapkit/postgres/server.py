@@ -62,7 +62,7 @@ _ABSENCE = timedelta(seconds=10)
 """How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
 and a network that has fallen silent does not tell the server that we are gone."""
 
-_GLANCE = "3"
+_GLANCE = "2"
 """Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
 
 _SAFE_SETTINGS = {

@@ -22,13 +22,14 @@ from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.migrations import read_migrations
 from snapkit.postgres.server import Connection, Server, driver_connection
 
-_LIMIT = timedelta(seconds=2)
-"""For each statement, and for our session to be gone."""
+_LIMIT = timedelta(seconds=1.5)
+"""For each statement, and for our session to be gone. A whole look stays below ``locks.FORGOTTEN``: the working
+connection lies idle meanwhile, and who waits for its lock would end it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What was found inside a database; None for what could not be read."""
+    """What was found inside a database."""
 
     tables: TableCounters | None = None
     migrations: tuple[MigrationState, ...] = ()
@@ -39,7 +40,7 @@ class _Seen:
 class Noted:
     """What a backup is to say of its source besides what it needs."""
 
-    deploy: Deploy
+    deploy: Deploy | None
     activity: Activity | None
 
 
@@ -52,8 +53,8 @@ def note_source(server: Server, ddl: Connection, live: Database, deploy: Deploy 
         most = dict(list(seen.tables.tables.items())[:MAX_NOTED_TABLES])
         complete = seen.tables.complete and len(seen.tables.tables) <= MAX_NOTED_TABLES
         activity = replace(activity, own=seen.tables.own, tables=most, complete=complete)
-    migrated = replace(deploy or Deploy(), migrations=seen.migrations, migrations_left_out=seen.migrations_left_out)
-    return Noted(migrated, activity)
+    found = replace(deploy or Deploy(), migrations=seen.migrations, migrations_left_out=seen.migrations_left_out)
+    return Noted(found if found != Deploy() else None, activity)
 
 
 def look_at_cost(server: Server, connection: Connection, live: Database | None, entry: Entry) -> Written | None:

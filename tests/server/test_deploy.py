@@ -18,6 +18,7 @@ from snapkit.core.holding import HoldRules
 from snapkit.core.model import Entry
 from snapkit.services.rollback import SwapRequest, preview_swap
 from snapkit.settings.surroundings import checkout_at, deploy_at_hand
+from tests.cluster import Cluster
 from tests.sandbox import Sandbox, run_snapkit, wait_until
 
 ALEMBIC = "CREATE TABLE alembic_version (version_num varchar(32) NOT NULL PRIMARY KEY)"
@@ -328,7 +329,7 @@ def test_a_source_that_cannot_be_looked_into_is_backed_up_all_the_same(sandbox: 
     assert backup.metadata is not None
     assert backup.metadata.activity is not None
     assert backup.metadata.activity.tables is None
-    assert backup.deploy == Deploy()
+    assert backup.deploy is None
     receipt = sandbox.roll_back()
     assert receipt.written_since is not None
     assert receipt.written_since.tables == ()
@@ -390,3 +391,61 @@ def test_statistics_that_were_reset_tell_the_least(sandbox: Sandbox) -> None:
     wait_until(lambda: _cost(sandbox).rows == Rows(1))
     assert _cost(sandbox).doubt is Doubt.STATISTICS_RESET
     assert "at least 1 row: 1 inserted" in sandbox.run("rollback", "--latest", "--dry-run").out
+
+
+def test_a_crash_the_last_write_and_a_server_that_does_not_count(cluster: Cluster) -> None:
+    own = Cluster(cluster.binaries)
+    try:
+        own.start(configuration="track_commit_timestamp = on\n")
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
+            sandbox = Sandbox(own, admin, "crash")
+            sandbox.create()
+            backup = sandbox.back_up().backup
+            with sandbox.connect() as connection:
+                connection.execute("INSERT INTO item VALUES (2000, 'x')")
+            wait_until(lambda: _cost(sandbox).rows == Rows(1))
+            cost = _cost(sandbox)
+            assert cost.doubt is None
+            assert cost.last_commit >= backup.created_at
+        own.stop("immediate")
+        own.launch()
+        assert _cost(sandbox).doubt is Doubt.STATISTICS_LOST
+        own.configure("track_counts = off")
+        own.stop()
+        own.launch()
+        assert _cost(sandbox).doubt is Doubt.NOT_COUNTED
+    finally:
+        own.remove()
+
+
+def test_a_clean_restart_loses_no_counts(cluster: Cluster) -> None:
+    own = Cluster(cluster.binaries)
+    try:
+        own.start()
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
+            sandbox = Sandbox(own, admin, "restart")
+            sandbox.create()
+            sandbox.back_up()
+            with sandbox.connect() as connection:
+                connection.execute("INSERT INTO item VALUES (2000, 'x')")
+            wait_until(lambda: _cost(sandbox).rows == Rows(1))
+        own.stop()
+        own.launch()
+        cost = _cost(sandbox)
+        assert (cost.doubt, cost.rows) == (None, Rows(1))
+    finally:
+        own.remove()
+
+
+def test_a_door_that_somebody_holds_delays_no_look_for_long(sandbox: Sandbox) -> None:
+    """Another's open transaction keeps every new connection to the database waiting; the look is given up."""
+    sandbox.back_up()
+    with psycopg.connect(sandbox.cluster.url("postgres")) as other:
+        name = sandbox.name
+        other.execute(
+            sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(name + "x"))
+        )
+        cost = _cost(sandbox)
+        assert (cost.doubt, cost.rows, cost.tables) == (None, Rows(), ())
+        other.rollback()
+    wait_until(lambda: sandbox.sessions(name) == 0)
