@@ -95,6 +95,7 @@ def backup(
         hold=settings.hold(disconnect=not no_disconnect),
         replicas=run.replicas(replica_url),
         poolers=run.poolers(pgbouncer_url),
+        deploy=run.deploy(),
     )
     if dry_run:
         return DryRun(preview_backup(server, request))
@@ -200,6 +201,7 @@ def rollback(
         hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
         replicas=replicas,
         poolers=run.poolers(pgbouncer_url),
+        code=run.deploy().git,
     )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
@@ -524,7 +526,13 @@ def guard(
         hold=hold,
         replicas=replicas,
         poolers=poolers,
+        deploy=run.deploy(),
     )
+
+    def request_for(name: str) -> SwapRequest:
+        # Asked for anew: the command may have checked out another commit, as deploys do.
+        return SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers, code=run.deploy().git)
+
     with ExitStack() as until_the_end:
         steps = TerminalSteps(
             invocation=run,
@@ -532,7 +540,7 @@ def guard(
             found=found,
             checks=checks,
             make_backup=lambda: _back_up(run, request),
-            request_for=lambda name: SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers),
+            request_for=request_for,
             swap_in=lambda request, plan: _swap_in(run, request, plan),
             drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
             until_the_end=until_the_end,

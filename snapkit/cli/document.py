@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import singledispatch
 from typing import Any
 
+from snapkit.cli.deploys import deploy_document, written_document
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text, milliseconds
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
@@ -25,6 +26,7 @@ from snapkit.core.results import (
     RemovalPreview,
     ReplicaReceipt,
     ShellReceipt,
+    SwapPreview,
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
@@ -97,6 +99,7 @@ def entry_document(entry: Entry) -> Document:
         "pin_reason": entry.pin_reason,
         "strategy": entry.strategy.value if entry.strategy else None,
         "opened": _opened(entry.opened) if entry.opened else None,
+        "deploy": deploy_document(entry.deploy),
     }
 
 
@@ -138,6 +141,7 @@ def _(result: SwapReceipt) -> Document:
         **_held(result),
         "replicas": _replicas(result.replicas),
         "poolers": _poolers(result.poolers),
+        "written_since": written_document(result.written_since),
     }
 
 
@@ -288,6 +292,9 @@ def _(result: DryRun) -> Document:
     if isinstance(result.preview, RemovalPreview):
         document["kept"] = _kept(result.preview.kept)
         document["removed"] = [entry_document(entry) for entry in result.preview.removed]
+    if isinstance(result.preview, SwapPreview):
+        document["restored"] = entry_document(result.preview.plan.entry)
+        document["written_since"] = written_document(result.preview.written_since)
     return document
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.trail import Trail
+    from snapkit.core.deploy import Deploy
     from snapkit.core.model import Caution
     from snapkit.errors import SnapkitError
     from snapkit.postgres.server import Server
@@ -161,6 +162,12 @@ class Invocation:
 
     def add_caution(self, caution: Caution) -> None:
         self._call.cautions += (caution,)
+
+    def deploy(self) -> Deploy:
+        """Return what is known of the deploy that this run is part of, without asking the database."""
+        from snapkit.settings.surroundings import deploy_at_hand
+
+        return deploy_at_hand(os.environ, Path.cwd())
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""

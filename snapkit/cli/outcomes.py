@@ -18,6 +18,11 @@ class DryRun:
     steps: tuple[WrittenStep, ...]
     preview: SwapPreview | RemovalPreview | None = None
 
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What its preview warns of."""
+        return getattr(self.preview, "cautions", ())
+
 
 @dataclass(frozen=True, slots=True)
 class Script:

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts
 from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
@@ -193,6 +194,9 @@ def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
     columns.append(Column("STATE", [_state(entry) for entry in entries], [_STATE_STYLES[state] for state in states]))
     if any(entry.pinned for entry in entries):
         columns.append(Column("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
+    codes = [entry.deploy.short if entry.deploy else "" for entry in entries]
+    if any(codes):
+        columns.append(Column("CODE", [printable(code) for code in codes]))
     if any(entry.label for entry in entries):
         columns.append(Column("LABEL", [printable(entry.label or "") for entry in entries]))
     return columns
@@ -220,6 +224,8 @@ def _entry_stack(listing: Listing) -> Group:
         facts += [entry.kind.value, _state(entry)]
         if entry.pinned:
             facts.append("pinned")
+        if entry.deploy and entry.deploy.short:
+            facts.append(printable(entry.deploy.short))
         detail = Text(", ".join(facts))
         if listing.sized:
             detail = Text.assemble(detail, " ", (_bar(entry.size_bytes, largest), _BAR_STYLE))
@@ -285,6 +291,7 @@ def _(result: EntryReport, console: Console) -> None:
         ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
         ("Owner", database.owner),
         ("Tablespace", database.tablespace),
+        *deploy_facts(entry.deploy),
     ]
     if entry.opened:
         rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
@@ -308,7 +315,7 @@ def _(result: SwapPreview, console: Console) -> None:
     plan, entry = result.plan, result.plan.entry
     label = f", label “{entry.label}”" if entry.label else ""
     restored = f"{entry.name}, made {time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)}){label}"
-    rows = [("Database", plan.source), ("Goes back to", restored)]
+    rows = [("Database", plan.source), ("Goes back to", restored), *fits_facts(entry.deploy)]
     if plan.clone is not None:
         rows.append(("Backup", "is kept: a clone of it is swapped in"))
     elif entry.kind is Kind.BACKUP:
@@ -317,6 +324,8 @@ def _(result: SwapPreview, console: Console) -> None:
         rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
         rows.append(("Live database", "does not exist; nothing has to be put aside"))
+    rows += cost_facts(result.written_since)
+    rows += [("Mind", caution.message) for caution in result.cautions]
     rows.append(("Connected now", _leaving(result.sessions)))
     rows += [("On replica", f"{_place(replica)}: {_leaving(replica.disconnected)}") for replica in result.replicas]
     rows += [("PgBouncer", _paused(pooler, "will pause")) for pooler in result.poolers]
@@ -332,9 +341,11 @@ def _(result: SwapReceipt, console: Console) -> None:
         f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
     )
     rows = [("Restored", result.restored.name + (" (a clone of it; the backup is kept)" if result.kept_backup else ""))]
+    rows += fits_facts(result.restored.deploy)
     if result.displaced is not None:
         rows.append(("Put aside as", result.displaced.name))
     rows += [
+        *cost_facts(result.written_since),
         ("Clients held", duration_text(result.outage)),
         *_disconnected(result.disconnected),
         *[("On replica", f"{_place(replica)}: {_sessions(replica.disconnected)}") for replica in result.replicas],

@@ -13,6 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from snapkit.core import activity as activities
+from snapkit.core import deploy as deploys
+from snapkit.core.activity import Activity
+from snapkit.core.deploy import Deploy
 from snapkit.core.model import Kind, Strategy
 from snapkit.core.opening import Opened, decode_opened, encode_opened
 from snapkit.errors import UsageError
@@ -41,6 +45,8 @@ _KNOWN = frozenset(
         "clone_bytes",
         "clone_ms",
         "opened",
+        "deploy",
+        "activity",
     )
 )
 
@@ -68,6 +74,9 @@ class Metadata:
     """How much was cloned, and how long that took: what the next estimate goes by."""
     opened: Opened | None = None
     """Whether it is open, and to whom."""
+    deploy: Deploy | None = None
+    activity: Activity | None = None
+    """How much had been written to the source by then: what the cost of a rollback goes by."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -109,6 +118,8 @@ def encode(metadata: Metadata) -> str:
         "clone_bytes": metadata.clone_bytes,
         "clone_ms": metadata.clone_ms,
         "opened": encode_opened(metadata.opened) if metadata.opened else None,
+        "deploy": deploys.to_document(metadata.deploy) if metadata.deploy else None,
+        "activity": activities.to_document(metadata.activity) if metadata.activity else None,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -152,6 +163,12 @@ def _read(document: dict[str, Any]) -> Metadata:
         raise ValueError("a clone under construction has no document")
     strategy = _optional(document, "strategy", str)
     allow = document.get("allow_connections", True)
+    deploy = deploys.from_document(document.get("deploy"))
+    activity = activities.from_document(document.get("activity"))
+    notes = {
+        "deploy": deploys.to_document(deploy) if deploy else None,
+        "activity": activities.to_document(activity) if activity else None,
+    }
     return Metadata(
         kind=kind,
         source=_typed(document, "source", str),
@@ -166,7 +183,14 @@ def _read(document: dict[str, Any]) -> Metadata:
         clone_bytes=_optional(document, "clone_bytes", int),
         clone_ms=_optional(document, "clone_ms", int),
         opened=decode_opened(_optional(document, "opened", dict)),
-        unknown={key: value for key, value in document.items() if key not in _KNOWN},
+        deploy=deploy,
+        activity=activity,
+        unknown={
+            key: value
+            for key, value in document.items()
+            # A later version may note more than is read here; then its word is kept, whole.
+            if key not in _KNOWN or (key in notes and value != notes[key])
+        },
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from snapkit.core.deploy import Deploy
     from snapkit.core.metadata import Metadata
     from snapkit.core.opening import Opened
 
@@ -120,6 +121,10 @@ class Entry:
     @property
     def strategy(self) -> Strategy | None:
         return self.metadata.strategy if self.metadata else None
+
+    @property
+    def deploy(self) -> Deploy | None:
+        return self.metadata.deploy if self.metadata else None
 
     @property
     def is_managed(self) -> bool:

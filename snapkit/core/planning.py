@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from snapkit.core import metadata as comments
+from snapkit.core.activity import Activity
+from snapkit.core.deploy import Deploy
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import (
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -191,6 +193,13 @@ class BackupPlan:
         """Return the plan with what the clone took in its document, for later estimates."""
         milliseconds = round(duration.total_seconds() * 1000)
         metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def noting(self, deploy: Deploy | None, activity: Activity | None) -> BackupPlan:
+        """Return the plan with what is good to know in its document; without, where a long comment takes its room."""
+        if len(self.document) > comments.MAX_BYTES // 2:
+            return self
+        metadata = replace(self.metadata, deploy=deploy, activity=activity)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     @property

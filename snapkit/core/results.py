@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from snapkit.core.activity import Written
 from snapkit.core.checks import Check, Status
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
@@ -99,6 +100,7 @@ class SwapReceipt:
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
     cautions: tuple[Caution, ...] = ()
 
 
@@ -116,6 +118,9 @@ class SwapPreview:
     replicas: tuple[ReplicaReceipt, ...] = ()
     standbys: tuple[Standby, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
+    """What the live database has that the backup has not; None where that is no question."""
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

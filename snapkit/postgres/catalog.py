@@ -553,6 +553,20 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
     return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
 
 
+def is_there(connection: Connection, pid: int) -> bool:
+    """Whether there is still a session with this process ID."""
+    return bool(connection.execute(select(exists().where(pg_stat_activity.c.pid == pid))).scalar_one())
+
+
+def own_database(connection: Connection) -> int:
+    """Return the OID of the database that this connection is to."""
+    return int(
+        connection.execute(
+            select(pg_database.c.oid).where(pg_database.c.datname == func.current_database())
+        ).scalar_one()
+    )
+
+
 def keep_awake(connection: Connection) -> None:
     """Ask for nothing, so that the server does not take this session for forgotten."""
     connection.execute(select(true()))

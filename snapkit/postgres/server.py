@@ -63,6 +63,9 @@ _ABSENCE = timedelta(seconds=10)
 """How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
 and a network that has fallen silent does not tell the server that we are gone."""
 
+_GLANCE = "2"
+"""Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
+
 _SAFE_SETTINGS = {
     "lock_timeout": f"{LOCK_TIMEOUT // timedelta(milliseconds=1)}ms",
     # The role or the database may set any of these, and each would cut a long clone off.
@@ -187,6 +190,25 @@ class Server:
         """Open a connection to a database of this server; raises ConnectionFailedError where the role may not."""
         with _connected(_engine(lambda: self._open_one(database, **self._unfooled()))) as connection:
             yield connection
+
+    @contextmanager
+    def glance_into(self, database: str, limit: timedelta) -> Iterator[Connection]:
+        """Open a connection for a short look at what is not needed: it waits for nothing, and can change nothing.
+
+        Neither for a database whose door somebody holds, nor for a lock on a table. A row-level security policy, which
+        is code of a table's owner, is an error instead of being run. The block is a read-only transaction; ``limit`` is
+        for each of its statements. Raises ConnectionFailedError, and what the server and the driver raise.
+        """
+        quiet = self._unfooled()["options"] + " -c row_security=off"
+        engine = _engine(lambda: self._open_one(database, options=quiet, connect_timeout=_GLANCE))
+        with _connected(engine) as connection, answers_within(connection, 2 * limit):
+            for name, most in (("statement_timeout", limit), ("lock_timeout", limit / 4)):
+                milliseconds = f"{most // timedelta(milliseconds=1)}ms"
+                connection.execute(select(func.set_config(name, milliseconds, false())))
+            driver = driver_connection(connection)
+            driver.read_only = True
+            with driver.transaction():
+                yield connection
 
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Return how a client program reaches a database of this server: its connection string, and its environment.

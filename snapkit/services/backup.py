@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.deploy import Deploy
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.naming import sequence_of
@@ -49,6 +50,7 @@ from snapkit.services.common import (
     need_live,
     written,
 )
+from snapkit.services.glances import Noted, note_source
 from snapkit.services.online import copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
@@ -60,7 +62,7 @@ from snapkit.services.replicas import Change, Replica, check_before_the_lock, ch
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the user asked for; ``strategy`` None is auto."""
+    """What the user asked for; ``strategy`` None is auto. ``deploy`` is what is known of it without the source."""
 
     label: str | None = None
     pinned: bool = False
@@ -69,6 +71,7 @@ class BackupRequest:
     hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
     poolers: tuple[Pooler, ...] = ()
+    deploy: Deploy | None = None
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
@@ -155,7 +158,7 @@ def _plan(
         locale,
         may_checkpoint=gathered.facts.may_checkpoint,
     )
-    return plan, method
+    return plan.noting(request.deploy, None), method
 
 
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
@@ -217,8 +220,12 @@ def _copy(
     """Make the copy in the way that was decided on or, where a clone has to be given up, while clients work."""
     plan, way = decided.plan, decided.way
     if isinstance(way, Programs):
-        return _copy_online(server, ddl, plan, way, watch, observe)
-    _prepare(ddl, plan, request.hold, watch, observe)
+        noted = _note(server, ddl, plan, request)
+        return _copy_online(server, ddl, plan.noting(noted.deploy, noted.activity), way, watch, observe)
+    _write_checkpoint(ddl, plan, watch, observe)
+    noted = _note(server, ddl, plan, request)
+    plan = plan.noting(noted.deploy, noted.activity)
+    _let_transactions_end(ddl, plan, request.hold, watch, observe)
     pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
@@ -228,7 +235,8 @@ def _copy(
         other = _decide_online(ddl, gathered, server.source, request, error)
         if not isinstance(other.way, Programs):
             raise
-        copied = _copy_online(server, ddl, other.plan, other.way, watch, observe)
+        plan = other.plan.noting(noted.deploy, noted.activity)
+        copied = _copy_online(server, ddl, plan, other.way, watch, observe)
         held = watch.phases[-2].duration
         given_up = Caution(
             "clone_given_up",
@@ -251,20 +259,35 @@ def _copy_online(
 _SHORT = timedelta(seconds=1)
 
 
-def _prepare(ddl: Connection, plan: BackupPlan, rules: HoldRules, watch: Stopwatch, observe: Observe) -> None:
-    """Do what makes the hold shorter while clients still work."""
+def _note(server: Server, ddl: Connection, plan: BackupPlan, request: BackupRequest) -> Noted:
+    """Look at the source as late as that can be before clients are held, and with no session of ours left inside."""
+    with server_errors(untouched(plan.clone)):
+        return note_source(server, ddl, plan.clone.template, request.deploy)
+
+
+def _write_checkpoint(ddl: Connection, plan: BackupPlan, watch: Stopwatch, observe: Observe) -> None:
+    """Make the checkpoint with which PostgreSQL begins a clone a short one."""
+    if not plan.before:
+        return
     with server_errors(untouched(plan.clone)):
         began = monotonic()
-        if plan.before:
-            observe(Progress("Writing a checkpoint", timedelta(0)))
-            run(ddl, *plan.before)
-            if monotonic() - began > _SHORT.total_seconds():
-                run(ddl, *plan.before)  # what was written to meanwhile
-            watch.lap("checkpoint")
-        if rules.grace_before:
-            observe(Progress("Letting transactions end", timedelta(0)))
-            await_transactions(ddl, [plan.clone.template.oid], rules)
-            watch.lap("grace")
+        observe(Progress("Writing a checkpoint", timedelta(0)))
+        run(ddl, *plan.before)
+        if monotonic() - began > _SHORT.total_seconds():
+            run(ddl, *plan.before)  # what was written to meanwhile
+        watch.lap("checkpoint")
+
+
+def _let_transactions_end(
+    ddl: Connection, plan: BackupPlan, rules: HoldRules, watch: Stopwatch, observe: Observe
+) -> None:
+    """Spend beforehand what PostgreSQL has no patience for while clients are held."""
+    if not rules.grace_before:
+        return
+    with server_errors(untouched(plan.clone)):
+        observe(Progress("Letting transactions end", timedelta(0)))
+        await_transactions(ddl, [plan.clone.template.oid], rules)
+        watch.lap("grace")
 
 
 def _finish(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.deploy import Checkout, Deploy, differs
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
 from snapkit.core.model import (
@@ -56,6 +57,7 @@ from snapkit.services.common import (
     locked,
     written,
 )
+from snapkit.services.glances import look_at_cost
 from snapkit.services.opening import check_not_open, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
@@ -83,6 +85,8 @@ class SwapRequest:
     hold: HoldRules = DEFAULT_RULES
     replicas: tuple[Replica, ...] = ()
     poolers: tuple[Pooler, ...] = ()
+    code: Checkout | None = None
+    """What is checked out where the command runs."""
 
     @property
     def sends_away(self) -> bool:
@@ -96,12 +100,24 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         check_server(connection)
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
+        with server_errors(NOTHING_CHANGED):
+            written_since = look_at_cost(server, connection, plan.live, plan.entry)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         steps = bracketed(written(plan.steps), poolers, -1)
-        return SwapPreview(plan, steps, gathered.facts.now, sessions, replicas, standbys, poolers)
+        return SwapPreview(
+            plan,
+            steps,
+            gathered.facts.now,
+            sessions,
+            replicas,
+            standbys,
+            poolers,
+            written_since,
+            _other_code(plan.entry, request.code),
+        )
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -158,6 +174,8 @@ def swap(
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
+        with server_errors(NOTHING_CHANGED):
+            written_since = look_at_cost(server, ddl, plan.live, plan.entry)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
@@ -181,6 +199,7 @@ def swap(
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
     cautions = swapped.cautions + pause.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
+    cautions += _other_code(plan.entry, request.code)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
@@ -194,7 +213,22 @@ def swap(
         disconnected=swapped.disconnected,
         replicas=replicas,
         poolers=pause.poolers,
+        written_since=written_since,
         cautions=cautions,
+    )
+
+
+def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
+    """Warn where the code at hand is not that which was there when the backup was made."""
+    made_from = entry.deploy
+    if made_from is None or at_hand is None or not differs(made_from, at_hand):
+        return ()
+    return (
+        Caution(
+            "other_code",
+            f"The backup belongs to the code of {made_from.short}; what is checked out here is "
+            f"{Deploy(git=at_hand).short}.",
+        ),
     )
 
 

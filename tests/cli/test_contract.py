@@ -28,6 +28,7 @@ ENTRY_KEYS = {
     "pin_reason",
     "strategy",
     "opened",
+    "deploy",
 }
 NOWHERE = "postgresql://app@127.0.0.1:1/app"
 
@@ -97,6 +98,7 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
             "sessions",
             "replicas",
             "poolers",
+            "written_since",
         }
         assert set(swap["restored"]) == set(swap["displaced"]) == ENTRY_KEYS
         assert swap["displaced"]["kind"] == "old"

@@ -27,6 +27,8 @@ KNOWN = {
     "is_template",
     "allow_connections",
     "opened",
+    "deploy",
+    "activity",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts

@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core import metadata as comments
+from snapkit.core.activity import Activity, Rows
+from snapkit.core.deploy import Deploy
 from snapkit.core.metadata import MAX_BYTES, Metadata
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
@@ -238,6 +240,19 @@ def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
     measured = plan.measured(4096, timedelta(seconds=1.5))
     assert (measured.metadata.clone_bytes, measured.metadata.clone_ms) == (4096, 1500)
     assert document_in(list(measured.finish), plan.clone.name) == measured.metadata
+
+
+@pytest.mark.parametrize("length", [0, MAX_BYTES // 2])
+def test_what_is_good_to_know_is_noted_where_there_is_room_for_it(length: int) -> None:
+    live, comment = make_database("app"), "x" * length
+    plan = plan_backup(live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False)
+    deploy, activity = Deploy(user="me"), Activity(live.oid, 1, Rows(2))
+    noted = plan.noting(deploy, activity)
+    if length:
+        assert noted == plan
+        return
+    document = document_in(list(noted.measured(4096, timedelta(0)).finish), plan.clone.name)
+    assert (document.deploy, document.activity) == (deploy, activity)
 
 
 def test_a_second_backup_within_one_second_is_numbered() -> None:

@@ -1,0 +1,156 @@
+"""The counters of PostgreSQL's statistics: of a database, and of the tables in the one that a connection is to.
+
+https://www.postgresql.org/docs/current/monitoring-stats.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Text,
+    and_,
+    cast,
+    column,
+    func,
+    not_,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.dialects.postgresql import OID
+
+from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
+
+_database = table(
+    "pg_stat_database",
+    column("datid", OID),
+    column("xact_commit", BigInteger),
+    column("tup_inserted", BigInteger),
+    column("tup_updated", BigInteger),
+    column("tup_deleted", BigInteger),
+    column("stats_reset", DateTime(timezone=True)),
+    schema="pg_catalog",
+)
+_archiver = table("pg_stat_archiver", column("stats_reset", DateTime(timezone=True)), schema="pg_catalog")
+_class = table(
+    "pg_class",
+    column("oid", OID),
+    column("relname", Text),
+    column("relnamespace", OID),
+    column("relkind", Text),
+    column("relisshared", Boolean),
+    schema="pg_catalog",
+)
+_namespace = table("pg_namespace", column("oid", OID), column("nspname", Text), schema="pg_catalog")
+
+_MAX_READ = 10 * MAX_NOTED_TABLES
+
+
+def database_counters(connection: Connection, oid: int) -> Activity | None:
+    """Return the counters of a database as a whole; any role may read them, from any database.
+
+    When the server last threw its statistics away is told by those of the archiver: what it does in a crash sets all of
+    those back that belong to the server as a whole, and hardly anybody sets these back by hand.
+    """
+    row = connection.execute(
+        select(
+            _database.c.xact_commit,
+            _database.c.tup_inserted,
+            _database.c.tup_updated,
+            _database.c.tup_deleted,
+            _database.c.stats_reset,
+            select(_archiver.c.stats_reset).scalar_subquery(),
+        ).where(_database.c.datid == oid)
+    ).one_or_none()
+    if row is None:
+        return None
+    transactions, inserted, updated, deleted, database_reset, server_reset = row
+    return Activity(oid, transactions, Rows(inserted, updated, deleted), database_reset, server_reset)
+
+
+@dataclass(frozen=True, slots=True)
+class TableCounters:
+    """The counters of the tables of one database: ``own`` those of PostgreSQL's catalogs and of all TOAST tables.
+
+    ``tables`` are users' that were ever written to; the most written of them where there are many (not ``complete``).
+    """
+
+    own: Rows
+    tables: Mapping[int, Rows]
+    names: Mapping[int, TableName]
+    complete: bool
+
+
+def table_counters(connection: Connection) -> TableCounters:
+    """Return the counters of the tables of the database that this connection is to.
+
+    The functions behind pg_stat_all_tables, since the view looks at the indexes of each table besides.
+    """
+    inserted, updated, deleted = (
+        func.coalesce(function(_class.c.oid, type_=BigInteger), 0)
+        for function in (
+            func.pg_stat_get_tuples_inserted,
+            func.pg_stat_get_tuples_updated,
+            func.pg_stat_get_tuples_deleted,
+        )
+    )
+    joined = _class.join(_namespace, _namespace.c.oid == _class.c.relnamespace)
+    is_counted = and_(_class.c.relkind.in_(("r", "m", "t")), ~_class.c.relisshared)
+    sums = [cast(func.coalesce(func.sum(each), 0), BigInteger) for each in (inserted, updated, deleted)]
+    own = connection.execute(select(*sums).select_from(joined).where(is_counted, _is_own())).one()
+    rows = connection.execute(
+        select(_class.c.oid, _namespace.c.nspname, _class.c.relname, inserted, updated, deleted)
+        .select_from(joined)
+        .where(
+            is_counted,
+            not_(_is_own()),
+            ~func.starts_with(_namespace.c.nspname, "pg_temp_", type_=Boolean),
+            inserted + updated + deleted > 0,
+        )
+        .order_by((inserted + updated + deleted).desc(), _class.c.oid)
+        .limit(_MAX_READ + 1)
+    ).all()
+    kept = rows[:_MAX_READ]
+    return TableCounters(
+        own=Rows(own[0], own[1], own[2]),
+        tables={oid: Rows(*numbers) for oid, _, _, *numbers in kept},
+        names={oid: TableName(schema, name) for oid, schema, name, *_ in kept},
+        complete=len(rows) <= _MAX_READ,
+    )
+
+
+def _is_own() -> ColumnElement[bool]:
+    return or_(
+        _namespace.c.nspname.in_(("pg_catalog", "information_schema", "pg_toast")),
+        func.starts_with(_namespace.c.nspname, "pg_toast_temp_", type_=Boolean),
+    )
+
+
+def last_commit(connection: Connection) -> datetime | None:
+    """Return when the last transaction that wrote anything, in whatever database of the server, was committed; None
+    where the server does not keep that (``track_commit_timestamp``).
+
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-COMMIT-TIMESTAMP
+    """
+    if not _is_on(connection, "track_commit_timestamp"):
+        return None
+    last = func.pg_last_committed_xact().table_valued(column("timestamp", DateTime(timezone=True)))
+    at: datetime | None = connection.execute(select(last.c.timestamp)).scalar_one()
+    return at
+
+
+def counts(connection: Connection) -> bool:
+    """Whether the server counts what is written; only a superuser's session may have that otherwise for itself."""
+    return _is_on(connection, "track_counts")
+
+
+def _is_on(connection: Connection, setting: str) -> bool:
+    return bool(connection.execute(select(func.current_setting(setting, type_=Text) == "on")).scalar_one())

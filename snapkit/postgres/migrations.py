@@ -1,0 +1,125 @@
+"""How far migrations have come in the database that a connection is to, without running code of the database's owner.
+
+A SELECT may run such code with the rights of whoever asks: a view's or a rule's, a policy's, and, as soon as it is
+planned, that of an index's expression or a CHECK constraint. COPY of a plain table is not planned: it reads the table's
+own rows, and writes them with the types' output functions, which are C functions of a superuser's making. It refuses
+what is no plain table, and, with ``row_security`` off, a table whose policies would apply. It brings all rows, so a
+large table is left alone.
+https://www.postgresql.org/docs/current/sql-copy.html, .../ddl-rowsecurity.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from time import monotonic
+
+from psycopg import sql
+from sqlalchemy import BigInteger, Boolean, Connection, Text, column, func, select, table
+from sqlalchemy.dialects.postgresql import ARRAY, OID
+
+from snapkit.core.deploy import MAX_MIGRATIONS, MigrationState, clean
+from snapkit.core.migrations import TABLE_NAMES, Row, VersionTable, recognise_table
+from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.execution import transaction
+from snapkit.postgres.server import driver_connection
+
+_MAX_BYTES = 4 << 20
+"""A version table is not larger, TOAST included."""
+
+_TIME = 1.0
+"""Seconds after which no other table is begun with; what is not read by then is told without its state."""
+
+_class = table(
+    "pg_class",
+    column("oid", OID),
+    column("relname", Text),
+    column("relnamespace", OID),
+    column("relkind", Text),
+    column("relpersistence", Text),
+    schema="pg_catalog",
+)
+_namespace = table("pg_namespace", column("oid", OID), column("nspname", Text), schema="pg_catalog")
+_attribute = table(
+    "pg_attribute",
+    column("attrelid", OID),
+    column("attname", Text),
+    column("attnum", BigInteger),
+    column("attisdropped", Boolean),
+    schema="pg_catalog",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    oid: int
+    schema: str
+    table: VersionTable
+
+
+def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...], int]:
+    """Return the state of each version table, ``public`` first, and how many there are besides those told of.
+
+    To be called inside a transaction, in a session without row security.
+    """
+    found = _find(connection)
+    told = found[:MAX_MIGRATIONS]
+    until = monotonic() + _TIME
+    return tuple(_state(connection, each, until) for each in told), len(found) - len(told)
+
+
+def _find(connection: Connection) -> list[_Found]:
+    """Only what is a table by itself: views are somebody's code, and partitions may lie on another server."""
+    columns = (
+        select(func.array_agg(_attribute.c.attname, type_=ARRAY(Text)))
+        .where(_attribute.c.attrelid == _class.c.oid, _attribute.c.attnum > 0, ~_attribute.c.attisdropped)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(
+            _class.c.oid,
+            _namespace.c.nspname,
+            _class.c.relname,
+            columns,
+        )
+        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
+        .where(
+            columns.is_not(None),
+            _class.c.relname.in_(TABLE_NAMES),
+            _class.c.relkind == "r",
+            _class.c.relpersistence != "t",
+            ~func.starts_with(_namespace.c.nspname, "pg_", type_=Boolean),
+        )
+        .order_by(_namespace.c.nspname != "public", _namespace.c.nspname, _class.c.relname)
+    )
+    return [
+        _Found(oid, schema, version_table)
+        for oid, schema, name, names in rows
+        if (version_table := recognise_table(name, names))
+    ]
+
+
+def _state(connection: Connection, found: _Found, until: float) -> MigrationState:
+    unread = MigrationState(found.table.tool, clean(found.schema) or "", found.table.name)
+    if monotonic() > until:
+        return unread
+    try:
+        with transaction(connection):
+            size = connection.execute(select(func.pg_table_size(found.oid, type_=BigInteger))).scalar()
+            if size is None or size > _MAX_BYTES:
+                return unread
+            rows = _rows(connection, found.schema, found.table.name, found.table.columns)
+    except SERVER_ERRORS as error:
+        if is_connection_loss(error):
+            raise
+        return unread  # the role may not read it, somebody has locked it, a policy applies
+    return found.table.state(unread.schema, rows)
+
+
+def _rows(connection: Connection, schema: str, name: str, columns: Collection[str]) -> list[Row]:
+    names = list(columns)
+    statement = sql.SQL("COPY {} ({}) TO STDOUT").format(
+        sql.Identifier(schema, name), sql.SQL(", ").join(map(sql.Identifier, names))
+    )
+    with driver_connection(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        return [dict(zip(names, row, strict=True)) for row in copy.rows()]

@@ -1,0 +1,117 @@
+"""Look into the live database for what is good to know, and never needed: migrations, and how much was written.
+
+Nothing of it may fail a run, hold it up for long, or be in the way of what it is about: our session inside is gone when
+a look is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from time import monotonic, sleep
+
+from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Present, Written, written_since
+from snapkit.core.deploy import Deploy, MigrationState
+from snapkit.core.model import Database, Entry, Kind
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.activity import TableCounters, counts, database_counters, last_commit, table_counters
+from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.migrations import read_migrations
+from snapkit.postgres.server import Connection, Server, driver_connection
+
+_LIMIT = timedelta(seconds=1.5)
+"""For each statement, and for our session to be gone. A whole look stays below ``locks.FORGOTTEN``: the working
+connection lies idle meanwhile, and who waits for its lock would end it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was found inside a database."""
+
+    tables: TableCounters | None = None
+    migrations: tuple[MigrationState, ...] = ()
+    migrations_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What a backup is to say of its source besides what it needs."""
+
+    deploy: Deploy | None
+    activity: Activity | None
+
+
+def note_source(server: Server, ddl: Connection, live: Database, deploy: Deploy | None) -> Noted:
+    """Return what ``deploy`` says, with the migrations found in the source, and its counters at this moment."""
+    seen = _look_inside(server, ddl, live, migrations=True)
+    # Read after our own session has gone, so that what it did there does not count as having come after the backup.
+    activity = _counters(ddl, live.oid)
+    if activity is not None and seen.tables is not None:
+        most = dict(list(seen.tables.tables.items())[:MAX_NOTED_TABLES])
+        complete = seen.tables.complete and len(seen.tables.tables) <= MAX_NOTED_TABLES
+        activity = replace(activity, own=seen.tables.own, tables=most, complete=complete)
+    found = replace(deploy or Deploy(), migrations=seen.migrations, migrations_left_out=seen.migrations_left_out)
+    return Noted(found if found != Deploy() else None, activity)
+
+
+def look_at_cost(server: Server, connection: Connection, live: Database | None, entry: Entry) -> Written | None:
+    """Return what was written to the live database since the backup ``entry``; None where that is no question."""
+    if live is None or entry.kind is not Kind.BACKUP:
+        return None
+    noted = entry.metadata.activity if entry.metadata else None
+    if noted is None or noted.oid != live.oid:
+        return written_since(entry.created_at, noted, live.oid, Present(None, {}))
+    activity = _counters(connection, live.oid)  # before our own session comes to count
+    seen = _look_inside(server, connection, live, migrations=False)
+    at = None
+    counting = True
+    with _unless_lost():
+        counting = counts(connection)
+        at = last_commit(connection)
+    if activity is not None and seen.tables is not None:
+        found = seen.tables
+        activity = replace(activity, own=found.own, tables=found.tables, complete=found.complete)
+    names = seen.tables.names if seen.tables is not None else {}
+    return written_since(entry.created_at, noted, live.oid, Present(activity, names, at, counting))
+
+
+def _look_inside(server: Server, connection: Connection, live: Database, *, migrations: bool) -> _Seen:
+    """Look into the database by a session of its own, and come back when that is gone."""
+    seen = _Seen()
+    pid = None
+    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT) as inside:
+        pid = driver_connection(inside).info.backend_pid
+        if catalog.own_database(inside) == live.oid:
+            seen = replace(seen, tables=table_counters(inside))
+            if migrations:
+                found, left_out = read_migrations(inside)
+                seen = replace(seen, migrations=found, migrations_left_out=left_out)
+    if pid is not None:
+        _await_end(connection, pid)
+    return seen
+
+
+def _await_end(connection: Connection, pid: int) -> None:
+    """A backend takes a moment to be gone; until then it would be counted among those in the way."""
+    deadline = monotonic() + _LIMIT.total_seconds()
+    while catalog.is_there(connection, pid) and monotonic() < deadline:
+        sleep(0.005)
+
+
+def _counters(connection: Connection, oid: int) -> Activity | None:
+    with _unless_lost():
+        return database_counters(connection, oid)
+    return None
+
+
+@contextmanager
+def _unless_lost() -> Iterator[None]:
+    """Let what cannot be read be; the loss of the working connection is another matter: its lock is gone with it."""
+    try:
+        yield
+    except SERVER_ERRORS as error:
+        if is_connection_loss(error):
+            raise
