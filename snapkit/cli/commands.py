@@ -372,13 +372,15 @@ def shell(
     ] = None,
 ) -> Any:
     """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
+    from snapkit.foreground import find_command, run_command
+
+    found = find_command(command) if command else None
     server = run.server()
     from snapkit.core.results import ShellReceipt
-    from snapkit.foreground import find_command, run_command
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
-    request = ShellRequest(name, find_command(command) if command else None, settings.connection.url)
+    request = ShellRequest(name, found, settings.connection.url)
     with ExitStack() as stack:
         with run.terminal.progress("Opening") as observe:
             opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))
