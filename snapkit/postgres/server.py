@@ -207,7 +207,7 @@ class Server:
                 connection.execute(select(func.set_config(name, milliseconds, false())))
             driver = driver_connection(connection)
             driver.read_only = True
-            with driver.transaction():
+            with driver.transaction(force_rollback=True):  # a commit would be counted among those of the database
                 yield connection
 
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
