@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_without_hooks(tmp_path: Path) -> None:
 
 
 def test_pyproject_has_them_too(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.snapkit.hooks]\nafter-rollback = "x"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.snapkit.background]\nafter-rollback = "x"\n')
     assert list(load_settings({}, {}, tmp_path).hooks.commands) == [Event.AFTER_ROLLBACK]
 
 
@@ -188,9 +189,9 @@ def test_the_audit_log_is_named_by_the_environment_or_the_file(tmp_path: Path) -
 # How they are run
 
 
-def _run(script: str, timeout: float = 60, document: str = "{}") -> tuple[Ending, bytes]:
+def _run(script: str, document: str = "{}") -> tuple[Ending, bytes]:
     heard = bytearray()
-    ending = run_in_background(("sh", "-c", script), os.environ, document, timedelta(seconds=timeout), heard.extend)
+    ending = run_in_background(("sh", "-c", script), os.environ, document, MINUTE, heard.extend)
     return ending, bytes(heard)
 
 
@@ -236,16 +237,34 @@ def test_one_that_closes_its_output_is_waited_for(tmp_path: Path) -> None:
     assert ending.code == 4
 
 
-def test_a_late_one_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
-    ending, heard = _run(f"echo begun; sleep 1000 & echo $! > {tmp_path}/pid; wait", timeout=0.5)
-    assert (ending.code, heard) == (None, b"begun\n")
+class Clock:
+    """Stands for the monotonic clock: a minute passes whenever a hook says something."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._ahead = 0
+        monkeypatch.setattr("snapkit.background.monotonic", lambda: time.monotonic() + self._ahead)
+
+    def run(self, script: str) -> Ending:
+        return run_in_background(("sh", "-c", script), os.environ, "{}", MINUTE, self._pass_on)
+
+    def _pass_on(self, said: bytes) -> None:
+        self._ahead += 60
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_late_one_is_ended_with_all_that_it_started(tmp_path: Path, clock: Clock) -> None:
+    ending = clock.run(f"sleep 1000 & echo $! > {tmp_path}/pid; echo begun; wait")
+    assert (ending.code, ending.said) == (None, b"begun\n")
     _gone(int((tmp_path / "pid").read_text()))
 
 
-def test_a_late_one_that_will_not_hear_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_one_that_will_not_hear_is_killed(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snapkit.background._GRACE", 0.2)
-    script = f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1000; done"
-    ending, _ = _run(script, timeout=0.5)
+    ending = clock.run(f"trap '' TERM; echo $$ > {tmp_path}/pid; echo begun; while :; do sleep 1000; done")
     assert ending.code is None
     _gone(int((tmp_path / "pid").read_text()))
 
