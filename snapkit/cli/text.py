@@ -11,10 +11,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.durations import duration_text
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe

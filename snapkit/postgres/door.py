@@ -36,7 +36,7 @@ from snapkit.core.statements import Listen
 from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
 from snapkit.postgres.ddl import DatabaseDDL
 from snapkit.postgres.errors import is_connection_loss
-from snapkit.postgres.execution import limit_statements
+from snapkit.postgres.execution import limited
 from snapkit.postgres.server import answers_within, driver_connection
 
 _FIRST_INTERVAL = 0.01
@@ -83,13 +83,12 @@ class DoorRecord:
 
 def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
     """See how far the statement is. What cannot be seen, or takes long, is not worth the watch at the door."""
-    limit_statements(watcher, _LOOK_LIMIT)
     try:
-        watch(watcher)
+        with limited(watcher, _LOOK_LIMIT):
+            watch(watcher)
     except DBAPIError as error:
         if is_connection_loss(error):
             raise
-    limit_statements(watcher, timedelta(0))
 
 
 @contextmanager

@@ -221,7 +221,7 @@ def _copy(
     pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.rest(request.hold), observe)
+            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.hold(request.hold), observe)
     except OutageLimitError as error:
         watch.lap("clone", holds=True)
         other = _decide_online(ddl, gathered, server.source, request, error)
@@ -236,7 +236,8 @@ def _copy(
         )
         return replace(copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up))
     watch.lap("clone", holds=True)
-    return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
+    outage = pause.outage(cloned.outage)
+    return _Copied(plan, cloned, outage, pause.poolers, request.hold.exceeded(outage) + pause.cautions)
 
 
 def _copy_online(

@@ -26,6 +26,7 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError, await_answers
 from snapkit.postgres.server import Connection
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
+from snapkit.services.hold import Hold
 from snapkit.services.poolers import Pooler, check_admin, check_free, leading, named, opened, receipt_of, settings_of
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -54,9 +55,9 @@ class Pause:
     ended: float | None = None
     cautions: tuple[Caution, ...] = ()
 
-    def rest(self, rules: HoldRules) -> HoldRules:
-        """Return what is left of the rules, now that clients have waited since the PAUSE."""
-        return rules if self.began is None else rules.begun(timedelta(seconds=monotonic() - self.began))
+    def hold(self, rules: HoldRules) -> Hold:
+        """Return the hold of which this is the beginning, if there is anything to pause."""
+        return Hold(rules, self.began)
 
     def outage(self, at_the_door: timedelta) -> timedelta:
         """How long clients were held: by the pause, or else at the server's door."""

@@ -11,11 +11,13 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Strategy
 from snapkit.core.results import BackupReceipt, SwapReceipt
 from snapkit.errors import OutageLimitError
+from snapkit.postgres import execution
 from tests.sandbox import Sandbox, wait_until
 
 SECOND = timedelta(seconds=1)
@@ -163,6 +165,37 @@ def test_clients_are_held_no_longer_than_allowed(sandbox: Sandbox, what: str) ->
     assert sandbox.databases() == before
     assert len(sandbox.items()) == 100
     sandbox.back_up()
+
+
+def test_what_is_left_of_the_limit_is_reckoned_anew_for_each_rename(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that take less than the limit each may be longer together."""
+    set_timeout, limits = execution._set_timeout, []
+
+    def note(connection: Connection, name: str, limit: timedelta, **more: bool) -> None:
+        limits.append((limit, more))
+        set_timeout(connection, name, limit, **more)
+
+    monkeypatch.setattr(execution, "_set_timeout", note)
+    sandbox.back_up()
+    rules = HoldRules(limit=60 * SECOND)
+    with psycopg.connect(sandbox.cluster.url("postgres")) as other:
+        other.execute(f'ALTER ROLE postgres IN DATABASE "{sandbox.name}" SET work_mem TO DEFAULT')
+        limits.clear()
+        thread = in_background(lambda: sandbox.roll_back(hold=rules))
+        wait_until(lambda: _waits_for_lock(sandbox))
+        time.sleep(0.5)  # for so long the first rename waits at least
+        other.rollback()
+        thread.join(60)
+    (first, _), (second, _) = in_transaction = [each for each in limits if each[1] == {"in_transaction": True}]
+    assert len(in_transaction) == 2
+    assert second <= first - SECOND / 2
+
+
+def _waits_for_lock(sandbox: Sandbox) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return bool(sandbox.execute(waiting, f'ALTER DATABASE "{sandbox.name}" RENAME%'))
 
 
 def test_what_would_take_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> None:

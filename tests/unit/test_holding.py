@@ -47,6 +47,28 @@ def test_who_has_waited_at_a_pooler_has_waited_already(rules: HoldRules, held: t
 
 
 @pytest.mark.parametrize(
+    ("limit", "held", "left"),
+    [
+        (None, SECOND, None),
+        (2 * SECOND, timedelta(0), 2 * SECOND),
+        (2 * SECOND, 0.5 * SECOND, 1.5 * SECOND),
+        (2 * SECOND, 3 * SECOND, SECOND / 1000),
+    ],
+)
+def test_what_is_left_of_a_limit_is_never_nothing_which_would_be_none(
+    limit: timedelta | None, held: timedelta, left: timedelta | None
+) -> None:
+    assert HoldRules(limit=limit).left(held) == left
+
+
+def test_an_outage_beyond_the_limit_is_told() -> None:
+    rules = HoldRules(limit=2 * SECOND)
+    assert rules.exceeded(2 * SECOND) == HoldRules().exceeded(60 * SECOND) == ()
+    (caution,) = rules.exceeded(2.05 * SECOND)
+    assert (caution.code, "2.0 s" in caution.message) == ("outage_exceeded", True)
+
+
+@pytest.mark.parametrize(
     ("strategy", "size", "copying", "expected"),
     [
         (Strategy.CLONE, 2 * GB, 0.3 * SECOND, True),
