@@ -6,8 +6,9 @@ sessions are disconnected in that time, again and again: one that was still star
 Nothing has to be undone if we die, since the lock dies with its session.
 
 Between two looks PostgreSQL sleeps, and a signal wakes it early: the session that runs the statement listens on a
-channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms.
-https://www.postgresql.org/docs/current/sql-notify.html
+channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms. Where what
+is done takes long, it is left: a session that listens and is at work keeps the server from clearing its queue of
+notifications, those of the whole server. https://www.postgresql.org/docs/current/sql-notify.html
 
 Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
 begun after the door was closed, or a busy client would never be found idle.
@@ -35,7 +36,7 @@ from snapkit.core.model import ClientSession
 from snapkit.core.statements import Listen
 from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
 from snapkit.postgres.ddl import DatabaseDDL
-from snapkit.postgres.errors import is_connection_loss
+from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import limited
 from snapkit.postgres.server import answers_within, driver_connection
 
@@ -98,8 +99,12 @@ def hold_door(
     oids: Collection[int],
     rules: HoldRules,
     watch: Callable[[Connection], None] = lambda connection: None,
+    *,
+    nudge: bool = True,
 ) -> Iterator[DoorRecord]:
     """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
+
+    With ``nudge``, which is for what is expected to be brief, ``ddl`` is told when nobody is left inside.
 
     Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
     is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
@@ -107,10 +112,12 @@ def hold_door(
     affair.
     """
     record = DoorRecord()
-    ddl.execute(DatabaseDDL(Listen(_channel(driver_connection(ddl).info.backend_pid))))
+    channel = f"snapkit_{driver_connection(ddl).info.backend_pid}" if nudge else None
+    if channel is not None:
+        ddl.execute(DatabaseDDL(Listen(channel)))
     finished = threading.Event()
     doorkeeper = threading.Thread(
-        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, record, finished), daemon=True
+        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, channel, record, finished), daemon=True
     )
     doorkeeper.start()
     interruption: KeyboardInterrupt | None = None
@@ -123,6 +130,9 @@ def hold_door(
         except KeyboardInterrupt as late:  # the record is to be complete all the same
             interruption = late
             doorkeeper.join()
+        if channel is not None and not ddl.invalidated:
+            with suppress(*SERVER_ERRORS):  # it ends with the connection, too
+                ddl.execute(DatabaseDDL(Listen(channel, ends=True)))
     if interruption is not None:  # the block has its outcome, which an error of its own would have told
         raise interruption
 
@@ -133,6 +143,7 @@ def _keep(
     oids: Collection[int],
     rules: HoldRules,
     watch: Callable[[Connection], None],
+    channel: str | None,
     record: DoorRecord,
     finished: threading.Event,
 ) -> None:
@@ -155,9 +166,9 @@ def _keep(
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
-                if record.emptied_at is not None and not found and nudges < _NUDGES:
+                if channel is not None and record.emptied_at is not None and not found and nudges < _NUDGES:
                     with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
-                        notify(watcher, _channel(holder))
+                        notify(watcher, channel)
                     nudges += 1
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
@@ -166,10 +177,6 @@ def _keep(
                 finished.wait(_interval(now - began, now - (record.emptied_at or began)))
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error
-
-
-def _channel(pid: int) -> str:
-    return f"snapkit_{pid}"
 
 
 def _interval(held_for: float, calm_for: float) -> float:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.durations import duration_text
-from snapkit.core.estimates import expected_duration
+from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
@@ -90,7 +90,10 @@ def make_clone(
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
             gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
-            record = stack.enter_context(hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look))
+            nudge = is_brief(cloning.expected, cloning.total_bytes)
+            record = stack.enter_context(
+                hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look, nudge=nudge)
+            )
         oid: int | None = None
         began = monotonic()
         outage = held = timedelta(0)

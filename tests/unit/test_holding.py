@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.core.estimates import expected_duration
+from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
 from snapkit.core.model import Entry, Progress, Strategy
 from tests.unit.builders import AT, make_entry, make_metadata
@@ -110,6 +110,20 @@ def measured(source: str, size: int | None, milliseconds: int | None, *, later: 
 )
 def test_a_copy_takes_as_long_as_the_newest_that_can_tell(entries: list[Entry], expected: timedelta | None) -> None:
     assert expected_duration(entries, "app", Strategy.CLONE, 2 * GB) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "size", "brief"),
+    [
+        (SECOND, 100 * GB, True),
+        (60 * SECOND, MB, False),
+        (None, MB, True),
+        (None, 2 * GB, False),
+        (None, None, False),
+    ],
+)
+def test_what_is_brief(expected: timedelta | None, size: int | None, brief: bool) -> None:
+    assert is_brief(expected, size) is brief
 
 
 def test_nothing_is_expected_of_an_unknown_size() -> None:
