@@ -70,6 +70,10 @@ class DoorRecord:
     problem: Exception | None = None
     """What ended the watch before its time."""
 
+    def leaving(self, since: float) -> timedelta:
+        """Return how long after ``since``, on the monotonic clock, the last session was seen inside."""
+        return timedelta(seconds=max((self.emptied_at or since) - since, 0))
+
     def note(self, found: list[Eviction], *, disconnect: bool) -> None:
         """Take down whom a look found inside. Who may still end a transaction is neither gone nor in the way."""
         for eviction in found:

@@ -47,8 +47,22 @@ class Cloned:
     disconnected: tuple[ClientSession, ...]
     duration: timedelta
     """How long it took: as long as ``outage``, but where clients worked meanwhile."""
+    leaving: timedelta = timedelta(0)
+    """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as the time tells."""
+
+
+class CloneGivenUpError(OutageLimitError):
+    """A clone was cancelled, since clients had been held as long as they may be.
+
+    They had been ``held`` in all, and ``disconnected`` are those who had been sent out by then.
+    """
+
+    def __init__(self, error: OutageLimitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
+        super().__init__(error.message, state=error.state, hint=error.hint)
+        self.held = held
+        self.disconnected = disconnected
 
 
 def foresee(
@@ -79,7 +93,8 @@ def make_clone(
 ) -> Cloned:
     """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
-    Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
+    Raises the error of ours that fits, CloneGivenUpError where clients had been held as long as they may be; then
+    nothing is left behind, but where the connection was lost.
     """
     state = untouched(plan)
     with server_errors(state):
@@ -109,13 +124,17 @@ def make_clone(
             if is_connection_loss(error):
                 state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
             failure = error
+    disconnected = tuple(record.disconnected.values())
     if failure is not None:
-        raise door_error(failure, record, hold.rules, held, state, gathered.facts.role) from failure
+        problem = door_error(failure, record, hold.rules, held, state, gathered.facts.role)
+        if isinstance(problem, OutageLimitError):
+            problem = CloneGivenUpError(problem, held, disconnected)
+        raise problem from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
-    waiting = timedelta(seconds=max((record.emptied_at or began) - began, 0))
-    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - waiting - gauge.checkpointing)
-    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), outage, shared)
+    leaving = record.leaving(began)
+    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - leaving - gauge.checkpointing)
+    return Cloned(oid, cloning.total_bytes, outage, disconnected, outage, leaving, shared)
 
 
 def untouched(plan: ClonePlan) -> str:

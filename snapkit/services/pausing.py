@@ -47,12 +47,13 @@ class Pause:
     """How a pause went; complete once it is over. Without poolers it is none, and nobody was held by it.
 
     ``began`` is when the first PAUSE was sent, ``ended`` when the last RESUME was answered: seconds of the monotonic
-    clock.
+    clock. ``leaving`` is how long the pools took to be empty, or were waited for.
     """
 
     poolers: tuple[PoolerReceipt, ...] = ()
     began: float | None = None
     ended: float | None = None
+    leaving: timedelta = timedelta(0)
     cautions: tuple[Caution, ...] = ()
 
     def hold(self, rules: HoldRules) -> Hold:
@@ -202,6 +203,8 @@ def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callab
             console.send(command("PAUSE", name))
     everyone = [console for pool in pools for console in pool.pausing]
     pending = await_answers(everyone, monotonic() + grace.total_seconds(), awake)
+    if pause.began is not None:
+        pause.leaving = timedelta(seconds=monotonic() - pause.began)
     for pool in pools:
         for console in pool.pausing:
             if console not in pending:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from time import monotonic
 
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
@@ -170,7 +171,7 @@ def swap(
             with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
                 hold = pause.hold(request.hold)
                 swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
-            watch.lap("swap", holds=True)
+            watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
@@ -222,6 +223,8 @@ class _Swapped:
     """What came of the one transaction."""
 
     outage: timedelta
+    leaving: timedelta
+    """How much of it went by before the last session inside had left."""
     disconnected: tuple[ClientSession, ...]
     cautions: tuple[Caution, ...]
 
@@ -242,13 +245,16 @@ def _apply(
         names[plan.live.oid] = plan.displaced_name
     doors = [plan.entry.database.oid, *names]
     cautions: list[Caution] = []
+    closed_at = 0.0
 
     def work() -> None:
+        nonlocal closed_at
         if plan.clone is not None:
             properties, name = plan.clone.properties, plan.clone.name
             cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left))
         run(ddl, *plan.prepare, left=hold.left)
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
+        closed_at = monotonic()
         hold.begin()
         run(ddl, *plan.swap, left=hold.left)
         standing.perhaps_done()
@@ -271,7 +277,7 @@ def _apply(
             failure, outage = error, hold.held
     if failure is not None:
         raise door_error(failure, record, hold.rules, outage, state, role) from failure
-    return _Swapped(outage, tuple(record.disconnected.values()), tuple(cautions))
+    return _Swapped(outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
 
 
 def _unconfirmed(warning: str) -> Caution:

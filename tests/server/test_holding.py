@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +18,7 @@ from sqlalchemy import Connection
 
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Strategy
-from snapkit.core.results import BackupReceipt, SwapReceipt
+from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
 from snapkit.postgres import execution
 from tests.sandbox import Sandbox, wait_until
@@ -107,6 +110,10 @@ def test_a_transaction_that_outlasts_the_grace_is_ended_and_named(sandbox: Sandb
     assert late.committed is False
     (session,) = receipt.disconnected
     assert (session.pid, session.application, session.state) == (late.pid, "billing", "idle in transaction")
+    leaving, clone = (next(each for each in receipt.phases if each.name == name) for name in ("leaving", "clone"))
+    assert leaving.holds
+    assert leaving.duration >= SECOND / 4
+    assert leaving.duration <= receipt.outage <= leaving.duration + clone.duration
     assert session.state_since is not None
     assert session.backend_start is not None
     assert receipt.outage >= SECOND / 2
@@ -214,6 +221,7 @@ def test_what_nobody_asked_for_by_name_is_copied_while_clients_work_then(sandbox
         receipt = sandbox.back_up(hold=HoldRules(limit=first.copy.duration / 4))
         client.execute("SELECT 1")  # nobody was disconnected
     assert (receipt.backup.strategy, receipt.outage) == (Strategy.ONLINE, timedelta(0))
+    assert receipt.choice is Choice.OUTAGE_EXPECTED
     assert not any(phase.holds for phase in receipt.phases)
 
 
@@ -230,6 +238,19 @@ def test_a_clone_that_has_to_be_given_up_is_copied_while_clients_work(sandbox: S
     sandbox.ruin()
     sandbox.roll_back()
     assert len(sandbox.items()) == 100
+
+
+def test_whom_a_clone_had_disconnected_that_was_given_up_is_told(sandbox: Sandbox) -> None:
+    with sandbox.connect(application_name="stuck") as stuck, sandbox.connect(application_name="idle one"):
+        os.kill(stuck.info.backend_pid, signal.SIGSTOP)  # is told to leave, and does not
+        try:
+            receipt = sandbox.back_up(hold=HoldRules(limit=SECOND))
+        finally:
+            os.kill(stuck.info.backend_pid, signal.SIGCONT)
+    assert [caution.code for caution in receipt.cautions] == ["clone_given_up"]
+    assert {session.application for session in receipt.disconnected} == {"stuck", "idle one"}
+    assert receipt.choice is Choice.OUTAGE_REACHED
+    assert receipt.outage >= SECOND
 
 
 def test_a_limit_that_is_kept_is_no_hindrance(sandbox: Sandbox) -> None:
@@ -270,6 +291,17 @@ def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> N
     told = receipt.outage.total_seconds()
     assert told >= 2
     assert 0.9 * told <= max(gaps) <= 1.5 * told
+
+
+def test_the_receipt_tells_idle_sessions_from_those_at_work_and_says_why_it_went_as_it_did(sandbox: Sandbox) -> None:
+    with sandbox.connect(application_name="idle one"), transaction(sandbox):
+        ran = sandbox.run("rollback", sandbox.back_up(strategy=Strategy.ONLINE).backup.name, "--grace", "100ms")
+    assert re.search(r"Disconnected +2 sessions \(billing, idle one\); at work was 1 of them:\n", ran.out), ran.out
+    assert re.search(r"billing: idle in transaction since \d\d:\d\d:\d\d UTC\n", ran.out), ran.out
+    assert re.search(r"\(.*leaving \d+ ms.*, swap \d+ ms", ran.out), ran.out
+    sandbox.back_up()
+    ran = sandbox.run("backup", "--max-outage", "1ms")
+    assert re.search(r"Strategy +online, since a clone would have held", ran.out), ran.out
 
 
 def test_the_phases_of_a_run_are_told_with_their_times(sandbox: Sandbox) -> None:
