@@ -109,6 +109,7 @@ def data_of(result: object) -> Document:
 def _(result: BackupReceipt) -> Document:
     return {
         "backup": entry_document(result.backup),
+        "strategy_reason": result.choice.value,
         **_held(result),
         "copied_bytes": result.copy.size,
         "bytes_per_second": round(result.copy.rate) if result.copy.rate is not None else None,

@@ -11,15 +11,17 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.durations import duration_text
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
 from snapkit.core.results import (
     BackupReceipt,
+    Choice,
     Diagnosis,
     EntryReport,
     Listing,
@@ -32,6 +34,12 @@ from snapkit.core.results import (
     SwapReceipt,
 )
 from snapkit.core.retention import Kept
+
+_CHOICES = {
+    Choice.OUTAGE_EXPECTED: ", since a clone would have held clients longer than --max-outage allows, by earlier ones",
+    Choice.OUTAGE_REACHED: ", since a clone held clients for as long as --max-outage allows, and was given up",
+}
+"""What has to be said of a way that nobody would have expected."""
 
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
@@ -92,6 +100,7 @@ def _strategy(result: BackupReceipt) -> str:
         text += ", blocks shared"
     elif copy.blocks_shared is False:
         text += ", but the file system seems to share no blocks"
+    text += _CHOICES.get(result.choice, "")
     return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
 
 
@@ -102,7 +111,8 @@ def _version(number: int) -> str:
 def _disconnected(sessions: Sequence[ClientSession]) -> list[tuple[str, str]]:
     """Who was sent out, and whose transaction was ended with that."""
     amid = [session for session in sessions if session.state not in (None, "idle")]
-    rows = [("Disconnected", _sessions(sessions))]
+    at_work = f"; at work {'was' if len(amid) == 1 else 'were'} {len(amid)} of them:" if amid else ""
+    rows = [("Disconnected", _sessions(sessions) + at_work)]
     rows += [("", f"{session.describe()}: {session.doing()}") for session in amid[:5]]
     return rows + ([("", f"and {len(amid) - 5} more that were at work")] if len(amid) > 5 else [])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 
 from snapkit.core.checks import Check, Status
 from snapkit.core.holding import Phase
@@ -65,11 +66,25 @@ class Copying:
         return self.size / seconds if self.size is not None and seconds > 0 else None
 
 
+class Choice(Enum):
+    """Why a copy was made in the way in which it was; the value is for programs."""
+
+    ASKED = "asked"
+    """It was asked for by name."""
+    FASTEST = "fastest"
+    """It is the fastest safe way to clone here."""
+    OUTAGE_EXPECTED = "outage_expected"
+    """Going by earlier backups, a clone would have held clients longer than they may be."""
+    OUTAGE_REACHED = "outage_reached"
+    """A clone had to be given up, since it held clients as long as they may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackupReceipt:
     """A backup that was made. ``outage`` is how long new clients had to wait."""
 
     backup: Entry
+    choice: Choice
     address: Address
     copy: Copying
     outage: timedelta

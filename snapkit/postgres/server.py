@@ -14,6 +14,7 @@ import psycopg
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     Connection,
     Engine,
@@ -44,6 +45,7 @@ __all__ = [
     "answers_within",
     "began_with",
     "beside",
+    "cancelled_after",
     "driver_connection",
 ]
 
@@ -57,6 +59,10 @@ ANSWER_LIMIT = timedelta(seconds=60)
 """How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
 how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
 sent under ``answers_within(connection, None)``."""
+
+CANCEL_LIMIT = timedelta(seconds=2)
+"""How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
+to its disk."""
 
 _ABSENCE = timedelta(seconds=10)
 """How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
@@ -118,12 +124,27 @@ class _PatientConnection(psycopg.Connection[Any]):
     """A connection that is given up for lost when the server has not answered for too long."""
 
     answer_limit: timedelta | None = ANSWER_LIMIT
+    cancel_after: Callable[[], timedelta | None] = staticmethod(lambda: None)
     began_with: Mapping[str, SessionDefault] = {}
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        if (until_cancel := self.cancel_after()) is not None:
+            limit = until_cancel.total_seconds()
+            deadline = time.monotonic() + limit
+            try:
+                return super().wait(gen, *arguments, **{"timeout": limit, **options})
+            except psycopg.Error:
+                if time.monotonic() < deadline or self.info.transaction_status != TransactionStatus.ACTIVE:
+                    raise
+            with suppress(psycopg.Error):  # then the answer will not come either
+                self.cancel_safe(timeout=CANCEL_LIMIT.total_seconds())
+            return self._wait_within(CANCEL_LIMIT, gen, *arguments, **options)
         if self.answer_limit is None:
             return super().wait(gen, *arguments, **options)
-        limit = self.answer_limit.total_seconds()
+        return self._wait_within(self.answer_limit, gen, *arguments, **options)
+
+    def _wait_within(self, patience: timedelta, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        limit = patience.total_seconds()
         deadline = time.monotonic() + limit
         try:
             return super().wait(gen, *arguments, **{"timeout": limit, **options})
@@ -143,6 +164,20 @@ def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[
         yield
     finally:
         driver.answer_limit = before
+
+
+@contextmanager
+def cancelled_after(connection: Connection, limit: Callable[[], timedelta | None]) -> Iterator[None]:
+    """Cancel what takes longer than ``limit`` in this block, which is asked whenever something is sent; None lets it.
+
+    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost.
+    """
+    driver = cast(_PatientConnection, driver_connection(connection))
+    driver.cancel_after = limit
+    try:
+        yield
+    finally:
+        del driver.cancel_after
 
 
 class Server:

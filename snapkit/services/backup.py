@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.durations import duration_text
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.naming import sequence_of
@@ -17,7 +18,7 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, Copying, PoolerReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, WrittenStep
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
@@ -29,6 +30,7 @@ from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
+    CloneGivenUpError,
     discarded_on_failure,
     foresee,
     give_properties,
@@ -90,6 +92,7 @@ class _Decision:
 
     plan: BackupPlan
     way: Programs | Cloning
+    choice: Choice
 
 
 def _decide(connection: Connection, gathered: Gathered, source: str, request: BackupRequest) -> _Decision:
@@ -99,15 +102,17 @@ def _decide(connection: Connection, gathered: Gathered, source: str, request: Ba
     """
     plan, method = _plan(connection, gathered, source, request)
     check_rights(connection, plan.clone.template)
+    choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
-        return _Decision(plan, find_programs(gathered.facts.version))
+        return _Decision(plan, find_programs(gathered.facts.version), choice)
     try:
         way = foresee(connection, plan.clone, source, method, gathered, request.hold)
     except OutageLimitError as error:
-        return _decide_online(connection, gathered, source, request, error)
+        online = _decide_online(connection, gathered, source, request, error)
+        return replace(online, choice=Choice.OUTAGE_EXPECTED)
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
-    return _Decision(plan, way)
+    return _Decision(plan, way, choice)
 
 
 def _decide_online(
@@ -181,6 +186,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     watch.lap("afterwards")
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
+        choice=copied.choice,
         address=address,
         copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
         outage=copied.outage,
@@ -198,6 +204,7 @@ class _Copied:
     """A copy that stands, by the plan that was followed in the end, and how long clients were held for it."""
 
     plan: BackupPlan
+    choice: Choice
     cloned: Cloned
     outage: timedelta
     poolers: tuple[PoolerReceipt, ...] = ()
@@ -216,35 +223,44 @@ def _copy(
     """Make the copy in the way that was decided on or, where a clone has to be given up, while clients work."""
     plan, way = decided.plan, decided.way
     if isinstance(way, Programs):
-        return _copy_online(server, ddl, plan, way, watch, observe)
+        return _copy_online(server, ddl, decided, way, watch, observe)
     _prepare(ddl, plan, request.hold, watch, observe)
     pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.rest(request.hold), observe)
-    except OutageLimitError as error:
+            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.hold(request.hold), observe)
+    except CloneGivenUpError as error:
         watch.lap("clone", holds=True)
         other = _decide_online(ddl, gathered, server.source, request, error)
         if not isinstance(other.way, Programs):
             raise
-        copied = _copy_online(server, ddl, other.plan, other.way, watch, observe)
-        held = watch.phases[-2].duration
+        copied = _copy_online(server, ddl, other, other.way, watch, observe)
+        held = pause.outage(error.held)
         given_up = Caution(
             "clone_given_up",
-            f"A clone was given up after {held.total_seconds():.1f} s, for which clients were held; the database was "
-            "copied while they work.",
+            f"A clone was given up after {duration_text(held)}, for which clients were held; the database was copied "
+            "while they work.",
         )
-        return replace(copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up))
-    watch.lap("clone", holds=True)
-    return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
+        return replace(
+            copied,
+            choice=Choice.OUTAGE_REACHED,
+            cloned=replace(copied.cloned, disconnected=error.disconnected),
+            outage=held,
+            poolers=pause.poolers,
+            cautions=(*pause.cautions, given_up),
+        )
+    watch.lap("clone", holds=True, leaving=pause.leaving + cloned.leaving)
+    outage = pause.outage(cloned.outage)
+    cautions = request.hold.exceeded(outage) + pause.cautions
+    return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions)
 
 
 def _copy_online(
-    server: Server, ddl: Connection, plan: BackupPlan, programs: Programs, watch: Stopwatch, observe: Observe
+    server: Server, ddl: Connection, decided: _Decision, programs: Programs, watch: Stopwatch, observe: Observe
 ) -> _Copied:
-    cloned = copy_online(server, ddl, plan.clone, programs, observe)
+    cloned = copy_online(server, ddl, decided.plan.clone, programs, observe)
     watch.lap("copy")
-    return _Copied(plan, cloned, cloned.outage)
+    return _Copied(decided.plan, decided.choice, cloned, cloned.outage)
 
 
 _SHORT = timedelta(seconds=1)

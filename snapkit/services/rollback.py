@@ -35,7 +35,7 @@ from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, limit_statements, run
+from snapkit.postgres.execution import commit, run
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
@@ -56,6 +56,7 @@ from snapkit.services.common import (
     locked,
     written,
 )
+from snapkit.services.hold import Hold
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
@@ -160,7 +161,7 @@ def swap(
             if plan.clone is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
-                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, rules, observe).oid
+                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe).oid
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))
@@ -168,13 +169,15 @@ def swap(
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
             with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-                rules = pause.rest(request.hold)
-                swapped = _apply(server, ddl, plan, restored_oid, rules, gathered.facts.role, standing)
-            watch.lap("swap", holds=True)
+                hold = pause.hold(request.hold)
+                swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
+            watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
-    cautions = swapped.cautions + pause.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
+    outage = pause.outage(swapped.outage)
+    cautions = swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
+    cautions += untold_caution(standbys, len(replicas), displaced_oid)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
@@ -182,7 +185,7 @@ def swap(
         restored=plan.entry,
         displaced=_displaced(plan),
         kept_backup=plan.clone is not None,
-        outage=pause.outage(swapped.outage),
+        outage=outage,
         phases=watch.phases,
         duration=watch.elapsed,
         disconnected=swapped.disconnected,
@@ -220,6 +223,8 @@ class _Swapped:
     """What came of the one transaction."""
 
     outage: timedelta
+    leaving: timedelta
+    """How much of it went by before the last session inside had left."""
     disconnected: tuple[ClientSession, ...]
     cautions: tuple[Caution, ...]
 
@@ -229,7 +234,7 @@ def _apply(
     ddl: Connection,
     plan: SwapPlan,
     restored_oid: int,
-    rules: HoldRules,
+    hold: Hold,
     role: str,
     standing: Standing,
 ) -> _Swapped:
@@ -240,18 +245,18 @@ def _apply(
         names[plan.live.oid] = plan.displaced_name
     doors = [plan.entry.database.oid, *names]
     cautions: list[Caution] = []
-    held_since = 0.0
+    closed_at = 0.0
 
     def work() -> None:
-        nonlocal held_since
+        nonlocal closed_at
         if plan.clone is not None:
-            cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
-        run(ddl, *plan.prepare)
+            properties, name = plan.clone.properties, plan.clone.name
+            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left))
+        run(ddl, *plan.prepare, left=hold.left)
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
-        if rules.limit is not None:
-            limit_statements(ddl, rules.limit)
-        held_since = monotonic()
-        run(ddl, *plan.swap)
+        closed_at = monotonic()
+        hold.begin()
+        run(ddl, *plan.swap, left=hold.left)
         standing.perhaps_done()
 
     failure: Exception | None = None
@@ -261,16 +266,27 @@ def _apply(
         watcher = stack.enter_context(server.connect())
         stack.enter_context(_unless(lambda: is_done))
         with server_errors(state):
-            record = stack.enter_context(hold_door(ddl, watcher, doors, rules))
+            record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest()))
         try:
-            commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone)
-            is_done, outage = True, timedelta(seconds=monotonic() - held_since)
+            warnings = commit(
+                ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone, hold.left
+            )
+            is_done, outage = True, hold.held
+            cautions.extend(map(_unconfirmed, warnings))
         except SERVER_ERRORS as error:
-            failure = error
-            outage = timedelta(seconds=monotonic() - held_since) if held_since else outage
+            failure, outage = error, hold.held
     if failure is not None:
-        raise door_error(failure, record, rules, outage, state, role) from failure
-    return _Swapped(outage, tuple(record.disconnected.values()), tuple(cautions))
+        raise door_error(failure, record, hold.rules, outage, state, role) from failure
+    return _Swapped(outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
+
+
+def _unconfirmed(warning: str) -> Caution:
+    """What a warning at COMMIT means: PostgreSQL has none but that it no longer waits for a synchronous standby."""
+    return Caution(
+        "not_replicated",
+        "The swap is committed on this server, but no synchronous standby has confirmed it. PostgreSQL says: "
+        f"{warning} On a standby that takes this server's place without having received the swap, all is as it was.",
+    )
 
 
 @contextmanager
