@@ -55,7 +55,7 @@ AllSources = Annotated[bool, typer.Option("--all", help="Every source on the ser
 def backup(
     run: Invocation,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
     strategy: Annotated[
         str | None,
         typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
@@ -281,7 +281,7 @@ def pin(
     name: Name,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> Any:
-    """Protect a backup from prune and delete."""
+    """Keep a backup, whatever prune, delete or rollback would do."""
     server = run.server()
     from snapkit.services.inventory import pin_entry
 

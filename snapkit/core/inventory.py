@@ -163,6 +163,16 @@ def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[En
     return newest
 
 
+def ready_backups(entries: Iterable[Entry], *, without: Entry | None = None) -> int:
+    """Return how many backups there are to roll back to, or would be if one were used up."""
+    return sum(
+        entry.kind is Kind.BACKUP
+        and entry.state is State.READY
+        and (without is None or entry.database.oid != without.database.oid)
+        for entry in entries
+    )
+
+
 def _instead(entries: Sequence[Entry]) -> str:
     if any(entry.kind is Kind.OLD for entry in entries):
         return "A rollback uses its backup up. What the last one put aside comes back with: snapkit undo"

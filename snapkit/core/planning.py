@@ -260,6 +260,14 @@ def _sealed_metadata(database: Database, comment: str | None, source: str, kind:
     )
 
 
+def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
+    """Whether a swap leaves ``entry`` where it is, and takes a clone of it: if that was asked for, or it is pinned.
+
+    A pin says that the entry is to stay until the pin is taken away, whatever command comes upon it.
+    """
+    return asked or entry.pinned
+
+
 @dataclass(frozen=True, slots=True)
 class Unsealed:
     """What the seal took away from a database, and ``prepare`` gives back."""

@@ -83,12 +83,17 @@ class BackupReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SwapReceipt:
-    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live."""
+    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live.
+
+    ``restored_kept``: a clone was swapped in, and the entry is still there. ``backups_left``: how many the source has
+    now.
+    """
 
     source: str
     restored: Entry
+    restored_kept: bool
+    backups_left: int
     displaced: Entry | None
-    kept_backup: bool
     outage: timedelta
     phases: tuple[Phase, ...]
     duration: timedelta
@@ -102,10 +107,12 @@ class SwapReceipt:
 class SwapPreview:
     """What a rollback or an undo would do, and on whom, at the moment of asking.
 
-    ``standbys`` are those whose sessions would go on reading the displaced database.
+    ``backups_left`` is how many backups the source would have then. ``standbys`` are those whose sessions would go on
+    reading the displaced database.
     """
 
     plan: SwapPlan
+    backups_left: int
     steps: tuple[WrittenStep, ...]
     now: datetime
     sessions: tuple[ClientSession, ...]

@@ -88,6 +88,8 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
         assert set(swap) == {
             "source",
             "restored",
+            "restored_kept",
+            "backups_left",
             "displaced",
             "outage_ms",
             "duration_ms",

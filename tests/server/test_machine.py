@@ -174,7 +174,7 @@ class Machine(RuleBasedStateMachine):
         swap(self.server, SwapRequest(wanted=wanted, keep_backup=keep), LOCK_WAIT, unobserved)
         self._note_swap(wanted or self.world.of(Kind.BACKUP)[-1], keep=keep)
 
-    @precondition(lambda self: self.world.of(Kind.OLD))
+    @precondition(lambda self: self.world.of(Kind.OLD) and len(self.world.entries) < 6)
     @rule()
     def undo(self) -> None:
         swap(self.server, SwapRequest(undo=True), LOCK_WAIT, unobserved)
@@ -183,6 +183,7 @@ class Machine(RuleBasedStateMachine):
     def _note_swap(self, restored: str, *, keep: bool) -> None:
         world = self.world
         (old,) = [n for n in self.box.databases() if self._oid(n) == world.live_oid]
+        keep = keep or world.entries[restored].pinned
         chosen = world.entries[restored] if keep else world.entries.pop(restored)
         world.entries[old] = Known(world.live_oid, Kind.OLD, world.live)
         world.live, world.live_oid = chosen.content, self._oid(self.box.name)

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.inventory import Inventory, is_remains, latest_backup, latest_displaced, select_one, take_inventory
+from snapkit.core.inventory import (
+    Inventory,
+    is_remains,
+    latest_backup,
+    latest_displaced,
+    ready_backups,
+    select_one,
+    take_inventory,
+)
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -330,6 +338,14 @@ def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
         latest_backup([*unusable, OLD], "app")
     with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
         latest_displaced([*unusable, FIRST], "app")
+
+
+def test_backups_that_could_be_rolled_back_to_are_counted() -> None:
+    invalid = make_entry("app_backup_20260505_000000", state=State.INVALID)
+    assert ready_backups([]) == 0
+    assert ready_backups([*ALL, invalid]) == 3
+    assert ready_backups([*ALL, invalid], without=SECOND) == 2
+    assert ready_backups(ALL, without=OLD) == 3
 
 
 DISTRUSTED = (

@@ -23,6 +23,7 @@ from snapkit.core.planning import (
     CopyMethod,
     check_live,
     choose_method,
+    is_to_be_kept,
     plan_adoption,
     plan_backup,
     plan_clone,
@@ -404,6 +405,13 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
         entry.name: entry.name,
         clone.name: "app",
     }
+
+
+@pytest.mark.parametrize("kind", [Kind.BACKUP, Kind.OLD])
+def test_an_entry_stays_where_that_is_asked_for_or_it_is_pinned(kind: Kind) -> None:
+    assert is_to_be_kept(make_entry(kind=kind), asked=True)
+    assert is_to_be_kept(make_entry(kind=kind, pinned=True), asked=False)
+    assert not is_to_be_kept(make_entry(kind=kind), asked=False)
 
 
 def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
