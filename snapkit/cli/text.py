@@ -264,9 +264,7 @@ def _(result: EntryReport) -> Sequence[str]:
 @render.register
 def _(result: SwapPreview, console: Console) -> None:
     plan, entry = result.plan, result.plan.entry
-    label = f", label “{entry.label}”" if entry.label else ""
-    restored = f"{entry.name}, made {time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)}){label}"
-    rows = [("Database", plan.source), ("Goes back to", restored)]
+    rows = [("Database", plan.source), ("Goes back to", _origin(entry, result.now))]
     if plan.clone is not None:
         rows.append(("Kept", _why_kept(entry)))
     elif entry.kind is Kind.BACKUP:
@@ -282,6 +280,17 @@ def _(result: SwapPreview, console: Console) -> None:
         stale = "without --replica-url, sessions there go on reading the displaced database"
         rows.append(("Standbys", f"{listed_standbys(result.standbys)}; {stale}"))
     console.print(_facts(rows))
+
+
+def _origin(entry: Entry, now: datetime) -> str:
+    """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
+    when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
+    label = f", label “{entry.label}”" if entry.label else ""
+    if entry.kind is Kind.BACKUP:
+        return f"{entry.name}, made {when}{label}"
+    gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
+    rollback = f"the rollback to {gave_way_to}" if gave_way_to else "a rollback"
+    return f"{entry.name}{label}, live until {rollback} of {when}"
 
 
 def _why_kept(entry: Entry) -> str:

@@ -293,7 +293,14 @@ class SwapPlan:
     """What the database that is to be live is named between the renames."""
     displaced_name: str | None
     displaced_metadata: Metadata
-    displaced_document: str
+
+    @property
+    def displaced_document(self) -> str:
+        return comments.encode(self.displaced_metadata)
+
+    def cloned(self, oid: int) -> SwapPlan:
+        """Return the plan with the OID of the clone, now that it is made, noted on what is put aside for it."""
+        return replace(self, displaced_metadata=replace(self.displaced_metadata, gave_way_to_oid=oid))
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
@@ -369,6 +376,10 @@ def plan_swap(
     displaced = (
         Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
     )
+    displaced = replace(
+        displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
+    )
+    comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
     return SwapPlan(
         source=source,
         live=live,
@@ -377,7 +388,6 @@ def plan_swap(
         passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
         displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
         displaced_metadata=displaced,
-        displaced_document=comments.encode(displaced),
     )
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, ready_backups, select_one
+from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.model import (
     Caution,
     ClientSession,
@@ -115,7 +115,7 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 def _decide(
     connection: Connection, gathered: Gathered, source: str, request: SwapRequest
 ) -> tuple[SwapPlan, CopyMethod]:
-    entry = _choose(gathered.inventory, source, request)
+    entry = _choose(gathered, source, request)
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
@@ -133,10 +133,11 @@ def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
     return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
 
 
-def _choose(inventory: Inventory, source: str, request: SwapRequest) -> Entry:
+def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
+    inventory = gathered.inventory
     entries = inventory.of_source(source)
     if request.undo:
-        return latest_displaced(entries, source)
+        return latest_displaced(entries, source, gathered.live)
     if request.wanted is None:
         return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
     return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
@@ -170,6 +171,7 @@ def swap(
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
                 with _room_for(plan.entry):
                     restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, rules, observe).oid
+                plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))

@@ -73,6 +73,36 @@ def test_keep_backup_swaps_a_clone_in(sandbox: Sandbox) -> None:
     assert not sandbox.row(backup.name)["datallowconn"]
 
 
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_undo_does_not_take_what_an_earlier_rollback_put_aside(sandbox: Sandbox, keep_backup: bool) -> None:
+    sandbox.back_up()
+    earlier = sandbox.roll_back(keep_backup=keep_backup).displaced
+    sandbox.back_up()
+    last = sandbox.roll_back(keep_backup=keep_backup).displaced
+    assert earlier is not None
+    assert last is not None
+    assert sandbox.run("delete", last.name).code == 0
+    names = sandbox.databases()
+    ran = sandbox.run("undo")
+    assert ran.code == 10
+    assert "has been replaced once more since" in ran.err
+    assert sandbox.databases() == names
+    assert f"snapkit rollback {earlier.name}" in ran.err
+    assert sandbox.roll_back(earlier.name).restored.name == earlier.name
+    assert sandbox.undo().restored.name != earlier.name
+
+
+def test_undo_does_not_take_what_was_put_aside_before_the_live_database_was_made_anew(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    sandbox.back_up()
+    sandbox.roll_back()
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    assert preview_swap(sandbox.server(), SwapRequest(undo=True)).plan.live is None
+    sandbox.roll_back()
+    with pytest.raises(NotFoundError, match="has been replaced once more"):
+        sandbox.undo()
+
+
 def test_a_rollback_uses_a_backup_up_and_says_how_many_remain(sandbox: Sandbox) -> None:
     first, second = (sandbox.back_up().backup.name for _ in range(2))
     for name, left in ((second, 1), (first, 0)):

@@ -302,7 +302,12 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
     )
     assert plan.passing_name == "app_partial_20260111_080000"
     assert plan.displaced_document == comments.encode(plan.displaced_metadata)
-    assert plan.displaced_metadata == replace(make_metadata(kind=Kind.OLD, at=LATER), comment="Now")
+    assert plan.displaced_metadata == replace(
+        make_metadata(kind=Kind.OLD, at=LATER),
+        comment="Now",
+        gave_way_to=entry.name,
+        gave_way_to_oid=entry.database.oid,
+    )
     assert names_after(plan.steps, "app", entry.name) == {"app": plan.displaced_name, entry.name: "app"}
 
 
@@ -405,6 +410,14 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
         entry.name: entry.name,
         clone.name: "app",
     }
+
+
+def test_what_is_put_aside_for_a_clone_notes_the_clone_once_it_is_made() -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry), LATER, [])
+    assert (plan.displaced_metadata.gave_way_to, plan.displaced_metadata.gave_way_to_oid) == (entry.name, None)
+    made = document_in(list(plan.cloned(16400).prepare), "app")
+    assert (made.gave_way_to, made.gave_way_to_oid) == (entry.name, 16400)
 
 
 @pytest.mark.parametrize("kind", [Kind.BACKUP, Kind.OLD])
