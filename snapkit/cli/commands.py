@@ -158,6 +158,7 @@ def undo(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Swap the database back that the last rollback put aside."""
@@ -166,7 +167,7 @@ def undo(
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
     request = SwapRequest(undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url))
-    return _swap(run, request, dry_run=False, sql=False, yes=yes)
+    return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
@@ -247,13 +248,14 @@ def prune(
 def delete(
     run: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whole names, timestamp parts, or labels.")],
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Drop the named backups."""
     server = run.server()
     from snapkit.services.removal import choose_by_name
 
-    return _remove(run, choose_by_name(names, server.source), dry_run=False, yes=yes)
+    return _remove(run, choose_by_name(names, server.source), dry_run=dry_run, yes=yes)
 
 
 def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:

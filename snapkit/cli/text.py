@@ -350,7 +350,8 @@ def _(result: RemovalPreview, console: Console) -> None:
 @render.register
 def _(result: Removal, console: Console) -> None:
     failed = tuple(failure.entry for failure in result.failed)
-    _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
+    if not (result.as_confirmed and console.is_terminal):  # else it stands above already
+        _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
     if result.removed or result.failed:
         console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
     else:

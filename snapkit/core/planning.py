@@ -452,4 +452,4 @@ def statements_to_drop(database: Database) -> tuple[Statement, ...]:
 
 def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:
     """Plan to drop entries, one by one."""
-    return tuple(Step(f"Drop {entry.name}", (DropDatabase(entry.name),)) for entry in entries)
+    return tuple(Step(f"Drop {entry.name}", statements_to_drop(entry.database)) for entry in entries)

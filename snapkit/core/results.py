@@ -178,12 +178,13 @@ class RemovalPreview:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What prune or delete dropped."""
+    """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
 
     kept: tuple[Kept, ...]
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     now: datetime
+    as_confirmed: bool = False
     cautions: tuple[Caution, ...] = ()
 
     @property

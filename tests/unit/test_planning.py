@@ -485,6 +485,13 @@ def test_adoption_takes_a_template_flag_away() -> None:
     )
 
 
+def test_the_plan_of_a_drop_is_what_is_sent_for_an_unfinished_copy_too() -> None:
+    copy = make_database("app_partial_20260110_103045", connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT)
+    entry = make_entry(kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, database=copy)
+    (step,) = plan_drops([entry])
+    assert step.statements == statements_to_drop(copy)
+
+
 def test_entries_are_dropped_one_by_one() -> None:
     entries = [make_entry("app_backup_20260110_103045"), make_entry("app_backup_20260111_103045")]
     assert plan_drops(entries) == tuple(Step(f"Drop {e.name}", (DropDatabase(e.name),)) for e in entries)
