@@ -30,7 +30,11 @@ Grace = Annotated[
 ]
 MaxOutage = Annotated[
     str | None,
-    typer.Option("--max-outage", metavar="DURATION", help="Hold clients no longer than this; else change nothing."),
+    typer.Option(
+        "--max-outage",
+        metavar="DURATION",
+        help="How long clients may be held at most; what would take longer is given up. [default: no limit]",
+    ),
 ]
 ReplicaUrl = Annotated[
     list[str] | None,
@@ -335,7 +339,18 @@ def doctor(run: Invocation) -> Any:
 
 
 @registry.command("recover")
-def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: PgbouncerUrl = None) -> Any:
+def recover(
+    run: Invocation,
+    all_sources: AllSources = False,
+    pgbouncer_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pgbouncer-url",
+            metavar="URL",
+            help="The admin console of a PgBouncer, to resume what a run has left paused there; may be repeated.",
+        ),
+    ] = None,
+) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_

@@ -194,6 +194,33 @@ def test_exit_2_usage(words: list[str], command: str | None) -> None:
     assert text.err.startswith("Error: ")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--url", "mysql://x"], "--url: The URL does not begin with postgresql://"),
+        (["list", "--direct-url", "postgresql://a@b:c@d/e"], "--direct-url: The URL is malformed."),
+        (["backup", "--pgbouncer-url", "mysql://x"], "PgBouncer URL 1 of 1: The URL does not begin with"),
+        (["backup", "--replica-url", "postgresql://a@b:c@d/e"], "Replica URL 1 of 1: The URL is malformed."),
+    ],
+)
+def test_it_is_said_which_url_is_wrong(words: list[str], said: str) -> None:
+    ran = run_snapkit(*words, url="postgresql://app@127.0.0.1:1/app")
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_what_is_named_and_not_there_is_said_with_what_to_do(sandbox: Sandbox) -> None:
+    ran = sandbox.run("list", "--maintenance-db", "nope")
+    assert ran.code == 12
+    assert "It was to work from the database 'nope', as --maintenance-db says." in ran.err
+    for more in ([], ["--dry-run"]):
+        ran = sandbox.run("backup", "--tablespace", "nope", *more)
+        assert ran.code == 2
+        assert "There is no tablespace 'nope'" in ran.err
+        assert "The server has: pg_default" in ran.err
+    assert sandbox.databases() == [sandbox.name]
+
+
 def test_exit_2_without_any_connection() -> None:
     error = _error(run_snapkit("backup", "--json"), "backup", "usage", 2)
     assert "DATABASE_URL" in error["hint"]
