@@ -30,7 +30,11 @@ Grace = Annotated[
 ]
 MaxOutage = Annotated[
     str | None,
-    typer.Option("--max-outage", metavar="DURATION", help="Hold clients no longer than this; else change nothing."),
+    typer.Option(
+        "--max-outage",
+        metavar="DURATION",
+        help="How long clients may be held at most; what would take longer is given up. [default: no limit]",
+    ),
 ]
 ReplicaUrl = Annotated[
     list[str] | None,
@@ -55,7 +59,7 @@ AllSources = Annotated[bool, typer.Option("--all", help="Every source on the ser
 def backup(
     run: Invocation,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
     strategy: Annotated[
         str | None,
         typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
@@ -158,6 +162,7 @@ def undo(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Swap the database back that the last rollback put aside."""
@@ -166,7 +171,7 @@ def undo(
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
     request = SwapRequest(undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url))
-    return _swap(run, request, dry_run=False, sql=False, yes=yes)
+    return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
@@ -247,13 +252,14 @@ def prune(
 def delete(
     run: Invocation,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whole names, timestamp parts, or labels.")],
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Drop the named backups."""
     server = run.server()
     from snapkit.services.removal import choose_by_name
 
-    return _remove(run, choose_by_name(names, server.source), dry_run=False, yes=yes)
+    return _remove(run, choose_by_name(names, server.source), dry_run=dry_run, yes=yes)
 
 
 def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
@@ -281,7 +287,7 @@ def pin(
     name: Name,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> Any:
-    """Protect a backup from prune and delete."""
+    """Keep a backup, whatever prune, delete or rollback would do."""
     server = run.server()
     from snapkit.services.inventory import pin_entry
 
@@ -333,7 +339,18 @@ def doctor(run: Invocation) -> Any:
 
 
 @registry.command("recover")
-def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: PgbouncerUrl = None) -> Any:
+def recover(
+    run: Invocation,
+    all_sources: AllSources = False,
+    pgbouncer_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pgbouncer-url",
+            metavar="URL",
+            help="The admin console of a PgBouncer, to resume what a run has left paused there; may be repeated.",
+        ),
+    ] = None,
+) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_

@@ -126,6 +126,8 @@ def _(result: SwapReceipt) -> Document:
     return {
         "source": result.source,
         "restored": entry_document(result.restored),
+        "restored_kept": result.restored_kept,
+        "backups_left": result.backups_left,
         "displaced": entry_document(result.displaced) if result.displaced else None,
         **_held(result),
         "replicas": _replicas(result.replicas),

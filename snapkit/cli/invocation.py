@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, unpadded
+from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,15 +76,21 @@ class Invocation:
         from snapkit.core.connection_url import check_connection
 
         settings = self.settings()
+        chosen = settings.connection
         # libpq reads its variables from the environment itself, as it does those that were there already.
-        os.environ.update(settings.connection.libpq_environment)
-        check_connection(settings.connection.url, os.environ)
-        from snapkit.postgres.conninfo import target_of
+        os.environ.update(chosen.libpq_environment)
+        try:
+            check_connection(chosen.url, os.environ)
+            from snapkit.postgres.conninfo import target_of
 
-        target = target_of(settings.connection.url)
+            target = target_of(chosen.url)
+        except UsageError as error:
+            if chosen.url is not None:
+                error.message = f"{chosen.origin}: {error.message}"
+            raise
         self._call.cautions = settings.cautions + target.cautions
         if self._options.verbose:
-            self.terminal.note(f"Connection from {settings.connection.origin}.")
+            self.terminal.note(f"Connection from {chosen.origin}.")
         from snapkit.postgres.server import Server
 
         _silence_libraries()

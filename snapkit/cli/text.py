@@ -274,13 +274,11 @@ def _(result: EntryReport) -> Sequence[str]:
 @render.register
 def _(result: SwapPreview, console: Console) -> None:
     plan, entry = result.plan, result.plan.entry
-    label = f", label “{entry.label}”" if entry.label else ""
-    restored = f"{entry.name}, made {time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)}){label}"
-    rows = [("Database", plan.source), ("Goes back to", restored)]
+    rows = [("Database", plan.source), ("Goes back to", _origin(entry, result.now))]
     if plan.clone is not None:
-        rows.append(("Backup", "is kept: a clone of it is swapped in"))
+        rows.append(("Kept", _why_kept(entry)))
     elif entry.kind is Kind.BACKUP:
-        rows.append(("Backup", "is used up by this, pin and label included; --keep-backup keeps it"))
+        rows.append(("Used up", f"this backup, its label too; {_left(result.backups_left)} (--keep-backup keeps it)"))
     if plan.displaced_name is not None:
         rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
@@ -294,12 +292,39 @@ def _(result: SwapPreview, console: Console) -> None:
     console.print(_facts(rows))
 
 
+def _origin(entry: Entry, now: datetime) -> str:
+    """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
+    when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
+    label = f", label “{entry.label}”" if entry.label else ""
+    if entry.kind is Kind.BACKUP:
+        return f"{entry.name}, made {when}{label}"
+    gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
+    rollback = f"the rollback to {gave_way_to}" if gave_way_to else "a rollback"
+    return f"{entry.name}{label}, live until {rollback} of {when}"
+
+
+def _why_kept(entry: Entry) -> str:
+    if entry.pinned:
+        return f"it is pinned, so a clone of it is swapped in (to save time and room: snapkit unpin {entry.name})"
+    return "a clone of it is swapped in"
+
+
+def _left(backups: int) -> str:
+    if not backups:
+        return "no backup remains"
+    return count_text(backups, "backup") + (" remains" if backups == 1 else " remain")
+
+
 @render.register
 def _(result: SwapReceipt, console: Console) -> None:
     console.print(
         f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
     )
-    rows = [("Restored", result.restored.name + (" (a clone of it; the backup is kept)" if result.kept_backup else ""))]
+    rows = [("Restored", result.restored.name)]
+    if result.restored_kept:
+        rows.append(("Kept", "it is still there; a clone of it was swapped in"))
+    elif result.restored.kind is Kind.BACKUP:
+        rows.append(("Used up", f"this backup; {_left(result.backups_left)}"))
     if result.displaced is not None:
         rows.append(("Put aside as", result.displaced.name))
     rows += [
@@ -335,7 +360,8 @@ def _(result: RemovalPreview, console: Console) -> None:
 @render.register
 def _(result: Removal, console: Console) -> None:
     failed = tuple(failure.entry for failure in result.failed)
-    _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
+    if not (result.as_confirmed and console.is_terminal):  # else it stands above already
+        _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
     if result.removed or result.failed:
         console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
     else:

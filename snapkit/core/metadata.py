@@ -39,6 +39,8 @@ _KNOWN = frozenset(
         "allow_connections",
         "clone_bytes",
         "clone_ms",
+        "gave_way_to",
+        "gave_way_to_oid",
     )
 )
 
@@ -64,6 +66,9 @@ class Metadata:
     clone_bytes: int | None = None
     clone_ms: int | None = None
     """How much was cloned, and how long that took: what the next estimate goes by."""
+    gave_way_to: str | None = None
+    gave_way_to_oid: int | None = None
+    """Of a displaced database: the entry that was rolled back to, and the OID of what then became live."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -101,6 +106,8 @@ def encode(metadata: Metadata) -> str:
         "allow_connections": None if metadata.allow_connections else False,
         "clone_bytes": metadata.clone_bytes,
         "clone_ms": metadata.clone_ms,
+        "gave_way_to": metadata.gave_way_to,
+        "gave_way_to_oid": metadata.gave_way_to_oid,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -157,6 +164,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         allow_connections=allow if isinstance(allow, bool) else True,
         clone_bytes=_optional(document, "clone_bytes", int),
         clone_ms=_optional(document, "clone_ms", int),
+        gave_way_to=_optional(document, "gave_way_to", str),
+        gave_way_to_oid=_optional(document, "gave_way_to_oid", int),
         unknown={key: value for key, value in document.items() if key not in _KNOWN},
     )
 

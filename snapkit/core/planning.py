@@ -260,6 +260,14 @@ def _sealed_metadata(database: Database, comment: str | None, source: str, kind:
     )
 
 
+def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
+    """Whether a swap leaves ``entry`` where it is, and takes a clone of it: if that was asked for, or it is pinned.
+
+    A pin says that the entry is to stay until the pin is taken away, whatever command comes upon it.
+    """
+    return asked or entry.pinned
+
+
 @dataclass(frozen=True, slots=True)
 class Unsealed:
     """What the seal took away from a database, and ``prepare`` gives back."""
@@ -285,7 +293,14 @@ class SwapPlan:
     """What the database that is to be live is named between the renames."""
     displaced_name: str | None
     displaced_metadata: Metadata
-    displaced_document: str
+
+    @property
+    def displaced_document(self) -> str:
+        return comments.encode(self.displaced_metadata)
+
+    def cloned(self, oid: int) -> SwapPlan:
+        """Return the plan with the OID of the clone, now that it is made, noted on what is put aside for it."""
+        return replace(self, displaced_metadata=replace(self.displaced_metadata, gave_way_to_oid=oid))
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
@@ -361,6 +376,10 @@ def plan_swap(
     displaced = (
         Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
     )
+    displaced = replace(
+        displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
+    )
+    comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
     return SwapPlan(
         source=source,
         live=live,
@@ -369,7 +388,6 @@ def plan_swap(
         passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
         displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
         displaced_metadata=displaced,
-        displaced_document=comments.encode(displaced),
     )
 
 
@@ -434,4 +452,4 @@ def statements_to_drop(database: Database) -> tuple[Statement, ...]:
 
 def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:
     """Plan to drop entries, one by one."""
-    return tuple(Step(f"Drop {entry.name}", (DropDatabase(entry.name),)) for entry in entries)
+    return tuple(Step(f"Drop {entry.name}", statements_to_drop(entry.database)) for entry in entries)

@@ -98,12 +98,17 @@ class BackupReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SwapReceipt:
-    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live."""
+    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live.
+
+    ``restored_kept``: a clone was swapped in, and the entry is still there. ``backups_left``: how many the source has
+    now.
+    """
 
     source: str
     restored: Entry
+    restored_kept: bool
+    backups_left: int
     displaced: Entry | None
-    kept_backup: bool
     outage: timedelta
     phases: tuple[Phase, ...]
     duration: timedelta
@@ -117,10 +122,12 @@ class SwapReceipt:
 class SwapPreview:
     """What a rollback or an undo would do, and on whom, at the moment of asking.
 
-    ``standbys`` are those whose sessions would go on reading the displaced database.
+    ``backups_left`` is how many backups the source would have then. ``standbys`` are those whose sessions would go on
+    reading the displaced database.
     """
 
     plan: SwapPlan
+    backups_left: int
     steps: tuple[WrittenStep, ...]
     now: datetime
     sessions: tuple[ClientSession, ...]
@@ -186,12 +193,13 @@ class RemovalPreview:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What prune or delete dropped."""
+    """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
 
     kept: tuple[Kept, ...]
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     now: datetime
+    as_confirmed: bool = False
     cautions: tuple[Caution, ...] = ()
 
     @property

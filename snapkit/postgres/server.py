@@ -202,6 +202,7 @@ class Server:
         self.source = target.source
         # Without it, a maintenance database in another encoding would answer in that, or in bytes.
         self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
+        self._asked_for = maintenance_db
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
         self._maintenance_dbs = [name for name in candidates if name != target.source]
         self._engine = _engine(self._open)
@@ -249,7 +250,7 @@ class Server:
 
         Raises ConnectionFailedError; the state it gives holds for a first connection.
         """
-        with _connected(self._engine) as connection:
+        with _connected(self._engine, self._asked_for) as connection:
             yield connection
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -314,11 +315,11 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(engine: Engine) -> Iterator[Connection]:
+def _connected(engine: Engine, maintenance_db: str | None = None) -> Iterator[Connection]:
     try:
         connection = engine.connect()
     except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
-        raise _refused(error) from error
+        raise _refused(error, maintenance_db) from error
     try:
         with server_errors(NOTHING_CHANGED):
             _make_safe(connection)
@@ -332,13 +333,16 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _refused(error: DBAPIError) -> SnapkitError:
+def _refused(error: DBAPIError, maintenance_db: str | None) -> SnapkitError:
+    """``maintenance_db`` is the one that the user named; libpq gives no SQLSTATE to tell whether it is there."""
     pgconn = error.orig.pgconn if isinstance(error.orig, psycopg.Error) else None
     hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
     if pgconn is not None and pgconn.needs_password:
         hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
     elif pgconn is not None and pgconn.used_password:
         hint = "Check user, password (in the URL, PGPASSWORD or ~/.pgpass) and database."
+    if maintenance_db is not None:
+        hint += f" It was to work from the database {maintenance_db!r}, as --maintenance-db says."
     return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 

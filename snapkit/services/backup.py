@@ -137,6 +137,7 @@ def _plan(
 ) -> tuple[BackupPlan, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
+    _check_tablespace(connection, request.tablespace)
     method = choose_method(
         request.strategy,
         gathered.facts.version,
@@ -161,6 +162,19 @@ def _plan(
         may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan, method
+
+
+def _check_tablespace(connection: Connection, name: str | None) -> None:
+    if name is None:
+        return
+    with server_errors(NOTHING_CHANGED):
+        names = catalog.tablespaces(connection)
+    if name not in names:
+        raise UsageError(
+            f"There is no tablespace {name!r} that a database could be put into.",
+            state=NOTHING_CHANGED,
+            hint=f"The server has: {', '.join(names)}. Name one of them with --tablespace, or leave it out.",
+        )
 
 
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
+from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.model import (
     Caution,
     ClientSession,
@@ -27,11 +27,12 @@ from snapkit.core.planning import (
     SwapPlan,
     Unsealed,
     choose_method,
+    is_to_be_kept,
     plan_clone,
     plan_swap,
 )
 from snapkit.core.results import SwapPreview, SwapReceipt
-from snapkit.errors import BusyError, SnapkitError
+from snapkit.errors import BusyError, DiskFullError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
@@ -101,7 +102,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         steps = bracketed(written(plan.steps), poolers, -1)
-        return SwapPreview(plan, steps, gathered.facts.now, sessions, replicas, standbys, poolers)
+        left = _backups_left(gathered, plan)
+        return SwapPreview(plan, left, steps, gathered.facts.now, sessions, replicas, standbys, poolers)
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
@@ -114,22 +116,29 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 def _decide(
     connection: Connection, gathered: Gathered, source: str, request: SwapRequest
 ) -> tuple[SwapPlan, CopyMethod]:
-    entry = _choose(gathered.inventory, source, request)
+    entry = _choose(gathered, source, request)
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid) if live else None
         clone = None
-        if request.keep_backup:
+        if is_to_be_kept(entry, asked=request.keep_backup):
             properties = catalog.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
 
 
-def _choose(inventory: Inventory, source: str, request: SwapRequest) -> Entry:
+def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
+    """How many backups of the source there are when the plan has been carried out."""
+    used_up = plan.entry if plan.clone is None else None
+    return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
+
+
+def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
+    inventory = gathered.inventory
     entries = inventory.of_source(source)
     if request.undo:
-        return latest_displaced(entries, source)
+        return latest_displaced(entries, source, gathered.live)
     if request.wanted is None:
         return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
     return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
@@ -161,7 +170,9 @@ def swap(
             if plan.clone is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
-                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe).oid
+                with _room_for(plan.entry):
+                    restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe).oid
+                plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))
@@ -183,8 +194,9 @@ def swap(
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
+        restored_kept=plan.clone is not None,
+        backups_left=_backups_left(gathered, plan),
         displaced=_displaced(plan),
-        kept_backup=plan.clone is not None,
         outage=outage,
         phases=watch.phases,
         duration=watch.elapsed,
@@ -193,6 +205,18 @@ def swap(
         poolers=pause.poolers,
         cautions=cautions,
     )
+
+
+@contextmanager
+def _room_for(entry: Entry) -> Iterator[None]:
+    """Where there is no room for the clone of a pinned entry, say how to do without."""
+    try:
+        yield
+    except DiskFullError as error:
+        if entry.pinned:
+            without = f"Or use {entry.name} up, which takes no room: snapkit unpin {entry.name}, then the same again."
+            error.hint = " ".join(filter(None, (error.hint, without)))
+        raise
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
@@ -214,8 +238,8 @@ def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
         )
 
 
-def _identity(plan: SwapPlan) -> tuple[int, int | None]:
-    return plan.entry.database.oid, plan.live.oid if plan.live else None
+def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
+    return plan.entry.database.oid, plan.live.oid if plan.live else None, plan.clone is not None
 
 
 @dataclass(frozen=True, slots=True)

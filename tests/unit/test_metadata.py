@@ -26,6 +26,8 @@ KNOWN = {
     "comment",
     "is_template",
     "allow_connections",
+    "gave_way_to",
+    "gave_way_to_oid",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -45,6 +47,8 @@ documents_of_ours = st.builds(
     comment=st.none() | texts,
     is_template=st.booleans(),
     allow_connections=st.booleans(),
+    gave_way_to=st.none() | texts,
+    gave_way_to_oid=st.none() | st.integers(0, 2**32 - 1),
     unknown=unknown_keys,
 )
 
