@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from snapkit.cli.completion import names_where, strategies
 from snapkit.cli.interruption import deferred
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
@@ -16,7 +17,9 @@ from snapkit.errors import UsageError
 
 registry = Registry()
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The whole name, its timestamp part, or a label.")]
+_NAME = "The whole name, its timestamp part, or a label."
+_is_ready = names_where(lambda entry: entry.state == "ready")
+ReadyName = Annotated[str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=_is_ready)]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, statement by statement; change nothing.")
 ]
@@ -62,7 +65,12 @@ def backup(
     pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
     strategy: Annotated[
         str | None,
-        typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
+        typer.Option(
+            "--strategy",
+            metavar="METHOD",
+            help="auto, clone, file-copy, wal-log or online. [default: auto]",
+            autocompletion=strategies,
+        ),
     ] = None,
     tablespace: Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")] = None,
     no_disconnect: NoDisconnect = False,
@@ -110,7 +118,10 @@ def list_(
 
 
 @registry.command("show")
-def show(run: Invocation, name: Name) -> Any:
+def show(
+    run: Invocation,
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: True))],
+) -> Any:
     """Show everything known about one backup."""
     server = run.server()
     from snapkit.services.inventory import show_entry
@@ -121,9 +132,7 @@ def show(run: Invocation, name: Name) -> Any:
 @registry.command("rollback")
 def rollback(
     run: Invocation,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The whole name, its timestamp part, or a label.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=_NAME, autocompletion=_is_ready)] = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
     keep_backup: Annotated[
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
@@ -251,7 +260,14 @@ def prune(
 @registry.command("delete")
 def delete(
     run: Invocation,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whole names, timestamp parts, or labels.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="Whole names, timestamp parts, or labels.",
+            autocompletion=names_where(lambda entry: not entry.pinned and entry.state != "unmanaged"),
+        ),
+    ],
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
@@ -284,7 +300,7 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
 @registry.command("pin")
 def pin(
     run: Invocation,
-    name: Name,
+    name: ReadyName,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> Any:
     """Keep a backup, whatever prune, delete or rollback would do."""
@@ -296,7 +312,12 @@ def pin(
 
 
 @registry.command("unpin")
-def unpin(run: Invocation, name: Name) -> Any:
+def unpin(
+    run: Invocation,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: entry.pinned))
+    ],
+) -> Any:
     """Take the protection away again."""
     server = run.server()
     from snapkit.services.inventory import unpin_entry
@@ -308,7 +329,7 @@ def unpin(run: Invocation, name: Name) -> Any:
 @registry.command("label")
 def label(
     run: Invocation,
-    name: Name,
+    name: ReadyName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> Any:
     """Give a backup a label."""
@@ -320,7 +341,15 @@ def label(
 
 
 @registry.command("adopt")
-def adopt(run: Invocation, name: Name) -> Any:
+def adopt(
+    run: Invocation,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: entry.state == "unmanaged")
+        ),
+    ],
+) -> Any:
     """Make a backup of the original script one of snapkit's."""
     server = run.server()
     from snapkit.services.inventory import adopt_entry

@@ -175,9 +175,9 @@ def _sessions(facts: Facts) -> Check:
             "A superuser can let it: GRANT pg_signal_backend TO this role (but not for sessions of superusers).",
         )
     if facts.sessions:
-        return Check(
-            "sessions", Status.OK, f"Each of the {len(facts.sessions)} sessions there now can be disconnected."
-        )
+        number = len(facts.sessions)
+        who = "The session that is" if number == 1 else f"Each of the {number} sessions that are"
+        return Check("sessions", Status.OK, f"{who} there now can be disconnected.")
     return Check("sessions", Status.OK, "Nobody is connected to the database.")
 
 

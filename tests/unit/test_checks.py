@@ -74,6 +74,8 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             "pid 42, user bob, billing",
         ),
         ("sessions", {"sessions": ()}, Status.OK, "Nobody"),
+        ("sessions", {}, Status.OK, "The session that is there now can be disconnected."),
+        ("sessions", {"sessions": (SESSION, SESSION)}, Status.OK, "Each of the 2 sessions that are there now"),
         ("prepared_transactions", {"prepared": ("tx1",)}, Status.PROBLEM, "tx1"),
         ("replication_slots", {"slots": ("s1",)}, Status.WARNING, "s1"),
         ("subscriptions", {"subscriptions": ("sub",)}, Status.WARNING, "sub"),
