@@ -62,6 +62,22 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A function that an expression in the database calls, where ``place`` says.
+
+    ``owner`` is whose it is; None where it is a superuser's, but may run statements that the expression gives it.
+    """
+
+    place: str
+    function: str
+    owner: str | None
+
+    def describe(self) -> str:
+        whose = "which is not immutable" if self.owner is None else f"which belongs to {self.owner!r}"
+        return f"{self.place} calls {self.function}, {whose}"
+
+
+@dataclass(frozen=True, slots=True)
 class Division:
     """The tables that are relayed, largest first, and those whose rows are to be counted instead."""
 

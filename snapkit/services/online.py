@@ -12,7 +12,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +43,7 @@ from snapkit.postgres.copying import (
 )
 from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
 from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.foreign_code import foreign_calls
 from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import ProgramError, Programs, Running
 from snapkit.postgres.relay import StoppedError
@@ -65,6 +66,27 @@ _HINT = (
     "The role must be able to read everything in the database, and to make everything in it anew. Give it the right, "
     "or connect as one that has it, or leave --strategy online out."
 )
+
+
+def check_code(connection: Connection, state: str) -> None:
+    """Raise UsageError if code of somebody else's would run in a copy that a superuser makes of this database.
+
+    Another role in between would be no wall: what runs as the owner after SET ROLE or SET SESSION AUTHORIZATION can
+    RESET it, and is the superuser again.
+    """
+    calls = foreign_calls(connection)
+    if calls:
+        raise UsageError(
+            "Rows are loaded anew, and with them would run, with the rights of a superuser, what others have written:"
+            f"{_listed([each.describe() for each in calls])}",
+            state=state,
+            hint="Connect as the database's owner, whose rights are enough, or leave --strategy online out.",
+        )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f"\n  and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return "".join(f"\n  {each}" for each in items[:_NAMED]) + more
 
 
 def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe) -> Cloned:
@@ -122,6 +144,7 @@ class _Copying:
         self._observe = observe
         self._directory = directory
         self._state = untouched(plan)
+        self._is_superuser = catalog.server_facts(ddl).is_superuser
         self._encoding = plan.create.locale.encoding if plan.create.locale else ""
         self._settings: dict[str, str] = {}
         self._division = Division((), ())
@@ -156,6 +179,8 @@ class _Copying:
             )
         with self._locks():
             snapshot, found = contents.begin_snapshot(exporter)
+            if self._is_superuser:
+                check_code(exporter, self._state)
             self._holder, self._idle = exporter, [exporter]
             self._division = division = divide(found, self._encoding)
             counter = self._at_source(stack)
@@ -224,6 +249,9 @@ class _Copying:
                     self._programs.restore, "--section=pre-data", *_RESTORING, source, database=self._plan.name
                 )
             )
+            if self._is_superuser:  # what was renamed in the source meanwhile may be something else here
+                with self._server.enter(self._plan.name) as copy:
+                    check_code(copy, self._state)
 
         self._crew.run(work)
 
@@ -328,10 +356,8 @@ class _Copying:
         return script.read_text(encoding="utf-8", errors="surrogateescape")
 
     def _differs(self, differing: list[str]) -> SnapkitError:
-        listed = "".join(f"\n  {each}" for each in differing[:_NAMED])
-        more = f"\n  and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
         return SnapkitError(
-            f"The copy would not be what {self._plan.template.name!r} is:{listed}{more}",
+            f"The copy would not be what {self._plan.template.name!r} is:{_listed(differing)}",
             state=self._state,
             hint="What such a copy cannot keep stands in docs/limits.md. An exact clone: leave --strategy online out.",
         )

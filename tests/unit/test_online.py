@@ -7,6 +7,7 @@ import pytest
 from snapkit.core.online import (
     MOST_RELAYED,
     WORTH_RELAYING,
+    Call,
     Counted,
     Table,
     compare_definitions,
@@ -111,6 +112,15 @@ def test_definitions_that_differ_are_named() -> None:
 
 def test_a_definition_too_many_of_the_same_name_is_noticed() -> None:
     assert compare_definitions(dump(VIEW), dump(VIEW, VIEW)) == (f"{VIEW[0]}: differs",)
+
+
+def test_calls_are_told() -> None:
+    assert Call("CHECK c of t", "function f(int)", "o'b").describe() == (
+        """CHECK c of t calls function f(int), which belongs to "o'b\""""
+    )
+    assert Call("CHECK c of t", "function random()", None).describe() == (
+        "CHECK c of t calls function random(), which is not immutable"
+    )
 
 
 def test_numbers() -> None:
