@@ -112,6 +112,21 @@ def divide(tables: Sequence[Table], encoding: str) -> Division:
     return Division(tuple(relayed), tuple(sorted(counted)))
 
 
+_EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
+
+
+def event_triggers_last(listing: str) -> tuple[str, str]:
+    """Divide what pg_restore lists of an archive into all the rest, and event triggers with what is said of them.
+
+    https://www.postgresql.org/docs/current/app-pgrestore.html
+    """
+    lines = listing.splitlines(keepends=True)
+    return (
+        "".join(line for line in lines if not _EVENT_TRIGGER.match(line)),
+        "".join(line for line in lines if _EVENT_TRIGGER.match(line)),
+    )
+
+
 _TITLE = re.compile(r"^--\n-- Name: (.*)\n--\n", re.MULTILINE)
 _BY_ORDER = re.compile(
     r"^(?:SET default_(?:tablespace|table_access_method) = .*;|\\(?:un)?restrict .*)$",

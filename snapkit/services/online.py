@@ -27,6 +27,7 @@ from snapkit.core.online import (
     compare_numbers,
     compare_versions,
     divide,
+    event_triggers_last,
     kind_of,
 )
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
@@ -40,6 +41,7 @@ from snapkit.postgres.copying import (
     session_settings,
     settle,
     speak_as_stored,
+    without_event_triggers,
 )
 from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
 from snapkit.postgres.execution import run, transaction
@@ -147,6 +149,7 @@ class _Copying:
         self._is_superuser = catalog.server_facts(ddl).is_superuser
         self._encoding = plan.create.locale.encoding if plan.create.locale else ""
         self._settings: dict[str, str] = {}
+        self._quiet = without_event_triggers(ddl)
         self._division = Division((), ())
         self._rows: dict[str, int] = {}
         self._objects: dict[str, int] = {}
@@ -171,7 +174,7 @@ class _Copying:
             self._settings = session_settings(source)
         self._make()
         exporter = self._at_source(stack)
-        with self._server.enter(self._plan.name) as copy:
+        with self._server.enter(self._plan.name, self._quiet) as copy:
             drop_surplus(
                 copy,
                 contents.schemas(copy) - contents.schemas(exporter),
@@ -250,7 +253,7 @@ class _Copying:
                 )
             )
             if self._is_superuser:  # what was renamed in the source meanwhile may be something else here
-                with self._server.enter(self._plan.name) as copy:
+                with self._server.enter(self._plan.name, self._quiet) as copy:
                     check_code(copy, self._state)
 
         self._crew.run(work)
@@ -277,7 +280,7 @@ class _Copying:
 
         def relay_from(source: Connection) -> Callable[[], None]:
             def work() -> None:
-                with self._server.enter(self._plan.name) as copy:
+                with self._server.enter(self._plan.name, self._quiet) as copy:
                     settle(copy, self._settings)
                     for each in (source, copy):
                         speak_as_stored(each)
@@ -323,13 +326,38 @@ class _Copying:
         self._phase = "Building indexes"
 
         def build() -> None:
-            words = ("--section=post-data", f"--jobs={JOBS}", *_RESTORING, self._directory / "source")
-            self._finished(self._program(self._programs.restore, *words, database=self._plan.name))
+            for options in self._post_data():
+                archive = self._directory / "source"
+                self._finished(
+                    self._program(
+                        self._programs.restore,
+                        "--section=post-data",
+                        *options,
+                        *_RESTORING,
+                        archive,
+                        database=self._plan.name,
+                    )
+                )
             self._phase = "Gathering statistics"
-            with self._server.enter(self._plan.name) as copy:
+            with self._server.enter(self._plan.name, self._quiet) as copy:
                 analyze(copy, self._crew.stopped)
 
         self._crew.run(build)
+
+    def _post_data(self) -> Iterator[tuple[str, ...]]:
+        """How pg_restore is called: event triggers come last, or they would fire for the views that it refreshes."""
+        jobs = f"--jobs={JOBS}"
+        if not self._objects.get("event triggers"):
+            yield (jobs,)
+            return
+        listing = self._directory / "listing"
+        words = ("--list", "--section=post-data", f"--file={listing}", self._directory / "source")
+        self._finished(Running([self._programs.restore, *words], {}))
+        parts = event_triggers_last(listing.read_text(encoding="utf-8", errors="surrogateescape"))
+        for name, part, how in zip(("first", "last"), parts, (jobs, "--jobs=1"), strict=True):
+            file = self._directory / name
+            file.write_text(part, encoding="utf-8", errors="surrogateescape")
+            yield f"--use-list={file}", how
 
     def compare(self) -> None:
         """Compare the copy with the source, as that was at its moment; raise SnapkitError, and name what differs."""
@@ -340,7 +368,7 @@ class _Copying:
             source, copied = self._directory / "source", self._directory / "copy"
             self._dump_definitions(self._plan.name, copied)
             differing.extend(compare_definitions(self._text(source), self._text(copied)))
-            with self._server.enter(self._plan.name) as copy:
+            with self._server.enter(self._plan.name, self._quiet) as copy:
                 settle(copy)
                 rows, objects = self._count(copy)
                 differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
@@ -412,7 +440,8 @@ class _Copying:
     def _program(
         self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
     ) -> Running:
-        conninfo, environment = self._server.access_for_programs(database, self._settings)
+        settings = {**self._settings, **(self._quiet if database == self._plan.name else {})}
+        conninfo, environment = self._server.access_for_programs(database, settings)
         if self._encoding == "UTF8":  # the tables named on its command line are
             environment["PGCLIENTENCODING"] = self._encoding
         return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)

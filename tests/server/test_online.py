@@ -478,7 +478,7 @@ def test_what_a_new_database_has_and_the_source_dropped(sandbox: Sandbox) -> Non
 
 
 def test_a_password_is_not_on_a_command_line(slow: Sandbox) -> None:
-    url = slow.cluster.url(slow.name, tcp=True)
+    url = slow.cluster.url(slow.name, tcp=True) + "?options=-c%20app.token%3Dverysecret"
     running = subprocess.Popen(
         [sys.executable, "-m", "snapkit", "backup", "--strategy", "online", "--json"],
         env=command_environment(url, **{VARIABLE: os.environ[VARIABLE]}),
@@ -493,7 +493,45 @@ def test_a_password_is_not_on_a_command_line(slow: Sandbox) -> None:
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert any("--dbname" in line for line in lines)
-    assert not any("battery" in line for line in [*lines, out, err])
+    assert not any(secret in line for line in [*lines, out, err] for secret in ("battery", "verysecret"))
+
+
+def test_options_that_cannot_be_handed_on_in_secret(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a service file says goes before the environment."""
+    (tmp_path / "services").write_text("[here]\noptions=-c work_mem=1MB\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "here")
+    assert online_backup(sandbox).backup.strategy is Strategy.ONLINE
+    with pytest.raises(UsageError, match="options cannot be handed"):
+        online_backup(sandbox, sandbox.url + "&options=-c%20app.token%3Dx")
+    assert len(sandbox.databases()) == 2
+
+
+AUDIT = """CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO public.audited VALUES (current_database(), tg_event, tg_tag); END$$"""
+
+
+def test_event_triggers_do_not_fire_in_the_copy(sandbox: Sandbox) -> None:
+    events = ["ddl_command_start", "ddl_command_end", *(["login"] if sandbox.version >= 17 else [])]
+    with sandbox.connect() as connection:
+        connection.execute("CREATE TABLE audited (database text, event text, tag text)")
+        connection.execute("CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM item")
+        connection.execute("CREATE INDEX ON item (name)")
+        connection.execute(AUDIT)
+        for event in events:
+            connection.execute(f"CREATE EVENT TRIGGER audit_{event} ON {event} EXECUTE FUNCTION audit()".encode())
+            connection.execute(f"ALTER EVENT TRIGGER audit_{event} ENABLE ALWAYS".encode())
+            connection.execute(f"COMMENT ON EVENT TRIGGER audit_{event} IS 'x'".encode())
+    name = online_backup(sandbox).backup.name
+    quiet = "-c event_triggers=off" if sandbox.version >= 17 else ""
+    with sandbox.connect(opened(sandbox, name), options=quiet) as connection:
+        assert connection.execute("SELECT DISTINCT tag FROM audited WHERE database ~ '_partial_'").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM pg_event_trigger WHERE evtenabled = 'A'").fetchone() == (
+            len(events),
+        )
+        assert connection.execute("SELECT count FROM seen").fetchone() == (100,)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from snapkit.core.online import (
     compare_numbers,
     compare_versions,
     divide,
+    event_triggers_last,
     kind_of,
     said_by,
 )
@@ -121,6 +122,12 @@ def test_calls_are_told() -> None:
     assert Call("CHECK c of t", "function random()", None).describe() == (
         "CHECK c of t calls function random(), which is not immutable"
     )
+
+
+def test_event_triggers_are_made_last() -> None:
+    head, index = "; Archive created\n", "9; 1259 16402 INDEX public EVENT TRIGGER x alice\n"
+    trigger, comment = "7; 3466 16441 EVENT TRIGGER - zz root\n", "8; 0 0 COMMENT - EVENT TRIGGER zz root\n"
+    assert event_triggers_last(head + trigger + comment + index) == (head + index, trigger + comment)
 
 
 def test_numbers() -> None:
