@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from snapkit.core.model import Caution
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
 WORTH_RELAYING = 2**20
@@ -176,6 +177,38 @@ def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tupl
         for what in sorted({*wanted, *found})
         if wanted.get(what, 0) != found.get(what, 0)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What pg_dump does not tell of a database: who owns each extension, and which foreign keys are not enforced."""
+
+    extension_owners: Mapping[str, str]
+    disabled_keys: frozenset[str]
+
+
+def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
+    """Warn of what the copy could not be given."""
+    owners = [
+        f"{name} ({found.extension_owners[name]!r} instead of {owner!r})"
+        for name, owner in sorted(wanted.extension_owners.items())
+        if found.extension_owners.get(name, owner) != owner
+    ]
+    keys = sorted(wanted.disabled_keys - found.disabled_keys)
+    cautions = []
+    if owners:
+        cautions.append(
+            Caution("extension_owners", f"Extensions have another owner in the backup: {', '.join(owners)}.")
+        )
+    if keys:
+        cautions.append(
+            Caution(
+                "keys_enforced",
+                "Foreign keys are enforced in the backup whose triggers are disabled in the source (ALTER TABLE ... "
+                f"DISABLE TRIGGER ALL): {', '.join(keys)}.",
+            )
+        )
+    return tuple(cautions)
 
 
 def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | None]) -> tuple[str, ...]:

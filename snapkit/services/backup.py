@@ -236,7 +236,9 @@ def _copy(
             f"A clone was given up after {held.total_seconds():.1f} s, for which clients were held; the database was "
             "copied while they work.",
         )
-        return replace(copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up))
+        return replace(
+            copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up, *copied.cautions)
+        )
     watch.lap("clone", holds=True)
     return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
 
@@ -246,7 +248,7 @@ def _copy_online(
 ) -> _Copied:
     cloned = copy_online(server, ddl, plan.clone, programs, observe)
     watch.lap("copy")
-    return _Copied(plan, cloned, cloned.outage)
+    return _Copied(plan, cloned, cloned.outage, cautions=cloned.cautions)
 
 
 _SHORT = timedelta(seconds=1)

@@ -47,6 +47,7 @@ class Cloned:
     """How long it took: as long as ``outage``, but where clients worked meanwhile."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as the time tells."""
+    cautions: tuple[Caution, ...] = ()
 
 
 def foresee(

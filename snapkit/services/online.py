@@ -14,15 +14,18 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO
+from typing import IO, TypeVar
 
-from snapkit.core.model import Observe, Progress
+from snapkit.core.model import Caution, Observe, Progress
 from snapkit.core.online import (
     Division,
+    LeftOut,
     Table,
+    cautions_of,
     compare_definitions,
     compare_numbers,
     compare_versions,
@@ -43,7 +46,7 @@ from snapkit.postgres.copying import (
     speak_as_stored,
     without_event_triggers,
 )
-from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
+from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, QUERY_CANCELED, SERVER_ERRORS, server_errors, sqlstate_of
 from snapkit.postgres.execution import run, transaction
 from snapkit.postgres.foreign_code import foreign_calls
 from snapkit.postgres.patience import overseen
@@ -105,7 +108,7 @@ def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Prog
         copying.compare()
         copying.seal()
     duration = timedelta(seconds=monotonic() - began)
-    return Cloned(copying.oid, copying.total, timedelta(0), (), duration)
+    return Cloned(copying.oid, copying.total, timedelta(0), (), duration, cautions=copying.cautions)
 
 
 @contextmanager
@@ -131,6 +134,18 @@ def _errors(state: str) -> Iterator[None]:
         raise
 
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The moment that is copied, the session that counts what there is, and those that relay large tables."""
+
+    snapshot: str
+    counter: Connection
+    readers: Sequence[Connection]
+
+
 class _Copying:
     """One copy under way, and what was learnt of the source for the comparison at its end."""
 
@@ -139,6 +154,7 @@ class _Copying:
     ) -> None:
         self.oid = 0
         self.total: int | None = None
+        self.cautions: tuple[Caution, ...] = ()
         self._server = server
         self._ddl = ddl
         self._plan = plan
@@ -153,12 +169,13 @@ class _Copying:
         self._division = Division((), ())
         self._rows: dict[str, int] = {}
         self._objects: dict[str, int] = {}
+        self._left_out = LeftOut({}, frozenset())
         self._began = monotonic()
         self._phase = "Making an empty database"
         self._crew = Crew(self._beat, self._cancel)
         self._holder: Connection | None = None
         self._idle: list[Connection] = []
-        self._counting: Connection | None = None
+        self._under_way: Connection | None = None
 
     # --- while the source is read ---
 
@@ -180,23 +197,49 @@ class _Copying:
                 contents.schemas(copy) - contents.schemas(exporter),
                 contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys(),
             )
-        with self._locks():
-            snapshot, found = contents.begin_snapshot(exporter)
+        held = self._hold(stack, exporter)
+        with closing(self._dump_rest(held.snapshot)) as rest:
+            self._copy_definitions(held.snapshot)
+            self._idle = [exporter]
+            self._copy_rows(rest, held.counter, held.readers)
+        self._idle, self._holder = [], None
+
+    def _hold(self, stack: ExitStack, exporter: Connection) -> _Held:
+        """Lock all tables, and let the sessions that are to read them see one moment; each of them is idle afterwards.
+
+        It takes as long as others keep tables locked, so the sessions that have their locks already are kept awake.
+        """
+        self._phase, self._holder = "Locking tables", exporter
+        held: list[_Held] = []
+
+        def lock(connection: Connection, take: Callable[[], _T]) -> _T:
+            self._under_way = connection
+            with self._locks():
+                result = take()
+            self._under_way = None
+            self._idle = [*self._idle, connection]
+            return result
+
+        def begin() -> tuple[str, list[Table]]:
+            begun = contents.begin_snapshot(exporter, self._crew.stopped)
             if self._is_superuser:
                 check_code(exporter, self._state)
-            self._holder, self._idle = exporter, [exporter]
+            return begun
+
+        def joined(snapshot: str, tables: Sequence[Table]) -> Connection:
+            connection = self._at_source(stack)
+            lock(connection, lambda: contents.join_snapshot(connection, snapshot, tables))
+            return connection
+
+        def work() -> None:
+            snapshot, found = lock(exporter, begin)
             self._division = division = divide(found, self._encoding)
-            counter = self._at_source(stack)
-            contents.join_snapshot(counter, snapshot, [table for table in found if table not in division.relayed])
-            readers = [self._at_source(stack) for _ in range(min(JOBS, len(division.relayed)))]
-            for reader in readers:
-                contents.join_snapshot(reader, snapshot, division.relayed)
-        with closing(self._dump_rest(snapshot)) as rest:
-            self._idle = [exporter, counter, *readers]
-            self._copy_definitions(snapshot)
-            self._idle = [exporter]
-            self._copy_rows(rest, counter, readers)
-        self._idle, self._holder = [], None
+            counter = joined(snapshot, [table for table in found if table not in division.relayed])
+            readers = [joined(snapshot, division.relayed) for _ in range(min(JOBS, len(division.relayed)))]
+            held.append(_Held(snapshot, counter, readers))
+
+        self._crew.run(work)
+        return held[0]
 
     def _at_source(self, stack: ExitStack) -> Connection:
         connection = stack.enter_context(self._server.look_into_source())
@@ -236,9 +279,12 @@ class _Copying:
         try:
             yield
         except SERVER_ERRORS as error:
-            if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+            if self._crew.stopped():
+                raise StoppedError from error
+            if sqlstate_of(error) not in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
                 raise
-            sessions = contents.locks_in_the_way(self._ddl, self._plan.template.oid)
+            with self._server.connect() as watcher:
+                sessions = contents.locks_in_the_way(watcher, self._plan.template.oid)
             raise locked_by_others(sessions, self._state) from error
 
     def _copy_definitions(self, snapshot: str) -> None:
@@ -269,7 +315,7 @@ class _Copying:
         words = ("--compress=0", "--section=data", f"--snapshot={snapshot}", *excluded)
         return self._program(self._programs.dump, *_DUMPING, *words, database=self._plan.template.name, piped=True)
 
-    def _copy_rows(self, rest: Running, counter: Connection, readers: list[Connection]) -> None:
+    def _copy_rows(self, rest: Running, counter: Connection, readers: Sequence[Connection]) -> None:
         self._phase = "Copying rows"
         waiting = list(self._division.relayed)
         taking = threading.Lock()
@@ -303,7 +349,7 @@ class _Copying:
 
         def count() -> None:
             self._rows, self._objects = self._count(counter)
-            self._counting = None
+            self._left_out = contents.left_out(counter)
             counter.close()
 
         self._crew.run(restore_rest, count, *map(relay_from, readers))
@@ -311,13 +357,15 @@ class _Copying:
     def _count(self, connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
         """Count the rows that are not relayed, and the objects."""
         rows: dict[str, int] = {}
-        self._counting = connection
+        self._under_way = connection
         with overseen(connection):
             for some in contents.count_rows(connection, self._division.counted):
                 rows |= some
                 if self._crew.stopped():
                     raise StoppedError
-            return rows, contents.numbers_of_objects(connection)
+            objects = contents.numbers_of_objects(connection)
+        self._under_way = None
+        return rows, objects
 
     # --- afterwards, in the copy alone ---
 
@@ -373,6 +421,7 @@ class _Copying:
                 rows, objects = self._count(copy)
                 differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
                 differing.extend(compare_numbers(self._objects, objects))
+                self.cautions = cautions_of(self._left_out, contents.left_out(copy))
 
         self._crew.run(look)
         if differing:
@@ -417,9 +466,9 @@ class _Copying:
             self._give_way(driver_connection(self._holder).info.backend_pid)
 
     def _cancel(self) -> None:
-        """Cancel a count that is under way: it may take as long as a table is large."""
-        if self._counting is not None:
-            cancel(self._counting)
+        """Cancel what is under way and does not see by itself that it is to stop: a count, or a wait for locks."""
+        if self._under_way is not None:
+            cancel(self._under_way)
 
     def _give_way(self, holder_pid: int) -> None:
         waiting = contents.kept_waiting(self._ddl, holder_pid)

@@ -9,7 +9,9 @@ from snapkit.core.online import (
     WORTH_RELAYING,
     Call,
     Counted,
+    LeftOut,
     Table,
+    cautions_of,
     compare_definitions,
     compare_numbers,
     compare_versions,
@@ -122,6 +124,16 @@ def test_calls_are_told() -> None:
     assert Call("CHECK c of t", "function random()", None).describe() == (
         "CHECK c of t calls function random(), which is not immutable"
     )
+
+
+def test_what_pg_dump_leaves_out_is_warned_of() -> None:
+    source = LeftOut({"hstore": "alice", "citext": "bob", "gone": "x"}, frozenset(["b of t", "a of t"]))
+    copy = LeftOut({"hstore": "root", "citext": "bob", "own": "y"}, frozenset())
+    assert cautions_of(source, source) == ()
+    owners, keys = cautions_of(source, copy)
+    assert (owners.code, keys.code) == ("extension_owners", "keys_enforced")
+    assert owners.message.endswith(": hstore ('root' instead of 'alice').")
+    assert keys.message.endswith(": a of t, b of t.")
 
 
 def test_event_triggers_are_made_last() -> None:
