@@ -222,9 +222,22 @@ def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | N
     )
 
 
+_VALUE = re.compile(r'".*', re.DOTALL)
+
+
+def without_values(message: str) -> str:
+    """Return PostgreSQL's message about a value that it refuses up to that: rows are nobody's business in a log.
+
+    Where a constraint is violated, what is quoted are names. A value may hold quotes: all behind the first goes.
+    """
+    return message if "violates" in message else _VALUE.sub("...", message)
+
+
 _SAID = re.compile(r"^(?:pg_dump|pg_restore): (?:error: |detail: |warning: )?(.*)$")
-_FOLLOWS = re.compile(r"HINT:|DETAIL:(?!\s+(?:Failing row contains|Key \())")
-"""What PostgreSQL adds, but for the rows that it quotes: their contents are nobody's business in a log."""
+_FOLLOWS = re.compile(r"HINT:|DETAIL:")
+"""What PostgreSQL adds."""
+_OF_ROWS = re.compile(r"(?=.*\bviolates\b)|(COPY failed for table .*?: ERROR:\s+)")
+"""A complaint about rows, which PostgreSQL quotes in it and in what it adds."""
 
 _REST = 1000
 
@@ -232,11 +245,15 @@ _REST = 1000
 def said_by(program: str) -> str:
     """Return what a program has complained of, fit for a message: without the statements, which may hold secrets."""
     lines = []
+    is_of_rows = False
     for line in program.splitlines():
         match = _SAID.match(line)
         if match and not match[1].startswith(("while ", "from TOC entry", "creating ", "processing ", "hint: ")):
-            lines.append(match[1].strip())
-        elif _FOLLOWS.match(line):
+            of_rows = _OF_ROWS.match(match[1])
+            is_of_rows = of_rows is not None
+            start = of_rows.end() if of_rows else len(match[1])
+            lines.append((match[1][:start] + without_values(match[1][start:])).strip())
+        elif _FOLLOWS.match(line) and not is_of_rows:
             lines.append(line.strip())
     return " ".join(lines)[:_REST]
 

@@ -68,6 +68,9 @@ _attribute = _view(
 _depend = _view("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
 _partitioned = _view("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
 
+FIRST_OWN = 16384
+"""The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
+
 _CLASS_OID = 1259
 """The OID of pg_class itself."""
 
@@ -332,6 +335,12 @@ def extension_versions(connection: Connection) -> dict[str, str]:
     installed = _view("pg_extension", column("extname", Text), column("extversion", Text))
     rows = connection.execute(select(installed.c.extname, installed.c.extversion))
     return {row.extname: row.extversion for row in rows}
+
+
+def given_extensions(connection: Connection) -> set[str]:
+    """Return the extensions that came with the server's first databases. pg_dump takes one made anew for a user's."""
+    given = _view("pg_extension", column("extname", Text), column("oid", OID))
+    return set(connection.execute(select(given.c.extname).where(given.c.oid < FIRST_OWN)).scalars())
 
 
 def left_out(connection: Connection) -> LeftOut:

@@ -31,9 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
 from snapkit.core.online import Call
 from snapkit.postgres.catalog import pg_roles
-
-_FIRST_OWN = 16384
-"""The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
+from snapkit.postgres.contents import FIRST_OWN
 
 _PG_PROC = 1255
 """The OID of pg_proc itself."""
@@ -71,7 +69,7 @@ def foreign_calls(connection: Connection) -> list[Call]:
     runs_statements = and_(
         _function.c.provolatile != "i",
         or_(
-            _function.c.oid >= _FIRST_OWN,
+            _function.c.oid >= FIRST_OWN,
             _function.c.provolatile == "v",
             _function.c.proname.like("%to\\_xml%"),
         ),
@@ -132,7 +130,7 @@ def _functions_of_casts() -> Select[tuple[str, int, int]]:
     return (
         select(place, _function.c.proowner, casts.c.castfunc)
         .join_from(casts, _function, _function.c.oid == casts.c.castfunc)
-        .where(casts.c.castcontext == "i", casts.c.castfunc >= _FIRST_OWN)
+        .where(casts.c.castcontext == "i", casts.c.castfunc >= FIRST_OWN)
     )
 
 

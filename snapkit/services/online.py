@@ -34,7 +34,7 @@ from snapkit.core.online import (
     kind_of,
 )
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
-from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
+from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
 from snapkit.postgres.copying import (
     analyze,
@@ -46,7 +46,14 @@ from snapkit.postgres.copying import (
     speak_as_stored,
     without_event_triggers,
 )
-from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, QUERY_CANCELED, SERVER_ERRORS, server_errors, sqlstate_of
+from snapkit.postgres.errors import (
+    DISK_FULL_HINT,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    SERVER_ERRORS,
+    server_errors,
+    sqlstate_of,
+)
 from snapkit.postgres.execution import run, transaction
 from snapkit.postgres.foreign_code import foreign_calls
 from snapkit.postgres.patience import overseen
@@ -67,10 +74,12 @@ _SEALING = timedelta(seconds=10)
 _SECTIONS = ("--section=pre-data", "--section=post-data")
 _RESTORING = ("--no-password", "--exit-on-error")
 _NAMED = 10
-_HINT = (
-    "The role must be able to read everything in the database, and to make everything in it anew. Give it the right, "
-    "or connect as one that has it, or leave --strategy online out."
-)
+_HINTS = {
+    PrivilegeError: "The role must be able to read everything in the database, and to make everything in it anew. Give "
+    "it the right, or connect as one that has it, or leave --strategy online out.",
+    DiskFullError: DISK_FULL_HINT,
+}
+_ANOTHER_WAY = "Mend what is told here, or leave --strategy online out: a clone by files neither dumps nor restores."
 
 
 def check_code(connection: Connection, state: str) -> None:
@@ -126,7 +135,8 @@ def _errors(state: str) -> Iterator[None]:
             yield
     except ProgramError as error:
         message = str(error)
-        raise kind_of(message)(message, state=state, hint=_HINT) from error
+        kind = kind_of(message)
+        raise kind(message, state=state, hint=_HINTS.get(kind, _ANOTHER_WAY)) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise SnapkitError(f"On this machine: {error}.", state=state) from error
     except ConnectionFailedError as error:
@@ -195,7 +205,8 @@ class _Copying:
             drop_surplus(
                 copy,
                 contents.schemas(copy) - contents.schemas(exporter),
-                contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys(),
+                (contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys())
+                | (contents.given_extensions(copy) - contents.given_extensions(exporter)),
             )
         held = self._hold(stack, exporter)
         with closing(self._dump_rest(held.snapshot)) as rest:

@@ -497,6 +497,26 @@ def test_an_owner_without_superuser(sandbox: Sandbox) -> None:
     assert [each for each in sandbox.databases() if each.startswith(name)] == [name, receipt.backup.name]
 
 
+@pytest.mark.parametrize("rows", [10, 20000])
+@pytest.mark.parametrize("fails", ["RETURN false", "PERFORM 'secret'::int", "RAISE 'no' USING DETAIL = 'secret'"])
+def test_the_contents_of_rows_are_not_told(sandbox: Sandbox, rows: int, fails: str) -> None:
+    with sandbox.connect() as connection:
+        connection.execute(
+            "CREATE TABLE told AS SELECT n, 'secret' || repeat('x', 200) AS t"
+            f" FROM generate_series(1, {rows}) AS n".encode()
+        )
+        connection.execute(
+            "CREATE FUNCTION fails(n int) RETURNS bool LANGUAGE plpgsql AS"
+            f" $$BEGIN IF current_database() ~ '_partial_' THEN {fails}; END IF; RETURN true; END$$".encode()
+        )
+        connection.execute("ALTER TABLE told ADD CHECK (fails(n))")
+    with pytest.raises(SnapkitError) as caught:
+        online_backup(sandbox)
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}", caught.value.message
+    assert "right" not in (caught.value.hint or "")
+    assert sandbox.databases() == [sandbox.name]
+
+
 def test_what_differs_fails_the_backup_and_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     def spoil(copying: Any) -> None:
         complete(copying)

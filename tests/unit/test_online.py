@@ -19,6 +19,7 @@ from snapkit.core.online import (
     event_triggers_last,
     kind_of,
     said_by,
+    without_values,
 )
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
@@ -190,11 +191,26 @@ def test_the_kind_of_a_complaint(complaint: str, kind: type[SnapkitError]) -> No
     assert kind_of(complaint) is kind
 
 
-def test_rows_that_postgresql_quotes_are_not_told() -> None:
-    said = (
-        "pg_restore: error: it failed\nDETAIL:  Failing row contains (bob, 42).\nDETAIL:  Key (email)=(bob) is there.\n"
-    )
-    assert (
-        said_by(said + "DETAIL:  Something else.\nHINT:  Try again.")
-        == "it failed DETAIL:  Something else. HINT:  Try again."
-    )
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ('new row for relation "t" violates check constraint "c"', None),
+        ('duplicate key value violates unique constraint "u"', None),
+        ('COPY failed for table "t": ERROR:  new row for relation "t" violates check constraint "c"', None),
+        (
+            'COPY failed for table "t": ERROR:  invalid input syntax for type integer: "bob 42"',
+            'COPY failed for table "t": ERROR:  invalid input syntax for type integer: ...',
+        ),
+        ('COPY failed for table "t": ERROR:  value "bob "42', 'COPY failed for table "t": ERROR:  value ...'),
+    ],
+)
+def test_rows_that_postgresql_quotes_are_not_told(error: str, told: str | None) -> None:
+    said = f"pg_restore: error: {error}\nDETAIL:  Failing row contains (bob, 42).\nDETAIL:  Key (email)=(bob).\n"
+    assert said_by(said) == (told or error)
+    assert said_by(said + SAID).startswith(f"{told or error} could not execute query")
+
+
+def test_values_are_left_out_and_names_are_not() -> None:
+    assert without_values('value "4" of "5\n" is too large') == "value ..."
+    assert without_values('invalid: "4') == "invalid: ..."
+    assert without_values('new row for relation "t" violates "c"') == 'new row for relation "t" violates "c"'
