@@ -96,11 +96,17 @@ class ClonePlan:
         """What gives the clone its properties."""
         if self.fenced is None:
             return statements_to_set(self.name, self.properties)
-        return statements_to_replace(self.name, self.fenced, self.properties)
+        return (*self.handing_over, *statements_to_replace(self.name, self.fenced, self.properties))
+
+    @property
+    def handing_over(self) -> tuple[Statement, ...]:
+        """What gives the clone to its owner, if somebody else had to keep it while it was being filled."""
+        owner = self.properties.owner
+        return (ChangeOwner(self.name, owner),) if self.create.owner != owner else ()
 
     @property
     def fenced(self) -> Properties | None:
-        """The properties that the clone has until then, where those are not a fresh database's."""
+        """The properties that the clone has once it was handed over, where those are not a fresh database's."""
         if not self.is_online:
             return None
         owner = self.properties.owner
@@ -146,10 +152,12 @@ def plan_clone(
     at: datetime,
     taken: Collection[str],
     locale: Locale | None = None,
+    keeper: str | None = None,
 ) -> ClonePlan:
     """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear.
 
-    With ``locale``, which is then the template's own, it begins as an empty database.
+    With ``locale``, which is then the template's own, it begins as an empty database. ``keeper`` owns that until it is
+    complete: where a superuser fills it, its owner could else get in, and have his code run with a superuser's rights.
     """
     name = free_name(source, Kind.PARTIAL, at, taken)
     return ClonePlan(
@@ -160,7 +168,7 @@ def plan_clone(
         create=CreateDatabase(
             name,
             template.name if locale is None else "template0",
-            properties.owner,
+            keeper or properties.owner,
             PARTIAL_CONNECTION_LIMIT,
             method.word,
             tablespace if locale is None else tablespace or _named_tablespace(template),
@@ -220,10 +228,11 @@ def plan_backup(
     at: datetime,
     taken: Collection[str],
     locale: Locale | None = None,
+    keeper: str | None = None,
     *,
     may_checkpoint: bool,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone.
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``; the last two as for a clone.
 
     A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
@@ -237,7 +246,7 @@ def plan_backup(
     copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(
         before=(Checkpoint(),) if may_checkpoint and copies_files else (),
-        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale),
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale, keeper),
         name=free_name(live.name, Kind.BACKUP, at, taken),
         metadata=metadata,
         document=comments.encode(metadata),

@@ -95,7 +95,7 @@ _SAFE_SETTINGS_ON_LINUX = {
 }
 """https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
 
-_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding"))
+_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
 _SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
 
 _T = TypeVar("_T")
@@ -217,32 +217,37 @@ class Server:
             yield connection
 
     @contextmanager
-    def enter(self, database: str) -> Iterator[Connection]:
-        """Open a connection to a database of this server; raises ConnectionFailedError where the role may not."""
-        with _connected(_engine(lambda: self._open_one(database, **self._unfooled()))) as connection:
+    def enter(self, database: str, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
+        """Open a connection to a database of this server, with ``settings`` from its very beginning.
+
+        Raises ConnectionFailedError where the role may not.
+        """
+        with _connected(_engine(lambda: self._open_one(database, **self._unfooled(settings or {})))) as connection:
             yield connection
 
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Return how a client program reaches a database of this server: its connection string, and its environment.
 
-        ``settings`` are those of its session. The password goes by the environment, since everybody on the machine can
-        read a command line. Raises UsageError for a secret that cannot go that way.
+        ``settings`` are those of its session. The password and the options that were given go by the environment, since
+        everybody on the machine can read a command line. Raises UsageError for a secret that cannot go that way.
         """
         parameters = {key: value for key, value in self._parameters.items() if key not in _NOT_FOR_PROGRAMS}
-        secrets = sorted(_SECRETS & parameters.keys())
+        given = self._given_options()
+        has_service = "service" in parameters or "PGSERVICE" in os.environ
+        secrets = sorted((_SECRETS & parameters.keys()) | ({"options"} if has_service and given else set()))
         if secrets:
             raise UsageError(
                 f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
                 state=NOTHING_CHANGED,
                 hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
             )
-        options = [parameters.pop("options", None) or os.environ.get("PGOPTIONS", "")]
-        options += [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
-        password = self._parameters.get("password")
-        return (
-            make_conninfo("", **{**parameters, "dbname": database, "options": " ".join(filter(None, options))}),
-            {"PGPASSWORD": password} if password else {},
-        )
+        options, password = _options(given, settings), self._parameters.get("password")
+        environment = {"PGPASSWORD": password} if password else {}
+        if has_service:  # what that says goes before the environment
+            parameters["options"] = options
+        else:
+            environment["PGOPTIONS"] = options
+        return make_conninfo("", **{**parameters, "dbname": database}), environment
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -269,10 +274,12 @@ class Server:
                 return connection
         raise cast(psycopg.Error, first_error)
 
-    def _unfooled(self) -> dict[str, str]:
+    def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
-        given = self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
-        return {"options": f"{given} -c search_path=pg_catalog".strip()}
+        return {"options": _options(self._given_options(), {**settings, "search_path": "pg_catalog"})}
+
+    def _given_options(self) -> str:
+        return self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
 
     def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
         # Prepared statements are of no use here, and a pooler in between could not follow them.
@@ -290,6 +297,10 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
+
+
+def _options(given: str, settings: Mapping[str, str]) -> str:
+    return " ".join(filter(None, [given, *(f"-c {name}={_escaped(value)}" for name, value in settings.items())]))
 
 
 def _escaped(value: str) -> str:

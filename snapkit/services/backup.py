@@ -51,7 +51,7 @@ from snapkit.services.common import (
     need_live,
     written,
 )
-from snapkit.services.online import copy_online
+from snapkit.services.online import check_code, copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
@@ -78,7 +78,7 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
-        decided = _decide(connection, gathered, server.source, request)
+        decided = _decide(server, connection, gathered, request)
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
         if isinstance(decided.way, Programs):
             return written(decided.plan.steps)
@@ -95,20 +95,24 @@ class _Decision:
     choice: Choice
 
 
-def _decide(connection: Connection, gathered: Gathered, source: str, request: BackupRequest) -> _Decision:
+def _decide(server: Server, connection: Connection, gathered: Gathered, request: BackupRequest) -> _Decision:
     """Plan, and raise, before anything is touched, if it cannot be done.
 
     Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
     """
-    plan, method = _plan(connection, gathered, source, request)
+    plan, method = _plan(connection, gathered, server.source, request)
     check_rights(connection, plan.clone.template)
     choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
-        return _Decision(plan, find_programs(gathered.facts.version), choice)
+        programs = find_programs(gathered.facts.version)
+        if gathered.facts.is_superuser:
+            with server.look_into_source() as inside, server_errors(NOTHING_CHANGED):
+                check_code(inside, NOTHING_CHANGED)
+        return _Decision(plan, programs, choice)
     try:
-        way = foresee(connection, plan.clone, source, method, gathered, request.hold)
+        way = foresee(connection, plan.clone, server.source, method, gathered, request.hold)
     except OutageLimitError as error:
-        online = _decide_online(connection, gathered, source, request, error)
+        online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
@@ -116,17 +120,13 @@ def _decide(connection: Connection, gathered: Gathered, source: str, request: Ba
 
 
 def _decide_online(
-    connection: Connection, gathered: Gathered, source: str, request: BackupRequest, error: OutageLimitError
+    server: Server, connection: Connection, gathered: Gathered, request: BackupRequest, error: OutageLimitError
 ) -> _Decision:
     """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
     if request.strategy is not None:
         raise error
-    if gathered.facts.is_superuser and gathered.live is not None and not gathered.live.owner_is_superuser:
-        # Code of the database's owner (a CHECK, a generated column) would run with a superuser's rights.
-        error.hint = "Connect as the database's owner, who can have it copied while clients work, or allow more time."
-        raise error
     try:
-        return _decide(connection, gathered, source, replace(request, strategy=Strategy.ONLINE))
+        return _decide(server, connection, gathered, replace(request, strategy=Strategy.ONLINE))
     except UsageError as missing:
         error.hint = f"It could be copied while clients work, but: {missing.message} {missing.hint or ''}".rstrip()
         raise error from missing
@@ -148,6 +148,7 @@ def _plan(
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)
         locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
+    is_owners = live.owner_is_superuser or not gathered.facts.is_superuser
     plan = plan_backup(
         live,
         comment,
@@ -159,6 +160,7 @@ def _plan(
         gathered.facts.now,
         gathered.names,
         locale,
+        None if locale is None or is_owners else gathered.facts.role,
         may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan, method
@@ -185,7 +187,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
-        decided = _decide(ddl, gathered, server.source, request)
+        decided = _decide(server, ddl, gathered, request)
         plan = decided.plan
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
@@ -245,7 +247,7 @@ def _copy(
             cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.hold(request.hold), observe)
     except CloneGivenUpError as error:
         watch.lap("clone", holds=True)
-        other = _decide_online(ddl, gathered, server.source, request, error)
+        other = _decide_online(server, ddl, gathered, request, error)
         if not isinstance(other.way, Programs):
             raise
         copied = _copy_online(server, ddl, other, other.way, watch, observe)
@@ -261,7 +263,7 @@ def _copy(
             cloned=replace(copied.cloned, disconnected=error.disconnected),
             outage=held,
             poolers=pause.poolers,
-            cautions=(*pause.cautions, given_up),
+            cautions=(*pause.cautions, given_up, *copied.cautions),
         )
     watch.lap("clone", holds=True, leaving=pause.leaving + cloned.leaving)
     outage = pause.outage(cloned.outage)
@@ -274,7 +276,7 @@ def _copy_online(
 ) -> _Copied:
     cloned = copy_online(server, ddl, decided.plan.clone, programs, observe)
     watch.lap("copy")
-    return _Copied(decided.plan, decided.choice, cloned, cloned.outage)
+    return _Copied(decided.plan, decided.choice, cloned, cloned.outage, cautions=cloned.cautions)
 
 
 _SHORT = timedelta(seconds=1)
@@ -303,6 +305,7 @@ def _finish(
     clone = plan.clone
 
     def work() -> None:
+        run(ddl, *clone.handing_over)
         cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced))
         run(ddl, *plan.finish)
         standing.perhaps_done()

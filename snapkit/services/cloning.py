@@ -51,6 +51,7 @@ class Cloned:
     """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as the time tells."""
+    cautions: tuple[Caution, ...] = ()
 
 
 class CloneGivenUpError(OutageLimitError):

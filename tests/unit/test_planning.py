@@ -503,10 +503,12 @@ LOCALE = Locale("UTF8", "C", "C", "libc")
 ONLINE = CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, None)
 
 
-def plan_online(properties: Properties, tablespace: str | None = None, live: Database | None = None) -> BackupPlan:
+def plan_online(
+    properties: Properties, tablespace: str | None = None, live: Database | None = None, keeper: str | None = None
+) -> BackupPlan:
     live = live or make_database()
     return plan_backup(
-        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, may_checkpoint=True
+        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, keeper, may_checkpoint=True
     )
 
 
@@ -528,6 +530,15 @@ def test_an_online_copy_is_sealed_but_while_its_owner_fills_it() -> None:
     )  # fmt: skip
     assert finish.atomic
     assert finish.statements[-1] == RenameDatabase(name, plan.name)
+
+
+def test_what_a_superuser_fills_is_its_owners_once_it_is_complete() -> None:
+    plan = plan_online(PROPERTIES, keeper="root")
+    make, finish = plan.steps[0].statements, plan.steps[-1].statements
+    assert [each.owner for each in make if isinstance(each, CreateDatabase)] == ["root"]
+    assert finish[0] == ChangeOwner(plan.clone.name, "alice")
+    assert finish[1:] == plan_online(PROPERTIES).steps[-1].statements
+    assert plan_online(PROPERTIES).clone.handing_over == ()
 
 
 @pytest.mark.parametrize(
