@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks import environment, scale, startup
 from benchmarks.crowd import ROOT
+from benchmarks.goals import verdicts
 from benchmarks.interrupted import Interrupted
 from benchmarks.operations import ONLINE_SCENARIO, OPERATIONS_SCENARIO
 from benchmarks.page import write_page
@@ -47,6 +48,9 @@ def main(words: Sequence[str] | None = None) -> int:
                     _on_storage(storage, wanted, arguments, options, results)
             except NoDiskError as reason:
                 print(f"{wanted}: skipped: {reason}", flush=True)
+        for verdict in verdicts(results.rows):
+            told = "reached" if verdict.reached else "MISSED"
+            print(f"{told}: {verdict.goal}: {verdict.found} ({verdict.where})")
     page = arguments.page or page
     write_page(results.rows, page)
     print(f"Written: {page}")

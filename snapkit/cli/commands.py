@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from snapkit.cli.completion import names_where, strategies
 from snapkit.cli.interruption import deferred, uninterrupted
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 registry = Registry()
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The whole name, its timestamp part, or a label.")]
+_NAME = "The whole name, its timestamp part, or a label."
+_is_ready = names_where(lambda entry: entry.state == "ready")
+ReadyName = Annotated[str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=_is_ready)]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, statement by statement; change nothing.")
 ]
@@ -42,7 +45,11 @@ Grace = Annotated[
 ]
 MaxOutage = Annotated[
     str | None,
-    typer.Option("--max-outage", metavar="DURATION", help="Hold clients no longer than this; else change nothing."),
+    typer.Option(
+        "--max-outage",
+        metavar="DURATION",
+        help="How long clients may be held at most; what would take longer is given up. [default: no limit]",
+    ),
 ]
 ReplicaUrl = Annotated[
     list[str] | None,
@@ -62,7 +69,12 @@ PgbouncerUrl = Annotated[
 ]
 StrategyOption = Annotated[
     str | None,
-    typer.Option("--strategy", metavar="METHOD", help="auto, clone, file-copy, wal-log or online. [default: auto]"),
+    typer.Option(
+        "--strategy",
+        metavar="METHOD",
+        help="auto, clone, file-copy, wal-log or online. [default: auto]",
+        autocompletion=strategies,
+    ),
 ]
 Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
@@ -72,7 +84,7 @@ AllSources = Annotated[bool, typer.Option("--all", help="Every source on the ser
 def backup(
     run: Invocation,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="Protect it from prune and delete.")] = False,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
     strategy: StrategyOption = None,
     tablespace: Tablespace = None,
     no_disconnect: NoDisconnect = False,
@@ -134,7 +146,10 @@ def list_(
 
 
 @registry.command("show")
-def show(run: Invocation, name: Name) -> Any:
+def show(
+    run: Invocation,
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: True))],
+) -> Any:
     """Show everything known about one backup."""
     server = run.server()
     from snapkit.services.inventory import show_entry
@@ -171,9 +186,7 @@ def status(
 @registry.command("rollback")
 def rollback(
     run: Invocation,
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The whole name, its timestamp part, or a label.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=_NAME, autocompletion=_is_ready)] = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
     keep_backup: Annotated[
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
@@ -213,6 +226,7 @@ def undo(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Swap the database back that the last rollback put aside."""
@@ -221,7 +235,7 @@ def undo(
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
     request = SwapRequest(undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url))
-    return _swap(run, request, dry_run=False, sql=False, yes=yes)
+    return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
 
 
 def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool) -> Any:
@@ -310,14 +324,22 @@ def prune(
 @registry.command("delete")
 def delete(
     run: Invocation,
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Whole names, timestamp parts, or labels.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...",
+            help="Whole names, timestamp parts, or labels.",
+            autocompletion=names_where(lambda entry: not entry.pinned and entry.state != "unmanaged"),
+        ),
+    ],
+    dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Drop the named backups."""
     server = run.server()
     from snapkit.services.removal import choose_by_name
 
-    return _remove(run, choose_by_name(names, server.source), dry_run=False, yes=yes)
+    return _remove(run, choose_by_name(names, server.source), dry_run=dry_run, yes=yes)
 
 
 def _policy(settings: Settings, command: str) -> Policy:
@@ -365,7 +387,7 @@ def _drop(run: Invocation, choose: Choose, confirmed: RemovalPreview | None = No
 @registry.command("shell")
 def shell(
     run: Invocation,
-    name: Name,
+    name: ReadyName,
     command: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND...]", help="What to run, with DATABASE_URL set. [default: psql]"),
@@ -393,10 +415,10 @@ def shell(
 @registry.command("pin")
 def pin(
     run: Invocation,
-    name: Name,
+    name: ReadyName,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> Any:
-    """Protect a backup from prune and delete."""
+    """Keep a backup, whatever prune, delete or rollback would do."""
     server = run.server()
     from snapkit.services.inventory import pin_entry
 
@@ -405,7 +427,12 @@ def pin(
 
 
 @registry.command("unpin")
-def unpin(run: Invocation, name: Name) -> Any:
+def unpin(
+    run: Invocation,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: entry.pinned))
+    ],
+) -> Any:
     """Take the protection away again."""
     server = run.server()
     from snapkit.services.inventory import unpin_entry
@@ -417,7 +444,7 @@ def unpin(run: Invocation, name: Name) -> Any:
 @registry.command("label")
 def label(
     run: Invocation,
-    name: Name,
+    name: ReadyName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> Any:
     """Give a backup a label."""
@@ -429,7 +456,15 @@ def label(
 
 
 @registry.command("adopt")
-def adopt(run: Invocation, name: Name) -> Any:
+def adopt(
+    run: Invocation,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: entry.state == "unmanaged")
+        ),
+    ],
+) -> Any:
     """Make a backup of the original script one of snapkit's."""
     server = run.server()
     from snapkit.services.inventory import adopt_entry
@@ -448,7 +483,18 @@ def doctor(run: Invocation) -> Any:
 
 
 @registry.command("recover")
-def recover(run: Invocation, all_sources: AllSources = False, pgbouncer_url: PgbouncerUrl = None) -> Any:
+def recover(
+    run: Invocation,
+    all_sources: AllSources = False,
+    pgbouncer_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pgbouncer-url",
+            metavar="URL",
+            help="The admin console of a PgBouncer, to resume what a run has left paused there; may be repeated.",
+        ),
+    ] = None,
+) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_

@@ -121,6 +121,7 @@ def data_of(result: object) -> Document:
 def _(result: BackupReceipt) -> Document:
     return {
         "backup": entry_document(result.backup),
+        "strategy_reason": result.choice.value,
         **_held(result),
         "copied_bytes": result.copy.size,
         "bytes_per_second": round(result.copy.rate) if result.copy.rate is not None else None,
@@ -137,6 +138,8 @@ def _(result: SwapReceipt) -> Document:
     return {
         "source": result.source,
         "restored": entry_document(result.restored),
+        "restored_kept": result.restored_kept,
+        "backups_left": result.backups_left,
         "displaced": entry_document(result.displaced) if result.displaced else None,
         **_held(result),
         "replicas": _replicas(result.replicas),

@@ -46,5 +46,5 @@ _CODES: dict[type[errors.SnapkitError], ExitCode] = {
 
 
 def exit_code_of(error: errors.SnapkitError) -> ExitCode:
-    """Return the exit code that stands for this error."""
-    return _CODES.get(type(error), ExitCode.FAILED)
+    """Return the exit code that stands for this error, or for the kind of errors that it belongs to."""
+    return next((_CODES[kind] for kind in type(error).__mro__ if kind in _CODES), ExitCode.FAILED)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from snapkit.core.durations import duration_text
+
 if TYPE_CHECKING:
     from snapkit.core.model import Progress
 
@@ -34,18 +36,6 @@ def age_text(at: datetime, now: datetime) -> str:
             number = int(seconds // length)
             return f"{number} {unit}{'' if number == 1 else 's'} ago"
     return "just now" if seconds < 5 else f"{int(seconds)} seconds ago"
-
-
-def duration_text(duration: timedelta) -> str:
-    """Return a duration in milliseconds, seconds or minutes, whichever reads best."""
-    seconds = duration.total_seconds()
-    if seconds < 0.001:
-        return "under 1 ms"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    return f"{round(seconds) // 60} min {round(seconds) % 60} s"
 
 
 def progress_text(progress: Progress) -> str:

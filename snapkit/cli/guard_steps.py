@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from snapkit.cli.format import duration_text
 from snapkit.cli.interruption import HeldSignals, interrupted
+from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health

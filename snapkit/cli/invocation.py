@@ -11,6 +11,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from snapkit.cli.connecting import server_of, settings_of, silence_libraries
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
@@ -74,18 +75,7 @@ class Invocation:
 
     def settings(self, flags: Mapping[str, str | Sequence[str] | None] | None = None) -> Settings:
         """Return the settings; ``flags`` are the command's own."""
-        from snapkit.settings import load_settings
-
-        given = self._options
-        common = {"maintenance_db": given.maintenance_db, "lock_wait": given.lock_wait}
-        return load_settings(
-            common | dict(flags or {}),
-            os.environ,
-            Path.cwd(),
-            direct_url=given.direct_url,
-            url=given.url,
-            env_file=given.env_file,
-        )
+        return settings_of(self._options, flags or {})
 
     def server(self) -> Server:
         """Return the server that the settings name; nothing is connected yet."""
@@ -93,22 +83,12 @@ class Invocation:
 
     @cached_property
     def _server(self) -> Server:
-        from snapkit.core.connection_url import check_connection
-
         settings = self.settings()
-        # libpq reads its variables from the environment itself, as it does those that were there already.
-        os.environ.update(settings.connection.libpq_environment)
-        check_connection(settings.connection.url, os.environ)
-        from snapkit.postgres.conninfo import target_of
-
-        target = target_of(settings.connection.url)
-        self._call.cautions = settings.cautions + target.cautions
+        self._call.cautions = settings.cautions
+        server, cautions = server_of(settings)
+        self._call.cautions += cautions
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
-        from snapkit.postgres.server import Server
-
-        _silence_libraries()
-        server = Server(target, settings.maintenance_db)
         if self._changes and settings.audit_log is not None:
             from snapkit.cli.trail import Trail
 
@@ -181,7 +161,7 @@ class Invocation:
 
     def narrator(self) -> Narration:
         """Return who tells the demo's story: on stdout or, where that is for JSON, on stderr; nobody if quiet."""
-        _silence_libraries()
+        silence_libraries()
         return Narration(
             None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
         )
@@ -301,14 +281,6 @@ def _without_password(url: str) -> str:
     place, mark, query = rest.partition("?")
     kept = [piece for piece in query.split("&") if "password" not in piece.partition("=")[0].lower()]
     return scheme + separator + place + (mark + "&".join(kept) if kept and mark else "")
-
-
-def _silence_libraries() -> None:
-    """What they have to say of a lost connection, an error of ours says."""
-    import logging
-
-    for library in ("psycopg", "sqlalchemy"):
-        logging.getLogger(library).addHandler(logging.NullHandler())
 
 
 def _log_statements() -> None:

@@ -13,16 +13,18 @@ from rich.table import Table
 from rich.text import Text
 
 from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts
-from snapkit.cli.format import age_text, count_text, duration_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.durations import duration_text
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.properties import describe
 from snapkit.core.results import (
     BackupReceipt,
+    Choice,
     Diagnosis,
     EntryReport,
     GuardReceipt,
@@ -38,6 +40,12 @@ from snapkit.core.results import (
 )
 from snapkit.core.retention import Kept
 from snapkit.core.status import StatusReport
+
+_CHOICES = {
+    Choice.OUTAGE_EXPECTED: ", since a clone would have held clients longer than --max-outage allows, by earlier ones",
+    Choice.OUTAGE_REACHED: ", since a clone held clients for as long as --max-outage allows, and was given up",
+}
+"""What has to be said of a way that nobody would have expected."""
 
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
@@ -98,6 +106,7 @@ def _strategy(result: BackupReceipt) -> str:
         text += ", blocks shared"
     elif copy.blocks_shared is False:
         text += ", but the file system seems to share no blocks"
+    text += _CHOICES.get(result.choice, "")
     return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
 
 
@@ -108,7 +117,8 @@ def _version(number: int) -> str:
 def _disconnected(sessions: Sequence[ClientSession]) -> list[tuple[str, str]]:
     """Who was sent out, and whose transaction was ended with that."""
     amid = [session for session in sessions if session.state not in (None, "idle")]
-    rows = [("Disconnected", _sessions(sessions))]
+    at_work = f"; at work {'was' if len(amid) == 1 else 'were'} {len(amid)} of them:" if amid else ""
+    rows = [("Disconnected", _sessions(sessions) + at_work)]
     rows += [("", f"{session.describe()}: {session.doing()}") for session in amid[:5]]
     return rows + ([("", f"and {len(amid) - 5} more that were at work")] if len(amid) > 5 else [])
 
@@ -313,13 +323,11 @@ def _(result: EntryReport) -> Sequence[str]:
 @render.register
 def _(result: SwapPreview, console: Console) -> None:
     plan, entry = result.plan, result.plan.entry
-    label = f", label “{entry.label}”" if entry.label else ""
-    restored = f"{entry.name}, made {time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)}){label}"
-    rows = [("Database", plan.source), ("Goes back to", restored), *fits_facts(entry.deploy)]
+    rows = [("Database", plan.source), ("Goes back to", _origin(entry, result.now)), *fits_facts(entry.deploy)]
     if plan.clone is not None:
-        rows.append(("Backup", "is kept: a clone of it is swapped in"))
+        rows.append(("Kept", _why_kept(entry)))
     elif entry.kind is Kind.BACKUP:
-        rows.append(("Backup", "is used up by this, pin and label included; --keep-backup keeps it"))
+        rows.append(("Used up", f"this backup, its label too; {_left(result.backups_left)} (--keep-backup keeps it)"))
     if plan.displaced_name is not None:
         rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
@@ -335,13 +343,39 @@ def _(result: SwapPreview, console: Console) -> None:
     console.print(_facts(rows))
 
 
+def _origin(entry: Entry, now: datetime) -> str:
+    """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
+    when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
+    label = f", label “{entry.label}”" if entry.label else ""
+    if entry.kind is Kind.BACKUP:
+        return f"{entry.name}, made {when}{label}"
+    gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
+    rollback = f"the rollback to {gave_way_to}" if gave_way_to else "a rollback"
+    return f"{entry.name}{label}, live until {rollback} of {when}"
+
+
+def _why_kept(entry: Entry) -> str:
+    if entry.pinned:
+        return f"it is pinned, so a clone of it is swapped in (to save time and room: snapkit unpin {entry.name})"
+    return "a clone of it is swapped in"
+
+
+def _left(backups: int) -> str:
+    if not backups:
+        return "no backup remains"
+    return count_text(backups, "backup") + (" remains" if backups == 1 else " remain")
+
+
 @render.register
 def _(result: SwapReceipt, console: Console) -> None:
     console.print(
         f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
     )
-    rows = [("Restored", result.restored.name + (" (a clone of it; the backup is kept)" if result.kept_backup else ""))]
-    rows += fits_facts(result.restored.deploy)
+    rows = [("Restored", result.restored.name), *fits_facts(result.restored.deploy)]
+    if result.restored_kept:
+        rows.append(("Kept", "it is still there; a clone of it was swapped in"))
+    elif result.restored.kind is Kind.BACKUP:
+        rows.append(("Used up", f"this backup; {_left(result.backups_left)}"))
     if result.displaced is not None:
         rows.append(("Put aside as", result.displaced.name))
     rows += [
@@ -394,7 +428,8 @@ def _(result: RemovalPreview, console: Console) -> None:
 @render.register
 def _(result: Removal, console: Console) -> None:
     failed = tuple(failure.entry for failure in result.failed)
-    _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
+    if not (result.as_confirmed and console.is_terminal):  # else it stands above already
+        _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
     if result.removed or result.failed:
         console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
     else:

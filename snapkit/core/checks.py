@@ -74,8 +74,8 @@ class Facts:
 
 
 def judge(facts: Facts) -> tuple[Check, ...]:
-    """Return every check, in the order in which they matter."""
-    return (
+    """Return every check: problems first, then warnings, each in the order in which they matter."""
+    checks = (
         _server(facts),
         _connection(facts),
         _database(facts),
@@ -90,6 +90,9 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _room(facts),
         _clock(facts),
         _remains(facts),
+    )
+    return tuple(
+        check for status in (Status.PROBLEM, Status.WARNING, Status.OK) for check in checks if check.status is status
     )
 
 
@@ -172,9 +175,9 @@ def _sessions(facts: Facts) -> Check:
             "A superuser can let it: GRANT pg_signal_backend TO this role (but not for sessions of superusers).",
         )
     if facts.sessions:
-        return Check(
-            "sessions", Status.OK, f"Each of the {len(facts.sessions)} sessions there now can be disconnected."
-        )
+        number = len(facts.sessions)
+        who = "The session that is" if number == 1 else f"Each of the {number} sessions that are"
+        return Check("sessions", Status.OK, f"{who} there now can be disconnected.")
     return Check("sessions", Status.OK, "Nobody is connected to the database.")
 
 
@@ -268,18 +271,13 @@ def _room(facts: Facts) -> Check:
     size = chosen.size_bytes if chosen else None
     if size is None or facts.free_bytes is None:
         return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
-    if facts.free_bytes < size:
-        enough = "unless the file system shares blocks" if chosen and chosen.strategy is Strategy.CLONE else ""
-        return Check(
-            "disk",
-            Status.WARNING if enough else Status.PROBLEM,
-            f"A clone takes {_mebibytes(size)}, and the disk has {_mebibytes(facts.free_bytes)}, {enough}".rstrip(", ")
-            + ".",
-            "Make room: snapkit prune --keep 1, or another disk with --tablespace.",
-        )
-    return Check(
-        "disk", Status.OK, f"A clone takes {_mebibytes(size)}, and the disk has {_mebibytes(facts.free_bytes)}."
-    )
+    room = f"A clone takes {_mebibytes(size)}, and {_mebibytes(facts.free_bytes)} are free on the disk"
+    if facts.free_bytes >= size:
+        return Check("disk", Status.OK, f"{room}.")
+    hint = "Make room: snapkit prune --keep 1, or another disk with --tablespace."
+    if chosen and chosen.strategy is Strategy.CLONE:
+        return Check("disk", Status.WARNING, f"{room}; less is taken where the file system shares blocks.", hint)
+    return Check("disk", Status.PROBLEM, f"{room}.", hint)
 
 
 def _mebibytes(size: int) -> str:

@@ -40,7 +40,7 @@ def split_url(url: str) -> UrlParts:
     scheme = _SCHEME.match(url)
     if scheme is None:
         raise UsageError(
-            "The connection URL does not begin with postgresql:// or postgres://.",
+            "The URL does not begin with postgresql:// or postgres://.",
             state=NOTHING_TOUCHED,
             hint="Write it as postgresql://user:password@host:port/database.",
         )
@@ -78,7 +78,7 @@ def with_database(url: str, database: str) -> str:
 
 def malformed_url() -> UsageError:
     return UsageError(
-        "The connection URL is malformed.",
+        "The URL is malformed.",
         state=NOTHING_TOUCHED,
         hint="Special characters in the user, the password or the database are written percent-encoded: "
         "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25.",
@@ -86,7 +86,7 @@ def malformed_url() -> UsageError:
 
 
 def no_database(url: str | None) -> UsageError:
-    what = "The connection URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
+    what = "The URL names no database." if url else "Neither a URL nor PGDATABASE names a database."
     return UsageError(
         what,
         state=NOTHING_TOUCHED,

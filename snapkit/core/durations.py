@@ -1,4 +1,4 @@
-"""Durations as users write them: ``90s``, ``15m``, ``2h``, ``7d``, ``4w``."""
+"""Durations as users write them (``90s``, ``15m``, ``2h``, ``7d``, ``4w``), and as they are told."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ def written_duration(duration: timedelta) -> str:
         if microseconds and microseconds % length == 0:
             return f"{microseconds // length}{unit}"
     return f"{duration.total_seconds():g}s"
+
+
+def duration_text(duration: timedelta) -> str:
+    """Return a duration in milliseconds, seconds or minutes, whichever reads best."""
+    seconds = duration.total_seconds()
+    if seconds < 0.001:
+        return "under 1 ms"
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    return f"{round(seconds) // 60} min {round(seconds) % 60} s"

@@ -11,6 +11,18 @@ _TELLING = 1 << 24
 """Bytes below which a copy's time says little about that of a larger one."""
 
 
+_BRIEF = timedelta(seconds=10)
+_SURELY_BRIEF = 1 << 30
+"""Bytes that any disk copies in about that time."""
+
+
+def is_brief(expected: timedelta | None, size: int | None) -> bool:
+    """Whether copying ``size`` bytes will be a matter of seconds; ``expected`` is what ``expected_duration`` said."""
+    if expected is None:
+        return size is not None and size <= _SURELY_BRIEF
+    return expected <= _BRIEF
+
+
 def expected_duration(entries: Iterable[Entry], source: str, strategy: Strategy, size: int | None) -> timedelta | None:
     """Return how long copying ``size`` bytes of ``source`` will take; None where nothing is there to judge by.
 

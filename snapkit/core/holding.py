@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from snapkit.core.model import Strategy
+from snapkit.core.durations import duration_text
+from snapkit.core.model import Caution, Strategy
 
 DEFAULT_GRACE = timedelta(seconds=1)
 
@@ -37,12 +38,24 @@ class HoldRules:
         """How much of it is spent before that, while everybody works on."""
         return self.grace - self.grace_at_the_door if self.disconnect else timedelta(0)
 
+    def left(self, held: timedelta) -> timedelta | None:
+        """Return how much longer clients may be held who have been for ``held``: 1 ms at least, None is for ever."""
+        return None if self.limit is None else max(self.limit - held, timedelta(milliseconds=1))
+
     def begun(self, held: timedelta) -> HoldRules:
         """Return the rules for the rest of a hold in which clients have waited for ``held`` already."""
-        return replace(
-            self,
-            grace=max(self.grace_at_the_door - held, timedelta(0)),
-            limit=None if self.limit is None else max(self.limit - held, timedelta(milliseconds=1)),
+        return replace(self, grace=max(self.grace_at_the_door - held, timedelta(0)), limit=self.left(held))
+
+    def exceeded(self, outage: timedelta) -> tuple[Caution, ...]:
+        """Warn of an ``outage`` that was longer than it was to be, of what went through all the same."""
+        if self.limit is None or outage <= self.limit:
+            return ()
+        return (
+            Caution(
+                "outage_exceeded",
+                f"Clients were held for {duration_text(outage)}; --max-outage allows {duration_text(self.limit)}. What "
+                "was done could no longer be taken back by then.",
+            ),
         )
 
 

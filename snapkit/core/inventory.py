@@ -166,6 +166,16 @@ def usable_backups(entries: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted((each for each in ready if each.bears_its_name), key=lambda each: each.age_key, reverse=True))
 
 
+def ready_backups(entries: Iterable[Entry], *, without: Entry | None = None) -> int:
+    """Return how many backups there are to roll back to, or would be if one were used up."""
+    return sum(
+        entry.kind is Kind.BACKUP
+        and entry.state is State.READY
+        and (without is None or entry.database.oid != without.database.oid)
+        for entry in entries
+    )
+
+
 def _instead(entries: Sequence[Entry]) -> str:
     if any(entry.kind is Kind.OLD for entry in entries):
         return "A rollback uses its backup up. What the last one put aside comes back with: snapkit undo"
@@ -183,9 +193,13 @@ def _not_considered(distrusted: Sequence[Entry]) -> str:
     )
 
 
-def latest_displaced(entries: Iterable[Entry], source: str) -> Entry:
-    """Return the database that the last rollback or undo put aside; raise NotFoundError if there is none."""
-    ready = (entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY)
+def latest_displaced(entries: Iterable[Entry], source: str, live: Database | None) -> Entry:
+    """Return the database that the last rollback or undo put aside: the one that gave way to what is ``live``.
+
+    Raises NotFoundError where that one is gone, rather than to take what an earlier rollback put aside. The newest is
+    believed where it does not say what it gave way to, or where nothing is live.
+    """
+    ready = [entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY]
     newest = max(ready, key=lambda entry: entry.age_key, default=None)
     if newest is None:
         raise NotFoundError(
@@ -193,4 +207,19 @@ def latest_displaced(entries: Iterable[Entry], source: str) -> Entry:
             state="Nothing was changed.",
             hint="See what there is: snapkit list",
         )
-    return newest
+    if live is None or _gave_way_to(newest) in (None, live.oid):
+        return newest
+    # A server's clock that was set back makes the last one look older than it is.
+    those = [entry for entry in ready if _gave_way_to(entry) == live.oid]
+    if not those:
+        raise NotFoundError(
+            f"There is nothing to undo: {source!r} has been replaced once more since {newest.name} was put aside, and "
+            "what it was until then is not in the inventory.",
+            state="Nothing was changed.",
+            hint=f"If the state of {newest.name} is wanted all the same: snapkit rollback {newest.name}",
+        )
+    return max(those, key=lambda entry: entry.age_key)
+
+
+def _gave_way_to(entry: Entry) -> int | None:
+    return entry.metadata.gave_way_to_oid if entry.metadata else None

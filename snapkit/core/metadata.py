@@ -47,6 +47,8 @@ _KNOWN = frozenset(
         "opened",
         "deploy",
         "activity",
+        "gave_way_to",
+        "gave_way_to_oid",
     )
 )
 
@@ -77,6 +79,9 @@ class Metadata:
     deploy: Deploy | None = None
     activity: Activity | None = None
     """How much had been written to the source by then: what the cost of a rollback goes by."""
+    gave_way_to: str | None = None
+    gave_way_to_oid: int | None = None
+    """Of a displaced database: the entry that was rolled back to, and the OID of what then became live."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -120,6 +125,8 @@ def encode(metadata: Metadata) -> str:
         "opened": encode_opened(metadata.opened) if metadata.opened else None,
         "deploy": deploys.to_document(metadata.deploy) if metadata.deploy else None,
         "activity": activities.to_document(metadata.activity) if metadata.activity else None,
+        "gave_way_to": metadata.gave_way_to,
+        "gave_way_to_oid": metadata.gave_way_to_oid,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -185,6 +192,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         opened=decode_opened(_optional(document, "opened", dict)),
         deploy=deploy,
         activity=activity,
+        gave_way_to=_optional(document, "gave_way_to", str),
+        gave_way_to_oid=_optional(document, "gave_way_to_oid", int),
         unknown={
             key: value
             for key, value in document.items()

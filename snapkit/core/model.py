@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -186,10 +186,10 @@ class ClientSession:
         return who + (f", from {self.client}" if self.client else "")
 
     def doing(self) -> str:
-        """Say what it is doing, and since when; an empty text where this role may not see it."""
+        """Say what it is doing, and since when, in UTC; an empty text where this role may not see it."""
         if self.state is None:
             return ""
-        return self.state + (f" since {self.state_since:%H:%M:%S}" if self.state_since else "")
+        return self.state + (f" since {self.state_since.astimezone(UTC):%H:%M:%S} UTC" if self.state_since else "")
 
 
 @dataclass(frozen=True, slots=True)

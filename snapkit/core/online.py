@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from snapkit.core.model import Caution
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
 WORTH_RELAYING = 2**20
@@ -62,6 +63,22 @@ class Counted:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A function that an expression in the database calls, where ``place`` says.
+
+    ``owner`` is whose it is; None where it is a superuser's, but may run statements that the expression gives it.
+    """
+
+    place: str
+    function: str
+    owner: str | None
+
+    def describe(self) -> str:
+        whose = "which is not immutable" if self.owner is None else f"which belongs to {self.owner!r}"
+        return f"{self.place} calls {self.function}, {whose}"
+
+
+@dataclass(frozen=True, slots=True)
 class Division:
     """The tables that are relayed, largest first, and those whose rows are to be counted instead."""
 
@@ -94,6 +111,21 @@ def divide(tables: Sequence[Table], encoding: str) -> Division:
         if table.oid not in oids and not table.is_extensions
     }
     return Division(tuple(relayed), tuple(sorted(counted)))
+
+
+_EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
+
+
+def event_triggers_last(listing: str) -> tuple[str, str]:
+    """Divide what pg_restore lists of an archive into all the rest, and event triggers with what is said of them.
+
+    https://www.postgresql.org/docs/current/app-pgrestore.html
+    """
+    lines = listing.splitlines(keepends=True)
+    return (
+        "".join(line for line in lines if not _EVENT_TRIGGER.match(line)),
+        "".join(line for line in lines if _EVENT_TRIGGER.match(line)),
+    )
 
 
 _TITLE = re.compile(r"^--\n-- Name: (.*)\n--\n", re.MULTILINE)
@@ -147,6 +179,38 @@ def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tupl
     )
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What pg_dump does not tell of a database: who owns each extension, and which foreign keys are not enforced."""
+
+    extension_owners: Mapping[str, str]
+    disabled_keys: frozenset[str]
+
+
+def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
+    """Warn of what the copy could not be given."""
+    owners = [
+        f"{name} ({found.extension_owners[name]!r} instead of {owner!r})"
+        for name, owner in sorted(wanted.extension_owners.items())
+        if found.extension_owners.get(name, owner) != owner
+    ]
+    keys = sorted(wanted.disabled_keys - found.disabled_keys)
+    cautions = []
+    if owners:
+        cautions.append(
+            Caution("extension_owners", f"Extensions have another owner in the backup: {', '.join(owners)}.")
+        )
+    if keys:
+        cautions.append(
+            Caution(
+                "keys_enforced",
+                "Foreign keys are enforced in the backup whose triggers are disabled in the source (ALTER TABLE ... "
+                f"DISABLE TRIGGER ALL): {', '.join(keys)}.",
+            )
+        )
+    return tuple(cautions)
+
+
 def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | None]) -> tuple[str, ...]:
     """Name the extensions that would come into the copy in another version, or not at all."""
     return tuple(
@@ -158,9 +222,22 @@ def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | N
     )
 
 
+_VALUE = re.compile(r'".*', re.DOTALL)
+
+
+def without_values(message: str) -> str:
+    """Return PostgreSQL's message about a value that it refuses up to that: rows are nobody's business in a log.
+
+    Where a constraint is violated, what is quoted are names. A value may hold quotes: all behind the first goes.
+    """
+    return message if "violates" in message else _VALUE.sub("...", message)
+
+
 _SAID = re.compile(r"^(?:pg_dump|pg_restore): (?:error: |detail: |warning: )?(.*)$")
-_FOLLOWS = re.compile(r"HINT:|DETAIL:(?!\s+(?:Failing row contains|Key \())")
-"""What PostgreSQL adds, but for the rows that it quotes: their contents are nobody's business in a log."""
+_FOLLOWS = re.compile(r"HINT:|DETAIL:")
+"""What PostgreSQL adds."""
+_OF_ROWS = re.compile(r"(?=.*\bviolates\b)|(COPY failed for table .*?: ERROR:\s+)")
+"""A complaint about rows, which PostgreSQL quotes in it and in what it adds."""
 
 _REST = 1000
 
@@ -168,11 +245,15 @@ _REST = 1000
 def said_by(program: str) -> str:
     """Return what a program has complained of, fit for a message: without the statements, which may hold secrets."""
     lines = []
+    is_of_rows = False
     for line in program.splitlines():
         match = _SAID.match(line)
         if match and not match[1].startswith(("while ", "from TOC entry", "creating ", "processing ", "hint: ")):
-            lines.append(match[1].strip())
-        elif _FOLLOWS.match(line):
+            of_rows = _OF_ROWS.match(match[1])
+            is_of_rows = of_rows is not None
+            start = of_rows.end() if of_rows else len(match[1])
+            lines.append((match[1][:start] + without_values(match[1][start:])).strip())
+        elif _FOLLOWS.match(line) and not is_of_rows:
             lines.append(line.strip())
     return " ".join(lines)[:_REST]
 

@@ -98,11 +98,17 @@ class ClonePlan:
         """What gives the clone its properties."""
         if self.fenced is None:
             return statements_to_set(self.name, self.properties)
-        return statements_to_replace(self.name, self.fenced, self.properties)
+        return (*self.handing_over, *statements_to_replace(self.name, self.fenced, self.properties))
+
+    @property
+    def handing_over(self) -> tuple[Statement, ...]:
+        """What gives the clone to its owner, if somebody else had to keep it while it was being filled."""
+        owner = self.properties.owner
+        return (ChangeOwner(self.name, owner),) if self.create.owner != owner else ()
 
     @property
     def fenced(self) -> Properties | None:
-        """The properties that the clone has until then, where those are not a fresh database's."""
+        """The properties that the clone has once it was handed over, where those are not a fresh database's."""
         if not self.is_online:
             return None
         owner = self.properties.owner
@@ -148,10 +154,12 @@ def plan_clone(
     at: datetime,
     taken: Collection[str],
     locale: Locale | None = None,
+    keeper: str | None = None,
 ) -> ClonePlan:
     """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear.
 
-    With ``locale``, which is then the template's own, it begins as an empty database.
+    With ``locale``, which is then the template's own, it begins as an empty database. ``keeper`` owns that until it is
+    complete: where a superuser fills it, its owner could else get in, and have his code run with a superuser's rights.
     """
     name = free_name(source, Kind.PARTIAL, at, taken)
     return ClonePlan(
@@ -162,7 +170,7 @@ def plan_clone(
         create=CreateDatabase(
             name,
             template.name if locale is None else "template0",
-            properties.owner,
+            keeper or properties.owner,
             PARTIAL_CONNECTION_LIMIT,
             method.word,
             tablespace if locale is None else tablespace or _named_tablespace(template),
@@ -229,10 +237,11 @@ def plan_backup(
     at: datetime,
     taken: Collection[str],
     locale: Locale | None = None,
+    keeper: str | None = None,
     *,
     may_checkpoint: bool,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``; ``locale`` as for a clone.
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``; the last two as for a clone.
 
     A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
@@ -246,7 +255,7 @@ def plan_backup(
     copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(
         before=(Checkpoint(),) if may_checkpoint and copies_files else (),
-        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale),
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale, keeper),
         name=free_name(live.name, Kind.BACKUP, at, taken),
         metadata=metadata,
         document=comments.encode(metadata),
@@ -267,6 +276,14 @@ def _sealed_metadata(database: Database, comment: str | None, source: str, kind:
         is_template=database.is_template,
         allow_connections=database.allow_connections,
     )
+
+
+def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
+    """Whether a swap leaves ``entry`` where it is, and takes a clone of it: if that was asked for, or it is pinned.
+
+    A pin says that the entry is to stay until the pin is taken away, whatever command comes upon it.
+    """
+    return asked or entry.pinned
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +311,14 @@ class SwapPlan:
     """What the database that is to be live is named between the renames."""
     displaced_name: str | None
     displaced_metadata: Metadata
-    displaced_document: str
+
+    @property
+    def displaced_document(self) -> str:
+        return comments.encode(self.displaced_metadata)
+
+    def cloned(self, oid: int) -> SwapPlan:
+        """Return the plan with the OID of the clone, now that it is made, noted on what is put aside for it."""
+        return replace(self, displaced_metadata=replace(self.displaced_metadata, gave_way_to_oid=oid))
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
@@ -370,6 +394,10 @@ def plan_swap(
     displaced = (
         Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
     )
+    displaced = replace(
+        displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
+    )
+    comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
     return SwapPlan(
         source=source,
         live=live,
@@ -378,7 +406,6 @@ def plan_swap(
         passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
         displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
         displaced_metadata=displaced,
-        displaced_document=comments.encode(displaced),
     )
 
 
@@ -444,4 +471,4 @@ def statements_to_drop(database: Database) -> tuple[Statement, ...]:
 
 def plan_drops(entries: Collection[Entry]) -> tuple[Step, ...]:
     """Plan to drop entries, one by one."""
-    return tuple(Step(f"Drop {entry.name}", (DropDatabase(entry.name),)) for entry in entries)
+    return tuple(Step(f"Drop {entry.name}", statements_to_drop(entry.database)) for entry in entries)

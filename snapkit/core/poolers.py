@@ -55,6 +55,18 @@ def leading_to(
     return tuple(here or named)
 
 
+def maybe_forgotten(
+    databases: Collection[PooledDatabase], source: str, hosts: Collection[str], port: int
+) -> tuple[str, ...]:
+    """Return the names of those that an interrupted run may have left paused; the arguments are as for ``leading_to``.
+
+    One that is known by "*" only, and has no client, is paused without being in the list, under the source's own name.
+    A database of that name that is in the list and leads elsewhere is somebody else's.
+    """
+    leading = [each.name for each in leading_to(databases, source, hosts, port) if each.paused]
+    return tuple(leading) if any(each.name == source for each in databases) else (*leading, source)
+
+
 def logins_under_way(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
     """Whether PgBouncer is logging in to the server for one of the databases, by the rows of SHOW POOLS."""
     return any(row.get("database") in names and row.get("sv_login") not in (None, "", "0") for row in pools)

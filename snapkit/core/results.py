@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import ClassVar
 
 from snapkit.core.activity import Written
@@ -68,6 +69,19 @@ class Copying:
         return self.size / seconds if self.size is not None and seconds > 0 else None
 
 
+class Choice(Enum):
+    """Why a copy was made in the way in which it was; the value is for programs."""
+
+    ASKED = "asked"
+    """It was asked for by name."""
+    FASTEST = "fastest"
+    """It is the fastest safe way to clone here."""
+    OUTAGE_EXPECTED = "outage_expected"
+    """Going by earlier backups, a clone would have held clients longer than they may be."""
+    OUTAGE_REACHED = "outage_reached"
+    """A clone had to be given up, since it held clients as long as they may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class BackupReceipt:
     """A backup that was made. ``outage`` is how long new clients had to wait."""
@@ -75,6 +89,7 @@ class BackupReceipt:
     backup: Entry
     source_oid: int
     """Of the database that was backed up."""
+    choice: Choice
     address: Address
     copy: Copying
     outage: timedelta
@@ -88,12 +103,17 @@ class BackupReceipt:
 
 @dataclass(frozen=True, slots=True)
 class SwapReceipt:
-    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live."""
+    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live.
+
+    ``restored_kept``: a clone was swapped in, and the entry is still there. ``backups_left``: how many the source has
+    now.
+    """
 
     source: str
     restored: Entry
+    restored_kept: bool
+    backups_left: int
     displaced: Entry | None
-    kept_backup: bool
     outage: timedelta
     phases: tuple[Phase, ...]
     duration: timedelta
@@ -108,10 +128,12 @@ class SwapReceipt:
 class SwapPreview:
     """What a rollback or an undo would do, and on whom, at the moment of asking.
 
-    ``standbys`` are those whose sessions would go on reading the displaced database.
+    ``backups_left`` is how many backups the source would have then. ``standbys`` are those whose sessions would go on
+    reading the displaced database.
     """
 
     plan: SwapPlan
+    backups_left: int
     steps: tuple[WrittenStep, ...]
     now: datetime
     sessions: tuple[ClientSession, ...]
@@ -180,12 +202,13 @@ class RemovalPreview:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What prune or delete dropped."""
+    """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
 
     kept: tuple[Kept, ...]
     removed: tuple[Entry, ...]
     failed: tuple[Failure, ...]
     now: datetime
+    as_confirmed: bool = False
     cautions: tuple[Caution, ...] = ()
 
     @property

@@ -55,9 +55,10 @@ class SetCopyMethod:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Have notifications on ``channel`` sent to this session."""
+    """Have notifications on ``channel`` sent to this session; ``ends`` them."""
 
     channel: str
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -737,6 +737,12 @@ def database_directories(connection: Connection) -> frozenset[str]:
     return frozenset(f"{place}/{name}" for place in places for name in _names_in(connection, place) if name.isdigit())
 
 
+def tablespaces(connection: Connection) -> list[str]:
+    """Return the names of the tablespaces that a database can be put into: all but the one for what is shared."""
+    names = select(pg_tablespace.c.spcname).where(pg_tablespace.c.spcname != "pg_global")
+    return list(connection.execute(names.order_by(pg_tablespace.c.spcname)).scalars())
+
+
 def _names_in(connection: Connection, directory: str) -> list[str]:
     """https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE"""
     names = func.pg_ls_dir(directory, True, False, type_=Text).column_valued("name")

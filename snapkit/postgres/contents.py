@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from datetime import timedelta
 from itertools import islice
 from typing import Any
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Text,
     and_,
     case,
+    cast,
     column,
     exists,
     func,
@@ -25,17 +27,21 @@ from sqlalchemy import (
     table,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
+from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order_by
 from sqlalchemy.sql.selectable import FromClause, TableClause
 
 from snapkit.core.model import ClientSession
-from snapkit.core.online import Counted, Table
+from snapkit.core.online import Counted, LeftOut, Table
 from snapkit.core.statements import Locale
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
+from snapkit.postgres.relay import Stopped, StoppedError
 from snapkit.postgres.server import driver_connection
 
 _ATTEMPTS = 20
+
+LOCKING_LIMIT = timedelta(seconds=30)
+"""How long all tables together may be waited for: those that are locked already keep others from changing them."""
 
 
 def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
@@ -61,6 +67,9 @@ _attribute = _view(
 )
 _depend = _view("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
 _partitioned = _view("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
+
+FIRST_OWN = 16384
+"""The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
 
 _CLASS_OID = 1259
 """The OID of pg_class itself."""
@@ -144,17 +153,19 @@ def tables(connection: Connection) -> list[Table]:
     ]
 
 
-def begin_snapshot(connection: Connection) -> tuple[str, list[Table]]:
+def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[Table]]:
     """Begin a transaction that holds every table and one moment's view of them; return the snapshot's name and them.
 
     LOCK TABLE comes first and takes no snapshot: no table is truncated or rewritten between the lock and the moment
     that is copied, which readers of an older snapshot would find empty. The transaction is left open.
     https://www.postgresql.org/docs/current/sql-lock.html, .../functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
 
-    Raises what LOCK TABLE raises, and BusyError if tables come and go faster than they can be locked.
+    Raises what LOCK TABLE raises, BusyError if tables come and go faster than they can be locked, and StoppedError.
     """
     driver = driver_connection(connection)
     for _ in range(_ATTEMPTS):
+        if stopped():
+            raise StoppedError
         seen = tables(connection)
         driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         try:
@@ -187,12 +198,18 @@ def join_snapshot(connection: Connection, snapshot: str, held: Iterable[Table]) 
 
 
 def lock_tables(connection: Connection, wanted: Iterable[Table]) -> None:
-    """Keep the tables from being dropped, truncated or rewritten until the transaction ends; nobody else is kept."""
+    """Keep the tables from being dropped, truncated or rewritten until the transaction ends; nobody else is kept.
+
+    lock_timeout limits the wait for each of them, and LOCKING_LIMIT that for all. SET takes no snapshot.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    """
     names = [sql.SQL("ONLY {}").format(sql.Identifier(each.schema, each.name)) for each in wanted]
     if names:
-        driver_connection(connection).execute(
-            sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(names))
-        )
+        limit = sql.SQL("SET LOCAL statement_timeout TO {}")
+        driver = driver_connection(connection)
+        driver.execute(limit.format(LOCKING_LIMIT // timedelta(milliseconds=1)))
+        driver.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(names)))
+        driver.execute(limit.format(0))
 
 
 def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSession, float]]:
@@ -318,6 +335,33 @@ def extension_versions(connection: Connection) -> dict[str, str]:
     installed = _view("pg_extension", column("extname", Text), column("extversion", Text))
     rows = connection.execute(select(installed.c.extname, installed.c.extversion))
     return {row.extname: row.extversion for row in rows}
+
+
+def given_extensions(connection: Connection) -> set[str]:
+    """Return the extensions that came with the server's first databases. pg_dump takes one made anew for a user's."""
+    given = _view("pg_extension", column("extname", Text), column("oid", OID))
+    return set(connection.execute(select(given.c.extname).where(given.c.oid < FIRST_OWN)).scalars())
+
+
+def left_out(connection: Connection) -> LeftOut:
+    """Return what pg_dump leaves out of the database and nothing else compares."""
+    extension = _view("pg_extension", column("extname", Text), column("extowner", OID))
+    owner = func.pg_get_userbyid(extension.c.extowner, type_=Text)
+    owners = connection.execute(select(extension.c.extname, owner)).all()
+    trigger = _view(
+        "pg_trigger", column("tgconstraint", OID), column("tgisinternal", Boolean), column("tgenabled", Text)
+    )
+    constraint = _view(
+        "pg_constraint", column("oid", OID), column("conname", Text), column("conrelid", OID), column("contype", Text)
+    )
+    place = func.format("%I of %s", constraint.c.conname, cast(cast(constraint.c.conrelid, REGCLASS), Text), type_=Text)
+    keys = connection.execute(
+        select(place)
+        .join_from(trigger, constraint, constraint.c.oid == trigger.c.tgconstraint)
+        .where(trigger.c.tgisinternal, trigger.c.tgenabled != "O", constraint.c.contype == "f")
+        .distinct()
+    ).scalars()
+    return LeftOut({row[0]: row[1] for row in owners}, frozenset(keys))
 
 
 def offered_versions(connection: Connection) -> dict[str, str | None]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, Text, column, func, select, table
+from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
 from snapkit.core.online import Table
 from snapkit.postgres.relay import Stopped, patiently, relay
@@ -48,6 +48,20 @@ def session_settings(connection: Connection) -> dict[str, str]:
     value = func.current_setting(setting.c.name, type_=Text)
     rows = connection.execute(select(setting.c.name, value).where(setting.c.name.in_(names)))
     return {**_PROGRAMS, **{name: value for name, value in rows if value}}
+
+
+def without_event_triggers(connection: Connection) -> dict[str, str]:
+    """Return the setting, if there is one and the role may set it, with which no event trigger fires in a session.
+
+    Those of the source come into the copy; on login, too, and our sessions are nobody's. PostgreSQL 17 has the setting,
+    and it is a superuser's, or of whom was granted it. An older one has no triggers on login.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
+    """
+    if driver_connection(connection).info.server_version < 170000:
+        return {}
+    name = "event_triggers"
+    may_set = connection.execute(select(func.has_parameter_privilege(name, "SET", type_=Boolean))).scalar_one()
+    return {name: "off"} if may_set else {}
 
 
 def settle(connection: Connection, settings: Mapping[str, str] | None = None) -> None:

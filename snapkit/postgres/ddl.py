@@ -109,7 +109,7 @@ def _(statement: st.SetCopyMethod, name: Quote, literal: Quote) -> str:
 
 @_sql.register
 def _(statement: st.Listen, name: Quote, literal: Quote) -> str:
-    return f"LISTEN {name(statement.channel)}"
+    return f"{'UNLISTEN' if statement.ends else 'LISTEN'} {name(statement.channel)}"
 
 
 @_sql.register

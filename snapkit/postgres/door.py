@@ -6,8 +6,9 @@ sessions are disconnected in that time, again and again: one that was still star
 Nothing has to be undone if we die, since the lock dies with its session.
 
 Between two looks PostgreSQL sleeps, and a signal wakes it early: the session that runs the statement listens on a
-channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms.
-https://www.postgresql.org/docs/current/sql-notify.html
+channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms. Where what
+is done takes long, it is left: a session that listens and is at work keeps the server from clearing its queue of
+notifications, those of the whole server. https://www.postgresql.org/docs/current/sql-notify.html
 
 Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
 begun after the door was closed, or a busy client would never be found idle.
@@ -35,8 +36,8 @@ from snapkit.core.model import ClientSession
 from snapkit.core.statements import Listen
 from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
 from snapkit.postgres.ddl import DatabaseDDL
-from snapkit.postgres.errors import is_connection_loss
-from snapkit.postgres.execution import limit_statements
+from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.execution import limited
 from snapkit.postgres.server import answers_within, driver_connection
 
 _FIRST_INTERVAL = 0.01
@@ -69,6 +70,10 @@ class DoorRecord:
     problem: Exception | None = None
     """What ended the watch before its time."""
 
+    def leaving(self, since: float) -> timedelta:
+        """Return how long after ``since``, on the monotonic clock, the last session was seen inside."""
+        return timedelta(seconds=max((self.emptied_at or since) - since, 0))
+
     def note(self, found: list[Eviction], *, disconnect: bool) -> None:
         """Take down whom a look found inside. Who may still end a transaction is neither gone nor in the way."""
         for eviction in found:
@@ -83,13 +88,12 @@ class DoorRecord:
 
 def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
     """See how far the statement is. What cannot be seen, or takes long, is not worth the watch at the door."""
-    limit_statements(watcher, _LOOK_LIMIT)
     try:
-        watch(watcher)
+        with limited(watcher, _LOOK_LIMIT):
+            watch(watcher)
     except DBAPIError as error:
         if is_connection_loss(error):
             raise
-    limit_statements(watcher, timedelta(0))
 
 
 @contextmanager
@@ -99,8 +103,12 @@ def hold_door(
     oids: Collection[int],
     rules: HoldRules,
     watch: Callable[[Connection], None] = lambda connection: None,
+    *,
+    nudge: bool = True,
 ) -> Iterator[DoorRecord]:
     """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
+
+    With ``nudge``, which is for what is expected to be brief, ``ddl`` is told when nobody is left inside.
 
     Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
     is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
@@ -108,10 +116,12 @@ def hold_door(
     affair.
     """
     record = DoorRecord()
-    ddl.execute(DatabaseDDL(Listen(_channel(driver_connection(ddl).info.backend_pid))))
+    channel = f"snapkit_{driver_connection(ddl).info.backend_pid}" if nudge else None
+    if channel is not None:
+        ddl.execute(DatabaseDDL(Listen(channel)))
     finished = threading.Event()
     doorkeeper = threading.Thread(
-        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, record, finished), daemon=True
+        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, channel, record, finished), daemon=True
     )
     doorkeeper.start()
     interruption: KeyboardInterrupt | None = None
@@ -124,6 +134,9 @@ def hold_door(
         except KeyboardInterrupt as late:  # the record is to be complete all the same
             interruption = late
             doorkeeper.join()
+        if channel is not None and not ddl.invalidated:
+            with suppress(*SERVER_ERRORS):  # it ends with the connection, too
+                ddl.execute(DatabaseDDL(Listen(channel, ends=True)))
     if interruption is not None:  # the block has its outcome, which an error of its own would have told
         raise interruption
 
@@ -134,6 +147,7 @@ def _keep(
     oids: Collection[int],
     rules: HoldRules,
     watch: Callable[[Connection], None],
+    channel: str | None,
     record: DoorRecord,
     finished: threading.Event,
 ) -> None:
@@ -156,9 +170,9 @@ def _keep(
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
-                if record.emptied_at is not None and not found and nudges < _NUDGES:
+                if channel is not None and record.emptied_at is not None and not found and nudges < _NUDGES:
                     with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
-                        notify(watcher, _channel(holder))
+                        notify(watcher, channel)
                     nudges += 1
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
@@ -167,10 +181,6 @@ def _keep(
                 finished.wait(_interval(now - began, now - (record.emptied_at or began)))
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error
-
-
-def _channel(pid: int) -> str:
-    return f"snapkit_{pid}"
 
 
 def _interval(held_for: float, calm_for: float) -> float:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError
 
+from snapkit.core.online import without_values
 from snapkit.errors import (
     BusyError,
     ConnectionFailedError,
@@ -27,6 +28,9 @@ UNDEFINED_DATABASE = "3D000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 
+_ABOUT_VALUES = ("22", "23", "P0")
+"""Classes of errors that quote values: a datum that cannot be, a constraint, what a function of the user's says."""
+
 _HINTS = {
     "53300": "All of the server's connection slots are taken. Close some sessions, or raise max_connections.",
     "57P03": "The server is starting up, shutting down or recovering. Wait a moment, then run the command again.",
@@ -37,6 +41,9 @@ _HINTS = {
     "42P04": "Another run was quicker. Run the command again.",
     "57014": "Somebody cancelled the statement on the server. Run the command again.",
 }
+
+
+DISK_FULL_HINT = _HINTS["53100"]
 
 
 def sqlstate_of(error: BaseException) -> str | None:
@@ -85,6 +92,8 @@ def _message(error: Exception) -> str:
     if primary is None:
         return "The server cannot be reached, or hung up: " + " ".join(str(original).split())
     detail = f" {original.diag.message_detail}" if original.diag.message_detail else ""
+    if (original.sqlstate or "")[:2] in _ABOUT_VALUES:
+        primary, detail = without_values(primary), ""
     return f"PostgreSQL says: {primary}.{detail} (SQLSTATE {original.sqlstate})"
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import timedelta
 
+import psycopg
+from psycopg.pq import TransactionStatus
 from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -15,22 +17,31 @@ from snapkit.core.statements import Checkpoint, CreateDatabase, DropDatabase, Se
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
 from snapkit.postgres.errors import (
     INSUFFICIENT_PRIVILEGE,
+    QUERY_CANCELED,
     SERVER_ERRORS,
     is_connection_loss,
     sqlstate_of,
 )
 from snapkit.postgres.patience import overseen
-from snapkit.postgres.server import Connection, driver_connection
+from snapkit.postgres.server import Connection, cancelled_after, driver_connection
 
 _log = logging.getLogger(__name__)
 
 
-def run(connection: Connection, *statements: Statement) -> None:
-    """Run the statements in order; whether in a transaction is the caller's affair."""
+Left = Callable[[], timedelta | None]
+"""How much longer clients may be held, at the moment of asking; None is for as long as it takes."""
+
+
+def unlimited() -> None:
+    """Nobody is held, or for as long as it takes."""
+
+
+def run(connection: Connection, *statements: Statement, left: Left = unlimited) -> None:
+    """Run the statements in order, each within what is ``left``; whether in a transaction is the caller's affair."""
     for statement in statements:
         _log.info("%s", sql_text(statement))
         takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # as long as the data is large
-        with overseen(connection) if takes_long else nullcontext():
+        with limited(connection, left()), overseen(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
 
 
@@ -46,18 +57,48 @@ def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
     _set_timeout(connection, "lock_timeout", max(limit, timedelta(milliseconds=1)))
 
 
-def limit_statements(connection: Connection, limit: timedelta) -> None:
-    """Let the server cancel statements of this session that take longer than ``limit``; zero lets them.
+@contextmanager
+def limited(connection: Connection, limit: timedelta | None) -> Iterator[None]:
+    """Let the server cancel each statement of the block that takes longer than ``limit``; None lets them.
 
-    It does so even if we are gone by then. Inside a transaction that is rolled back, the setting is too.
+    It does so even if we are gone by then. The limit is for each statement by itself; and not for COMMIT, nor for the
+    end of a statement that is a transaction of its own, since PostgreSQL stops its clock before that. Inside a
+    transaction the limit lasts until the next one is set.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT
     """
-    _set_timeout(connection, "statement_timeout", limit)
+    if limit is None:
+        yield
+        return
+    in_transaction = driver_connection(connection).info.transaction_status != TransactionStatus.IDLE
+    _set_timeout(connection, "statement_timeout", limit, in_transaction=in_transaction)
+    try:
+        yield
+    finally:
+        if not in_transaction and not connection.invalidated:
+            with suppress(*SERVER_ERRORS):  # a connection that is lost needs no other limit
+                _set_timeout(connection, "statement_timeout", timedelta(0))
 
 
-def _set_timeout(connection: Connection, name: str, limit: timedelta) -> None:
+def _set_timeout(connection: Connection, name: str, limit: timedelta, *, in_transaction: bool = False) -> None:
     milliseconds = math.ceil(limit.total_seconds() * 1000)
-    connection.execute(select(func.set_config(name, str(milliseconds), False)))
+    connection.execute(select(func.set_config(name, str(milliseconds), in_transaction)))
+
+
+@contextmanager
+def committing_locally(connection: Connection) -> Iterator[None]:
+    """Let the block's statements not wait for synchronous standbys, so that clients whom they hold do not either.
+
+    For what counts only once a later transaction is committed, which does wait: a standby that has that one has all
+    that was before it. https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
+    """
+    connection.execute(select(func.set_config("synchronous_commit", "local", False)))
+    try:
+        yield
+    except BaseException:
+        with suppress(*SERVER_ERRORS):
+            connection.execute(select(func.set_config("synchronous_commit", "on", False)))
+        raise
+    connection.execute(select(func.set_config("synchronous_commit", "on", False)))
 
 
 def commit(
@@ -65,30 +106,49 @@ def commit(
     work: Callable[[], None],
     went_through: Callable[[int], bool],
     undone: Callable[[], None] = lambda: None,
-) -> None:
+    left: Left = unlimited,
+) -> tuple[str, ...]:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
     Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
     only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back,
     which ``undone`` is told before. An interruption that comes without that leaves it open what has happened.
+
+    A COMMIT that takes longer than what is ``left`` once ``work`` is done is cancelled. That seldom undoes it: what
+    takes long is the wait for a synchronous standby, and by then the transaction is committed on this server. So
+    PostgreSQL ends the wait alone, and says so in a warning; such warnings are returned. Where it says that it was
+    cancelled, the server is asked as after a loss, since that may have come a moment after the deed.
+    https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
     """
-    pid = driver_connection(connection).info.backend_pid
+    driver = driver_connection(connection)
+    pid = driver.info.backend_pid
     commit_sent = False
+    warnings: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        if commit_sent and notice.severity_nonlocalized == "WARNING":
+            warnings.append(" ".join(filter(None, (notice.message_primary, notice.message_detail))))
+
+    driver.add_notice_handler(note)
     try:
-        with transaction(connection):
+        with cancelled_after(connection, lambda: left() if commit_sent else None), transaction(connection):
             work()
             commit_sent = True
     except (*SERVER_ERRORS, KeyboardInterrupt) as error:
-        if not commit_sent or not (isinstance(error, KeyboardInterrupt) or is_connection_loss(error)):
+        unclear = isinstance(error, KeyboardInterrupt) or is_connection_loss(error)
+        if not commit_sent or not (unclear or sqlstate_of(error) == QUERY_CANCELED):
             undone()
             raise
         connection.invalidate(error)
         if not went_through(pid):
             undone()
             raise
+    finally:
+        driver.remove_notice_handler(note)
+    return tuple(warnings)
 
 
-def run_permitted(connection: Connection, statements: Iterable[Statement]) -> list[Statement]:
+def run_permitted(connection: Connection, statements: Iterable[Statement], left: Left = unlimited) -> list[Statement]:
     """Run, inside a transaction, what the role has the right to; return the statements that it has not.
 
     What is to be run as another role (between two ``SetRole``) is run whole or not at all.
@@ -97,7 +157,7 @@ def run_permitted(connection: Connection, statements: Iterable[Statement]) -> li
     for group in _groups(statements):
         try:
             with transaction(connection):
-                run(connection, *group)
+                run(connection, *group, left=left)
         except DBAPIError as error:
             if sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
                 raise

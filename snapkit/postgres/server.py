@@ -14,6 +14,7 @@ import psycopg
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from sqlalchemy import (
     Connection,
     Engine,
@@ -45,6 +46,7 @@ __all__ = [
     "answers_within",
     "began_with",
     "beside",
+    "cancelled_after",
     "driver_connection",
 ]
 
@@ -58,6 +60,10 @@ ANSWER_LIMIT = timedelta(seconds=60)
 """How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
 how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
 sent under ``answers_within(connection, None)``."""
+
+CANCEL_LIMIT = timedelta(seconds=2)
+"""How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
+to its disk."""
 
 _ABSENCE = timedelta(seconds=10)
 """How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
@@ -93,7 +99,7 @@ _SAFE_SETTINGS_ON_LINUX = {
 }
 """https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
 
-_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding"))
+_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
 _SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
 
 _T = TypeVar("_T")
@@ -122,12 +128,27 @@ class _PatientConnection(psycopg.Connection[Any]):
     """A connection that is given up for lost when the server has not answered for too long."""
 
     answer_limit: timedelta | None = ANSWER_LIMIT
+    cancel_after: Callable[[], timedelta | None] = staticmethod(lambda: None)
     began_with: Mapping[str, SessionDefault] = {}
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        if (until_cancel := self.cancel_after()) is not None:
+            limit = until_cancel.total_seconds()
+            deadline = time.monotonic() + limit
+            try:
+                return super().wait(gen, *arguments, **{"timeout": limit, **options})
+            except psycopg.Error:
+                if time.monotonic() < deadline or self.info.transaction_status != TransactionStatus.ACTIVE:
+                    raise
+            with suppress(psycopg.Error):  # then the answer will not come either
+                self.cancel_safe(timeout=CANCEL_LIMIT.total_seconds())
+            return self._wait_within(CANCEL_LIMIT, gen, *arguments, **options)
         if self.answer_limit is None:
             return super().wait(gen, *arguments, **options)
-        limit = self.answer_limit.total_seconds()
+        return self._wait_within(self.answer_limit, gen, *arguments, **options)
+
+    def _wait_within(self, patience: timedelta, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        limit = patience.total_seconds()
         deadline = time.monotonic() + limit
         try:
             return super().wait(gen, *arguments, **{"timeout": limit, **options})
@@ -147,6 +168,20 @@ def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[
         yield
     finally:
         driver.answer_limit = before
+
+
+@contextmanager
+def cancelled_after(connection: Connection, limit: Callable[[], timedelta | None]) -> Iterator[None]:
+    """Cancel what takes longer than ``limit`` in this block, which is asked whenever something is sent; None lets it.
+
+    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost.
+    """
+    driver = cast(_PatientConnection, driver_connection(connection))
+    driver.cancel_after = limit
+    try:
+        yield
+    finally:
+        del driver.cancel_after
 
 
 class Server:
@@ -172,6 +207,7 @@ class Server:
         self.place = target.whereabouts
         # Without it, a maintenance database in another encoding would answer in that, or in bytes.
         self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
+        self._asked_for = maintenance_db
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
         self._maintenance_dbs = [name for name in candidates if name != target.source]
         self._engine = _engine(self._open)
@@ -186,9 +222,12 @@ class Server:
             yield connection
 
     @contextmanager
-    def enter(self, database: str) -> Iterator[Connection]:
-        """Open a connection to a database of this server; raises ConnectionFailedError where the role may not."""
-        with _connected(_engine(lambda: self._open_one(database, **self._unfooled()))) as connection:
+    def enter(self, database: str, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
+        """Open a connection to a database of this server, with ``settings`` from its very beginning.
+
+        Raises ConnectionFailedError where the role may not.
+        """
+        with _connected(_engine(lambda: self._open_one(database, **self._unfooled(settings or {})))) as connection:
             yield connection
 
     @contextmanager
@@ -199,8 +238,8 @@ class Server:
         is code of a table's owner, is an error instead of being run. The block is a read-only transaction; ``limit`` is
         for each of its statements. Raises ConnectionFailedError, and what the server and the driver raise.
         """
-        quiet = self._unfooled()["options"] + " -c row_security=off"
-        engine = _engine(lambda: self._open_one(database, options=quiet, connect_timeout=_GLANCE))
+        quiet = self._unfooled({"row_security": "off"})
+        engine = _engine(lambda: self._open_one(database, **quiet, connect_timeout=_GLANCE))
         with _connected(engine) as connection, answers_within(connection, 2 * limit):
             for name, most in (("statement_timeout", limit), ("lock_timeout", limit / 4)):
                 milliseconds = f"{most // timedelta(milliseconds=1)}ms"
@@ -213,24 +252,26 @@ class Server:
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Return how a client program reaches a database of this server: its connection string, and its environment.
 
-        ``settings`` are those of its session. The password goes by the environment, since everybody on the machine can
-        read a command line. Raises UsageError for a secret that cannot go that way.
+        ``settings`` are those of its session. The password and the options that were given go by the environment, since
+        everybody on the machine can read a command line. Raises UsageError for a secret that cannot go that way.
         """
         parameters = {key: value for key, value in self._parameters.items() if key not in _NOT_FOR_PROGRAMS}
-        secrets = sorted(_SECRETS & parameters.keys())
+        given = self._given_options()
+        has_service = "service" in parameters or "PGSERVICE" in os.environ
+        secrets = sorted((_SECRETS & parameters.keys()) | ({"options"} if has_service and given else set()))
         if secrets:
             raise UsageError(
                 f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
                 state=NOTHING_CHANGED,
                 hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
             )
-        options = [parameters.pop("options", None) or os.environ.get("PGOPTIONS", "")]
-        options += [f"-c {name}={_escaped(value)}" for name, value in settings.items()]
-        password = self._parameters.get("password")
-        return (
-            make_conninfo("", **{**parameters, "dbname": database, "options": " ".join(filter(None, options))}),
-            {"PGPASSWORD": password} if password else {},
-        )
+        options, password = _options(given, settings), self._parameters.get("password")
+        environment = {"PGPASSWORD": password} if password else {}
+        if has_service:  # what that says goes before the environment
+            parameters["options"] = options
+        else:
+            environment["PGOPTIONS"] = options
+        return make_conninfo("", **{**parameters, "dbname": database}), environment
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -238,7 +279,7 @@ class Server:
 
         Raises ConnectionFailedError; the state it gives holds for a first connection.
         """
-        with _connected(self._engine) as connection:
+        with _connected(self._engine, self._asked_for) as connection:
             yield connection
 
     def _open(self) -> psycopg.Connection[Any]:
@@ -257,10 +298,12 @@ class Server:
                 return connection
         raise cast(psycopg.Error, first_error)
 
-    def _unfooled(self) -> dict[str, str]:
+    def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
-        given = self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
-        return {"options": f"{given} -c search_path=pg_catalog".strip()}
+        return {"options": _options(self._given_options(), {**settings, "search_path": "pg_catalog"})}
+
+    def _given_options(self) -> str:
+        return self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
 
     def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
         # Prepared statements are of no use here, and a pooler in between could not follow them.
@@ -279,6 +322,10 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
+
+
+def _options(given: str, settings: Mapping[str, str]) -> str:
+    return " ".join(filter(None, [given, *(f"-c {name}={_escaped(value)}" for name, value in settings.items())]))
 
 
 def _escaped(value: str) -> str:
@@ -304,11 +351,11 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(engine: Engine) -> Iterator[Connection]:
+def _connected(engine: Engine, maintenance_db: str | None = None) -> Iterator[Connection]:
     try:
         connection = engine.connect()
     except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
-        raise _refused(error) from error
+        raise _refused(error, maintenance_db) from error
     try:
         with server_errors(NOTHING_CHANGED):
             _make_safe(connection)
@@ -322,13 +369,16 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
-def _refused(error: DBAPIError) -> SnapkitError:
+def _refused(error: DBAPIError, maintenance_db: str | None) -> SnapkitError:
+    """``maintenance_db`` is the one that the user named; libpq gives no SQLSTATE to tell whether it is there."""
     pgconn = error.orig.pgconn if isinstance(error.orig, psycopg.Error) else None
     hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
     if pgconn is not None and pgconn.needs_password:
         hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
     elif pgconn is not None and pgconn.used_password:
         hint = "Check user, password (in the URL, PGPASSWORD or ~/.pgpass) and database."
+    if maintenance_db is not None:
+        hint += f" It was to work from the database {maintenance_db!r}, as --maintenance-db says."
     return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.deploy import Deploy
+from snapkit.core.durations import duration_text
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.naming import sequence_of
@@ -18,7 +19,7 @@ from snapkit.core.planning import (
     choose_method,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, Copying, PoolerReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, WrittenStep
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
@@ -30,6 +31,7 @@ from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     Cloned,
+    CloneGivenUpError,
     discarded_on_failure,
     foresee,
     give_properties,
@@ -51,7 +53,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.glances import Noted, note_source
-from snapkit.services.online import copy_online
+from snapkit.services.online import check_code, copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
@@ -79,7 +81,7 @@ def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep,
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
-        decided = _decide(connection, gathered, server.source, request)
+        decided = _decide(server, connection, gathered, request)
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
         if isinstance(decided.way, Programs):
             return written(decided.plan.steps)
@@ -93,38 +95,45 @@ class _Decision:
 
     plan: BackupPlan
     way: Programs | Cloning
+    choice: Choice
+
+    def noting(self, noted: Noted) -> _Decision:
+        """Return it with what a look into the source has found, for the backup's document."""
+        return replace(self, plan=self.plan.noting(noted.deploy, noted.activity))
 
 
-def _decide(connection: Connection, gathered: Gathered, source: str, request: BackupRequest) -> _Decision:
+def _decide(server: Server, connection: Connection, gathered: Gathered, request: BackupRequest) -> _Decision:
     """Plan, and raise, before anything is touched, if it cannot be done.
 
     Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
     """
-    plan, method = _plan(connection, gathered, source, request)
+    plan, method = _plan(connection, gathered, server.source, request)
     check_rights(connection, plan.clone.template)
+    choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
-        return _Decision(plan, find_programs(gathered.facts.version))
+        programs = find_programs(gathered.facts.version)
+        if gathered.facts.is_superuser:
+            with server.look_into_source() as inside, server_errors(NOTHING_CHANGED):
+                check_code(inside, NOTHING_CHANGED)
+        return _Decision(plan, programs, choice)
     try:
-        way = foresee(connection, plan.clone, source, method, gathered, request.hold)
+        way = foresee(connection, plan.clone, server.source, method, gathered, request.hold)
     except OutageLimitError as error:
-        return _decide_online(connection, gathered, source, request, error)
+        online = _decide_online(server, connection, gathered, request, error)
+        return replace(online, choice=Choice.OUTAGE_EXPECTED)
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
-    return _Decision(plan, way)
+    return _Decision(plan, way, choice)
 
 
 def _decide_online(
-    connection: Connection, gathered: Gathered, source: str, request: BackupRequest, error: OutageLimitError
+    server: Server, connection: Connection, gathered: Gathered, request: BackupRequest, error: OutageLimitError
 ) -> _Decision:
     """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
     if request.strategy is not None:
         raise error
-    if gathered.facts.is_superuser and gathered.live is not None and not gathered.live.owner_is_superuser:
-        # Code of the database's owner (a CHECK, a generated column) would run with a superuser's rights.
-        error.hint = "Connect as the database's owner, who can have it copied while clients work, or allow more time."
-        raise error
     try:
-        return _decide(connection, gathered, source, replace(request, strategy=Strategy.ONLINE))
+        return _decide(server, connection, gathered, replace(request, strategy=Strategy.ONLINE))
     except UsageError as missing:
         error.hint = f"It could be copied while clients work, but: {missing.message} {missing.hint or ''}".rstrip()
         raise error from missing
@@ -135,6 +144,7 @@ def _plan(
 ) -> tuple[BackupPlan, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
+    _check_tablespace(connection, request.tablespace)
     method = choose_method(
         request.strategy,
         gathered.facts.version,
@@ -145,6 +155,7 @@ def _plan(
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)
         locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
+    is_owners = live.owner_is_superuser or not gathered.facts.is_superuser
     plan = plan_backup(
         live,
         comment,
@@ -156,9 +167,23 @@ def _plan(
         gathered.facts.now,
         gathered.names,
         locale,
+        None if locale is None or is_owners else gathered.facts.role,
         may_checkpoint=gathered.facts.may_checkpoint,
     )
     return plan.noting(request.deploy, None), method
+
+
+def _check_tablespace(connection: Connection, name: str | None) -> None:
+    if name is None:
+        return
+    with server_errors(NOTHING_CHANGED):
+        names = catalog.tablespaces(connection)
+    if name not in names:
+        raise UsageError(
+            f"There is no tablespace {name!r} that a database could be put into.",
+            state=NOTHING_CHANGED,
+            hint=f"The server has: {', '.join(names)}. Name one of them with --tablespace, or leave it out.",
+        )
 
 
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
@@ -169,7 +194,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     with locked(server, lock_wait, observe) as ddl:
         address = address_of(ddl)
         gathered = gather(ddl, server.source)
-        decided = _decide(ddl, gathered, server.source, request)
+        decided = _decide(server, ddl, gathered, request)
         plan = decided.plan
         with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
             cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
@@ -185,6 +210,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
         source_oid=plan.clone.template.oid,
+        choice=copied.choice,
         address=address,
         copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
         outage=copied.outage,
@@ -202,6 +228,7 @@ class _Copied:
     """A copy that stands, by the plan that was followed in the end, and how long clients were held for it."""
 
     plan: BackupPlan
+    choice: Choice
     cloned: Cloned
     outage: timedelta
     poolers: tuple[PoolerReceipt, ...] = ()
@@ -221,39 +248,48 @@ def _copy(
     plan, way = decided.plan, decided.way
     if isinstance(way, Programs):
         noted = _note(server, ddl, plan, request)
-        return _copy_online(server, ddl, plan.noting(noted.deploy, noted.activity), way, watch, observe)
+        return _copy_online(server, ddl, decided.noting(noted), way, watch, observe)
     _write_checkpoint(ddl, plan, watch, observe)
     noted = _note(server, ddl, plan, request)
-    plan = plan.noting(noted.deploy, noted.activity)
+    decided = decided.noting(noted)
+    plan = decided.plan
     _let_transactions_end(ddl, plan, request.hold, watch, observe)
     pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.rest(request.hold), observe)
-    except OutageLimitError as error:
+            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.hold(request.hold), observe)
+    except CloneGivenUpError as error:
         watch.lap("clone", holds=True)
-        other = _decide_online(ddl, gathered, server.source, request, error)
+        other = _decide_online(server, ddl, gathered, request, error)
         if not isinstance(other.way, Programs):
             raise
-        plan = other.plan.noting(noted.deploy, noted.activity)
-        copied = _copy_online(server, ddl, plan, other.way, watch, observe)
-        held = watch.phases[-2].duration
+        copied = _copy_online(server, ddl, other.noting(noted), other.way, watch, observe)
+        held = pause.outage(error.held)
         given_up = Caution(
             "clone_given_up",
-            f"A clone was given up after {held.total_seconds():.1f} s, for which clients were held; the database was "
-            "copied while they work.",
+            f"A clone was given up after {duration_text(held)}, for which clients were held; the database was copied "
+            "while they work.",
         )
-        return replace(copied, outage=held, poolers=pause.poolers, cautions=(*pause.cautions, given_up))
-    watch.lap("clone", holds=True)
-    return _Copied(plan, cloned, pause.outage(cloned.outage), pause.poolers, pause.cautions)
+        return replace(
+            copied,
+            choice=Choice.OUTAGE_REACHED,
+            cloned=replace(copied.cloned, disconnected=error.disconnected),
+            outage=held,
+            poolers=pause.poolers,
+            cautions=(*pause.cautions, given_up, *copied.cautions),
+        )
+    watch.lap("clone", holds=True, leaving=pause.leaving + cloned.leaving)
+    outage = pause.outage(cloned.outage)
+    cautions = request.hold.exceeded(outage) + pause.cautions
+    return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions)
 
 
 def _copy_online(
-    server: Server, ddl: Connection, plan: BackupPlan, programs: Programs, watch: Stopwatch, observe: Observe
+    server: Server, ddl: Connection, decided: _Decision, programs: Programs, watch: Stopwatch, observe: Observe
 ) -> _Copied:
-    cloned = copy_online(server, ddl, plan.clone, programs, observe)
+    cloned = copy_online(server, ddl, decided.plan.clone, programs, observe)
     watch.lap("copy")
-    return _Copied(plan, cloned, cloned.outage)
+    return _Copied(decided.plan, decided.choice, cloned, cloned.outage, cautions=cloned.cautions)
 
 
 _SHORT = timedelta(seconds=1)
@@ -297,6 +333,7 @@ def _finish(
     clone = plan.clone
 
     def work() -> None:
+        run(ddl, *clone.handing_over)
         cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced))
         run(ddl, *plan.finish)
         standing.perhaps_done()

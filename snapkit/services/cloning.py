@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.estimates import expected_duration
+from snapkit.core.durations import duration_text
+from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
@@ -29,10 +30,11 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import limit_statements, run, run_permitted
+from snapkit.postgres.execution import Left, committing_locally, run, run_permitted, unlimited
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
+from snapkit.services.hold import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,23 @@ class Cloned:
     disconnected: tuple[ClientSession, ...]
     duration: timedelta
     """How long it took: as long as ``outage``, but where clients worked meanwhile."""
+    leaving: timedelta = timedelta(0)
+    """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as the time tells."""
+    cautions: tuple[Caution, ...] = ()
+
+
+class CloneGivenUpError(OutageLimitError):
+    """A clone was cancelled, since clients had been held as long as they may be.
+
+    They had been ``held`` in all, and ``disconnected`` are those who had been sent out by then.
+    """
+
+    def __init__(self, error: OutageLimitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
+        super().__init__(error.message, state=error.state, hint=error.hint)
+        self.held = held
+        self.disconnected = disconnected
 
 
 def foresee(
@@ -58,8 +75,8 @@ def foresee(
     expected = expected_duration(gathered.inventory.entries, source, method.strategy, total)
     if expected is not None and rules.limit is not None and expected > rules.limit:
         raise OutageLimitError(
-            f"Going by earlier backups, clients would be held for some {_seconds(expected)}; --max-outage allows "
-            f"{_seconds(rules.limit)}.",
+            f"Going by earlier backups, clients would be held for some {duration_text(expected)}; --max-outage allows "
+            f"{duration_text(rules.limit)}.",
             state=NOTHING_CHANGED,
             hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
         )
@@ -72,47 +89,53 @@ def make_clone(
     plan: ClonePlan,
     cloning: Cloning,
     gathered: Gathered,
-    rules: HoldRules,
+    hold: Hold,
     observe: Observe,
 ) -> Cloned:
     """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
-    Raises the error of ours that fits; then nothing is left behind, but where the connection was lost.
+    Raises the error of ours that fits, CloneGivenUpError where clients had been held as long as they may be; then
+    nothing is left behind, but where the connection was lost.
     """
     state = untouched(plan)
     with server_errors(state):
         run(ddl, *plan.settings)
-        if rules.limit is not None:
-            limit_statements(ddl, rules.limit)
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
             gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
-            record = stack.enter_context(hold_door(ddl, watcher, [plan.template.oid], rules, gauge.look))
-        began = monotonic()
+            nudge = is_brief(cloning.expected, cloning.total_bytes)
+            record = stack.enter_context(
+                hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look, nudge=nudge)
+            )
         oid: int | None = None
-        outage = timedelta(0)
+        began = monotonic()
+        outage = held = timedelta(0)
         try:
-            run(ddl, plan.create)
-            outage = timedelta(seconds=monotonic() - began)
+            with committing_locally(ddl):
+                began = monotonic()
+                hold.begin()
+                run(ddl, plan.create, left=hold.left)
+                outage = timedelta(seconds=monotonic() - began)
             oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
-            outage = timedelta(seconds=monotonic() - began)
+            held = hold.held
             if is_connection_loss(error):
                 state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
             failure = error
-    if rules.limit is not None and not ddl.invalidated:
-        with suppress(*SERVER_ERRORS):  # a connection that is lost needs no other limit
-            limit_statements(ddl, timedelta(0))
+    disconnected = tuple(record.disconnected.values())
     if failure is not None:
-        raise door_error(failure, record, rules, outage, state, gathered.facts.role) from failure
+        problem = door_error(failure, record, hold.rules, held, state, gathered.facts.role)
+        if isinstance(problem, OutageLimitError):
+            problem = CloneGivenUpError(problem, held, disconnected)
+        raise problem from failure
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
-    waiting = timedelta(seconds=max((record.emptied_at or began) - began, 0))
-    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - waiting - gauge.checkpointing)
-    return Cloned(oid, cloning.total_bytes, outage, tuple(record.disconnected.values()), outage, shared)
+    leaving = record.leaving(began)
+    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - leaving - gauge.checkpointing)
+    return Cloned(oid, cloning.total_bytes, outage, disconnected, outage, leaving, shared)
 
 
 def untouched(plan: ClonePlan) -> str:
@@ -123,7 +146,10 @@ def untouched(plan: ClonePlan) -> str:
 def door_error(
     error: Exception, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
 ) -> SnapkitError:
-    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why."""
+    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why.
+
+    ``rules`` are the user's own, and clients had been ``held`` in all when it failed.
+    """
     code = sqlstate_of(error)
     disconnect = rules.disconnect
     if code == QUERY_CANCELED and rules.limit is not None and held >= rules.limit:
@@ -145,14 +171,10 @@ def door_error(
 def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitError:
     """Return the error for clients that were held as long as they may be."""
     return OutageLimitError(
-        f"Clients had been held for {_seconds(held)}, and --max-outage allows {_seconds(limit)}: given up.",
+        f"Clients had been held for {duration_text(held)}, and --max-outage allows {duration_text(limit)}: given up.",
         state=state,
         hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
     )
-
-
-def _seconds(duration: timedelta) -> str:
-    return f"{duration.total_seconds():.1f} s"
 
 
 def give_properties(
@@ -162,12 +184,14 @@ def give_properties(
     name: str,
     final_name: str,
     present: Properties | None = None,
+    left: Left = unlimited,
 ) -> tuple[Caution, ...]:
     """Give the database ``name`` the properties ``wanted``, and compare, inside the transaction that finishes it.
 
     What the role has no right to set comes back as a caution, with the statements for an administrator; anything
     else that differs is raised as SnapkitError. ``final_name`` is the database's name after the transaction;
-    ``present`` are the properties that it has already, if it is not a fresh clone.
+    ``present`` are the properties that it has already, if it is not a fresh clone. Each statement may take what is
+    ``left``.
     """
 
     def statements_for(database: str) -> tuple[Statement, ...]:
@@ -176,7 +200,7 @@ def give_properties(
         return statements_to_replace(database, present, wanted)
 
     statements = statements_for(name)
-    refused = run_permitted(connection, statements)
+    refused = run_permitted(connection, statements, left)
     differences = compare(wanted, catalog.read_properties(connection, oid))
     if not differences:
         return ()

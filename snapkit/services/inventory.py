@@ -83,7 +83,7 @@ def _report(
 def pin_entry(
     server: Server, name: str, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
 ) -> EntryReport:
-    """Protect an entry from prune and delete."""
+    """Protect an entry: prune and delete leave it alone, and a swap takes a clone of it."""
     return _rewrite(
         server,
         name,

@@ -12,25 +12,29 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic, sleep
-from typing import IO
+from typing import IO, TypeVar
 
-from snapkit.core.model import Observe, Progress
+from snapkit.core.model import Caution, Observe, Progress
 from snapkit.core.online import (
     Division,
+    LeftOut,
     Table,
+    cautions_of,
     compare_definitions,
     compare_numbers,
     compare_versions,
     divide,
+    event_triggers_last,
     kind_of,
 )
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
-from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
+from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
 from snapkit.postgres.copying import (
     analyze,
@@ -40,9 +44,18 @@ from snapkit.postgres.copying import (
     session_settings,
     settle,
     speak_as_stored,
+    without_event_triggers,
 )
-from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
+from snapkit.postgres.errors import (
+    DISK_FULL_HINT,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    SERVER_ERRORS,
+    server_errors,
+    sqlstate_of,
+)
 from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.foreign_code import foreign_calls
 from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import ProgramError, Programs, Running
 from snapkit.postgres.relay import StoppedError
@@ -61,10 +74,33 @@ _SEALING = timedelta(seconds=10)
 _SECTIONS = ("--section=pre-data", "--section=post-data")
 _RESTORING = ("--no-password", "--exit-on-error")
 _NAMED = 10
-_HINT = (
-    "The role must be able to read everything in the database, and to make everything in it anew. Give it the right, "
-    "or connect as one that has it, or leave --strategy online out."
-)
+_HINTS = {
+    PrivilegeError: "The role must be able to read everything in the database, and to make everything in it anew. Give "
+    "it the right, or connect as one that has it, or leave --strategy online out.",
+    DiskFullError: DISK_FULL_HINT,
+}
+_ANOTHER_WAY = "Mend what is told here, or leave --strategy online out: a clone by files neither dumps nor restores."
+
+
+def check_code(connection: Connection, state: str) -> None:
+    """Raise UsageError if code of somebody else's would run in a copy that a superuser makes of this database.
+
+    Another role in between would be no wall: what runs as the owner after SET ROLE or SET SESSION AUTHORIZATION can
+    RESET it, and is the superuser again.
+    """
+    calls = foreign_calls(connection)
+    if calls:
+        raise UsageError(
+            "Rows are loaded anew, and with them would run, with the rights of a superuser, what others have written:"
+            f"{_listed([each.describe() for each in calls])}",
+            state=state,
+            hint="Connect as the database's owner, whose rights are enough, or leave --strategy online out.",
+        )
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f"\n  and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return "".join(f"\n  {each}" for each in items[:_NAMED]) + more
 
 
 def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe) -> Cloned:
@@ -81,7 +117,7 @@ def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Prog
         copying.compare()
         copying.seal()
     duration = timedelta(seconds=monotonic() - began)
-    return Cloned(copying.oid, copying.total, timedelta(0), (), duration)
+    return Cloned(copying.oid, copying.total, timedelta(0), (), duration, cautions=copying.cautions)
 
 
 @contextmanager
@@ -99,12 +135,25 @@ def _errors(state: str) -> Iterator[None]:
             yield
     except ProgramError as error:
         message = str(error)
-        raise kind_of(message)(message, state=state, hint=_HINT) from error
+        kind = kind_of(message)
+        raise kind(message, state=state, hint=_HINTS.get(kind, _ANOTHER_WAY)) from error
     except (OSError, subprocess.SubprocessError) as error:
         raise SnapkitError(f"On this machine: {error}.", state=state) from error
     except ConnectionFailedError as error:
         error.state = state
         raise
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The moment that is copied, the session that counts what there is, and those that relay large tables."""
+
+    snapshot: str
+    counter: Connection
+    readers: Sequence[Connection]
 
 
 class _Copying:
@@ -115,6 +164,7 @@ class _Copying:
     ) -> None:
         self.oid = 0
         self.total: int | None = None
+        self.cautions: tuple[Caution, ...] = ()
         self._server = server
         self._ddl = ddl
         self._plan = plan
@@ -122,17 +172,20 @@ class _Copying:
         self._observe = observe
         self._directory = directory
         self._state = untouched(plan)
+        self._is_superuser = catalog.server_facts(ddl).is_superuser
         self._encoding = plan.create.locale.encoding if plan.create.locale else ""
         self._settings: dict[str, str] = {}
+        self._quiet = without_event_triggers(ddl)
         self._division = Division((), ())
         self._rows: dict[str, int] = {}
         self._objects: dict[str, int] = {}
+        self._left_out = LeftOut({}, frozenset())
         self._began = monotonic()
         self._phase = "Making an empty database"
         self._crew = Crew(self._beat, self._cancel)
         self._holder: Connection | None = None
         self._idle: list[Connection] = []
-        self._counting: Connection | None = None
+        self._under_way: Connection | None = None
 
     # --- while the source is read ---
 
@@ -148,27 +201,56 @@ class _Copying:
             self._settings = session_settings(source)
         self._make()
         exporter = self._at_source(stack)
-        with self._server.enter(self._plan.name) as copy:
+        with self._server.enter(self._plan.name, self._quiet) as copy:
             drop_surplus(
                 copy,
                 contents.schemas(copy) - contents.schemas(exporter),
-                contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys(),
+                (contents.extension_versions(copy).keys() - contents.extension_versions(exporter).keys())
+                | (contents.given_extensions(copy) - contents.given_extensions(exporter)),
             )
-        with self._locks():
-            snapshot, found = contents.begin_snapshot(exporter)
-            self._holder, self._idle = exporter, [exporter]
-            self._division = division = divide(found, self._encoding)
-            counter = self._at_source(stack)
-            contents.join_snapshot(counter, snapshot, [table for table in found if table not in division.relayed])
-            readers = [self._at_source(stack) for _ in range(min(JOBS, len(division.relayed)))]
-            for reader in readers:
-                contents.join_snapshot(reader, snapshot, division.relayed)
-        with closing(self._dump_rest(snapshot)) as rest:
-            self._idle = [exporter, counter, *readers]
-            self._copy_definitions(snapshot)
+        held = self._hold(stack, exporter)
+        with closing(self._dump_rest(held.snapshot)) as rest:
+            self._copy_definitions(held.snapshot)
             self._idle = [exporter]
-            self._copy_rows(rest, counter, readers)
+            self._copy_rows(rest, held.counter, held.readers)
         self._idle, self._holder = [], None
+
+    def _hold(self, stack: ExitStack, exporter: Connection) -> _Held:
+        """Lock all tables, and let the sessions that are to read them see one moment; each of them is idle afterwards.
+
+        It takes as long as others keep tables locked, so the sessions that have their locks already are kept awake.
+        """
+        self._phase, self._holder = "Locking tables", exporter
+        held: list[_Held] = []
+
+        def lock(connection: Connection, take: Callable[[], _T]) -> _T:
+            self._under_way = connection
+            with self._locks():
+                result = take()
+            self._under_way = None
+            self._idle = [*self._idle, connection]
+            return result
+
+        def begin() -> tuple[str, list[Table]]:
+            begun = contents.begin_snapshot(exporter, self._crew.stopped)
+            if self._is_superuser:
+                check_code(exporter, self._state)
+            return begun
+
+        def joined(snapshot: str, tables: Sequence[Table]) -> Connection:
+            connection = self._at_source(stack)
+            lock(connection, lambda: contents.join_snapshot(connection, snapshot, tables))
+            return connection
+
+        def work() -> None:
+            snapshot, found = lock(exporter, begin)
+            self._division = division = divide(found, self._encoding)
+            counter = joined(snapshot, [table for table in found if table not in division.relayed])
+            readers = [joined(snapshot, division.relayed) for _ in range(min(JOBS, len(division.relayed)))]
+            held.append(_Held(snapshot, counter, readers))
+
+        self._crew.run(work)
+        return held[0]
 
     def _at_source(self, stack: ExitStack) -> Connection:
         connection = stack.enter_context(self._server.look_into_source())
@@ -208,9 +290,12 @@ class _Copying:
         try:
             yield
         except SERVER_ERRORS as error:
-            if sqlstate_of(error) != LOCK_NOT_AVAILABLE:
+            if self._crew.stopped():
+                raise StoppedError from error
+            if sqlstate_of(error) not in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
                 raise
-            sessions = contents.locks_in_the_way(self._ddl, self._plan.template.oid)
+            with self._server.connect() as watcher:
+                sessions = contents.locks_in_the_way(watcher, self._plan.template.oid)
             raise locked_by_others(sessions, self._state) from error
 
     def _copy_definitions(self, snapshot: str) -> None:
@@ -224,6 +309,9 @@ class _Copying:
                     self._programs.restore, "--section=pre-data", *_RESTORING, source, database=self._plan.name
                 )
             )
+            if self._is_superuser:  # what was renamed in the source meanwhile may be something else here
+                with self._server.enter(self._plan.name, self._quiet) as copy:
+                    check_code(copy, self._state)
 
         self._crew.run(work)
 
@@ -238,7 +326,7 @@ class _Copying:
         words = ("--compress=0", "--section=data", f"--snapshot={snapshot}", *excluded)
         return self._program(self._programs.dump, *_DUMPING, *words, database=self._plan.template.name, piped=True)
 
-    def _copy_rows(self, rest: Running, counter: Connection, readers: list[Connection]) -> None:
+    def _copy_rows(self, rest: Running, counter: Connection, readers: Sequence[Connection]) -> None:
         self._phase = "Copying rows"
         waiting = list(self._division.relayed)
         taking = threading.Lock()
@@ -249,7 +337,7 @@ class _Copying:
 
         def relay_from(source: Connection) -> Callable[[], None]:
             def work() -> None:
-                with self._server.enter(self._plan.name) as copy:
+                with self._server.enter(self._plan.name, self._quiet) as copy:
                     settle(copy, self._settings)
                     for each in (source, copy):
                         speak_as_stored(each)
@@ -272,7 +360,7 @@ class _Copying:
 
         def count() -> None:
             self._rows, self._objects = self._count(counter)
-            self._counting = None
+            self._left_out = contents.left_out(counter)
             counter.close()
 
         self._crew.run(restore_rest, count, *map(relay_from, readers))
@@ -280,13 +368,15 @@ class _Copying:
     def _count(self, connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
         """Count the rows that are not relayed, and the objects."""
         rows: dict[str, int] = {}
-        self._counting = connection
+        self._under_way = connection
         with overseen(connection):
             for some in contents.count_rows(connection, self._division.counted):
                 rows |= some
                 if self._crew.stopped():
                     raise StoppedError
-            return rows, contents.numbers_of_objects(connection)
+            objects = contents.numbers_of_objects(connection)
+        self._under_way = None
+        return rows, objects
 
     # --- afterwards, in the copy alone ---
 
@@ -295,13 +385,38 @@ class _Copying:
         self._phase = "Building indexes"
 
         def build() -> None:
-            words = ("--section=post-data", f"--jobs={JOBS}", *_RESTORING, self._directory / "source")
-            self._finished(self._program(self._programs.restore, *words, database=self._plan.name))
+            for options in self._post_data():
+                archive = self._directory / "source"
+                self._finished(
+                    self._program(
+                        self._programs.restore,
+                        "--section=post-data",
+                        *options,
+                        *_RESTORING,
+                        archive,
+                        database=self._plan.name,
+                    )
+                )
             self._phase = "Gathering statistics"
-            with self._server.enter(self._plan.name) as copy:
+            with self._server.enter(self._plan.name, self._quiet) as copy:
                 analyze(copy, self._crew.stopped)
 
         self._crew.run(build)
+
+    def _post_data(self) -> Iterator[tuple[str, ...]]:
+        """How pg_restore is called: event triggers come last, or they would fire for the views that it refreshes."""
+        jobs = f"--jobs={JOBS}"
+        if not self._objects.get("event triggers"):
+            yield (jobs,)
+            return
+        listing = self._directory / "listing"
+        words = ("--list", "--section=post-data", f"--file={listing}", self._directory / "source")
+        self._finished(Running([self._programs.restore, *words], {}))
+        parts = event_triggers_last(listing.read_text(encoding="utf-8", errors="surrogateescape"))
+        for name, part, how in zip(("first", "last"), parts, (jobs, "--jobs=1"), strict=True):
+            file = self._directory / name
+            file.write_text(part, encoding="utf-8", errors="surrogateescape")
+            yield f"--use-list={file}", how
 
     def compare(self) -> None:
         """Compare the copy with the source, as that was at its moment; raise SnapkitError, and name what differs."""
@@ -312,11 +427,12 @@ class _Copying:
             source, copied = self._directory / "source", self._directory / "copy"
             self._dump_definitions(self._plan.name, copied)
             differing.extend(compare_definitions(self._text(source), self._text(copied)))
-            with self._server.enter(self._plan.name) as copy:
+            with self._server.enter(self._plan.name, self._quiet) as copy:
                 settle(copy)
                 rows, objects = self._count(copy)
                 differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
                 differing.extend(compare_numbers(self._objects, objects))
+                self.cautions = cautions_of(self._left_out, contents.left_out(copy))
 
         self._crew.run(look)
         if differing:
@@ -328,10 +444,8 @@ class _Copying:
         return script.read_text(encoding="utf-8", errors="surrogateescape")
 
     def _differs(self, differing: list[str]) -> SnapkitError:
-        listed = "".join(f"\n  {each}" for each in differing[:_NAMED])
-        more = f"\n  and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
         return SnapkitError(
-            f"The copy would not be what {self._plan.template.name!r} is:{listed}{more}",
+            f"The copy would not be what {self._plan.template.name!r} is:{_listed(differing)}",
             state=self._state,
             hint="What such a copy cannot keep stands in docs/limits.md. An exact clone: leave --strategy online out.",
         )
@@ -363,9 +477,9 @@ class _Copying:
             self._give_way(driver_connection(self._holder).info.backend_pid)
 
     def _cancel(self) -> None:
-        """Cancel a count that is under way: it may take as long as a table is large."""
-        if self._counting is not None:
-            cancel(self._counting)
+        """Cancel what is under way and does not see by itself that it is to stop: a count, or a wait for locks."""
+        if self._under_way is not None:
+            cancel(self._under_way)
 
     def _give_way(self, holder_pid: int) -> None:
         waiting = contents.kept_waiting(self._ddl, holder_pid)
@@ -386,7 +500,8 @@ class _Copying:
     def _program(
         self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
     ) -> Running:
-        conninfo, environment = self._server.access_for_programs(database, self._settings)
+        settings = {**self._settings, **(self._quiet if database == self._plan.name else {})}
+        conninfo, environment = self._server.access_for_programs(database, settings)
         if self._encoding == "UTF8":  # the tables named on its command line are
             environment["PGCLIENTENCODING"] = self._encoding
         return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)

@@ -26,6 +26,7 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError, await_answers
 from snapkit.postgres.server import Connection
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
+from snapkit.services.hold import Hold
 from snapkit.services.poolers import Pooler, check_admin, check_free, leading, named, opened, receipt_of, settings_of
 
 LONGEST_PAUSE = timedelta(hours=1)
@@ -46,17 +47,18 @@ class Pause:
     """How a pause went; complete once it is over. Without poolers it is none, and nobody was held by it.
 
     ``began`` is when the first PAUSE was sent, ``ended`` when the last RESUME was answered: seconds of the monotonic
-    clock.
+    clock. ``leaving`` is how long the pools took to be empty, or were waited for.
     """
 
     poolers: tuple[PoolerReceipt, ...] = ()
     began: float | None = None
     ended: float | None = None
+    leaving: timedelta = timedelta(0)
     cautions: tuple[Caution, ...] = ()
 
-    def rest(self, rules: HoldRules) -> HoldRules:
-        """Return what is left of the rules, now that clients have waited since the PAUSE."""
-        return rules if self.began is None else rules.begun(timedelta(seconds=monotonic() - self.began))
+    def hold(self, rules: HoldRules) -> Hold:
+        """Return the hold of which this is the beginning, if there is anything to pause."""
+        return Hold(rules, self.began)
 
     def outage(self, at_the_door: timedelta) -> timedelta:
         """How long clients were held: by the pause, or else at the server's door."""
@@ -201,6 +203,8 @@ def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callab
             console.send(command("PAUSE", name))
     everyone = [console for pool in pools for console in pool.pausing]
     pending = await_answers(everyone, monotonic() + grace.total_seconds(), awake)
+    if pause.began is not None:
+        pause.leaving = timedelta(seconds=monotonic() - pause.began)
     for pool in pools:
         for console in pool.pausing:
             if console not in pending:

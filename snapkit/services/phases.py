@@ -15,10 +15,15 @@ class Stopwatch:
         self._began = self._lapped = monotonic()
         self._phases: list[Phase] = []
 
-    def lap(self, name: str, *, holds: bool = False) -> None:
-        """Note that the phase ``name`` ends here; ``holds`` says that clients were held in it."""
+    def lap(self, name: str, *, holds: bool = False, leaving: timedelta = timedelta(0)) -> None:
+        """Note that the phase ``name`` ends here; ``holds`` says that clients were held in it.
+
+        ``leaving`` is how much of it was waited for sessions to leave, which is told as a phase of its own before it.
+        """
         now = monotonic()
-        self._phases.append(Phase(name, timedelta(seconds=now - self._lapped), holds))
+        if leaving:
+            self._phases.append(Phase("leaving", leaving, holds))
+        self._phases.append(Phase(name, timedelta(seconds=now - self._lapped) - leaving, holds))
         self._lapped = now
 
     @property

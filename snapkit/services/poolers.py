@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from snapkit.core.model import Caution
 from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import PooledDatabase, command, leading_to
+from snapkit.core.poolers import PooledDatabase, command, leading_to, maybe_forgotten
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import target_of_console
@@ -135,17 +135,19 @@ def named(pooler: Pooler) -> Iterator[None]:
         raise SnapkitError(f"PgBouncer {pooler.place} says: {error}.", state=NOTHING_CHANGED, hint=without) from error
 
 
-def leading(
-    console: Console, pooler: Pooler, source: str, connection: Connection, *, register: bool = True
-) -> tuple[PooledDatabase, ...]:
+def _address(connection: Connection) -> tuple[frozenset[str], int]:
+    """How the server was reached: its host, by name and by number, and its port."""
     info = driver_connection(connection).info
-    hosts = {info.host, info.hostaddr}
+    return frozenset((info.host, info.hostaddr)), info.port
+
+
+def leading(console: Console, pooler: Pooler, source: str, connection: Connection) -> tuple[PooledDatabase, ...]:
+    hosts, port = _address(connection)
 
     def found() -> tuple[PooledDatabase, ...]:
-        return leading_to(console.databases(), source, hosts, info.port)
+        return leading_to(console.databases(), source, hosts, port)
 
-    databases = found()
-    if databases or not register:
+    if databases := found():
         return databases
     # One that is known by "*" only, and has no client, is not in the list. RECONNECT puts it there, and does no more
     # where there is no connection to the server. It may leave the list again before we have looked.
@@ -234,10 +236,7 @@ def resume_forgotten(
     for pooler in poolers:
         try:
             with opened(pooler, pooler.parameters) as console:
-                databases = leading(console, pooler, source, connection, register=False)
-                wanted = [each.name for each in databases if each.paused]
-                if source not in (each.name for each in databases):
-                    wanted.append(source)  # known by "*" only, without a client, and so not in the list: see Console
+                wanted = maybe_forgotten(console.databases(), source, *_address(connection))
                 names = [name for name in wanted if _can_be_told(name) and console.resume(name)]
                 if names:
                     resumed.append(receipt_of(console, names))

@@ -114,4 +114,11 @@ def remove(
             except BusyError as error:
                 drops.failed += [Failure(entry, error) for entry in first.removed if entry.source == source]
         drops.raise_if_alone()
-        return Removal(tuple(kept), tuple(drops.removed), tuple(drops.failed), gathered.facts.now, tuple(cautions))
+        return Removal(
+            kept=tuple(kept),
+            removed=tuple(drops.removed),
+            failed=tuple(drops.failed),
+            now=gathered.facts.now,
+            as_confirmed=confirmed is not None and {entry.database.oid for entry in drops.removed} == shown,
+            cautions=tuple(cautions),
+        )

@@ -10,7 +10,7 @@ from time import monotonic
 
 from snapkit.core.deploy import Checkout, Deploy, differs
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.inventory import Inventory, latest_backup, latest_displaced, select_one
+from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.model import (
     Caution,
     ClientSession,
@@ -28,15 +28,16 @@ from snapkit.core.planning import (
     SwapPlan,
     Unsealed,
     choose_method,
+    is_to_be_kept,
     plan_clone,
     plan_swap,
 )
 from snapkit.core.results import SwapPreview, SwapReceipt
-from snapkit.errors import BusyError, SnapkitError
+from snapkit.errors import BusyError, DiskFullError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, limit_statements, run
+from snapkit.postgres.execution import commit, run
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
@@ -58,6 +59,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.glances import look_at_cost
+from snapkit.services.hold import Hold
 from snapkit.services.opening import check_not_open, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
@@ -109,6 +111,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
             plan,
+            _backups_left(gathered, plan),
             steps,
             gathered.facts.now,
             sessions,
@@ -135,22 +138,29 @@ def _decide(
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
 ) -> tuple[SwapPlan, CopyMethod]:
     """Choose and plan; ``ready`` is asked for the entry, and raises if somebody looks into it."""
-    entry = ready(connection, _choose(gathered.inventory, source, request))
+    entry = ready(connection, _choose(gathered, source, request))
     method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid) if live else None
         clone = None
-        if request.keep_backup:
+        if is_to_be_kept(entry, asked=request.keep_backup):
             properties = catalog.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
 
 
-def _choose(inventory: Inventory, source: str, request: SwapRequest) -> Entry:
+def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
+    """How many backups of the source there are when the plan has been carried out."""
+    used_up = plan.entry if plan.clone is None else None
+    return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
+
+
+def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
+    inventory = gathered.inventory
     entries = inventory.of_source(source)
     if request.undo:
-        return latest_displaced(entries, source)
+        return latest_displaced(entries, source, gathered.live)
     if request.wanted is None:
         return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
     return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
@@ -184,7 +194,9 @@ def swap(
             if plan.clone is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
-                restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, rules, observe).oid
+                with _room_for(plan.entry):
+                    restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe).oid
+                plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))
@@ -192,22 +204,25 @@ def swap(
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
             with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-                rules = pause.rest(request.hold)
-                swapped = _apply(server, ddl, plan, restored_oid, rules, gathered.facts.role, standing)
-            watch.lap("swap", holds=True)
+                hold = pause.hold(request.hold)
+                swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
+            watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
-    cautions = swapped.cautions + pause.cautions + more + untold_caution(standbys, len(replicas), displaced_oid)
+    outage = pause.outage(swapped.outage)
+    cautions = swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
+    cautions += untold_caution(standbys, len(replicas), displaced_oid)
     cautions += _other_code(plan.entry, request.code)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
+        restored_kept=plan.clone is not None,
+        backups_left=_backups_left(gathered, plan),
         displaced=_displaced(plan),
-        kept_backup=plan.clone is not None,
-        outage=pause.outage(swapped.outage),
+        outage=outage,
         phases=watch.phases,
         duration=watch.elapsed,
         disconnected=swapped.disconnected,
@@ -232,6 +247,18 @@ def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
     )
 
 
+@contextmanager
+def _room_for(entry: Entry) -> Iterator[None]:
+    """Where there is no room for the clone of a pinned entry, say how to do without."""
+    try:
+        yield
+    except DiskFullError as error:
+        if entry.pinned:
+            without = f"Or use {entry.name} up, which takes no room: snapkit unpin {entry.name}, then the same again."
+            error.hint = " ".join(filter(None, (error.hint, without)))
+        raise
+
+
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
     """Run the checks that concern a swap, before anything is touched; return who is connected."""
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
@@ -251,8 +278,8 @@ def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
         )
 
 
-def _identity(plan: SwapPlan) -> tuple[int, int | None]:
-    return plan.entry.database.oid, plan.live.oid if plan.live else None
+def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
+    return plan.entry.database.oid, plan.live.oid if plan.live else None, plan.clone is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +287,8 @@ class _Swapped:
     """What came of the one transaction."""
 
     outage: timedelta
+    leaving: timedelta
+    """How much of it went by before the last session inside had left."""
     disconnected: tuple[ClientSession, ...]
     cautions: tuple[Caution, ...]
 
@@ -269,7 +298,7 @@ def _apply(
     ddl: Connection,
     plan: SwapPlan,
     restored_oid: int,
-    rules: HoldRules,
+    hold: Hold,
     role: str,
     standing: Standing,
 ) -> _Swapped:
@@ -280,18 +309,18 @@ def _apply(
         names[plan.live.oid] = plan.displaced_name
     doors = [plan.entry.database.oid, *names]
     cautions: list[Caution] = []
-    held_since = 0.0
+    closed_at = 0.0
 
     def work() -> None:
-        nonlocal held_since
+        nonlocal closed_at
         if plan.clone is not None:
-            cautions.extend(give_properties(ddl, plan.clone.properties, restored_oid, plan.clone.name, plan.source))
-        run(ddl, *plan.prepare)
+            properties, name = plan.clone.properties, plan.clone.name
+            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left))
+        run(ddl, *plan.prepare, left=hold.left)
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
-        if rules.limit is not None:
-            limit_statements(ddl, rules.limit)
-        held_since = monotonic()
-        run(ddl, *plan.swap)
+        closed_at = monotonic()
+        hold.begin()
+        run(ddl, *plan.swap, left=hold.left)
         standing.perhaps_done()
 
     failure: Exception | None = None
@@ -301,16 +330,27 @@ def _apply(
         watcher = stack.enter_context(server.connect())
         stack.enter_context(_unless(lambda: is_done))
         with server_errors(state):
-            record = stack.enter_context(hold_door(ddl, watcher, doors, rules))
+            record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest()))
         try:
-            commit(ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone)
-            is_done, outage = True, timedelta(seconds=monotonic() - held_since)
+            warnings = commit(
+                ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone, hold.left
+            )
+            is_done, outage = True, hold.held
+            cautions.extend(map(_unconfirmed, warnings))
         except SERVER_ERRORS as error:
-            failure = error
-            outage = timedelta(seconds=monotonic() - held_since) if held_since else outage
+            failure, outage = error, hold.held
     if failure is not None:
-        raise door_error(failure, record, rules, outage, state, role) from failure
-    return _Swapped(outage, tuple(record.disconnected.values()), tuple(cautions))
+        raise door_error(failure, record, hold.rules, outage, state, role) from failure
+    return _Swapped(outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
+
+
+def _unconfirmed(warning: str) -> Caution:
+    """What a warning at COMMIT means: PostgreSQL has none but that it no longer waits for a synchronous standby."""
+    return Caution(
+        "not_replicated",
+        "The swap is committed on this server, but no synchronous standby has confirmed it. PostgreSQL says: "
+        f"{warning} On a standby that takes this server's place without having received the swap, all is as it was.",
+    )
 
 
 @contextmanager

@@ -83,6 +83,9 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     assert all(set(step) == {"step", "sql"} for step in plan)
     assert _envelope(sandbox.run("rollback", "v2", "--dry-run", "--json"), "rollback")["data"]["plan"]
     assert _envelope(sandbox.run("prune", "--keep", "1", "--dry-run", "--json"), "prune")["data"]["plan"] == []
+    doomed = _envelope(sandbox.run("delete", "v2", "--dry-run", "--json"), "delete")["data"]
+    assert [entry["name"] for entry in doomed["removed"]] == [name]
+    assert [step["sql"] for step in doomed["plan"]] == [[f'DROP DATABASE "{name}"']]
     assert "RENAME" in _envelope(sandbox.run("rollback", "--latest", "--sql", "--json"), "rollback")["data"]["sql"]
 
     for words in (["rollback", "--latest"], ["undo"]):
@@ -90,6 +93,8 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
         assert set(swap) == {
             "source",
             "restored",
+            "restored_kept",
+            "backups_left",
             "displaced",
             "outage_ms",
             "duration_ms",
@@ -116,6 +121,35 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(script_made)))
     adopted = _envelope(sandbox.run("adopt", script_made, "--json"), "adopt")["data"]["entry"]
     assert (adopted["state"], adopted["created_at"]) == ("ready", "2026-01-10T10:30:45Z")
+
+
+def test_a_dry_run_changes_nothing_whatever_the_command(sandbox: Sandbox) -> None:
+    sandbox.run("backup", "--label", "v1")
+    sandbox.run("rollback", "v1")
+    sandbox.run("backup", "--label", "v2")
+    before = [sandbox.row(name) for name in sandbox.databases()]
+    for words in (
+        ["backup"],
+        ["rollback", "v2"],
+        ["undo"],
+        ["prune", "--keep", "1", "--keep-old", "0"],
+        ["delete", "v2"],
+    ):
+        ran = sandbox.run(*words, "--dry-run")
+        assert ran.code == 0, ran.err
+        assert "Dry run: nothing was changed." in ran.out
+    assert "live until the rollback to" in sandbox.run("undo", "--dry-run").out
+    assert [sandbox.row(name) for name in sandbox.databases()] == before
+
+
+def test_a_label_that_two_backups_have_names_neither(sandbox: Sandbox) -> None:
+    names = [sandbox.back_up(label="twice").backup.name for _ in range(2)]
+    before = sandbox.databases()
+    for words in (["rollback"], ["show"], ["pin"], ["delete"], ["delete", "--dry-run"]):
+        error = _error(sandbox.run(*words, "twice", "--json"), words[0], "usage", 2)
+        assert all(name in error["message"] for name in names)
+        assert error["hint"] == "Give one of these names."
+    assert sandbox.databases() == before
 
 
 def test_exit_3_partial(sandbox: Sandbox) -> None:
@@ -161,6 +195,33 @@ def test_exit_2_usage(words: list[str], command: str | None) -> None:
     text = run_snapkit(*words, url=NOWHERE)
     assert (text.code, text.out) == (2, "")
     assert text.err.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["list", "--url", "mysql://x"], "--url: The URL does not begin with postgresql://"),
+        (["list", "--direct-url", "postgresql://a@b:c@d/e"], "--direct-url: The URL is malformed."),
+        (["backup", "--pgbouncer-url", "mysql://x"], "PgBouncer URL 1 of 1: The URL does not begin with"),
+        (["backup", "--replica-url", "postgresql://a@b:c@d/e"], "Replica URL 1 of 1: The URL is malformed."),
+    ],
+)
+def test_it_is_said_which_url_is_wrong(words: list[str], said: str) -> None:
+    ran = run_snapkit(*words, url="postgresql://app@127.0.0.1:1/app")
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_what_is_named_and_not_there_is_said_with_what_to_do(sandbox: Sandbox) -> None:
+    ran = sandbox.run("list", "--maintenance-db", "nope")
+    assert ran.code == 12
+    assert "It was to work from the database 'nope', as --maintenance-db says." in ran.err
+    for more in ([], ["--dry-run"]):
+        ran = sandbox.run("backup", "--tablespace", "nope", *more)
+        assert ran.code == 2
+        assert "There is no tablespace 'nope'" in ran.err
+        assert "The server has: pg_default" in ran.err
+    assert sandbox.databases() == [sandbox.name]
 
 
 def test_exit_2_without_any_connection() -> None:

@@ -46,8 +46,9 @@ def test_version_and_help(words: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(shell: str, tmp_path: Path) -> None:
-    typed = {"_TYPER_COMPLETE_ARGS": "snapkit ba", "COMP_WORDS": "snapkit ba", "COMP_CWORD": "1"}
+@pytest.mark.parametrize("line", ["snapkit ba", "snapkit rollback --", "snapkit backup --strategy "])
+def test_completion(line: str, shell: str, tmp_path: Path) -> None:
+    typed = {"_TYPER_COMPLETE_ARGS": line, "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     asked = typed | {"_SNAPKIT_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     code, names = _loaded(cwd=tmp_path, **asked)
     assert names == []

@@ -116,6 +116,38 @@ def test_progress_is_shown_while_a_clone_waits_or_runs(sandbox: Sandbox) -> None
     assert "Backup completed." in output
 
 
+def test_prune_shows_its_table_once(sandbox: Sandbox) -> None:
+    names = [sandbox.back_up().backup.name for _ in range(3)]
+    child = _type(sandbox, "prune", "--keep", "1", "--quiet")
+    child.expect(r"\[y/N\]")
+    assert all(name in child.before for name in names)
+    child.sendline("n")
+    _finish(child)
+    child = _type(sandbox, "prune", "--keep", "1", "--no-color")
+    child.expect(r"\[y/N\]")
+    assert all(name in child.before for name in names)
+    child.sendline("y")
+    code, output = _finish(child)
+    assert code == 0
+    assert "2 databases dropped" in output
+    assert "WHY" not in output
+    assert sandbox.databases() == [sandbox.name, names[-1]]
+
+
+def test_prune_says_what_became_of_it_where_that_is_not_what_was_shown(sandbox: Sandbox) -> None:
+    names = [sandbox.back_up().backup.name for _ in range(3)]
+    child = _type(sandbox, "prune", "--keep", "1", "--no-color")
+    child.expect(r"\[y/N\]")
+    sandbox.run("pin", names[0])
+    child.sendline("y")
+    code, output = _finish(child)
+    assert code == 0
+    assert "1 database dropped" in output
+    assert "WHY" in output
+    assert "pinned" in output
+    assert sandbox.databases() == [sandbox.name, names[0], names[2]]
+
+
 def test_prune_shows_how_many_drops_it_has_done(sandbox: Sandbox) -> None:
     for _ in range(4):
         sandbox.back_up()

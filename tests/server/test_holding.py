@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -11,11 +14,13 @@ from datetime import timedelta
 
 import psycopg
 import pytest
+from sqlalchemy import Connection
 
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Strategy
-from snapkit.core.results import BackupReceipt, SwapReceipt
+from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
+from snapkit.postgres import execution
 from tests.sandbox import Sandbox, wait_until
 
 SECOND = timedelta(seconds=1)
@@ -105,6 +110,10 @@ def test_a_transaction_that_outlasts_the_grace_is_ended_and_named(sandbox: Sandb
     assert late.committed is False
     (session,) = receipt.disconnected
     assert (session.pid, session.application, session.state) == (late.pid, "billing", "idle in transaction")
+    leaving, clone = (next(each for each in receipt.phases if each.name == name) for name in ("leaving", "clone"))
+    assert leaving.holds
+    assert leaving.duration >= SECOND / 4
+    assert leaving.duration <= receipt.outage <= leaving.duration + clone.duration
     assert session.state_since is not None
     assert session.backend_start is not None
     assert receipt.outage >= SECOND / 2
@@ -165,6 +174,37 @@ def test_clients_are_held_no_longer_than_allowed(sandbox: Sandbox, what: str) ->
     sandbox.back_up()
 
 
+def test_what_is_left_of_the_limit_is_reckoned_anew_for_each_rename(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that take less than the limit each may be longer together."""
+    set_timeout, limits = execution._set_timeout, []
+
+    def note(connection: Connection, name: str, limit: timedelta, **more: bool) -> None:
+        limits.append((limit, more))
+        set_timeout(connection, name, limit, **more)
+
+    monkeypatch.setattr(execution, "_set_timeout", note)
+    sandbox.back_up()
+    rules = HoldRules(limit=60 * SECOND)
+    with psycopg.connect(sandbox.cluster.url("postgres")) as other:
+        other.execute(f'ALTER ROLE postgres IN DATABASE "{sandbox.name}" SET work_mem TO DEFAULT')
+        limits.clear()
+        thread = in_background(lambda: sandbox.roll_back(hold=rules))
+        wait_until(lambda: _waits_for_lock(sandbox))
+        time.sleep(0.5)  # for so long the first rename waits at least
+        other.rollback()
+        thread.join(60)
+    (first, _), (second, _) = in_transaction = [each for each in limits if each[1] == {"in_transaction": True}]
+    assert len(in_transaction) == 2
+    assert second <= first - SECOND / 2
+
+
+def _waits_for_lock(sandbox: Sandbox) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+    return bool(sandbox.execute(waiting, f'ALTER DATABASE "{sandbox.name}" RENAME%'))
+
+
 def test_what_would_take_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> None:
     first = sandbox.back_up()
     rules = HoldRules(limit=first.copy.duration / 4)
@@ -181,6 +221,7 @@ def test_what_nobody_asked_for_by_name_is_copied_while_clients_work_then(sandbox
         receipt = sandbox.back_up(hold=HoldRules(limit=first.copy.duration / 4))
         client.execute("SELECT 1")  # nobody was disconnected
     assert (receipt.backup.strategy, receipt.outage) == (Strategy.ONLINE, timedelta(0))
+    assert receipt.choice is Choice.OUTAGE_EXPECTED
     assert not any(phase.holds for phase in receipt.phases)
 
 
@@ -197,6 +238,19 @@ def test_a_clone_that_has_to_be_given_up_is_copied_while_clients_work(sandbox: S
     sandbox.ruin()
     sandbox.roll_back()
     assert len(sandbox.items()) == 100
+
+
+def test_whom_a_clone_had_disconnected_that_was_given_up_is_told(sandbox: Sandbox) -> None:
+    with sandbox.connect(application_name="stuck") as stuck, sandbox.connect(application_name="idle one"):
+        os.kill(stuck.info.backend_pid, signal.SIGSTOP)  # is told to leave, and does not
+        try:
+            receipt = sandbox.back_up(hold=HoldRules(limit=SECOND))
+        finally:
+            os.kill(stuck.info.backend_pid, signal.SIGCONT)
+    assert [caution.code for caution in receipt.cautions] == ["clone_given_up"]
+    assert {session.application for session in receipt.disconnected} == {"stuck", "idle one"}
+    assert receipt.choice is Choice.OUTAGE_REACHED
+    assert receipt.outage >= SECOND
 
 
 def test_a_limit_that_is_kept_is_no_hindrance(sandbox: Sandbox) -> None:
@@ -237,6 +291,17 @@ def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> N
     told = receipt.outage.total_seconds()
     assert told >= 2
     assert 0.9 * told <= max(gaps) <= 1.5 * told
+
+
+def test_the_receipt_tells_idle_sessions_from_those_at_work_and_says_why_it_went_as_it_did(sandbox: Sandbox) -> None:
+    with sandbox.connect(application_name="idle one"), transaction(sandbox):
+        ran = sandbox.run("rollback", sandbox.back_up(strategy=Strategy.ONLINE).backup.name, "--grace", "100ms")
+    assert re.search(r"Disconnected +2 sessions \(billing, idle one\); at work was 1 of them:\n", ran.out), ran.out
+    assert re.search(r"billing: idle in transaction since \d\d:\d\d:\d\d UTC\n", ran.out), ran.out
+    assert re.search(r"\(.*leaving \d+ ms.*, swap \d+ ms", ran.out), ran.out
+    sandbox.back_up()
+    ran = sandbox.run("backup", "--max-outage", "1ms")
+    assert re.search(r"Strategy +online, since a clone would have held", ran.out), ran.out
 
 
 def test_the_phases_of_a_run_are_told_with_their_times(sandbox: Sandbox) -> None:

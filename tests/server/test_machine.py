@@ -27,6 +27,7 @@ from psycopg import sql
 
 from snapkit.core.model import Kind, State, unobserved
 from snapkit.core.retention import Policy
+from snapkit.errors import NotFoundError
 from snapkit.postgres.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
@@ -62,6 +63,8 @@ class Known:
     content: Content
     label: str | None = None
     pinned: bool = False
+    gave_way_to: int | None = None
+    """Of a displaced database: the OID of what became live when it was put aside."""
 
 
 @dataclass
@@ -74,6 +77,12 @@ class World:
 
     def of(self, kind: Kind) -> list[str]:
         return [name for name, known in self.entries.items() if known.kind is kind]
+
+    @property
+    def displaced(self) -> str | None:
+        """What the last rollback put aside, if it is still there."""
+        those = [name for name in self.of(Kind.OLD) if self.entries[name].gave_way_to == self.live_oid]
+        return those[-1] if those else None
 
 
 class Machine(RuleBasedStateMachine):
@@ -174,18 +183,25 @@ class Machine(RuleBasedStateMachine):
         swap(self.server, SwapRequest(wanted=wanted, keep_backup=keep), LOCK_WAIT, unobserved)
         self._note_swap(wanted or self.world.of(Kind.BACKUP)[-1], keep=keep)
 
-    @precondition(lambda self: self.world.of(Kind.OLD))
+    @precondition(lambda self: self.world.of(Kind.OLD) and len(self.world.entries) < 6)
     @rule()
     def undo(self) -> None:
+        displaced = self.world.displaced
+        if displaced is None:
+            with pytest.raises(NotFoundError):
+                swap(self.server, SwapRequest(undo=True), LOCK_WAIT, unobserved)
+            return
         swap(self.server, SwapRequest(undo=True), LOCK_WAIT, unobserved)
-        self._note_swap(self.world.of(Kind.OLD)[-1], keep=False)
+        self._note_swap(displaced, keep=False)
 
     def _note_swap(self, restored: str, *, keep: bool) -> None:
         world = self.world
         (old,) = [n for n in self.box.databases() if self._oid(n) == world.live_oid]
+        keep = keep or world.entries[restored].pinned
         chosen = world.entries[restored] if keep else world.entries.pop(restored)
-        world.entries[old] = Known(world.live_oid, Kind.OLD, world.live)
+        displaced_oid, displaced = world.live_oid, world.live
         world.live, world.live_oid = chosen.content, self._oid(self.box.name)
+        world.entries[old] = Known(displaced_oid, Kind.OLD, displaced, gave_way_to=world.live_oid)
         assert keep or world.live_oid == chosen.oid
 
     @rule(keep=st.integers(1, 3), keep_old=st.sampled_from((None, 0, 1)))
@@ -279,7 +295,7 @@ class Machine(RuleBasedStateMachine):
     def crash(self, words: str, nth: int, moment: Moment, killed: bool) -> None:
         """A command dies at its n-th statement: what it was for has been done wholly, or not at all."""
         if ("rollback" in words and not self.world.of(Kind.BACKUP)) or (
-            words == "undo" and not self.world.of(Kind.OLD)
+            words == "undo" and self.world.displaced is None
         ):
             return
         sent = itertools.count(1)
@@ -326,8 +342,9 @@ class Machine(RuleBasedStateMachine):
             return not spared
         if self._oid(self.box.name) == self.world.live_oid:
             return False
-        kind = Kind.OLD if words == "undo" else Kind.BACKUP
-        self._note_swap(self.world.of(kind)[-1], keep="--keep-backup" in words)
+        restored = self.world.displaced if words == "undo" else self.world.of(Kind.BACKUP)[-1]
+        assert restored is not None
+        self._note_swap(restored, keep="--keep-backup" in words)
         return True
 
     # --- what holds after every step ---

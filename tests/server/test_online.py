@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from psycopg import sql
 
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
+from snapkit.postgres import contents, locks
 from snapkit.postgres.programs import VARIABLE, find_programs
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
@@ -417,6 +420,59 @@ def test_a_table_that_is_locked_wholly_is_not_waited_for_long(sandbox: Sandbox) 
     assert sandbox.databases() == [sandbox.name]
 
 
+def test_tables_that_are_locked_one_after_the_other_are_waited_for_awake(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meanwhile another run comes, which ends what looks forgotten; it looks more closely than runs do."""
+    monkeypatch.setattr(locks, "FORGOTTEN", timedelta(seconds=2))
+    names = ("held_1", "held_2")
+    with sandbox.connect() as connection:
+        for name in names:
+            connection.execute(f"CREATE TABLE {name} AS SELECT 1 AS n".encode())
+    receipts: list[Any] = []
+    copying = threading.Thread(target=lambda: receipts.append(online_backup(sandbox)))
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND relation = %s::oid"
+    with ExitStack() as stack:
+        holders, oids = [], []
+        for name in names:
+            holders.append(stack.enter_context(sandbox.connect()))
+            holders[-1].execute("BEGIN")
+            holders[-1].execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE".encode())
+            oids += [row[0] for row in holders[-1].execute(f"SELECT '{name}'::regclass::oid".encode())]
+        copying.start()
+        for holder, oid in zip(holders, oids, strict=True):
+            wait_until(lambda: sandbox.execute(waits, oid) == [(1,)])  # noqa: B023 - waited for at once
+            with pytest.raises(BusyError, match="Another snapkit run"):
+                back_up(sandbox.server(), BackupRequest(), timedelta(seconds=3), lambda progress: None)
+            holder.execute("COMMIT")
+    copying.join(60)
+    assert [receipt.backup.strategy for receipt in receipts] == [Strategy.ONLINE]
+
+
+def test_locks_are_not_waited_for_without_end(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contents, "LOCKING_LIMIT", timedelta(seconds=1))
+    with sandbox.connect(application_name="migration") as client, client.transaction():
+        client.execute("LOCK TABLE item")
+        with pytest.raises(BusyError, match="migration"):
+            online_backup(sandbox)
+    assert sandbox.databases() == [sandbox.name]
+
+
+def test_an_interrupt_cuts_the_wait_for_a_lock_short(sandbox: Sandbox) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'"
+    with sandbox.connect() as client, client.transaction():
+        client.execute("LOCK TABLE item")
+        words = [sys.executable, "-m", "snapkit", "backup", "--strategy", "online", "--json"]
+        environment = command_environment(sandbox.url, **{VARIABLE: os.environ[VARIABLE]})
+        running = subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_until(lambda: sandbox.execute(waits) == [(1,)])
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130, (out, err)
+    assert sandbox.databases() == [sandbox.name]
+    wait_until(lambda: sandbox.sessions(sandbox.name) == 0)
+
+
 def test_an_owner_without_superuser(sandbox: Sandbox) -> None:
     owner = sandbox.role("owner", "LOGIN CREATEDB")
     name = f"{sandbox.prefix}_owned"
@@ -439,6 +495,26 @@ def test_an_owner_without_superuser(sandbox: Sandbox) -> None:
             online_backup(sandbox, url)
     assert isinstance(caught.value, PrivilegeError)
     assert [each for each in sandbox.databases() if each.startswith(name)] == [name, receipt.backup.name]
+
+
+@pytest.mark.parametrize("rows", [10, 20000])
+@pytest.mark.parametrize("fails", ["RETURN false", "PERFORM 'secret'::int", "RAISE 'no' USING DETAIL = 'secret'"])
+def test_the_contents_of_rows_are_not_told(sandbox: Sandbox, rows: int, fails: str) -> None:
+    with sandbox.connect() as connection:
+        connection.execute(
+            "CREATE TABLE told AS SELECT n, 'secret' || repeat('x', 200) AS t"
+            f" FROM generate_series(1, {rows}) AS n".encode()
+        )
+        connection.execute(
+            "CREATE FUNCTION fails(n int) RETURNS bool LANGUAGE plpgsql AS"
+            f" $$BEGIN IF current_database() ~ '_partial_' THEN {fails}; END IF; RETURN true; END$$".encode()
+        )
+        connection.execute("ALTER TABLE told ADD CHECK (fails(n))")
+    with pytest.raises(SnapkitError) as caught:
+        online_backup(sandbox)
+    assert "secret" not in f"{caught.value.message} {caught.value.hint}", caught.value.message
+    assert "right" not in (caught.value.hint or "")
+    assert sandbox.databases() == [sandbox.name]
 
 
 def test_what_differs_fails_the_backup_and_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +554,7 @@ def test_what_a_new_database_has_and_the_source_dropped(sandbox: Sandbox) -> Non
 
 
 def test_a_password_is_not_on_a_command_line(slow: Sandbox) -> None:
-    url = slow.cluster.url(slow.name, tcp=True)
+    url = slow.cluster.url(slow.name, tcp=True) + "?options=-c%20app.token%3Dverysecret"
     running = subprocess.Popen(
         [sys.executable, "-m", "snapkit", "backup", "--strategy", "online", "--json"],
         env=command_environment(url, **{VARIABLE: os.environ[VARIABLE]}),
@@ -493,7 +569,45 @@ def test_a_password_is_not_on_a_command_line(slow: Sandbox) -> None:
     out, err = running.communicate()
     assert running.returncode == 0, err
     assert any("--dbname" in line for line in lines)
-    assert not any("battery" in line for line in [*lines, out, err])
+    assert not any(secret in line for line in [*lines, out, err] for secret in ("battery", "verysecret"))
+
+
+def test_options_that_cannot_be_handed_on_in_secret(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a service file says goes before the environment."""
+    (tmp_path / "services").write_text("[here]\noptions=-c work_mem=1MB\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "here")
+    assert online_backup(sandbox).backup.strategy is Strategy.ONLINE
+    with pytest.raises(UsageError, match="options cannot be handed"):
+        online_backup(sandbox, sandbox.url + "&options=-c%20app.token%3Dx")
+    assert len(sandbox.databases()) == 2
+
+
+AUDIT = """CREATE FUNCTION audit() RETURNS event_trigger LANGUAGE plpgsql AS
+    $$BEGIN INSERT INTO public.audited VALUES (current_database(), tg_event, tg_tag); END$$"""
+
+
+def test_event_triggers_do_not_fire_in_the_copy(sandbox: Sandbox) -> None:
+    events = ["ddl_command_start", "ddl_command_end", *(["login"] if sandbox.version >= 17 else [])]
+    with sandbox.connect() as connection:
+        connection.execute("CREATE TABLE audited (database text, event text, tag text)")
+        connection.execute("CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM item")
+        connection.execute("CREATE INDEX ON item (name)")
+        connection.execute(AUDIT)
+        for event in events:
+            connection.execute(f"CREATE EVENT TRIGGER audit_{event} ON {event} EXECUTE FUNCTION audit()".encode())
+            connection.execute(f"ALTER EVENT TRIGGER audit_{event} ENABLE ALWAYS".encode())
+            connection.execute(f"COMMENT ON EVENT TRIGGER audit_{event} IS 'x'".encode())
+    name = online_backup(sandbox).backup.name
+    quiet = "-c event_triggers=off" if sandbox.version >= 17 else ""
+    with sandbox.connect(opened(sandbox, name), options=quiet) as connection:
+        assert connection.execute("SELECT DISTINCT tag FROM audited WHERE database ~ '_partial_'").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM pg_event_trigger WHERE evtenabled = 'A'").fetchone() == (
+            len(events),
+        )
+        assert connection.execute("SELECT count FROM seen").fetchone() == (100,)
 
 
 @pytest.mark.parametrize(
@@ -564,6 +678,22 @@ def test_extensions(sandbox: Sandbox) -> None:
         connection.execute("UPDATE pg_extension SET extversion = '0.1' WHERE extname = %s", (wanted[0],))
     with pytest.raises(UsageError, match=f"{wanted[0]} 0.1"):
         online_backup(sandbox)
+
+
+def test_what_pg_dump_leaves_out_is_warned_of(sandbox: Sandbox) -> None:
+    role = sandbox.role("Ext owner", "SUPERUSER")
+    with sandbox.connect() as connection:
+        connection.execute("CREATE TABLE of_item (id int REFERENCES item)")
+        connection.execute("ALTER TABLE of_item DISABLE TRIGGER ALL")
+        connection.execute("DROP EXTENSION plpgsql")
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        connection.execute("CREATE EXTENSION plpgsql SCHEMA pg_catalog")
+    receipt = online_backup(sandbox)
+    assert {caution.code: role in caution.message for caution in receipt.cautions} == {
+        "extension_owners": True,
+        "keys_enforced": False,
+    }
+    assert "of_item_id_fkey of public.of_item" in receipt.cautions[-1].message
 
 
 def test_a_tablespace(sandbox: Sandbox) -> None:

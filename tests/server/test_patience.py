@@ -48,6 +48,16 @@ def test_a_look_at_the_progress_that_takes_long_does_not_end_the_watch(
         assert watcher.execute(select(1)).scalar_one() == 1
 
 
+def test_a_session_listens_only_while_something_brief_is_done(sandbox: Sandbox) -> None:
+    listening = select(func.pg_listening_channels())
+    with sandbox.server().connect() as ddl, sandbox.server().connect() as watcher:
+        with hold_door(ddl, watcher, [0], HoldRules(), nudge=False):
+            assert ddl.execute(listening).all() == []
+        with hold_door(ddl, watcher, [0], HoldRules()):
+            assert len(ddl.execute(listening).all()) == 1
+        assert ddl.execute(listening).all() == []
+
+
 def test_ctrl_c_while_a_clone_comes_to_its_end_is_not_lost(sandbox: Sandbox) -> None:
     """The rollback that the clone was for must not go on as if nothing had been said."""
     looking, over = threading.Event(), threading.Event()

@@ -191,6 +191,22 @@ def test_a_transaction_may_finish_within_the_grace_and_not_for_ever(sandbox: San
         client.execute("SELECT 1")
 
 
+def test_what_is_prepared_while_the_pool_is_paused_counts_as_well(sandbox: Sandbox, bouncer: PgBouncer) -> None:
+    """Somebody holds a lock that the rollback needs before it closes the door, while clients wait already."""
+    backup = sandbox.back_up().backup.name
+    before = sandbox.databases()
+    with psycopg.connect(sandbox.cluster.url("postgres")) as other:
+        other.execute(sql.SQL("COMMENT ON DATABASE {} IS 'mine'").format(sql.Identifier(backup)))
+        ran = sandbox.run("rollback", "--latest", "--max-outage", "1500ms", "--json", *_flags(bouncer))
+        other.rollback()
+    assert ran.code == 15, ran.out
+    error = ran.document["error"]["message"]
+    held, allowed = re.findall(r"(\d\.\d) s", error)
+    assert (float(held) >= 1.5, allowed) == (True, "1.5"), error
+    assert sandbox.databases() == before
+    assert bouncer.paused() == set()
+
+
 def test_nobody_need_be_disconnected_where_the_pool_empties_itself(sandbox: Sandbox, bouncer: PgBouncer) -> None:
     with _clients(bouncer, sandbox.name, 4) as clients:
         assert sandbox.run("backup", "--no-disconnect").code == 11
@@ -406,6 +422,16 @@ def test_recover_resumes_what_the_list_does_not_show(sandbox: Sandbox, make_boun
     assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}]
     with psycopg.connect(bouncer.url(sandbox.name)) as client:
         client.execute("SELECT 1")
+
+
+def test_recover_leaves_alone_what_leads_to_another_server(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
+    """It bears the source's name, and an administrator has paused it."""
+    bouncer = make_bouncer(databases={"main": f"dbname={sandbox.name}", sandbox.name: "port=1"})
+    bouncer.ask("PAUSE main")
+    bouncer.ask(f"PAUSE {sandbox.name}")
+    ran = sandbox.run("recover", "--json", *_flags(bouncer))
+    assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": ["main"]}]
+    assert bouncer.paused() == {sandbox.name}
 
 
 def test_recover_leaves_alone_what_a_run_has_paused_that_is_at_work(sandbox: Sandbox, bouncer: PgBouncer) -> None:

@@ -10,8 +10,10 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.holding import HoldRules
-from snapkit.core.model import Kind, State
-from snapkit.errors import BusyError, NotFoundError, PrivilegeError, UsageError
+from snapkit.core.model import Kind, State, unobserved
+from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
+from snapkit.services import rollback
+from snapkit.services.inventory import pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names, wait_until
 
@@ -63,12 +65,100 @@ def test_keep_backup_swaps_a_clone_in(sandbox: Sandbox) -> None:
     for _ in range(2):
         sandbox.ruin()
         receipt = sandbox.roll_back(backup.name, keep_backup=True)
-        assert receipt.kept_backup
+        assert receipt.restored_kept
         assert sandbox.items() == before
         assert sandbox.row(sandbox.name)["comment"] is None
     kept = [entry for entry in sandbox.entries() if entry.kind is Kind.BACKUP]
     assert [(entry.name, entry.label) for entry in kept] == [(backup.name, "kept")]
     assert not sandbox.row(backup.name)["datallowconn"]
+
+
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_undo_does_not_take_what_an_earlier_rollback_put_aside(sandbox: Sandbox, keep_backup: bool) -> None:
+    sandbox.back_up()
+    earlier = sandbox.roll_back(keep_backup=keep_backup).displaced
+    sandbox.back_up()
+    last = sandbox.roll_back(keep_backup=keep_backup).displaced
+    assert earlier is not None
+    assert last is not None
+    assert sandbox.run("delete", last.name).code == 0
+    names = sandbox.databases()
+    ran = sandbox.run("undo")
+    assert ran.code == 10
+    assert "has been replaced once more since" in ran.err
+    assert sandbox.databases() == names
+    assert f"snapkit rollback {earlier.name}" in ran.err
+    assert sandbox.roll_back(earlier.name).restored.name == earlier.name
+    assert sandbox.undo().restored.name != earlier.name
+
+
+def test_undo_does_not_take_what_was_put_aside_before_the_live_database_was_made_anew(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    sandbox.back_up()
+    sandbox.roll_back()
+    sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
+    assert preview_swap(sandbox.server(), SwapRequest(undo=True)).plan.live is None
+    sandbox.roll_back()
+    with pytest.raises(NotFoundError, match="has been replaced once more"):
+        sandbox.undo()
+
+
+def test_a_rollback_uses_a_backup_up_and_says_how_many_remain(sandbox: Sandbox) -> None:
+    first, second = (sandbox.back_up().backup.name for _ in range(2))
+    for name, left in ((second, 1), (first, 0)):
+        assert preview_swap(sandbox.server(), SwapRequest()).backups_left == left
+        receipt = sandbox.roll_back()
+        assert (receipt.restored.name, receipt.restored_kept, receipt.backups_left) == (name, False, left)
+    assert sandbox.undo().backups_left == 0
+
+
+@pytest.mark.smoke
+def test_what_is_pinned_outlives_a_rollback_and_an_undo(sandbox: Sandbox) -> None:
+    before = sandbox.items()
+    backup = sandbox.back_up(label="keep me", pinned=True).backup
+    oid = sandbox.row(backup.name)["oid"]
+    sandbox.ruin()
+    ruined = sandbox.items()
+    receipt = sandbox.roll_back()
+    assert (receipt.restored_kept, receipt.backups_left) == (True, 1)
+    assert sandbox.items() == before
+    (old,) = [entry for entry in sandbox.entries() if entry.kind is Kind.OLD]
+    pin_entry(sandbox.server(), old.name, None, LOCK_WAIT)
+    receipt = sandbox.undo()
+    assert (receipt.restored.name, receipt.restored_kept, receipt.backups_left) == (old.name, True, 1)
+    assert sandbox.items() == ruined
+    kept = {entry.name: (entry.pinned, entry.label) for entry in sandbox.entries() if entry.pinned}
+    assert kept == {backup.name: (True, "keep me"), old.name: (True, None)}
+    assert sandbox.row(backup.name)["oid"] == oid
+    assert not sandbox.row(backup.name)["datallowconn"]
+
+
+def test_where_there_is_no_room_for_a_clone_of_what_is_pinned_it_is_said_how_to_do_without(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*arguments: object) -> None:
+        raise DiskFullError("No space left on device", state="Nothing was changed.", hint="Make room.")
+
+    monkeypatch.setattr(rollback, "make_clone", no_room)
+    backup = sandbox.back_up(pinned=True).backup.name
+    with pytest.raises(DiskFullError) as caught:
+        sandbox.roll_back()
+    assert caught.value.hint == (
+        f"Make room. Or use {backup} up, which takes no room: snapkit unpin {backup}, then the same again."
+    )
+    unpin_entry(sandbox.server(), backup, LOCK_WAIT)
+    with pytest.raises(DiskFullError) as caught:
+        sandbox.roll_back(keep_backup=True)
+    assert caught.value.hint == "Make room."
+
+
+def test_what_was_pinned_after_the_question_is_not_cloned_unasked(sandbox: Sandbox) -> None:
+    backup = sandbox.back_up().backup.name
+    confirmed = preview_swap(sandbox.server(), SwapRequest()).plan
+    pin_entry(sandbox.server(), backup, None, LOCK_WAIT)
+    with pytest.raises(BusyError, match="since the question was asked"):
+        swap(sandbox.server(), SwapRequest(), LOCK_WAIT, unobserved, confirmed)
+    assert sandbox.databases() == [sandbox.name, backup]
 
 
 @pytest.mark.parametrize("keep_backup", [False, True])

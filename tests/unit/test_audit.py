@@ -20,6 +20,7 @@ from snapkit.core.model import Entry, Kind, Place
 from snapkit.core.results import (
     Address,
     BackupReceipt,
+    Choice,
     Copying,
     Diagnosis,
     EntryReport,
@@ -72,13 +73,13 @@ def test_a_line_of_the_log() -> None:
 
 
 def _swap(restored: Entry, displaced: Entry | None) -> SwapReceipt:
-    return SwapReceipt("app", restored, displaced, False, SECOND, (), SECOND, ())
+    return SwapReceipt("app", restored, False, 0, displaced, SECOND, (), SECOND, ())
 
 
 def test_the_databases_that_a_result_tells_of() -> None:
     one, two = make_entry("one"), make_entry("two", kind=Kind.OLD)
     failure = Failure(two, SnapkitError("x"))
-    backup = BackupReceipt(one, 1, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ())
+    backup = BackupReceipt(one, 1, Choice.FASTEST, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ())
     assert entries_of(backup) == ("one",)
     assert entries_of(_swap(one, two)) == ("one", "two")
     assert entries_of(_swap(one, None)) == ("one",)

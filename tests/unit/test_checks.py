@@ -41,6 +41,17 @@ def _check(name: str, **changes: Any) -> Check:
     return check
 
 
+def test_problems_come_first_and_then_warnings() -> None:
+    checks = judge(replace(HEALTHY, workers=("cron",), prepared=("tx1",), slots=("s1",), sessions=(), remains=()))
+    assert [(check.name, check.status) for check in checks if check.status is not Status.OK] == [
+        ("prepared_transactions", Status.PROBLEM),
+        ("replication_slots", Status.WARNING),
+        ("background_workers", Status.WARNING),
+    ]
+    assert all(check.status is Status.OK for check in checks[3:])
+    assert len({check.name for check in checks}) == len(judge(HEALTHY))
+
+
 def test_a_healthy_database_has_nothing_but_ok() -> None:
     assert {check.status for check in judge(HEALTHY)} == {Status.OK}
     assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 15
@@ -63,6 +74,8 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             "pid 42, user bob, billing",
         ),
         ("sessions", {"sessions": ()}, Status.OK, "Nobody"),
+        ("sessions", {}, Status.OK, "The session that is there now can be disconnected."),
+        ("sessions", {"sessions": (SESSION, SESSION)}, Status.OK, "Each of the 2 sessions that are there now"),
         ("prepared_transactions", {"prepared": ("tx1",)}, Status.PROBLEM, "tx1"),
         ("replication_slots", {"slots": ("s1",)}, Status.WARNING, "s1"),
         ("subscriptions", {"subscriptions": ("sub",)}, Status.WARNING, "sub"),
@@ -87,12 +100,12 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ),
         ("disk", {"free_bytes": None}, Status.OK, "cannot be seen"),
         ("disk", {"estimates": ()}, Status.OK, "cannot be seen"),
-        ("disk", {"free_bytes": 1}, Status.PROBLEM, "the disk has 0 MB."),
+        ("disk", {"free_bytes": 1}, Status.PROBLEM, "and 0 MB are free on the disk."),
         (
             "disk",
             {"free_bytes": 1, "estimates": [Estimate(Strategy.CLONE, 5 * 2**20, None)]},
             Status.WARNING,
-            "unless the file system shares blocks",
+            "where the file system shares blocks",
         ),
         ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
         ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),

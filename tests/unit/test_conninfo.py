@@ -92,7 +92,7 @@ def test_the_schemes_of_the_ecosystem_are_accepted_with_a_driver_too(scheme: str
 )
 def test_anything_else_is_refused_with_how_to_write_it(url: str) -> None:
     error = refusal(url)
-    assert error.message == "The connection URL does not begin with postgresql:// or postgres://."
+    assert error.message == "The URL does not begin with postgresql:// or postgres://."
     assert "s3cret" not in said(error)
 
 
@@ -133,7 +133,7 @@ def test_the_parts_of_a_url_are_read_as_libpq_reads_them(
     url: str, source: str | None, parameters: dict[str, str] | None
 ) -> None:
     if source is None:
-        assert refusal(url).message == "The connection URL is malformed."
+        assert refusal(url).message == "The URL is malformed."
         return
     target = target_of(url)
     assert target.source == source
@@ -188,7 +188,7 @@ def test_percent_encoded_parameters_come_back_whatever_they_hold(password: str, 
 )
 def test_a_malformed_url_is_refused_with_how_to_encode_it(url: str) -> None:
     error = refusal(url)
-    assert error.message == "The connection URL is malformed."
+    assert error.message == "The URL is malformed."
     assert error.hint is not None
     assert "@ as %40" in error.hint
     assert "s3cret" not in said(error)
@@ -218,14 +218,14 @@ def test_a_target_does_not_show_its_parameters() -> None:
 @pytest.mark.parametrize("url", ["postgresql://", "postgresql:///", "postgresql://u:p@h", "postgresql://u:p@h:5432/"])
 def test_a_url_that_names_no_database_is_refused(url: str) -> None:
     error = refusal(url)
-    assert error.message == "The connection URL names no database."
+    assert error.message == "The URL names no database."
     assert error.hint is not None
     assert "DATABASE_URL=postgresql://" in error.hint
 
 
 def test_pgdatabase_does_not_complete_a_url_that_was_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGDATABASE", "another")
-    assert refusal("postgresql://u:p@h/").message == "The connection URL names no database."
+    assert refusal("postgresql://u:p@h/").message == "The URL names no database."
 
 
 # Query parameters
@@ -269,7 +269,7 @@ def test_a_parameter_that_may_be_the_rest_of_a_password_is_not_repeated(name: st
 )
 def test_a_password_that_is_taken_for_a_query_is_refused_unseen(url: str) -> None:
     error = refusal(url)
-    assert error.message == "The connection URL is malformed."
+    assert error.message == "The URL is malformed."
     assert "s3cret" not in said(error)
 
 
@@ -443,14 +443,14 @@ def test_a_service_without_a_database_leaves_it_to_pgdatabase(
 
 
 def test_a_service_in_a_url_without_a_database_names_none(service_file: Path) -> None:
-    assert refusal("postgresql://?service=without-database").message == "The connection URL names no database."
+    assert refusal("postgresql://?service=without-database").message == "The URL names no database."
 
 
 def test_a_service_in_the_environment_does_not_complete_a_url(
     service_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGSERVICE", "with-database")
-    assert refusal("postgresql://u:p@h/").message == "The connection URL names no database."
+    assert refusal("postgresql://u:p@h/").message == "The URL names no database."
 
 
 def test_a_service_that_does_not_exist_is_refused(service_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:

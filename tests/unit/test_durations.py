@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.durations import parse_duration, written_duration
+from snapkit.core.durations import duration_text, parse_duration, written_duration
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,32 @@ def test_a_duration_is_written_in_its_largest_unit() -> None:
     assert written_duration(timedelta(milliseconds=1500)) == "1500ms"
     assert written_duration(timedelta(microseconds=1500)) == "0.0015s"
     assert written_duration(timedelta(0)) == "0s"
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"),
+    [
+        (timedelta(0), "under 1 ms"),
+        (timedelta(microseconds=999), "under 1 ms"),
+        (timedelta(milliseconds=1), "1 ms"),
+        (timedelta(milliseconds=170), "170 ms"),
+        (timedelta(microseconds=999_400), "999 ms"),
+        (timedelta(microseconds=999_500), "1.0 s"),
+        (timedelta(seconds=1), "1.0 s"),
+        (timedelta(seconds=59.94), "59.9 s"),
+        (timedelta(seconds=59.95), "1 min 0 s"),
+        (timedelta(seconds=119.6), "2 min 0 s"),
+        (timedelta(seconds=12.34), "12.3 s"),
+        (timedelta(seconds=60), "1 min 0 s"),
+        (timedelta(minutes=75, seconds=3.9), "75 min 4 s"),
+    ],
+)
+def test_a_duration_is_told_so_that_it_reads_well(duration: timedelta, text: str) -> None:
+    assert duration_text(duration) == text
+
+
+@given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=365)))
+def test_no_duration_is_told_in_a_unit_that_it_fills(duration: timedelta) -> None:
+    text = duration_text(duration)
+    assert not text.startswith(("1000 ms", "60.0 s"))
+    assert not text.endswith(" 60 s")

@@ -55,13 +55,6 @@ def test_streams_and_environment_go_through_untouched() -> None:
     assert done.stderr == b"complaint"
 
 
-def test_the_environment_is_ours_with_what_is_added_and_taken_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KEPT", "1")
-    monkeypatch.setenv("GONE", "1")
-    words = find_command(["sh", "-c", 'test "$KEPT$ADDED${GONE-none}" = 12none'])
-    assert run_command(words, {"ADDED": "2", "GONE": None}) == Ending(0)
-
-
 def test_stdout_is_kept_for_the_document() -> None:
     done = subprocess.run(_words("echo", "hello", json=True), capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"ENDED 0\n", b"hello\n")

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.results import Address, BackupReceipt, Copying, Failure, Removal, SwapReceipt
+from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failure, Removal, SwapReceipt
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,
@@ -24,10 +24,9 @@ from snapkit.services.guard import guard
 from tests.unit.builders import NOW, make_entry
 
 NOTHING = timedelta(0)
-BACKUP = BackupReceipt(
-    make_entry(), 1, Address("localhost", 5432, 180000), Copying(1, NOTHING), NOTHING, (), NOTHING, ()
-)
-SWAP = SwapReceipt("app", make_entry(), make_entry("app_old_20260110_103045"), False, NOTHING, (), NOTHING, ())
+ADDRESS = Address("localhost", 5432, 180000)
+BACKUP = BackupReceipt(make_entry(), 1, Choice.FASTEST, ADDRESS, Copying(1, NOTHING), NOTHING, (), NOTHING, ())
+SWAP = SwapReceipt("app", make_entry(), False, 0, make_entry("app_old_20260110_103045"), NOTHING, (), NOTHING, ())
 REMOVAL = Removal((), (make_entry(),), (), NOW)
 WENT_THROUGH = Ending(0)
 ILL = HealthReport(Health.FAILED, "it answered 503.")
@@ -119,7 +118,7 @@ def test_an_error_says_where_things_are() -> None:
     assert SWAP.displaced is not None
     assert SWAP.displaced.name in rolled_back.hint
     nothing_was_live = guard(
-        Script(end=Ending(1), rollback=SwapReceipt("app", make_entry(), None, False, NOTHING, (), NOTHING, ())),
+        Script(end=Ending(1), rollback=SwapReceipt("app", make_entry(), False, 0, None, NOTHING, (), NOTHING, ())),
         OnFailure.ROLLBACK,
     ).shortfall
     assert nothing_was_live is not None

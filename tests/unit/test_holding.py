@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.core.estimates import expected_duration
+from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
 from snapkit.core.model import Entry, Progress, Strategy
 from tests.unit.builders import AT, make_entry, make_metadata
@@ -44,6 +44,28 @@ def test_a_grace_is_spent_at_the_door_as_far_as_that_can_be_held(
 )
 def test_who_has_waited_at_a_pooler_has_waited_already(rules: HoldRules, held: timedelta, rest: HoldRules) -> None:
     assert rules.begun(held) == rest
+
+
+@pytest.mark.parametrize(
+    ("limit", "held", "left"),
+    [
+        (None, SECOND, None),
+        (2 * SECOND, timedelta(0), 2 * SECOND),
+        (2 * SECOND, 0.5 * SECOND, 1.5 * SECOND),
+        (2 * SECOND, 3 * SECOND, SECOND / 1000),
+    ],
+)
+def test_what_is_left_of_a_limit_is_never_nothing_which_would_be_none(
+    limit: timedelta | None, held: timedelta, left: timedelta | None
+) -> None:
+    assert HoldRules(limit=limit).left(held) == left
+
+
+def test_an_outage_beyond_the_limit_is_told() -> None:
+    rules = HoldRules(limit=2 * SECOND)
+    assert rules.exceeded(2 * SECOND) == HoldRules().exceeded(60 * SECOND) == ()
+    (caution,) = rules.exceeded(2.05 * SECOND)
+    assert (caution.code, "2.0 s" in caution.message) == ("outage_exceeded", True)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +110,20 @@ def measured(source: str, size: int | None, milliseconds: int | None, *, later: 
 )
 def test_a_copy_takes_as_long_as_the_newest_that_can_tell(entries: list[Entry], expected: timedelta | None) -> None:
     assert expected_duration(entries, "app", Strategy.CLONE, 2 * GB) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "size", "brief"),
+    [
+        (SECOND, 100 * GB, True),
+        (60 * SECOND, MB, False),
+        (None, MB, True),
+        (None, 2 * GB, False),
+        (None, None, False),
+    ],
+)
+def test_what_is_brief(expected: timedelta | None, size: int | None, brief: bool) -> None:
+    assert is_brief(expected, size) is brief
 
 
 def test_nothing_is_expected_of_an_unknown_size() -> None:

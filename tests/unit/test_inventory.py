@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.inventory import Inventory, is_remains, latest_backup, latest_displaced, select_one, take_inventory
+from snapkit.core.inventory import (
+    Inventory,
+    is_remains,
+    latest_backup,
+    latest_displaced,
+    ready_backups,
+    select_one,
+    take_inventory,
+)
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -265,6 +273,7 @@ def test_entries_are_told_apart_by_source() -> None:
 FIRST = make_entry(BACKUP, label="before 4.2")
 SECOND = make_entry(f"{BACKUP}_2", label="twice")
 THIRD = make_entry("app_backup_20260111_000000", label="twice", at=utc("2026-01-11"))
+LIVE = make_database("app")
 OLD = make_entry("app_old_20260111_000000", kind=Kind.OLD, label=BACKUP)
 UNMANAGED = make_entry("app_backup_20250101_000000", state=State.UNMANAGED, managed=False, at=utc("2025-01-01"))
 ALL = (THIRD, OLD, SECOND, FIRST, UNMANAGED)
@@ -325,11 +334,19 @@ def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
         make_entry("app_old_20260505_000000", kind=Kind.OLD, state=State.INVALID, at=later),
     ]
     assert latest_backup([*unusable, FIRST, OLD], "app") is FIRST
-    assert latest_displaced([*unusable, FIRST, OLD], "app") is OLD
+    assert latest_displaced([*unusable, FIRST, OLD], "app", LIVE) is OLD
     with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to"):
         latest_backup([*unusable, OLD], "app")
     with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
-        latest_displaced([*unusable, FIRST], "app")
+        latest_displaced([*unusable, FIRST], "app", LIVE)
+
+
+def test_backups_that_could_be_rolled_back_to_are_counted() -> None:
+    invalid = make_entry("app_backup_20260505_000000", state=State.INVALID)
+    assert ready_backups([]) == 0
+    assert ready_backups([*ALL, invalid]) == 3
+    assert ready_backups([*ALL, invalid], without=SECOND) == 2
+    assert ready_backups(ALL, without=OLD) == 3
 
 
 DISTRUSTED = (
@@ -362,7 +379,44 @@ def test_a_distrusted_backup_is_never_the_latest_however_new() -> None:
 def test_the_latest_displaced_of_one_second_is_the_one_with_the_higher_number() -> None:
     second = make_entry("app_old_20260111_000000_2", kind=Kind.OLD, at=OLD.created_at)
     for order in permutations([OLD, second, FIRST]):
-        assert latest_displaced(order, "app") is second
+        assert latest_displaced(order, "app", LIVE) is second
+
+
+def make_displaced(day: int, gave_way_to: int | None) -> Entry:
+    at = utc(f"2026-02-{day:02}")
+    metadata = replace(make_metadata(kind=Kind.OLD, at=at), gave_way_to_oid=gave_way_to)
+    return make_entry(f"app_old_202602{day:02}_000000", kind=Kind.OLD, at=at, metadata=metadata)
+
+
+BY_HAND = make_entry("app_old_20260301_000000", kind=Kind.OLD, at=utc("2026-03-01"))
+NOW_LIVE, BEFORE, NEITHER = make_displaced(3, 16384), make_displaced(2, 16385), make_displaced(4, 16386)
+
+
+@pytest.mark.parametrize(
+    ("entries", "live", "expected"),
+    [
+        ((NOW_LIVE, BEFORE), 16384, NOW_LIVE),
+        ((NOW_LIVE, BEFORE), 16385, BEFORE),  # the clock was set back
+        ((NEITHER, make_displaced(1, 16384), NOW_LIVE), 16384, NOW_LIVE),
+        ((NEITHER, BEFORE), 16384, None),
+        ((NEITHER, BEFORE), None, NEITHER),
+        ((BY_HAND, NOW_LIVE), 16384, BY_HAND),
+        ((BY_HAND, NEITHER), 16384, BY_HAND),
+    ],
+)
+def test_an_undo_takes_what_gave_way_to_the_live_database(
+    entries: tuple[Entry, ...], live: int | None, expected: Entry | None
+) -> None:
+    database = None if live is None else make_database("app", oid=live)
+    for order in permutations(entries):
+        if expected is not None:
+            assert latest_displaced(order, "app", database) is expected
+            continue
+        with pytest.raises(NotFoundError, match="'app' has been replaced once more") as caught:
+            latest_displaced(order, "app", database)
+        assert caught.value.state == "Nothing was changed."
+        assert caught.value.hint is not None
+        assert caught.value.hint.endswith(f"snapkit rollback {NEITHER.name}")
 
 
 def test_a_database_named_like_a_backup_may_have_backups_of_its_own() -> None:

@@ -29,6 +29,8 @@ KNOWN = {
     "opened",
     "deploy",
     "activity",
+    "gave_way_to",
+    "gave_way_to_oid",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -49,6 +51,8 @@ documents_of_ours = st.builds(
     is_template=st.booleans(),
     allow_connections=st.booleans(),
     opened=st.none() | openings,
+    gave_way_to=st.none() | texts,
+    gave_way_to_oid=st.none() | st.integers(0, 2**32 - 1),
     unknown=unknown_keys,
 )
 

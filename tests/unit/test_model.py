@@ -38,7 +38,7 @@ def test_a_session_is_described_by_what_the_server_shows_of_it(session: ClientSe
 
 
 def test_what_a_session_does_is_told_as_far_as_the_server_shows_it() -> None:
-    assert SESSION.doing() == f"active since {NOW:%H:%M:%S}"
+    assert SESSION.doing() == f"active since {NOW:%H:%M:%S} UTC"
     assert replace(SESSION, state_since=None).doing() == "active"
     assert replace(SESSION, state=None).doing() == ""
 

@@ -7,14 +7,19 @@ import pytest
 from snapkit.core.online import (
     MOST_RELAYED,
     WORTH_RELAYING,
+    Call,
     Counted,
+    LeftOut,
     Table,
+    cautions_of,
     compare_definitions,
     compare_numbers,
     compare_versions,
     divide,
+    event_triggers_last,
     kind_of,
     said_by,
+    without_values,
 )
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
@@ -113,6 +118,31 @@ def test_a_definition_too_many_of_the_same_name_is_noticed() -> None:
     assert compare_definitions(dump(VIEW), dump(VIEW, VIEW)) == (f"{VIEW[0]}: differs",)
 
 
+def test_calls_are_told() -> None:
+    assert Call("CHECK c of t", "function f(int)", "o'b").describe() == (
+        """CHECK c of t calls function f(int), which belongs to "o'b\""""
+    )
+    assert Call("CHECK c of t", "function random()", None).describe() == (
+        "CHECK c of t calls function random(), which is not immutable"
+    )
+
+
+def test_what_pg_dump_leaves_out_is_warned_of() -> None:
+    source = LeftOut({"hstore": "alice", "citext": "bob", "gone": "x"}, frozenset(["b of t", "a of t"]))
+    copy = LeftOut({"hstore": "root", "citext": "bob", "own": "y"}, frozenset())
+    assert cautions_of(source, source) == ()
+    owners, keys = cautions_of(source, copy)
+    assert (owners.code, keys.code) == ("extension_owners", "keys_enforced")
+    assert owners.message.endswith(": hstore ('root' instead of 'alice').")
+    assert keys.message.endswith(": a of t, b of t.")
+
+
+def test_event_triggers_are_made_last() -> None:
+    head, index = "; Archive created\n", "9; 1259 16402 INDEX public EVENT TRIGGER x alice\n"
+    trigger, comment = "7; 3466 16441 EVENT TRIGGER - zz root\n", "8; 0 0 COMMENT - EVENT TRIGGER zz root\n"
+    assert event_triggers_last(head + trigger + comment + index) == (head + index, trigger + comment)
+
+
 def test_numbers() -> None:
     assert compare_numbers({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 1}) == (
         "b: 2 in the source, 3 in the copy",
@@ -161,11 +191,26 @@ def test_the_kind_of_a_complaint(complaint: str, kind: type[SnapkitError]) -> No
     assert kind_of(complaint) is kind
 
 
-def test_rows_that_postgresql_quotes_are_not_told() -> None:
-    said = (
-        "pg_restore: error: it failed\nDETAIL:  Failing row contains (bob, 42).\nDETAIL:  Key (email)=(bob) is there.\n"
-    )
-    assert (
-        said_by(said + "DETAIL:  Something else.\nHINT:  Try again.")
-        == "it failed DETAIL:  Something else. HINT:  Try again."
-    )
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        ('new row for relation "t" violates check constraint "c"', None),
+        ('duplicate key value violates unique constraint "u"', None),
+        ('COPY failed for table "t": ERROR:  new row for relation "t" violates check constraint "c"', None),
+        (
+            'COPY failed for table "t": ERROR:  invalid input syntax for type integer: "bob 42"',
+            'COPY failed for table "t": ERROR:  invalid input syntax for type integer: ...',
+        ),
+        ('COPY failed for table "t": ERROR:  value "bob "42', 'COPY failed for table "t": ERROR:  value ...'),
+    ],
+)
+def test_rows_that_postgresql_quotes_are_not_told(error: str, told: str | None) -> None:
+    said = f"pg_restore: error: {error}\nDETAIL:  Failing row contains (bob, 42).\nDETAIL:  Key (email)=(bob).\n"
+    assert said_by(said) == (told or error)
+    assert said_by(said + SAID).startswith(f"{told or error} could not execute query")
+
+
+def test_values_are_left_out_and_names_are_not() -> None:
+    assert without_values('value "4" of "5\n" is too large') == "value ..."
+    assert without_values('invalid: "4') == "invalid: ..."
+    assert without_values('new row for relation "t" violates "c"') == 'new row for relation "t" violates "c"'

@@ -25,6 +25,7 @@ from snapkit.core.planning import (
     CopyMethod,
     check_live,
     choose_method,
+    is_to_be_kept,
     plan_adoption,
     plan_backup,
     plan_clone,
@@ -316,7 +317,12 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
     )
     assert plan.passing_name == "app_partial_20260111_080000"
     assert plan.displaced_document == comments.encode(plan.displaced_metadata)
-    assert plan.displaced_metadata == replace(make_metadata(kind=Kind.OLD, at=LATER), comment="Now")
+    assert plan.displaced_metadata == replace(
+        make_metadata(kind=Kind.OLD, at=LATER),
+        comment="Now",
+        gave_way_to=entry.name,
+        gave_way_to_oid=entry.database.oid,
+    )
     assert names_after(plan.steps, "app", entry.name) == {"app": plan.displaced_name, entry.name: "app"}
 
 
@@ -421,6 +427,21 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
     }
 
 
+def test_what_is_put_aside_for_a_clone_notes_the_clone_once_it_is_made() -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry), LATER, [])
+    assert (plan.displaced_metadata.gave_way_to, plan.displaced_metadata.gave_way_to_oid) == (entry.name, None)
+    made = document_in(list(plan.cloned(16400).prepare), "app")
+    assert (made.gave_way_to, made.gave_way_to_oid) == (entry.name, 16400)
+
+
+@pytest.mark.parametrize("kind", [Kind.BACKUP, Kind.OLD])
+def test_an_entry_stays_where_that_is_asked_for_or_it_is_pinned(kind: Kind) -> None:
+    assert is_to_be_kept(make_entry(kind=kind), asked=True)
+    assert is_to_be_kept(make_entry(kind=kind, pinned=True), asked=False)
+    assert not is_to_be_kept(make_entry(kind=kind), asked=False)
+
+
 def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
     entry = make_entry("app_old_20260111_080000", kind=Kind.OLD, at=LATER)
     plan = plan_swap("app", make_database("app"), None, entry, None, LATER, ["app", entry.name])
@@ -479,6 +500,13 @@ def test_adoption_takes_a_template_flag_away() -> None:
     )
 
 
+def test_the_plan_of_a_drop_is_what_is_sent_for_an_unfinished_copy_too() -> None:
+    copy = make_database("app_partial_20260110_103045", connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT)
+    entry = make_entry(kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, database=copy)
+    (step,) = plan_drops([entry])
+    assert step.statements == statements_to_drop(copy)
+
+
 def test_entries_are_dropped_one_by_one() -> None:
     entries = [make_entry("app_backup_20260110_103045"), make_entry("app_backup_20260111_103045")]
     assert plan_drops(entries) == tuple(Step(f"Drop {e.name}", (DropDatabase(e.name),)) for e in entries)
@@ -490,10 +518,12 @@ LOCALE = Locale("UTF8", "C", "C", "libc")
 ONLINE = CopyMethod(Strategy.ONLINE, Strategy.FILE_COPY, None)
 
 
-def plan_online(properties: Properties, tablespace: str | None = None, live: Database | None = None) -> BackupPlan:
+def plan_online(
+    properties: Properties, tablespace: str | None = None, live: Database | None = None, keeper: str | None = None
+) -> BackupPlan:
     live = live or make_database()
     return plan_backup(
-        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, may_checkpoint=True
+        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, keeper, may_checkpoint=True
     )
 
 
@@ -515,6 +545,15 @@ def test_an_online_copy_is_sealed_but_while_its_owner_fills_it() -> None:
     )  # fmt: skip
     assert finish.atomic
     assert finish.statements[-1] == RenameDatabase(name, plan.name)
+
+
+def test_what_a_superuser_fills_is_its_owners_once_it_is_complete() -> None:
+    plan = plan_online(PROPERTIES, keeper="root")
+    make, finish = plan.steps[0].statements, plan.steps[-1].statements
+    assert [each.owner for each in make if isinstance(each, CreateDatabase)] == ["root"]
+    assert finish[0] == ChangeOwner(plan.clone.name, "alice")
+    assert finish[1:] == plan_online(PROPERTIES).steps[-1].statements
+    assert plan_online(PROPERTIES).clone.handing_over == ()
 
 
 @pytest.mark.parametrize(

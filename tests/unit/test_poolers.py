@@ -17,6 +17,7 @@ from snapkit.core.poolers import (
     command,
     leading_to,
     logins_under_way,
+    maybe_forgotten,
     outlasts,
     pooled_database,
 )
@@ -50,8 +51,10 @@ def test_a_row_of_show_databases(row: dict[str, str | None], expected: PooledDat
     assert pooled_database(row) == expected
 
 
-def _database(name: str, database: str = "app", host: str | None = "db", port: int = 5432) -> PooledDatabase:
-    return PooledDatabase(name, database, host, port, paused=False, disabled=False)
+def _database(
+    name: str, database: str = "app", host: str | None = "db", port: int = 5432, *, paused: bool = False
+) -> PooledDatabase:
+    return PooledDatabase(name, database, host, port, paused=paused, disabled=False)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +73,22 @@ def _database(name: str, database: str = "app", host: str | None = "db", port: i
 def test_which_lead_to_the_source(databases: list[PooledDatabase], expected: list[str]) -> None:
     found = leading_to(databases, "app", {"db", "10.0.0.1"}, 5432)
     assert [database.name for database in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("databases", "expected"),
+    [
+        ([], ["app"]),
+        ([_database("app")], []),
+        ([_database("app", paused=True)], ["app"]),
+        ([_database("alias", paused=True)], ["alias", "app"]),
+        ([_database("alias"), _database("app", port=5433, paused=True)], []),
+        ([_database("app", "other", paused=True)], []),
+        ([_database("alias", paused=True), _database("app", host="replica", paused=True)], ["alias"]),
+    ],
+)
+def test_which_may_have_been_left_paused(databases: list[PooledDatabase], expected: list[str]) -> None:
+    assert list(maybe_forgotten(databases, "app", {"db", "10.0.0.1"}, 5432)) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+"""From the options of every command to the settings, and from these to the server; without a terminal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from snapkit.cli.options import CommonOptions
+from snapkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from snapkit.core.model import Caution
+    from snapkit.postgres.server import Server
+    from snapkit.settings import Settings
+
+
+def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] | None]) -> Settings:
+    """Return the settings; ``flags`` are the command's own."""
+    from snapkit.settings import load_settings
+
+    common = {"maintenance_db": options.maintenance_db, "lock_wait": options.lock_wait}
+    return load_settings(
+        common | dict(flags),
+        os.environ,
+        Path.cwd(),
+        direct_url=options.direct_url,
+        url=options.url,
+        env_file=options.env_file,
+    )
+
+
+def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:
+    """Return the server that the settings name, and what is to be said of its URL; nothing is connected yet."""
+    from snapkit.core.connection_url import check_connection
+
+    chosen = settings.connection
+    # libpq reads its variables from the environment itself, as it does those that were there already.
+    os.environ.update(chosen.libpq_environment)
+    try:
+        check_connection(chosen.url, os.environ)
+        from snapkit.postgres.conninfo import target_of
+
+        target = target_of(chosen.url)
+    except UsageError as error:
+        if chosen.url is not None:
+            error.message = f"{chosen.origin}: {error.message}"
+        raise
+    from snapkit.postgres.server import Server
+
+    silence_libraries()
+    return Server(target, settings.maintenance_db), target.cautions
+
+
+def silence_libraries() -> None:
+    """What they have to say of a lost connection, an error of ours says."""
+    import logging
+
+    for library in ("psycopg", "sqlalchemy"):
+        logging.getLogger(library).addHandler(logging.NullHandler())

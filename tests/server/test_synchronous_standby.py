@@ -1,0 +1,215 @@
+"""A synchronous standby that does not answer: clients are held no longer than they may be, and what is said is so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from snapkit.core.holding import HoldRules
+from snapkit.core.model import Strategy
+from snapkit.postgres import server
+from tests.cluster import Cluster
+from tests.sandbox import Sandbox, wait_until
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture(scope="module")
+def own_cluster(cluster: Cluster) -> Iterator[Cluster]:
+    """A server of its own: on it every COMMIT may have to wait, that of other tests as well."""
+    running = Cluster(cluster.binaries)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.remove()
+
+
+@pytest.fixture
+def sandbox(own_cluster: Cluster) -> Iterator[Sandbox]:
+    with psycopg.connect(own_cluster.url("postgres"), autocommit=True) as admin:
+        admin.execute("SET synchronous_commit TO local")
+        box = Sandbox(own_cluster, admin, "s")
+        box.create()
+        try:
+            yield box
+        finally:
+            box.remove()
+
+
+@contextmanager
+def standby_gone(sandbox: Sandbox) -> Iterator[None]:
+    """Let every COMMIT wait for a standby that does not exist."""
+
+    def configure(value: str) -> None:
+        sandbox.execute(f"ALTER SYSTEM SET synchronous_standby_names TO '{value}'")
+        sandbox.execute("SELECT pg_reload_conf()")
+        wait_until(lambda: _setting(sandbox) == value)
+
+    configure("nowhere")
+    try:
+        yield
+    finally:
+        configure("")
+
+
+def _setting(sandbox: Sandbox) -> str:
+    """As a new session sees it: it begins with what the postmaster has read. Released are waits by the checkpointer."""
+    with sandbox.connect("postgres") as connection:
+        ((value,),) = connection.execute("SHOW synchronous_standby_names").fetchall()
+    return str(value)
+
+
+def _waits_for_standby(sandbox: Sandbox, command: str) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE %s"
+    return bool(sandbox.execute(waiting, command + "%"))
+
+
+class Visitor:
+    """A client that comes and goes, and knows how long it once had to wait."""
+
+    def __init__(self, url: str) -> None:
+        self.longest = 0.0
+        self.visits = 0
+        self._url = url
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._visit, daemon=True)
+        self._thread.start()
+
+    def _visit(self) -> None:
+        wanted = time.monotonic()
+        while not self._stopped.is_set():
+            try:
+                psycopg.connect(self._url).close()
+            except psycopg.Error:
+                continue
+            now = time.monotonic()
+            self.longest, self.visits, wanted = max(self.longest, now - wanted), self.visits + 1, now
+
+    def stop(self) -> float:
+        """Return the longest wait, in seconds, once it has been served again."""
+        before = self.visits
+        wait_until(lambda: self.visits > before + 1)
+        self._stopped.set()
+        self._thread.join()
+        return self.longest
+
+
+@pytest.mark.smoke
+def test_a_rollback_holds_clients_no_longer_than_it_may_and_has_gone_through(sandbox: Sandbox) -> None:
+    before = sandbox.items()
+    sandbox.back_up()
+    sandbox.ruin()
+    limit = 2 * SECOND
+    visitor = Visitor(sandbox.url)
+    with standby_gone(sandbox):
+        receipt = sandbox.roll_back(hold=HoldRules(limit=limit))
+        waited = visitor.stop()
+    assert sandbox.items() == before
+    assert [caution.code for caution in receipt.cautions] == ["not_replicated", "outage_exceeded"]
+    # The server answers at once when the wait is cancelled. How long that took is told, and no more than told.
+    assert limit <= receipt.outage < 2 * limit
+    assert waited < 2 * limit.total_seconds()
+    assert sandbox.undo().displaced is not None
+
+
+def test_the_command_ends_with_success_and_warns(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    with standby_gone(sandbox):
+        done = sandbox.run("rollback", "--latest", "--max-outage", "500ms", "--json")
+    assert done.code == 0
+    assert [each["code"] for each in done.document["warnings"]] == ["not_replicated", "outage_exceeded"]
+    assert done.data["outage_ms"] >= 500
+
+
+def test_a_standby_that_comes_back_in_time_changes_nothing(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    with standby_gone(sandbox):
+        waits = threading.Event()
+
+        def come_back() -> None:
+            with psycopg.connect(sandbox.cluster.url("postgres"), autocommit=True) as admin:
+                admin.execute("SET synchronous_commit TO local")
+                seen = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE 'COMMIT%%'"
+                wait_until(lambda: bool(admin.execute(seen).fetchall()))
+                waits.set()
+                admin.execute("ALTER SYSTEM SET synchronous_standby_names TO ''")
+                admin.execute("SELECT pg_reload_conf()")
+
+        thread = threading.Thread(target=come_back)
+        thread.start()
+        receipt = sandbox.roll_back(hold=HoldRules(limit=60 * SECOND))
+        thread.join()
+    assert waits.is_set()
+    assert receipt.cautions == ()
+
+
+def test_a_server_that_does_not_heed_the_cancelling_is_asked_what_became_of_it(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the network has fallen silent: another connection ends the session, and looks."""
+    monkeypatch.setattr(server, "CANCEL_LIMIT", SECOND / 2)
+    monkeypatch.setattr(server._PatientConnection, "cancel_safe", lambda self, *, timeout: None)
+    before = sandbox.items()
+    sandbox.back_up()
+    sandbox.ruin()
+    with standby_gone(sandbox):
+        receipt = sandbox.roll_back(hold=HoldRules(limit=SECOND / 2))
+    assert sandbox.items() == before
+    assert [caution.code for caution in receipt.cautions] == ["outage_exceeded"]
+
+
+def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cancelling may meet the server a moment after the deed, and make an error of the answer."""
+    wait = server._PatientConnection._wait_within
+
+    def answered_with_an_error(self: server._PatientConnection, *arguments: object) -> object:
+        wait(self, *arguments)  # type: ignore[arg-type]
+        raise psycopg.errors.QueryCanceled("canceling statement due to user request")
+
+    before = sandbox.items()
+    sandbox.back_up()
+    sandbox.ruin()
+    with standby_gone(sandbox), monkeypatch.context() as patched:
+        limited = server._PatientConnection.wait
+
+        def wait_(self: server._PatientConnection, gen: object, *arguments: object, **options: object) -> object:
+            if self.cancel_after() is None:
+                return limited(self, gen, *arguments, **options)  # type: ignore[arg-type]
+            patched.setattr(server._PatientConnection, "_wait_within", answered_with_an_error)
+            try:
+                return limited(self, gen, *arguments, **options)  # type: ignore[arg-type]
+            finally:
+                patched.setattr(server._PatientConnection, "_wait_within", wait)
+
+        patched.setattr(server._PatientConnection, "wait", wait_)
+        receipt = sandbox.roll_back(hold=HoldRules(limit=SECOND / 2))
+    assert sandbox.items() == before
+    assert "outage_exceeded" in [caution.code for caution in receipt.cautions]
+
+
+@pytest.mark.smoke
+def test_a_clone_does_not_wait_for_standbys_while_it_holds_clients(sandbox: Sandbox) -> None:
+    """The COMMIT that makes it a backup does, and holds nobody; what a standby has of that, it has of the clone."""
+    visitor = Visitor(sandbox.url)
+    receipts = []
+    with standby_gone(sandbox):
+        thread = threading.Thread(
+            target=lambda: receipts.append(sandbox.back_up(strategy=Strategy.FILE_COPY)), daemon=True
+        )
+        thread.start()
+        wait_until(lambda: _waits_for_standby(sandbox, "COMMIT"))
+        visitor.stop()  # is served while the backup waits
+        assert not receipts
+    thread.join(60)
+    (receipt,) = receipts
+    assert receipt.cautions == ()
+    assert [entry.name for entry in sandbox.entries()] == [receipt.backup.name]
