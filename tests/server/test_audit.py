@@ -15,6 +15,8 @@ from psycopg import sql
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
+pytestmark = pytest.mark.any_version
+
 KEYS = {
     "audit_version",
     "time",

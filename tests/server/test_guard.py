@@ -19,6 +19,8 @@ import pytest
 from snapkit.core.model import Kind
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
+pytestmark = pytest.mark.any_version
+
 
 def python(code: str) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", code)
@@ -73,7 +75,6 @@ def test_a_command_that_fails_is_undone(sandbox: Sandbox) -> None:
     assert displaced.name in done.err
 
 
-@pytest.mark.smoke
 def test_a_command_that_goes_through_leaves_a_backup(sandbox: Sandbox) -> None:
     done = sandbox.run("guard", "--label", "v2", *python("print('migrated')"))
     assert (done.code, done.out) == (0, "migrated\n"), done

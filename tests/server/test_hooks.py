@@ -17,6 +17,8 @@ from snapkit.core.hooks import Event
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit, wait_until
 
+pytestmark = pytest.mark.any_version
+
 ALL = list(Event)
 
 
@@ -60,7 +62,6 @@ def hooked(tmp_path: Path, sandbox: Sandbox) -> Hooked:
     return made
 
 
-@pytest.mark.smoke
 def test_what_hooks_are_told_of_a_backup_a_rollback_and_an_undo(hooked: Hooked) -> None:
     name = hooked.sandbox.name
     ran = hooked.run("backup", "--label", 'it\'s "v42"', "--json")
@@ -102,7 +103,6 @@ def test_what_changes_nothing_runs_none(hooked: Hooked) -> None:
     assert hooked.ran == []
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("words", [["backup"], ["rollback", "--latest"], ["undo"]])
 def test_a_failing_hook_before_it_stops_the_run(hooked: Hooked, words: list[str]) -> None:
     sandbox = hooked.sandbox

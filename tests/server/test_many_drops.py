@@ -19,6 +19,8 @@ from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point
 from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, wait_until
 
+pytestmark = pytest.mark.any_version
+
 NOTE = "This drop is still finished; Ctrl-C again cuts it short."
 
 

@@ -6,7 +6,11 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import pytest
+
 from tests.sandbox import Ran, Sandbox, run_snapkit
+
+pytestmark = pytest.mark.any_version
 
 
 def write(directory: Path, files: dict[str, str]) -> None:

@@ -32,6 +32,8 @@ from tests.cluster import free_port
 from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer, program
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
+pytestmark = pytest.mark.any_version
+
 MakeBouncer = Callable[..., PgBouncer]
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.cluster import SUPERUSER
 from tests.sandbox import Sandbox, command_environment, wait_until
 
+pytestmark = pytest.mark.any_version
+
 GOOD = "correct-horse-%-battery"  # tests.cluster.PASSWORD, written out so that nobody changes one alone
 BAD = "s3cr3t-Tr0ub4dor&3"
 

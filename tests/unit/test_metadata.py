@@ -26,6 +26,8 @@ KNOWN = {
     "comment",
     "is_template",
     "allow_connections",
+    "clone_bytes",
+    "clone_ms",
     "opened",
     "deploy",
     "activity",
