@@ -156,7 +156,7 @@ def test_what_was_pinned_after_the_question_is_not_cloned_unasked(sandbox: Sandb
     backup = sandbox.back_up().backup.name
     confirmed = preview_swap(sandbox.server(), SwapRequest()).plan
     pin_entry(sandbox.server(), backup, None, LOCK_WAIT)
-    with pytest.raises(BusyError, match="since the question was asked"):
+    with pytest.raises(BusyError, match="since the plan was made"):
         swap(sandbox.server(), SwapRequest(), LOCK_WAIT, unobserved, confirmed)
     assert sandbox.databases() == [sandbox.name, backup]
 

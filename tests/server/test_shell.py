@@ -20,7 +20,7 @@ from psycopg import sql
 from snapkit.core.properties import compare
 from snapkit.postgres import catalog
 from snapkit.postgres.opened import entry_key
-from tests.cluster import PASSWORD
+from tests.cluster import PASSWORD, Cluster
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
 
@@ -491,16 +491,24 @@ def test_a_role_that_may_not_give_it_back_shuts_it_and_says_who_can(sandbox: San
     assert _same(before, _looks(sandbox, name))
 
 
-def test_a_server_that_starts_anew_meanwhile_is_waited_for(sandbox: Sandbox) -> None:
-    name = sandbox.back_up().backup.name
-    before = _looks(sandbox, name)
-    with _shell(sandbox, name) as shell:
-        sandbox.cluster.stop("immediate")
-        assert shell.process.stdin is not None
-        shell.process.stdin.write("\n")
-        shell.process.stdin.flush()
-        sandbox.cluster.launch()
-        sandbox.admin.close()
-        sandbox.admin = psycopg.connect(sandbox.cluster.url("postgres"), autocommit=True)
-        assert shell.process.wait(60) == 0
-    assert _same(before, _looks(sandbox, name))
+def test_a_server_that_starts_anew_meanwhile_is_waited_for(cluster: Cluster) -> None:
+    own = Cluster(cluster.binaries)
+    try:
+        own.start()
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
+            sandbox = Sandbox(own, admin, "own")
+            sandbox.create()
+            name = sandbox.back_up().backup.name
+            before = _looks(sandbox, name)
+            with _shell(sandbox, name) as shell:
+                own.stop("immediate")
+                assert shell.process.stdin is not None
+                shell.process.stdin.write("\n")
+                shell.process.stdin.flush()
+                own.launch()
+                assert shell.process.wait(60) == 0
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
+            sandbox.admin = admin
+            assert _same(before, _looks(sandbox, name))
+    finally:
+        own.remove()

@@ -151,7 +151,7 @@ def test_without_hooks(tmp_path: Path) -> None:
 
 
 def test_pyproject_has_them_too(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[tool.snapkit.background]\nafter-rollback = "x"\n')
+    (tmp_path / "pyproject.toml").write_text('[tool.snapkit.hooks]\nafter-rollback = "x"\n')
     assert list(load_settings({}, {}, tmp_path).hooks.commands) == [Event.AFTER_ROLLBACK]
 
 
