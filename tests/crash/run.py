@@ -75,7 +75,7 @@ def main() -> int:
                 continue
             cluster = _cluster_for(scenario, None)
             version = cluster.version
-            points = points_of(record(cluster, scenario))
+            points = points_of(record(cluster, scenario), scenario)
             everything = list(trials_of(scenario, points))
             trials = [trial for trial in everything if re.search(options.ways, trial.way.value)][:: options.every]
             results = []

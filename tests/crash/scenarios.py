@@ -27,9 +27,21 @@ class Scenario:
     swaps: bool = False
     drops: int = 0
 
+    @property
+    def backs_up(self) -> bool:
+        return self.name.startswith("backup")
+
+    @property
+    def is_online(self) -> bool:
+        return "online" in self.name
+
 
 def _backup(box: Sandbox) -> list[str]:
     return ["backup", "--label", "before v42"]
+
+
+def _online(box: Sandbox) -> list[str]:
+    return ["backup", "--strategy", "online"]
 
 
 def _elsewhere(box: Sandbox) -> list[str]:
@@ -106,6 +118,7 @@ SCENARIOS = (
     Scenario("shell", _shell),
     Scenario("adopt", _adopt),
     Scenario("recover", _recover, drops=1),
+    Scenario("backup --strategy online", _online),
     Scenario("backup --tablespace", _elsewhere),
 )
 

@@ -45,7 +45,7 @@ def same_version(cluster: Cluster) -> Cluster:
 @pytest.mark.parametrize("scenario", SCENARIOS[:-1], ids=lambda scenario: scenario.name)
 def test_the_stops_on_the_page_are_those_that_the_command_makes(same_version: Cluster, scenario: Scenario) -> None:
     """Those of the watchers come and go with the time that things take; the first connection's are always the same."""
-    made = stops_of(points_of(record(same_version, scenario)))
+    made = stops_of(points_of(record(same_version, scenario), scenario))
     assert [s for s in made if s[0].connection == 1] == [s for s in STOPS[scenario.name] if s[0].connection == 1]
 
 

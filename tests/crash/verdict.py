@@ -123,7 +123,7 @@ def _state(
         return ("swapped", True) if swapped else ("as before", False)
     if scenario.drops:
         return f"{len(gone)} of {scenario.drops} dropped", len(gone) == scenario.drops
-    if scenario.name == "backup":
+    if scenario.backs_up:
         made = [e for e in entries if e.kind is Kind.BACKUP and e.state is State.READY]
         return ("backup complete", True) if made else ("no backup", False)
     changed = any(after[oid]["comment"] != row["comment"] for oid, row in stage.before.items())

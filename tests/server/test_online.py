@@ -641,25 +641,34 @@ def test_encodings(sandbox: Sandbox, encoding: str, locale: str) -> None:
     assert sums[0] == sums[1]
 
 
-def test_icu_and_builtin_locales(sandbox: Sandbox) -> None:
-    if sandbox.version < 15:
-        pytest.skip("providers came with PostgreSQL 15")
-    options = ["LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'"]
-    if sandbox.version >= 16:
-        options.append("LOCALE_PROVIDER icu ICU_LOCALE 'en' ICU_RULES '&b < a'")
-    if sandbox.version >= 17:
-        options.append("LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'")
-    for number, option in enumerate(options):
-        name = f"{sandbox.prefix}_{number}"
-        try:
-            sandbox.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE template0 LOCALE 'C' " + option).format(sql.Identifier(name))
-            )
-        except psycopg.errors.FeatureNotSupported:
-            pytest.skip("this server was built without ICU")
-        server = sandbox.server(sandbox.cluster.url(name))
-        receipt = back_up(server, BackupRequest(strategy=Strategy.ONLINE), LOCK_WAIT, lambda progress: None)
-        assert receipt.backup.strategy is Strategy.ONLINE
+@pytest.mark.parametrize(
+    ("since", "options"),
+    [
+        (15, "LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'"),
+        (16, "LOCALE_PROVIDER icu ICU_LOCALE 'en' ICU_RULES '&b < a'"),
+        (17, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"),
+    ],
+)
+def test_locale_providers(sandbox: Sandbox, since: int, options: str) -> None:
+    if sandbox.version < since:
+        pytest.skip(f"PostgreSQL {since} is the first to have it")
+    name = f"{sandbox.prefix}_located"
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE template0 LOCALE 'C' " + options).format(sql.Identifier(name))
+    try:
+        sandbox.execute(make)
+    except psycopg.errors.FeatureNotSupported:
+        pytest.skip("this server was built without ICU")
+    located = (
+        "SELECT to_jsonb(d) - '{oid,datname,datacl,datfrozenxid,datminmxid,datallowconn}'::text[] FROM pg_database d"
+    )
+    with sandbox.connect(name) as connection:
+        connection.execute("CREATE TABLE word AS SELECT unnest(ARRAY['b', 'a', 'Ä', 'z', 'Z']) AS w")
+        before = connection.execute("SELECT upper(w) FROM word ORDER BY w").fetchall()
+    receipt = online_backup(sandbox, sandbox.cluster.url(name))
+    rows = [sandbox.execute(located + " WHERE datname = %s", each) for each in (name, receipt.backup.name)]
+    assert rows[0] == rows[1]
+    with sandbox.connect(opened(sandbox, receipt.backup.name)) as connection:
+        assert connection.execute("SELECT upper(w) FROM word ORDER BY w").fetchall() == before
 
 
 def test_extensions(sandbox: Sandbox) -> None:
