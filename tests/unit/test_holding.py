@@ -74,6 +74,8 @@ def test_an_outage_beyond_the_limit_is_told() -> None:
         (Strategy.CLONE, 2 * GB, 0.3 * SECOND, True),
         (Strategy.CLONE, 2 * GB, 4 * SECOND, False),
         (Strategy.CLONE, 2 * GB, SECOND, None),
+        (Strategy.CLONE, 2 * GB, 2.5 * SECOND, None),
+        (Strategy.CLONE, 300 * MB, 0.6 * SECOND, None),
         (Strategy.CLONE, 10 * MB, 4 * SECOND, None),
         (Strategy.CLONE, 2 * GB, timedelta(0), None),
         (Strategy.CLONE, None, SECOND, None),
