@@ -44,7 +44,12 @@ def test_a_deploy_that_goes_wrong(sandbox: Sandbox, bank: Clients, tmp_path: Pat
     reference, cloned = f"{sandbox.prefix}_reference", tmp_path / "cloned"
     by_hand = f"{sandbox.cluster.binaries / 'createdb'} --maintenance-db '{sandbox.cluster.url('postgres')}'"
     before = f'{by_hand} --template "$SNAPKIT_BACKUP" {reference} && touch {cloned} && '
-    watcher = threading.Thread(target=lambda: (wait_until(cloned.exists), bank.reading.set()))
+
+    def only_read_then() -> None:
+        wait_until(cloned.exists)
+        bank.reading.set()
+
+    watcher = threading.Thread(target=only_read_then)
     watcher.start()
     done = guard(sandbox, tmp_path, broken, before)
     watcher.join()
@@ -53,7 +58,7 @@ def test_a_deploy_that_goes_wrong(sandbox: Sandbox, bank: Clients, tmp_path: Pat
     assert columns(sandbox) == migrated
     with sandbox.connect() as connection:
         count = connection.execute("SELECT count(*) FROM item").fetchone()
-        state = connection.execute(f"SELECT * FROM {table}").fetchall()  # type: ignore[arg-type]
+        state = connection.execute(f"SELECT * FROM {table}").fetchall()
     assert count == (100,)
     assert versions is None or [row[0] for row in state] == versions
 
