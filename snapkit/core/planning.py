@@ -48,6 +48,13 @@ class CopyMethod:
     word: Strategy | None
     share_blocks: bool | None
 
+    def copying(self) -> CopyMethod:
+        """Return the method for a file system that can share no blocks.
+
+        It bears the same name. What PostgreSQL falls back to by itself (copy_file_range) takes longer than a copy.
+        """
+        return replace(self, share_blocks=False)
+
 
 def choose_method(
     asked: Strategy | None, server_version: int, can_share_blocks: bool, *, moves: bool = False

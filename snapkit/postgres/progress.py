@@ -23,6 +23,8 @@ class Cloning:
     strategy: Strategy
     total_bytes: int | None
     expected: timedelta | None = None
+    copies: bool = False
+    """Whether ``clone`` is known to have to copy, and so does not try to share blocks."""
 
 
 class CloneGauge:

@@ -16,7 +16,6 @@ from snapkit.core.planning import (
     BackupPlan,
     CopyMethod,
     check_live,
-    choose_method,
     plan_backup,
 )
 from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, WrittenStep
@@ -37,6 +36,7 @@ from snapkit.services.cloning import (
     give_properties,
     make_clone,
     method_cautions,
+    method_for,
     untouched,
 )
 from snapkit.services.common import (
@@ -145,12 +145,8 @@ def _plan(
     live = need_live(gathered, source)
     check_live(live)
     _check_tablespace(connection, request.tablespace)
-    method = choose_method(
-        request.strategy,
-        gathered.facts.version,
-        gathered.facts.can_share_blocks,
-        moves=request.tablespace not in (None, live.tablespace),
-    )
+    moves = request.tablespace not in (None, live.tablespace)
+    method = method_for(connection, gathered, live, request.strategy, moves=moves)
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid)
         properties = catalog.read_properties(connection, live.oid)

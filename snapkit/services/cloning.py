@@ -12,8 +12,8 @@ from snapkit.core.durations import duration_text
 from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
-from snapkit.core.model import Caution, ClientSession, Kind, Observe, Strategy
-from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, statements_to_drop
+from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, Strategy
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, choose_method, statements_to_drop
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
 from snapkit.core.statements import Statement
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
@@ -31,6 +31,7 @@ from snapkit.postgres.errors import (
     translate,
 )
 from snapkit.postgres.execution import Left, committing_locally, run, run_permitted, unlimited
+from snapkit.postgres.file_systems import data_shares_no_blocks
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
@@ -50,7 +51,7 @@ class Cloned:
     leaving: timedelta = timedelta(0)
     """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
-    """Whether the file system shared blocks, as far as the time tells."""
+    """Whether the file system shared blocks, as far as it is known or the time tells."""
     cautions: tuple[Caution, ...] = ()
 
 
@@ -64,6 +65,23 @@ class CloneGivenUpError(OutageLimitError):
         super().__init__(error.message, state=error.state, hint=error.hint)
         self.held = held
         self.disconnected = disconnected
+
+
+def method_for(
+    connection: Connection,
+    gathered: Gathered,
+    template: Database,
+    asked: Strategy | None = None,
+    *,
+    moves: bool = False,
+) -> CopyMethod:
+    """Return the way to clone ``template`` that is fastest here; ``asked`` and ``moves`` as for ``choose_method``."""
+    facts = gathered.facts
+    method = choose_method(asked, facts.version, facts.can_share_blocks, moves=moves)
+    if not method.share_blocks or not facts.is_superuser or template.tablespace != "pg_default":
+        return method
+    with server_errors(NOTHING_CHANGED):
+        return method.copying() if data_shares_no_blocks(connection) else method
 
 
 def foresee(
@@ -80,7 +98,8 @@ def foresee(
             state=NOTHING_CHANGED,
             hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
         )
-    return Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected)
+    copies = method.strategy is Strategy.CLONE and not method.share_blocks
+    return Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected, copies)
 
 
 def make_clone(
@@ -134,7 +153,8 @@ def make_clone(
     if oid is None:
         raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
     leaving = record.leaving(began)
-    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, outage - leaving - gauge.checkpointing)
+    copying = outage - leaving - gauge.checkpointing
+    shared = False if cloning.copies else blocks_were_shared(cloning.strategy, cloning.total_bytes, copying)
     return Cloned(oid, cloning.total_bytes, outage, disconnected, outage, leaving, shared)
 
 

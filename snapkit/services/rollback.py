@@ -27,7 +27,6 @@ from snapkit.core.planning import (
     CopyMethod,
     SwapPlan,
     Unsealed,
-    choose_method,
     is_to_be_kept,
     plan_clone,
     plan_swap,
@@ -46,6 +45,7 @@ from snapkit.services.cloning import (
     foresee,
     give_properties,
     make_clone,
+    method_for,
 )
 from snapkit.services.common import (
     Gathered,
@@ -136,15 +136,15 @@ def _decide(
     source: str,
     request: SwapRequest,
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
-) -> tuple[SwapPlan, CopyMethod]:
+) -> tuple[SwapPlan, CopyMethod | None]:
     """Choose and plan; ``ready`` is asked for the entry, and raises if somebody looks into it."""
     entry = ready(connection, _choose(gathered, source, request))
-    method = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks)
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
         comment = catalog.comment_of(connection, live.oid) if live else None
-        clone = None
+        clone = method = None
         if is_to_be_kept(entry, asked=request.keep_backup):
+            method = method_for(connection, gathered, entry.database)
             properties = catalog.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
@@ -191,7 +191,7 @@ def swap(
         watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
-            if plan.clone is not None:
+            if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
                 with _room_for(plan.entry):
