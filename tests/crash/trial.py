@@ -93,7 +93,7 @@ def _attempt(cluster: Cluster, trial: Trial) -> tuple[Outcome, float]:
 def _is_amid_clone(trial: Trial) -> bool:
     """Whether the server may be cloning at this point; while the watcher asks, it is."""
     is_inside = trial.phase is Phase.INSIDE and trial.point.label.startswith("CREATE")
-    return is_inside or (trial.point.connection == 2 and "pg_terminate_backend" in trial.point.label)
+    return is_inside or (trial.point.connection > 1 and "pg_terminate_backend" in trial.point.label)
 
 
 def _act(stage: Stage, trial: Trial, link: Link, point: Point) -> Action:
