@@ -202,6 +202,21 @@ def check_not_open(connection: Connection, entry: Entry) -> Entry:
     return entry
 
 
+def check_sealed(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if it is open, be it that nobody looks into it any more.
+
+    For what is not to seal it, and would not do with an entry whose settings and privileges are those of an open one.
+    """
+    opened = check_not_open(connection, entry).opened
+    if opened is None:
+        return entry
+    raise BusyError(
+        f"{entry.name!r} is open: a snapkit shell that was interrupted ({opened.describe()}) has left it so.",
+        state=NOTHING_CHANGED,
+        hint="Seal it with: snapkit recover, and run the command again.",
+    )
+
+
 def need_sealed(connection: Connection, entry: Entry) -> Entry:
     """Return the entry as it is sealed: one that was left open is sealed now. The source's lock is held.
 

@@ -60,7 +60,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.glances import look_at_cost
 from snapkit.services.hold import Hold
-from snapkit.services.opening import check_not_open, need_sealed
+from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
@@ -124,9 +124,12 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
-    """Return a script with which psql does what ``swap`` would do at this moment."""
+    """Return a script with which psql does what ``swap`` would do at this moment.
+
+    Raises BusyError for an entry that is open or was left so: ``swap`` would seal it first, which a script cannot.
+    """
     with server.connect() as connection:
-        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        plan, _ = _decide(connection, gather(connection, server.source), server.source, request, check_sealed)
         return swap_script(plan)
 
 

@@ -425,6 +425,35 @@ def test_a_shell_that_was_killed_leaves_it_to_the_next_run(sandbox: Sandbox, the
         assert _same(before, _looks(sandbox, name))
 
 
+def test_there_is_no_script_of_an_entry_that_was_left_open_and_one_from_before_does_nothing(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It would be live with what opening it changed: read-only, and for its owner alone."""
+    name = sandbox.back_up().backup.name
+    script = tmp_path / "rollback.sql"
+    script.write_text(sandbox.run("rollback", name, "--sql").out)
+    with _shell(sandbox, name) as shell:
+        shell.kill()
+        wait_until(lambda: _is_free(sandbox, sandbox.row(name)["oid"]))
+        rows = [sandbox.row(sandbox.name), sandbox.row(name)]
+        for words in ([], ["--keep-backup"]):
+            ran = sandbox.run("rollback", name, "--sql", *words)
+            assert (ran.code, f"pid {shell.process.pid}" in ran.err, "snapkit recover" in ran.err) == (11, True, True)
+            assert ran.out == ""
+        refused = _psql(sandbox, script)
+        assert (refused.returncode, "the databases have changed" in refused.stderr) == (3, True)
+        assert [sandbox.row(sandbox.name), sandbox.row(name)] == rows
+    assert sandbox.run("recover").code == 0
+    before = _looks(sandbox, name)["properties"]
+    assert _psql(sandbox, script).returncode == 0
+    assert compare(before, _looks(sandbox, sandbox.name)["properties"]) == ()
+
+
+def _psql(box: Sandbox, script: Path) -> subprocess.CompletedProcess[str]:
+    words = ["psql", "-Xq", "-d", box.cluster.url("postgres"), "-f", str(script)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_list_and_dry_runs_seal_nothing(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     with _shell(sandbox, name) as shell:
