@@ -49,13 +49,13 @@ from snapkit.postgres.opened import (
 )
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.services.common import check_rights, gather, interruptions, locked, sessions_protected
+from snapkit.services.common import check_rights, gather, interruptions, locked
+from snapkit.services.emptying import empty_sealed
 
 PATIENCE = timedelta(seconds=20)
 """How long a server that cannot be reached at the end, since it is starting anew say, is asked again."""
 
 _PAUSE = 0.2
-_EMPTYING = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,7 @@ def _seal(connection: Connection, entry: Entry) -> Entry:
         _shut(connection, entry, state)
     state = f"{entry.name!r} lets nobody in, but is not yet what it was."
     with server_errors(state):
-        _empty(connection, entry, state)
+        empty_sealed(connection, entry.database.oid, entry.name, state)
         return _restore(connection, entry, metadata, metadata.opened, state)
 
 
@@ -293,17 +293,6 @@ def _shut(connection: Connection, entry: Entry, state: str) -> None:
         run(connection, statement_to_shut(entry.name))
         if catalog.comment_of(connection, entry.database.oid) != entry.database.document:
             raise BusyError(f"{entry.name!r} has been changed or replaced by somebody else.", state=state)
-
-
-def _empty(connection: Connection, entry: Entry, state: str) -> None:
-    """End the sessions inside, and wait until they are gone."""
-    oid = entry.database.oid
-    deadline = monotonic() + _EMPTYING.total_seconds()
-    while (evicted := catalog.disconnect_sealed(connection, oid)) or catalog.is_being_entered(connection, oid):
-        if monotonic() > deadline or not all(each.was_told for each in evicted):
-            inside = [each.session for each in evicted]
-            raise sessions_protected(inside, state, catalog.server_facts(connection).role)
-        sleep(0.05)
 
 
 def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
