@@ -103,7 +103,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, connection, plan.live, plan.entry)
+            written_since = look_at_cost(server, connection, gathered.facts, plan.live, plan.entry)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
@@ -188,7 +188,7 @@ def swap(
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, ddl, plan.live, plan.entry)
+            written_since = look_at_cost(server, ddl, gathered.facts, plan.live, plan.entry)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
