@@ -491,17 +491,26 @@ def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
 
 
-def is_being_entered(connection: Connection, oid: int) -> bool:
-    """Whether a session is just starting up in a database: pg_stat_activity does not show it yet.
+def sessions_entering(connection: Connection, oid: int) -> list[int]:
+    """Return the process IDs of the sessions that start up in a database: pg_stat_activity does not show them yet.
 
-    It locks the database, looks whether that still bears the name that it came for, shows itself, and only then lets
-    go of the lock (InitPostgres in PostgreSQL's source). So who is not seen here, and then not among the sessions
-    inside, comes in no more under an old name.
+    Each locks the database, looks whether that still bears the name that it came for and lets it in, shows itself, and
+    only then lets go of the lock (InitPostgres in PostgreSQL's source). So who is not seen here, and then not among the
+    sessions inside, comes in no more. The lock is of a mode that no statement takes on a database; a weaker one every
+    role can hold for as long as it likes (``ALTER ROLE CURRENT_USER IN DATABASE``).
     """
-    lock = exists().where(
-        pg_locks.c.locktype == "object", pg_locks.c.classid == PG_DATABASE_OID, pg_locks.c.objid == oid
+    return list(
+        connection.execute(
+            select(pg_locks.c.pid)
+            .where(
+                pg_locks.c.locktype == "object",
+                pg_locks.c.classid == PG_DATABASE_OID,
+                pg_locks.c.objid == oid,
+                pg_locks.c.mode == "RowExclusiveLock",
+            )
+            .order_by(pg_locks.c.pid)
+        ).scalars()
     )
-    return bool(connection.execute(select(lock)).scalar_one())
 
 
 def prepared_transactions(connection: Connection, databases: Collection[str]) -> Mapping[str, list[str]]:

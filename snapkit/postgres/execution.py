@@ -107,12 +107,15 @@ def commit(
     went_through: Callable[[int], bool],
     undone: Callable[[], None] = lambda: None,
     left: Left = unlimited,
+    *,
+    goes_on: bool = True,
 ) -> tuple[str, ...]:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
     Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
     only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back,
-    which ``undone`` is told before. An interruption that comes without that leaves it open what has happened.
+    which ``undone`` is told before. An interruption that comes without that leaves it open what has happened. One that
+    came too late to undo it is forgotten, unless the run ``goes_on`` only if there was none: then it is raised.
 
     A COMMIT that takes longer than what is ``left`` once ``work`` is done is cancelled. That seldom undoes it: what
     takes long is the wait for a synchronous standby, and by then the transaction is committed on this server. So
@@ -142,6 +145,8 @@ def commit(
         connection.invalidate(error)
         if not went_through(pid):
             undone()
+            raise
+        if isinstance(error, KeyboardInterrupt) and not goes_on:
             raise
     finally:
         driver.remove_notice_handler(note)

@@ -15,7 +15,9 @@ _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid
 
 
 def swap_script(plan: SwapPlan) -> str:
-    """Return the script. It changes nothing unless the databases are still those of the plan.
+    """Return the script. It changes nothing unless the databases, and the entry's document, are still the plan's.
+
+    An entry that has been opened meanwhile has another document. It would be live for its owner only, and read-only.
 
     One session cannot both wait for a rename and disconnect others, so the script disconnects and renames in a loop.
     Whoever is starting up at that moment would get in unseen, and make the rename fail after five seconds; such a
@@ -64,12 +66,17 @@ def _expected(plan: SwapPlan) -> list[tuple[int, str]]:
 
 
 def _guard(plan: SwapPlan) -> str:
-    conditions = "\n    OR ".join(
+    conditions = [
         f"NOT EXISTS (SELECT FROM pg_database WHERE oid = {oid} AND datname = {quote_literal(name)})"
         for oid, name in _expected(plan)
-    )
+    ]
+    entry = plan.entry.database
+    if entry.document is not None:
+        comment = f"shobj_description({entry.oid}, 'pg_database')"
+        conditions.append(f"{comment} IS DISTINCT FROM {quote_literal(entry.document)}")
+    condition = "\n    OR ".join(conditions)
     return _do(
-        f"  IF {conditions} THEN\n"
+        f"  IF {condition} THEN\n"
         "    RAISE EXCEPTION 'the databases have changed since this script was made';\n"
         "  END IF;"
     )

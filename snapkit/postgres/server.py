@@ -231,14 +231,15 @@ class Server:
             yield connection
 
     @contextmanager
-    def glance_into(self, database: str, limit: timedelta) -> Iterator[Connection]:
+    def glance_into(self, database: str, limit: timedelta, settings: Mapping[str, str]) -> Iterator[Connection]:
         """Open a connection for a short look at what is not needed: it waits for nothing, and can change nothing.
 
         Neither for a database whose door somebody holds, nor for a lock on a table. A row-level security policy, which
         is code of a table's owner, is an error instead of being run. The block is a read-only transaction; ``limit`` is
-        for each of its statements. Raises ConnectionFailedError, and what the server and the driver raise.
+        for each of its statements. ``settings`` hold from the very beginning, before a trigger on login could fire.
+        Raises ConnectionFailedError, and what the server and the driver raise.
         """
-        quiet = self._unfooled({"row_security": "off"})
+        quiet = self._unfooled({**settings, "row_security": "off"})
         engine = _engine(lambda: self._open_one(database, **quiet, connect_timeout=_GLANCE))
         with _connected(engine) as connection, answers_within(connection, 2 * limit):
             for name, most in (("statement_timeout", limit), ("lock_timeout", limit / 4)):

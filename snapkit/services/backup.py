@@ -243,10 +243,10 @@ def _copy(
     """Make the copy in the way that was decided on or, where a clone has to be given up, while clients work."""
     plan, way = decided.plan, decided.way
     if isinstance(way, Programs):
-        noted = _note(server, ddl, plan, request)
+        noted = _note(server, ddl, gathered.facts, plan, request)
         return _copy_online(server, ddl, decided.noting(noted), way, watch, observe)
     _write_checkpoint(ddl, plan, watch, observe)
-    noted = _note(server, ddl, plan, request)
+    noted = _note(server, ddl, gathered.facts, plan, request)
     decided = decided.noting(noted)
     plan = decided.plan
     _let_transactions_end(ddl, plan, request.hold, watch, observe)
@@ -291,10 +291,12 @@ def _copy_online(
 _SHORT = timedelta(seconds=1)
 
 
-def _note(server: Server, ddl: Connection, plan: BackupPlan, request: BackupRequest) -> Noted:
+def _note(
+    server: Server, ddl: Connection, facts: catalog.ServerFacts, plan: BackupPlan, request: BackupRequest
+) -> Noted:
     """Look at the source as late as that can be before clients are held, and with no session of ours left inside."""
     with server_errors(untouched(plan.clone)):
-        return note_source(server, ddl, plan.clone.template, request.deploy)
+        return note_source(server, ddl, facts, plan.clone.template, request.deploy)
 
 
 def _write_checkpoint(ddl: Connection, plan: BackupPlan, watch: Stopwatch, observe: Observe) -> None:

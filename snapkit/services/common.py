@@ -255,8 +255,13 @@ def _count(sessions: list[ClientSession]) -> str:
 
 
 def _lines(sessions: list[ClientSession]) -> str:
+    return "\n".join(session_lines(sessions))
+
+
+def session_lines(sessions: list[ClientSession]) -> list[str]:
+    """Return a line for each of the first sessions, and one that says how many more there are."""
     shown = [f"  {session.describe()}" for session in sessions[:10]]
-    return "\n".join(shown + ([f"  and {len(sessions) - 10} more"] if len(sessions) > 10 else []))
+    return shown + ([f"  and {len(sessions) - 10} more"] if len(sessions) > 10 else [])
 
 
 def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:

@@ -18,6 +18,7 @@ from snapkit.core.model import Database, Entry, Kind
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.activity import TableCounters, counts, database_counters, last_commit, table_counters
+from snapkit.postgres.catalog import ServerFacts
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.migrations import read_migrations
 from snapkit.postgres.server import Connection, Server, driver_connection
@@ -44,9 +45,9 @@ class Noted:
     activity: Activity | None
 
 
-def note_source(server: Server, ddl: Connection, live: Database, deploy: Deploy | None) -> Noted:
+def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Database, deploy: Deploy | None) -> Noted:
     """Return what ``deploy`` says, with the migrations found in the source, and its counters at this moment."""
-    seen = _look_inside(server, ddl, live, migrations=True)
+    seen = _look_inside(server, ddl, facts, live, migrations=True)
     # Read after our own session has gone, so that what it did there does not count as having come after the backup.
     activity = _counters(ddl, live.oid)
     if activity is not None and seen.tables is not None:
@@ -57,7 +58,9 @@ def note_source(server: Server, ddl: Connection, live: Database, deploy: Deploy 
     return Noted(found if found != Deploy() else None, activity)
 
 
-def look_at_cost(server: Server, connection: Connection, live: Database | None, entry: Entry) -> Written | None:
+def look_at_cost(
+    server: Server, connection: Connection, facts: ServerFacts, live: Database | None, entry: Entry
+) -> Written | None:
     """Return what was written to the live database since the backup ``entry``; None where that is no question."""
     if live is None or entry.kind is not Kind.BACKUP:
         return None
@@ -65,7 +68,7 @@ def look_at_cost(server: Server, connection: Connection, live: Database | None, 
     if noted is None or noted.oid != live.oid:
         return written_since(entry.created_at, noted, live.oid, Present(None, {}))
     activity = _counters(connection, live.oid)  # before our own session comes to count
-    seen = _look_inside(server, connection, live, migrations=False)
+    seen = _look_inside(server, connection, facts, live, migrations=False)
     at = None
     counting = True
     with _unless_lost():
@@ -78,11 +81,23 @@ def look_at_cost(server: Server, connection: Connection, live: Database | None, 
     return written_since(entry.created_at, noted, live.oid, Present(activity, names, at, counting))
 
 
-def _look_inside(server: Server, connection: Connection, live: Database, *, migrations: bool) -> _Seen:
+def _settings_of_a_look(facts: ServerFacts) -> dict[str, str]:
+    """No event trigger fires on login for a superuser: somebody else may own the function that it calls.
+
+    PostgreSQL 17 has the setting, and triggers on login; it is a superuser's.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
+    """
+    return {"event_triggers": "off"} if facts.is_superuser and facts.version >= 170000 else {}
+
+
+def _look_inside(
+    server: Server, connection: Connection, facts: ServerFacts, live: Database, *, migrations: bool
+) -> _Seen:
     """Look into the database by a session of its own, and come back when that is gone."""
     seen = _Seen()
     pid = None
-    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT) as inside:
+    settings = _settings_of_a_look(facts)
+    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, settings) as inside:
         pid = driver_connection(inside).info.backend_pid
         if catalog.own_database(inside) == live.oid:
             seen = replace(seen, tables=table_counters(inside))

@@ -17,7 +17,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from typing import IO, TypeVar
 
 from snapkit.core.model import Caution, Observe, Progress
@@ -61,8 +61,9 @@ from snapkit.postgres.programs import ProgramError, Programs, Running
 from snapkit.postgres.relay import StoppedError
 from snapkit.postgres.server import LOCK_TIMEOUT, Connection, Server, driver_connection
 from snapkit.services.cloning import Cloned, untouched
-from snapkit.services.common import locked_by_others, sessions_protected
+from snapkit.services.common import locked_by_others
 from snapkit.services.crew import Crew
+from snapkit.services.emptying import empty_sealed
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
@@ -70,7 +71,6 @@ JOBS = 2
 PATIENCE = LOCK_TIMEOUT
 """How long somebody may wait for a lock that the copy holds, before it gives up: others queue behind them."""
 
-_SEALING = timedelta(seconds=10)
 _SECTIONS = ("--section=pre-data", "--section=post-data")
 _RESTORING = ("--no-password", "--exit-on-error")
 _NAMED = 10
@@ -453,14 +453,7 @@ class _Copying:
     def seal(self) -> None:
         """Let nobody in any more, and see to it that nobody is inside."""
         run(self._ddl, *self._plan.closing)
-        deadline = monotonic() + _SEALING.total_seconds()
-        while (evicted := catalog.disconnect_sealed(self._ddl, self.oid)) or catalog.is_being_entered(
-            self._ddl, self.oid
-        ):
-            if monotonic() > deadline or not all(each.was_told for each in evicted):
-                inside = [each.session for each in evicted]
-                raise sessions_protected(inside, self._state, catalog.server_facts(self._ddl).role)
-            sleep(0.05)
+        empty_sealed(self._ddl, self.oid, self._plan.name, self._state)
 
     # --- meanwhile ---
 

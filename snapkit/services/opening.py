@@ -36,7 +36,7 @@ from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, Sna
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import quote_name
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import run, transaction
+from snapkit.postgres.execution import commit, run, transaction
 from snapkit.postgres.handing_over import environment_for
 from snapkit.postgres.opened import (
     connect_grants,
@@ -49,13 +49,14 @@ from snapkit.postgres.opened import (
 )
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.services.common import check_rights, gather, interruptions, locked, sessions_protected
+from snapkit.services.common import Standing, check_rights, gather, interruptions, locked
+from snapkit.services.emptying import empty_sealed
+from snapkit.services.outcome import went_through
 
 PATIENCE = timedelta(seconds=20)
 """How long a server that cannot be reached at the end, since it is starting anew say, is asked again."""
 
 _PAUSE = 0.2
-_EMPTYING = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,7 @@ def opened_entry(
                 if not take_entry(keeper, entry.database.oid):
                     raise _busy(entry)
                 ours = _Ours(entry.database.oid, _note(connection, entry))
-                standing.state = f"{entry.name!r} is sealed, or the next run seals it. See what there is: snapkit list"
-                _open(connection, entry, ours.opened)
+                _open(server, connection, entry, ours.opened, standing)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
             yield OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions)
         finally:
@@ -170,11 +170,13 @@ def _check_that_it_can_be_given_back(
         )
 
 
-def _open(connection: Connection, entry: Entry, opened: Opened) -> None:
+def _open(server: Server, connection: Connection, entry: Entry, opened: Opened, standing: Standing) -> None:
+    """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
     assert entry.metadata is not None  # noqa: S101 - ``check_usable`` has seen to it
     oid, owner = entry.database.oid, entry.database.owner
     document = comments.encode(entry.metadata.with_opened(opened))
-    with transaction(connection):
+
+    def work() -> None:
         present = _who_may_connect(connection, oid)
         run(connection, *statements_to_open(entry.name, owner, present, document))
         found = _who_may_connect(connection, oid)
@@ -185,6 +187,28 @@ def _open(connection: Connection, entry: Entry, opened: Opened) -> None:
                 state=NOTHING_CHANGED,
                 hint="Please report this, with the access list that psql shows with \\l",
             )
+        _check_same(connection, entry, document, NOTHING_CHANGED)
+        standing.state = f"{entry.name!r} is sealed, or the next run seals it. See what there is: snapkit list"
+
+    def ask(lost_pid: int) -> bool:
+        expected = f"the comment of {entry.name!r} is now: {document}"
+        what = f"the opening of {entry.name!r}"
+        return went_through(server, lost_pid, lambda asked: catalog.comment_of(asked, oid) == document, what, expected)
+
+    commit(connection, work, ask, standing.undone, goes_on=False)
+
+
+def _check_same(connection: Connection, entry: Entry, document: str | None, state: str) -> None:
+    """Raise unless what a statement by the entry's name has changed, in this transaction, is the entry; and its comment
+    is ``document``. It keeps its name until the transaction ends: nobody renames a database whose row was changed.
+    """
+    found = catalog.unsealed_state(connection, entry.database.oid)
+    if found is None or (found.name, found.comment) != (entry.name, document):
+        raise BusyError(
+            f"{entry.name!r} has been changed or replaced by somebody else.",
+            state=state,
+            hint="See what there is (snapkit list), then run the command again.",
+        )
 
 
 def _who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
@@ -202,6 +226,21 @@ def check_not_open(connection: Connection, entry: Entry) -> Entry:
     return entry
 
 
+def check_sealed(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if it is open, be it that nobody looks into it any more.
+
+    For what is not to seal it, and would not do with an entry whose settings and privileges are those of an open one.
+    """
+    opened = check_not_open(connection, entry).opened
+    if opened is None:
+        return entry
+    raise BusyError(
+        f"{entry.name!r} is open: a snapkit shell that was interrupted ({opened.describe()}) has left it so.",
+        state=NOTHING_CHANGED,
+        hint="Seal it with: snapkit recover, and run the command again.",
+    )
+
+
 def need_sealed(connection: Connection, entry: Entry) -> Entry:
     """Return the entry as it is sealed: one that was left open is sealed now. The source's lock is held.
 
@@ -209,9 +248,17 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
     """
     if entry.opened is None:
         return entry
+    sealed = _seal_unless_taken(connection, entry)
+    if sealed is None:
+        raise _busy(entry)
+    return sealed
+
+
+def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
+    """Return the entry as it is sealed; None if somebody looks into it, or seals it."""
     oid = entry.database.oid
     if not take_entry(connection, oid):
-        raise _busy(entry)
+        return None
     try:
         return _seal(connection, entry)
     finally:
@@ -242,14 +289,14 @@ def seal_what_was_left(
             continue
         try:
             with server_errors(""):
-                sealed.append(need_sealed(connection, entry))
-        except BusyError:
-            continue  # somebody looks into it, or seals it
+                now_sealed = _seal_unless_taken(connection, entry)
         except ConnectionFailedError:
             raise
         except SnapkitError as error:
             message = f"{entry.name}, which a shell that was interrupted had left open, was not sealed: {error.message}"
             cautions.append(Caution("not_sealed", message))
+        else:
+            sealed += [now_sealed] if now_sealed is not None else []
     return tuple(sealed), tuple(cautions)
 
 
@@ -269,26 +316,14 @@ def _seal(connection: Connection, entry: Entry) -> Entry:
         _shut(connection, entry, state)
     state = f"{entry.name!r} lets nobody in, but is not yet what it was."
     with server_errors(state):
-        _empty(connection, entry, state)
+        empty_sealed(connection, entry.database.oid, entry.name, state)
         return _restore(connection, entry, metadata, metadata.opened, state)
 
 
 def _shut(connection: Connection, entry: Entry, state: str) -> None:
     with transaction(connection):
         run(connection, statement_to_shut(entry.name))
-        if catalog.comment_of(connection, entry.database.oid) != entry.database.document:
-            raise BusyError(f"{entry.name!r} has been changed or replaced by somebody else.", state=state)
-
-
-def _empty(connection: Connection, entry: Entry, state: str) -> None:
-    """End the sessions inside, and wait until they are gone."""
-    oid = entry.database.oid
-    deadline = monotonic() + _EMPTYING.total_seconds()
-    while (evicted := catalog.disconnect_sealed(connection, oid)) or catalog.is_being_entered(connection, oid):
-        if monotonic() > deadline or not all(each.was_told for each in evicted):
-            inside = [each.session for each in evicted]
-            raise sessions_protected(inside, state, catalog.server_facts(connection).role)
-        sleep(0.05)
+        _check_same(connection, entry, entry.database.document, state)
 
 
 def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
@@ -297,7 +332,7 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
     document = comments.encode(after)
     _check_that_it_can_be_given_back(connection, entry, opened.connect, state, "Run: snapkit recover,")
     with transaction(connection):
-        run(connection, statement_to_shut(entry.name))
+        _shut(connection, entry, state)
         wanted = named(opened.connect, role_names(connection, opened.connect))
         present = _who_may_connect(connection, oid)
         run(connection, *statements_to_restore(entry.name, owner, present, wanted, opened.read_only, document))

@@ -264,7 +264,7 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
     oid = change.displaced_oid
     deadline = monotonic() + ENDING.total_seconds()
     while oid is not None:
-        entering = catalog.is_being_entered(connection, oid)
+        entering = catalog.sessions_entering(connection, oid)
         if change.disconnect:
             found = catalog.disconnect_sealed(connection, oid)
             log.disconnected = log.disconnected | {e.session.pid: e.session for e in found if e.was_told}

@@ -60,7 +60,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.glances import look_at_cost
 from snapkit.services.hold import Hold
-from snapkit.services.opening import check_not_open, need_sealed
+from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
@@ -103,7 +103,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, connection, plan.live, plan.entry)
+            written_since = look_at_cost(server, connection, gathered.facts, plan.live, plan.entry)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
@@ -124,9 +124,12 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
-    """Return a script with which psql does what ``swap`` would do at this moment."""
+    """Return a script with which psql does what ``swap`` would do at this moment.
+
+    Raises BusyError for an entry that is open or was left so: ``swap`` would seal it first, which a script cannot.
+    """
     with server.connect() as connection:
-        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        plan, _ = _decide(connection, gather(connection, server.source), server.source, request, check_sealed)
         return swap_script(plan)
 
 
@@ -185,7 +188,7 @@ def swap(
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, ddl, plan.live, plan.entry)
+            written_since = look_at_cost(server, ddl, gathered.facts, plan.live, plan.entry)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")

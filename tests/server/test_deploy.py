@@ -448,3 +448,23 @@ def test_a_door_that_somebody_holds_delays_no_look_for_long(sandbox: Sandbox) ->
         assert (cost.doubt, cost.rows, cost.tables) == (None, Rows(), ())
         other.rollback()
     wait_until(lambda: sandbox.sessions(name) == 0)
+
+
+def test_a_trigger_on_login_does_not_run_for_a_superuser_who_looks(sandbox: Sandbox) -> None:
+    if sandbox.version < 17:
+        pytest.skip("triggers on login came with PostgreSQL 17")
+    with sandbox.connect() as connection:
+        connection.execute("CREATE TABLE logins (at timestamptz)")
+        connection.execute(
+            "CREATE FUNCTION note() RETURNS event_trigger LANGUAGE plpgsql AS "
+            "$$BEGIN INSERT INTO public.logins VALUES (now()); END$$"
+        )
+        connection.execute("CREATE EVENT TRIGGER on_login ON login EXECUTE FUNCTION note()")
+        connection.execute("ALTER EVENT TRIGGER on_login ENABLE ALWAYS")
+    backup = sandbox.back_up().backup
+    assert backup.metadata is not None
+    assert backup.metadata.activity is not None
+    assert backup.metadata.activity.tables, "nobody has looked"
+    sandbox.run("rollback", "--latest", "--dry-run")
+    with sandbox.connect(options="-c event_triggers=off") as connection:
+        assert connection.execute("SELECT count(*) FROM logins").fetchone() == (0,)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -45,6 +46,16 @@ def test_a_lock_in_the_way_is_waited_for_not_without_end_and_its_holder_is_named
         assert client.execute("SELECT 1").fetchone() == (1,), "a client was disconnected through an open door"
     assert sandbox.databases() == names
     assert sandbox.items()
+
+
+def test_a_lock_that_every_role_may_take_is_not_in_a_backups_way(sandbox: Sandbox) -> None:
+    stranger = sandbox.role("stranger", f"LOGIN PASSWORD '{PASSWORD}'")
+    with psycopg.connect(sandbox.cluster.url("postgres", user=stranger)) as other:
+        setting = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET work_mem TO '5MB'")
+        other.execute(setting.format(sql.Identifier(sandbox.name)))
+        sandbox.back_up()
+        other.rollback()
+    assert len(sandbox.entries()) == 1
 
 
 def test_a_lock_in_the_way_of_a_clone(sandbox: Sandbox) -> None:

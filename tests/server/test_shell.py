@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,14 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.properties import compare
+from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres import catalog
 from snapkit.postgres.opened import entry_key
-from tests.cluster import PASSWORD, Cluster
-from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
+from snapkit.postgres.server import _PatientConnection
+from snapkit.services.opening import ShellRequest, opened_entry
+from tests.cluster import PASSWORD, SUPERUSER, Cluster
+from tests.gate import Action, Gate, Phase, Point
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -425,6 +430,35 @@ def test_a_shell_that_was_killed_leaves_it_to_the_next_run(sandbox: Sandbox, the
         assert _same(before, _looks(sandbox, name))
 
 
+def test_there_is_no_script_of_an_entry_that_was_left_open_and_one_from_before_does_nothing(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """It would be live with what opening it changed: read-only, and for its owner alone."""
+    name = sandbox.back_up().backup.name
+    script = tmp_path / "rollback.sql"
+    script.write_text(sandbox.run("rollback", name, "--sql").out)
+    with _shell(sandbox, name) as shell:
+        shell.kill()
+        wait_until(lambda: _is_free(sandbox, sandbox.row(name)["oid"]))
+        rows = [sandbox.row(sandbox.name), sandbox.row(name)]
+        for words in ([], ["--keep-backup"]):
+            ran = sandbox.run("rollback", name, "--sql", *words)
+            assert (ran.code, f"pid {shell.process.pid}" in ran.err, "snapkit recover" in ran.err) == (11, True, True)
+            assert ran.out == ""
+        refused = _psql(sandbox, script)
+        assert (refused.returncode, "the databases have changed" in refused.stderr) == (3, True)
+        assert [sandbox.row(sandbox.name), sandbox.row(name)] == rows
+    assert sandbox.run("recover").code == 0
+    before = _looks(sandbox, name)["properties"]
+    assert _psql(sandbox, script).returncode == 0
+    assert compare(before, _looks(sandbox, sandbox.name)["properties"]) == ()
+
+
+def _psql(box: Sandbox, script: Path) -> subprocess.CompletedProcess[str]:
+    words = ["psql", "-Xq", "-d", box.cluster.url("postgres"), "-f", str(script)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
 def test_list_and_dry_runs_seal_nothing(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     with _shell(sandbox, name) as shell:
@@ -443,6 +477,85 @@ def test_a_shell_that_has_lost_its_lock_seals_all_the_same(sandbox: Sandbox) -> 
         _end_keeper(sandbox, name)
         assert shell.leave()[0] == 0
     assert _same(before, _looks(sandbox, name))
+
+
+@pytest.mark.parametrize("action", [Action.CUT, Action.STALL])
+@pytest.mark.parametrize("loss", [Phase.BEFORE, Phase.AFTER])
+def test_the_answer_to_the_commit_that_opens_it_is_lost(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, loss: Phase, action: Action
+) -> None:
+    monkeypatch.setattr(_PatientConnection, "answer_limit", timedelta(seconds=1))
+    name = sandbox.back_up().backup.name
+    before = _looks(sandbox, name)
+    with _gate(sandbox, _is_opening, loss, lambda gate: action) as url:
+        opening = opened_entry(sandbox.server(url), ShellRequest(name, ("true",)), LOCK_WAIT)
+        if loss is Phase.AFTER:
+            with opening:
+                assert sandbox.row(name)["datallowconn"] is True
+        else:
+            with pytest.raises(ConnectionFailedError) as caught, opening:
+                raise AssertionError
+            assert caught.value.state == "Nothing was changed."
+    assert _same(before, _looks(sandbox, name))
+
+
+def test_ctrl_c_at_the_commit_that_opens_it_leaves_it_sealed_and_starts_nothing(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    before = _looks(sandbox, name)
+
+    def interrupt(gate: Gate) -> Action:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert gate.cancelled.wait(60)
+        return Action.GO
+
+    with _gate(sandbox, _is_opening, Phase.AFTER, interrupt) as url:
+        opening = opened_entry(sandbox.server(url), ShellRequest(name, ("true",)), LOCK_WAIT)
+        with pytest.raises(InterruptedRunError), opening:
+            raise AssertionError
+    assert _same(before, _looks(sandbox, name))
+
+
+def _is_opening(point: Point) -> bool:
+    return (point.connection, point.label) == (2, "COMMIT")
+
+
+def _is_first_of_sealing(point: Point) -> bool:
+    return point.connection == 1 and "ALLOW_CONNECTIONS" in point.label and point.occurrence == 1
+
+
+@contextmanager
+def _gate(box: Sandbox, is_it: Callable[[Point], bool], phase: Phase, act: Callable[[Gate], Action]) -> Iterator[str]:
+    """Yield a URL by which ``act`` decides how it goes on at a statement."""
+    gate = Gate(box.cluster.port, lambda each: phase if is_it(each) else None, lambda link, each: act(gate))
+    try:
+        yield f"postgresql://{SUPERUSER}:{quote(PASSWORD, safe='')}@127.0.0.1:{gate.port}/{box.name}"
+        assert gate.reached.is_set()
+    finally:
+        gate.close()
+
+
+def test_what_has_taken_its_name_as_it_is_sealed_is_not_touched(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    moved = name + " moved"
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    taken: list[dict[str, Any]] = []
+
+    def take_name(gate: Gate) -> Action:
+        sandbox.execute(rename.format(sql.Identifier(name), sql.Identifier(moved)))
+        sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        taken.append(sandbox.row(name))
+        return Action.GO
+
+    with _gate(sandbox, _is_first_of_sealing, Phase.BEFORE, take_name) as url:
+        opening = opened_entry(sandbox.server(url), ShellRequest(name, ("true",)), LOCK_WAIT)
+        with pytest.raises(BusyError, match="changed or replaced") as caught, opening:
+            pass
+    assert caught.value.hint is not None
+    assert "snapkit recover" in caught.value.hint
+    assert [sandbox.row(name)] == taken
+    assert sandbox.run("recover").code == 0
+    assert [sandbox.row(name)] == taken
+    assert sandbox.row(moved)["datallowconn"] is False
 
 
 def test_a_shell_that_was_sealed_by_another_run_leaves_what_came_after_alone(sandbox: Sandbox) -> None:

@@ -1,0 +1,49 @@
+"""Empty a database that lets nobody in any more."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from time import monotonic, sleep
+
+from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.server import Connection
+from snapkit.services.common import session_lines, sessions_protected
+
+PATIENCE = timedelta(seconds=10)
+"""How long a session may take to leave, or to start up and be told to."""
+
+_PAUSE = 0.05
+
+
+def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> None:
+    """End the sessions in a sealed database, and return when none is there and none on its way.
+
+    Who starts up is asked for first: who has finished by the time of the other look is seen by that. Raises
+    PrivilegeError for sessions that this role may not end, and BusyError when ``PATIENCE`` is over.
+    """
+    deadline = monotonic() + PATIENCE.total_seconds()
+    while True:
+        entering = catalog.sessions_entering(connection, oid)
+        inside = [eviction.session for eviction in catalog.disconnect_sealed(connection, oid)]
+        if not entering and not inside:
+            return
+        protected = [session for session in inside if not session.may_terminate]
+        if protected:
+            raise sessions_protected(protected, state, catalog.server_facts(connection).role)
+        if monotonic() > deadline:
+            raise _not_emptied(name, [*map(_starting, entering), *session_lines(inside)], state)
+        sleep(_PAUSE)
+
+
+def _starting(pid: int) -> str:
+    return f"  pid {pid}, which is starting up"
+
+
+def _not_emptied(name: str, lines: list[str], state: str) -> SnapkitError:
+    seconds = f"{PATIENCE.total_seconds():.0f} s"
+    return BusyError(
+        f"{name!r} is still not empty of sessions, {seconds} after they were told to leave:\n" + "\n".join(lines),
+        state=state,
+        hint="See what these sessions wait for (pg_stat_activity on the server), and end them.",
+    )
