@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from snapkit.cli.interruption import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
+from snapkit.core.model import Caution
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
+from snapkit.left_running import adopting, end_what_is_left
 from snapkit.services.guard import plan_return
 from snapkit.services.rollback import SwapRequest
 
@@ -49,7 +51,9 @@ class TerminalSteps:
 
     def run(self, backup: BackupReceipt) -> Ending:
         self.until_the_end.enter_context(self._signals.held())
-        return run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
+        self.until_the_end.enter_context(adopting())
+        ending = run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
+        return replace(ending, signals=(*self._signals.came, *ending.signals))
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         if not self.checks.any:
@@ -64,9 +68,12 @@ class TerminalSteps:
             except KeyboardInterrupt:
                 return interrupted
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
         # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
         with self._interruptible(but_for=1):
+            if not end_what_is_left(end.group if end else None):
+                left = "Something that the command started is still running, and cannot be ended: look for it with ps."
+                self.invocation.add_caution(Caution("processes_left", left))
             request = self.request_for(backup.backup.name)
             return self.swap_in(request, plan_return(self.invocation.server(), backup, request))
 

@@ -34,8 +34,11 @@ class Steps(Protocol):
     def check(self, backup: BackupReceipt) -> HealthReport:
         """See whether all is well after the command."""
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
-        """Swap the backup in; raises SnapkitError."""
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
+        """End what the command has left running, and swap the backup in; raises SnapkitError.
+
+        ``end`` None: how the command ended is not known.
+        """
 
     def prune(self) -> Removal | None:
         """Drop what no rule keeps; None where no rule was given. Raises SnapkitError."""
@@ -58,7 +61,7 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     if on_failure is OnFailure.KEEP:
         return receipt
     try:
-        return replace(receipt, rollback=steps.roll_back(backup))
+        return replace(receipt, rollback=steps.roll_back(backup, end))
     except SnapkitError as error:
         return replace(receipt, rollback=error)
 

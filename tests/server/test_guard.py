@@ -323,3 +323,31 @@ def test_settings_may_stand_in_the_file(sandbox: Sandbox, tmp_path: Path) -> Non
     assert done.returncode == 1, done
     with psycopg.connect(sandbox.url):
         pass
+
+
+def test_what_a_shell_was_running_does_not_go_on_in_the_database_that_was_rolled_back(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """As ``docker stop`` has it: SIGTERM to snapkit alone, and the shell ends at once."""
+    marker = tmp_path / "ready"
+    migrate = (
+        "import os, pathlib, psycopg, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(marker)!r}).write_text(str(os.getpid()) + ' ')\n"
+        "while True:\n"
+        "    try:\n"
+        f"        with psycopg.connect({sandbox.url!r}, autocommit=True) as c:\n"
+        "            while True:\n"
+        "                c.execute('DELETE FROM item WHERE id > 10')\n"
+        "                time.sleep(0.05)\n"
+        "    except psycopg.Error:\n"
+        "        pass\n"
+    )
+    process = started(sandbox, "--", "sh", "-c", '"$1" -c "$2" && true', "sh", sys.executable, migrate)
+    wait_until(lambda: marker.exists() and marker.read_text().endswith(" "))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 20, (out, err)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
+    assert len(sandbox.items()) == 100

@@ -56,7 +56,7 @@ class Script:
         self.taken.append("check")
         return self.report
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
         self.taken.append("roll back")
         if isinstance(self.rollback, SnapkitError):
             raise self.rollback
