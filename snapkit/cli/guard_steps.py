@@ -19,6 +19,7 @@ from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
     from snapkit.cli.invocation import Invocation
+    from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, SwapReceipt
 
@@ -35,8 +36,8 @@ class TerminalSteps:
     found: Sequence[str]
     checks: HealthChecks
     make_backup: Callable[[], BackupReceipt]
-    request_for: Callable[[str], SwapRequest]
-    swap_in: Callable[[SwapRequest, SwapPlan], SwapReceipt]
+    request_for: Callable[[Entry], SwapRequest]
+    swap_in: Callable[[SwapRequest, Callable[[], SwapPlan]], SwapReceipt]
     drop: Callable[[], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
@@ -74,8 +75,8 @@ class TerminalSteps:
             if not end_what_is_left(end.group if end else None):
                 left = "Something that the command started is still running, and cannot be ended: look for it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
-            request = self.request_for(backup.backup.name)
-            return self.swap_in(request, plan_return(self.invocation.server(), backup, request))
+            request = self.request_for(backup.backup)
+            return self.swap_in(request, lambda: plan_return(self.invocation.server(), backup, request))
 
     def prune(self) -> Removal | None:
         with self._interruptible():

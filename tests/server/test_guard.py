@@ -351,3 +351,77 @@ def test_what_a_shell_was_running_does_not_go_on_in_the_database_that_was_rolled
     with pytest.raises(ProcessLookupError):
         os.kill(int(marker.read_text()), 0)
     assert len(sandbox.items()) == 100
+
+
+def test_a_command_that_takes_its_directory_and_the_settings_away_is_undone(sandbox: Sandbox, tmp_path: Path) -> None:
+    directory = tmp_path / "release"
+    directory.mkdir()
+    (directory / "snapkit.toml").write_text("lock-wait = '5s'")
+    done = run_snapkit("guard", "--", "sh", "-c", f"rm -r {directory}; exit 3", url=sandbox.url, cwd=directory)
+    assert done.code == 20, done
+
+
+def test_settings_that_the_command_brings_are_those_of_the_next_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "snapkit.toml").write_text("[hooks]\nbefore-rollback = 'touch old'")
+    for brought in ("nonsense = [", "[hooks]\nbefore-rollback = 'touch new'"):
+        (tmp_path / "brought").write_text(brought)
+        done = run_snapkit("guard", "--", "sh", "-c", "mv brought snapkit.toml; exit 3", url=sandbox.url, cwd=tmp_path)
+        assert done.code == 20, done
+        assert (tmp_path / "old").exists()
+        assert not (tmp_path / "new").exists()
+        (tmp_path / "snapkit.toml").write_text("[hooks]\nbefore-rollback = 'touch old'")
+
+
+@pytest.mark.parametrize("forced", [{}, {"FORCE_COLOR": "1", "TERM": "xterm"}])
+def test_nobody_who_reads_is_no_reason_not_to_roll_back(
+    sandbox: Sandbox, tmp_path: Path, forced: dict[str, str]
+) -> None:
+    reader, writer = os.pipe()
+    go = tmp_path / "go"
+    with os.fdopen(writer, "wb") as stderr:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "snapkit",
+                "guard",
+                "--",
+                "sh",
+                "-c",
+                f"until test -e {go}; do sleep 0.05; done; exit 1",
+            ],
+            env=command_environment(sandbox.url) | forced,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    with os.fdopen(reader, "rb") as said:
+        assert said.read(1)
+    go.touch()
+    assert process.wait(60) == 20
+    assert [entry.kind for entry in sandbox.entries()] == [Kind.OLD]
+
+
+def test_a_command_that_gives_the_database_to_somebody_else_is_undone(sandbox: Sandbox) -> None:
+    other = sandbox.role("other", "")
+    give = f'ALTER DATABASE "{sandbox.name}" OWNER TO "{other}"'
+    done = sandbox.run(
+        "guard", "--", "sh", "-c", 'psql "$1" -c "$2"; exit 3', "sh", sandbox.cluster.url("postgres"), give
+    )
+    assert done.code == 20, done
+
+
+def test_a_rollback_that_fails_at_its_plan_is_told_to_the_hook(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'echo $SNAPKIT_ERROR_CODE >> told'")
+    steal = f'{sys.executable} -m snapkit delete "$SNAPKIT_BACKUP"; exit 3'
+    done = run_snapkit("guard", "--", "sh", "-c", steal, url=sandbox.url, cwd=tmp_path)
+    assert done.code == 21, done
+    assert (tmp_path / "told").read_text() == "not_found\n"
+
+
+def test_a_command_that_cannot_be_started_is_named_with_its_backup(sandbox: Sandbox, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o700)
+    done = sandbox.run("guard", "--json", "--", str(broken))
+    assert (done.code, done.document["error"]["code"], done.data["command_exit_code"]) == (1, "failed", None), done
+    assert sandbox.entries()[0].name in done.document["error"]["state"]
