@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from snapkit import signals
+from snapkit.core.secrets import cut_secrets
 from snapkit.errors import UsageError
 
 _BEAT = 1.0
@@ -51,7 +52,7 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
     else:
         what = "cannot be found" if os.sep in words[0] else "cannot be found in PATH"
     raise UsageError(
-        f"The command {words[0]!r} {what}.",
+        f"The command {cut_secrets(words[0])!r} {what}.",
         state="Nothing was changed.",
         hint="Give a program and its arguments behind --; for what only a shell understands: -- sh -c '...'",
     )
@@ -125,7 +126,7 @@ def _start(
                 raise
             return start(["/bin/sh", *words])
     except OSError as error:
-        raise UsageError(f"The command {words[0]!r} cannot be run: {error.strerror}.") from None
+        raise UsageError(f"The command {cut_secrets(words[0])!r} cannot be run: {error.strerror}.") from None
 
 
 @contextmanager

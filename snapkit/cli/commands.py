@@ -411,6 +411,7 @@ def shell(
     found = find_command(command) if command else None
     server = run.server()
     from snapkit.core.results import ShellReceipt
+    from snapkit.core.secrets import without_secrets
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
@@ -421,7 +422,7 @@ def shell(
         run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
         ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
     run.terminal.note(f"{opened.entry.name} is sealed again.")
-    return ShellReceipt(opened.entry, tuple(command or ["psql"]), ending.exit_code, opened.cautions)
+    return ShellReceipt(opened.entry, without_secrets(command or ["psql"]), ending.exit_code, opened.cautions)
 
 
 @registry.command("pin")

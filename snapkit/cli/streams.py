@@ -32,7 +32,7 @@ class Forgiving:
 
 
 def settle() -> None:
-    """Flush stdout and stderr; what cannot be written goes nowhere, rather than to fail as Python ends (exit code 120)."""
+    """Flush stdout and stderr; what cannot be written goes nowhere, else Python ends with exit code 120."""
     for stream in (sys.stdout, sys.stderr):
         Forgiving(stream).flush()
 

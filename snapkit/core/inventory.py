@@ -33,7 +33,7 @@ class Inventory:
         return next((each for each in self.distrusted if each.name == name and each.source == source), None)
 
     def made_here(self, oid: int, source: str) -> Entry:
-        """Return the entry that the run itself has made; its word needs no owner. Raises NotFoundError if it is gone."""
+        """Return the entry that the run itself has made, whoever owns it; raise NotFoundError if it is gone."""
         for entry in (*self.entries, *self.distrusted):
             if entry.database.oid == oid and entry.source == source:
                 return entry

@@ -11,6 +11,7 @@ from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, fail
 from snapkit.core.model import Caution
 from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.secrets import without_secrets
 from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
@@ -56,7 +57,7 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     old backups could not be dropped does not make a deploy that went well a failed one.
     """
     backup = steps.back_up()
-    receipt = GuardReceipt(backup, tuple(steps.command), None, Health.NONE)
+    receipt = GuardReceipt(backup, without_secrets(steps.command), None, Health.NONE)
     end = None
     try:
         end = steps.run(backup)
@@ -83,7 +84,7 @@ def _judged(receipt: GuardReceipt, steps: Steps, end: Ending) -> GuardReceipt:
             report = steps.check(receipt.backup)
         except Exception as error:
             report = HealthReport(Health.FAILED, f"it could not be made ({type(error).__name__}).")
-    failure = failure_of(steps.command, end.exit_code, interrupted, report)
+    failure = failure_of(receipt.command, end.exit_code, interrupted, report)
     return replace(receipt, command_exit_code=end.exit_code, health=report.health, failure=failure)
 
 

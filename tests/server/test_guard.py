@@ -378,18 +378,10 @@ def test_nobody_who_reads_is_no_reason_not_to_roll_back(
 ) -> None:
     reader, writer = os.pipe()
     go = tmp_path / "go"
+    waiting = f"until test -e {go}; do sleep 0.05; done; exit 1"
     with os.fdopen(writer, "wb") as stderr:
         process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "snapkit",
-                "guard",
-                "--",
-                "sh",
-                "-c",
-                f"until test -e {go}; do sleep 0.05; done; exit 1",
-            ],
+            [sys.executable, "-m", "snapkit", "guard", "--", "sh", "-c", waiting],
             env=command_environment(sandbox.url) | forced,
             stdout=subprocess.DEVNULL,
             stderr=stderr,
@@ -411,7 +403,7 @@ def test_a_command_that_gives_the_database_to_somebody_else_is_undone(sandbox: S
 
 
 def test_a_rollback_that_fails_at_its_plan_is_told_to_the_hook(sandbox: Sandbox, tmp_path: Path) -> None:
-    (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'echo $SNAPKIT_ERROR_CODE >> told'")
+    (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'echo $SNAPKIT_ERROR >> told'")
     steal = f'{sys.executable} -m snapkit delete "$SNAPKIT_BACKUP"; exit 3'
     done = run_snapkit("guard", "--", "sh", "-c", steal, url=sandbox.url, cwd=tmp_path)
     assert done.code == 21, done
@@ -423,5 +415,32 @@ def test_a_command_that_cannot_be_started_is_named_with_its_backup(sandbox: Sand
     broken.write_text("#!/no/such/interpreter\n")
     broken.chmod(0o700)
     done = sandbox.run("guard", "--json", "--", str(broken))
-    assert (done.code, done.document["error"]["code"], done.data["command_exit_code"]) == (1, "failed", None), done
-    assert sandbox.entries()[0].name in done.document["error"]["state"]
+    assert (done.code, done.document["error"]["code"]) == (1, "failed"), done
+    assert done.document["data"]["command_exit_code"] is None
+    assert sandbox.entries()[0].name in done.document["error"]["message"]
+
+
+def test_user_and_password_of_a_health_url_are_sent_and_not_to_another_server(sandbox: Sandbox) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if self.path == "/health" else 204)
+            self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, line: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://us%20er:p%40ss@127.0.0.1:{server.server_port}/health"
+            done = sandbox.run("guard", "--health-url", url, *python(""))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.code == 0, done
+    assert asked == [("/health", "Basic dXMgZXI6cEBzcw=="), ("/elsewhere", None)]
