@@ -5,6 +5,7 @@ import sys
 
 from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes
 from snapkit.cli.main import main
+from snapkit.cli.streams import settle
 
 
 def run() -> None:
@@ -15,6 +16,7 @@ def run() -> None:
             stream.reconfigure(errors="backslashreplace")
     code = main(sys.argv[1:])
     end_whatever_comes()
+    settle()
     sys.exit(code)
 
 

@@ -61,3 +61,14 @@ class UnknownOutcomeError(SnapkitError):
 
 class InterruptedRunError(SnapkitError):
     """The user said no, or pressed Ctrl-C; the state says how far things had got."""
+
+
+def unexpected(raised: BaseException) -> SnapkitError:
+    """Return the error for what should not have happened."""
+    wrapped = SnapkitError(
+        f"Something unexpected happened: {type(raised).__name__}: {raised}",
+        state="What was done so far is shown by: snapkit list",
+        hint="Please report this; with --verbose the traceback is shown.",
+    )
+    wrapped.__cause__ = raised
+    return wrapped

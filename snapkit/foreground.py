@@ -1,7 +1,8 @@
 """A command of the user's that runs where snapkit does: on the same terminal, with its input, output and signals.
 
-It stays in our process group, so that what the terminal sends (Ctrl-C, Ctrl-\\, Ctrl-Z) reaches it by itself. What is
-sent to snapkit alone is passed on. Nothing but SIGKILL ends snapkit before the command has ended.
+On a terminal it stays in our process group, so that what the terminal sends (Ctrl-C, Ctrl-\\, Ctrl-Z) reaches it by
+itself. Where there is none, it has a process group of its own, to the whole of which is passed on what is sent to
+snapkit: a shell that ends does not pass it on to what it runs. Nothing but SIGKILL ends snapkit before the command.
 """
 
 from __future__ import annotations
@@ -14,16 +15,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from snapkit import signals
+from snapkit.core.secrets import cut_secrets
 from snapkit.errors import UsageError
-
-_FROM_TERMINALS = frozenset(
-    getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)
-)  # Windows lacks some
-_PASSED_ON = frozenset(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _BEAT = 1.0
 """Seconds between two calls of ``meanwhile``."""
@@ -33,11 +31,13 @@ _BEAT = 1.0
 class Ending:
     """How a command ended. ``exit_code`` is 128 + n for one that the signal n ended.
 
-    ``signals`` are those that came to snapkit meanwhile, in their order, Ctrl-C's included.
+    ``signals`` are those that came to snapkit meanwhile, in their order, Ctrl-C's included. ``group`` is the process
+    group that the command had to itself; None if it shared ours.
     """
 
     exit_code: int
     signals: tuple[signal.Signals, ...] = ()
+    group: int | None = field(default=None, compare=False)
 
 
 def find_command(words: Sequence[str]) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
     else:
         what = "cannot be found" if os.sep in words[0] else "cannot be found in PATH"
     raise UsageError(
-        f"The command {words[0]!r} {what}.",
+        f"The command {cut_secrets(words[0])!r} {what}.",
         state="Nothing was changed.",
         hint="Give a program and its arguments behind --; for what only a shell understands: -- sh -c '...'",
     )
@@ -67,24 +67,33 @@ def run_command(
 ) -> Ending:
     """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
 
-    ``meanwhile`` is called about every second, and is not to raise. Raises UsageError for a file that the system does
-    not take for a program, which shows at the start only.
+    It inherits the descriptors that we have inherited, such as that of ``<(...)``. ``meanwhile`` is called about every
+    second, and is not to raise. Raises UsageError, and nothing else, if the command cannot be started: for a file that
+    the system does not take for a program, and for more words than it takes.
     """
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError):  # nobody reads it any more; that is for the command to notice
+            stream.flush()
     came: list[signal.Signals] = []
     process: subprocess.Popen[bytes] | None = None
 
     def pass_on(number: signal.Signals) -> None:
-        if process is not None and (number in _PASSED_ON or not _terminal_tells_all()):
+        if process is None:
+            return
+        if has_own_group:
+            if process.poll() is None:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, number)
+        elif number in signals.FROM_OTHERS or not _terminal_tells_all():
             process.send_signal(number)  # of a process that has ended, it takes no notice
 
     def take(number: int, frame: FrameType | None) -> None:
         came.append(signal.Signals(number))
         pass_on(came[-1])
 
+    has_own_group = not _has_terminal()
     with _taken_by(take):
-        process = _start(words, environment, stdout=2 if stdout_to_stderr else None)
+        process = _start(words, environment, 2 if stdout_to_stderr else None, 0 if has_own_group else None)
         for early in tuple(came):  # what came before there was anybody to pass it on to
             process.send_signal(early)
         while process.returncode is None:
@@ -92,20 +101,32 @@ def run_command(
                 process.wait(_BEAT)
             meanwhile()
     code = process.returncode
-    return Ending(code if code >= 0 else 128 - code, tuple(came))
+    return Ending(code if code >= 0 else 128 - code, tuple(came), process.pid if has_own_group else None)
 
 
-def _start(words: Sequence[str], environment: Mapping[str, str], stdout: int | None) -> subprocess.Popen[bytes]:
-    """Start a program; a text without a ``#!`` line goes to the shell, as execvp(3) has it."""
+def _start(
+    words: Sequence[str], environment: Mapping[str, str], stdout: int | None, group: int | None
+) -> subprocess.Popen[bytes]:
+    """Start a program; a text without a ``#!`` line goes to the shell, as execvp(3) has it.
+
+    Descriptors that Python and libpq have opened are closed by the start itself.
+    https://docs.python.org/3/library/os.html#inheritance-of-file-descriptors
+    """
+
+    def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 - the user's own command
+            words, env=environment, stdout=stdout, close_fds=False, process_group=group
+        )
+
     try:
         try:
-            return subprocess.Popen(words, env=environment, stdout=stdout)  # noqa: S603 - the user's own command
+            return start(words)
         except OSError as error:
             if error.errno != errno.ENOEXEC:
                 raise
-            return subprocess.Popen(["/bin/sh", *words], env=environment, stdout=stdout)  # noqa: S603 - likewise
+            return start(["/bin/sh", *words])
     except OSError as error:
-        raise UsageError(f"The command {words[0]!r} cannot be run: {error.strerror}.") from None
+        raise UsageError(f"The command {cut_secrets(words[0])!r} cannot be run: {error.strerror}.") from None
 
 
 @contextmanager
@@ -115,7 +136,7 @@ def _taken_by(take: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 
     https://pubs.opengroup.org/onlinepubs/9799919799/functions/exec.html
     """
-    before = {number: signal.getsignal(number) for number in _FROM_TERMINALS | _PASSED_ON}
+    before = {number: signal.getsignal(number) for number in signals.ALL}
     taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     try:
         for number in taken:
@@ -124,6 +145,15 @@ def _taken_by(take: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, before[number])
+
+
+def _has_terminal() -> bool:
+    """Whether a terminal controls our session, in the foreground or not."""
+    try:
+        os.close(os.open(os.ctermid(), os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
 
 
 def _terminal_tells_all() -> bool:

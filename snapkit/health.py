@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http.client import HTTPException
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import Request, urlopen
 
 from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words, what_went_wrong
+from snapkit.core.secrets import cut_secrets
 from snapkit.errors import UsageError
 
 _BETWEEN = 0.5
@@ -42,7 +44,8 @@ class HealthChecks:
             return
         try:
             parts = urlsplit(self.url)
-            is_fit = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+            is_written = not any(character <= " " or character == "\x7f" for character in self.url)
+            is_fit = is_written and parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
         except ValueError:
             is_fit = False
         if not is_fit:
@@ -88,14 +91,34 @@ def _until(attempt: Callable[[float], str | None], deadline: float) -> str | Non
 def _ask(url: str, seconds: float) -> str | None:
     shown = _shown(url)
     try:
-        request = Request(url, headers={"User-Agent": "snapkit"})  # noqa: S310 - an http URL, as was checked
-        with urlopen(request, timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310
+        with urlopen(_request(url), timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310
             status = answer.status
     except HTTPError as error:
         status = error.code
     except (OSError, HTTPException, ValueError) as error:
-        return f"{shown} gave no answer ({getattr(error, 'reason', None) or error})."
+        return f"{shown} gave no answer ({_why(error)})."
     return None if 200 <= status < 300 else f"{shown} answered {status}."
+
+
+def _request(url: str) -> Request:
+    """Return the request for a URL. User and password are for that server alone, not for one that it redirects to.
+
+    https://docs.python.org/3/library/urllib.request.html#urllib.request.Request.add_unredirected_header
+    """
+    parts = urlsplit(url)
+    userinfo, _, place = parts.netloc.rpartition("@")
+    request = Request(urlunsplit(parts._replace(netloc=place)), headers={"User-Agent": "snapkit"})  # noqa: S310
+    if userinfo:
+        user, _, password = userinfo.partition(":")
+        given = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
+        request.add_unredirected_header("Authorization", f"Basic {given}")
+    return request
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in the system's words; others may repeat the URL."""
+    reason = getattr(error, "reason", error)
+    return str(reason) if isinstance(reason, OSError) and not isinstance(reason, URLError) else type(reason).__name__
 
 
 def _shown(url: str) -> str:
@@ -108,4 +131,6 @@ def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | 
     ending = run_in_background(
         command_words(command), environment, "", timedelta(seconds=seconds), pass_on=lambda piece: None
     )
-    return what_went_wrong(f"The command {command!r}", ending, timedelta(seconds=seconds), "health-timeout")
+    return what_went_wrong(
+        f"The command {cut_secrets(command)!r}", ending, timedelta(seconds=seconds), "health-timeout"
+    )

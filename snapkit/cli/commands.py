@@ -18,6 +18,9 @@ from snapkit.cli.registry import Registry
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+
     from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
@@ -256,7 +259,15 @@ def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool)
     return _swap_in(run, request, confirmed)
 
 
-def _swap_in(run: Invocation, request: SwapRequest, confirmed: SwapPlan | None) -> SwapReceipt:
+def _swap_in(
+    run: Invocation,
+    request: SwapRequest,
+    confirmed: SwapPlan | None,
+    *,
+    decide: Callable[[], SwapPlan] | None = None,
+    lock_wait: timedelta | None = None,
+) -> SwapReceipt:
+    """Swap between the hooks. ``decide`` makes the plan to hold to where there is none yet."""
     from snapkit.cli.hooking import hooked
     from snapkit.core.hooks import Operation
     from snapkit.services.rollback import preview_swap, swap
@@ -266,14 +277,15 @@ def _swap_in(run: Invocation, request: SwapRequest, confirmed: SwapPlan | None) 
     def look() -> Entry:
         """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
         nonlocal confirmed, request
-        confirmed = confirmed or preview_swap(server, request).plan
+        confirmed = confirmed or (decide() if decide else preview_swap(server, request).plan)
         if not request.undo:
             request = replace(request, wanted=confirmed.entry.name)
         return confirmed.entry
 
     def work() -> SwapReceipt:
+        plan = confirmed or (decide() if decide else None)
         with run.terminal.progress(f"Rolling {server.source} back") as observe:
-            return swap(server, request, run.settings().lock_wait, observe, confirmed)
+            return swap(server, request, lock_wait or run.settings().lock_wait, observe, plan)
 
     return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, look=look)
 
@@ -399,6 +411,7 @@ def shell(
     found = find_command(command) if command else None
     server = run.server()
     from snapkit.core.results import ShellReceipt
+    from snapkit.core.secrets import without_secrets
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
@@ -409,7 +422,7 @@ def shell(
         run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
         ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
     run.terminal.note(f"{opened.entry.name} is sealed again.")
-    return ShellReceipt(opened.entry, tuple(command or ["psql"]), ending.exit_code, opened.cautions)
+    return ShellReceipt(opened.entry, without_secrets(command or ["psql"]), ending.exit_code, opened.cautions)
 
 
 @registry.command("pin")
@@ -561,6 +574,7 @@ def guard(
     from snapkit.cli.hooking import tell_failure
     from snapkit.core.hooks import Operation
     from snapkit.services.backup import BackupRequest
+    from snapkit.services.guard import ROLLBACK_LOCK_WAIT
     from snapkit.services.guard import guard as guard_
     from snapkit.services.removal import choose_by_policy
     from snapkit.services.rollback import SwapRequest
@@ -577,9 +591,12 @@ def guard(
         deploy=run.deploy(),
     )
 
-    def request_for(name: str) -> SwapRequest:
+    def request_for(backup: Entry) -> SwapRequest:
         # Asked for anew: the command may have checked out another commit, as deploys do.
-        return SwapRequest(wanted=name, hold=hold, replicas=replicas, poolers=poolers, code=run.deploy().git)
+        code = run.deploy().git
+        return SwapRequest(
+            backup.name, hold=hold, replicas=replicas, poolers=poolers, code=code, own=backup.database.oid
+        )
 
     with ExitStack() as until_the_end:
         steps = TerminalSteps(
@@ -589,7 +606,9 @@ def guard(
             checks=checks,
             make_backup=lambda: _back_up(run, request),
             request_for=request_for,
-            swap_in=lambda request, plan: _swap_in(run, request, plan),
+            swap_in=lambda request, decide: _swap_in(
+                run, request, None, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)
+            ),
             drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
             until_the_end=until_the_end,
         )

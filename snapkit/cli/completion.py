@@ -46,12 +46,13 @@ def strategies() -> list[str]:
 
 
 def _names(given: dict[str, Any], incomplete: str, fits: Callable[[Entry], bool]) -> Offers:
-    from snapkit.cli.connecting import server_of, settings_of
+    from snapkit.cli.connecting import files_of, server_of, settings_of
 
     common: dict[str, Any] = {field.name: given.get(field.name) for field in fields(CommonOptions)}
     if common["env_file"] is not None:  # while it completes, Typer converts nothing
         common["env_file"] = Path(common["env_file"])
-    server, _ = server_of(settings_of(CommonOptions(**common), {}))
+    options = CommonOptions(**common)
+    server, _ = server_of(settings_of(options, {}, files_of(options)))
     from snapkit.cli.format import age_text
     from snapkit.services.inventory import list_entries
 

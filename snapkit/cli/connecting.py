@@ -13,10 +13,17 @@ from snapkit.errors import UsageError
 if TYPE_CHECKING:
     from snapkit.core.model import Caution
     from snapkit.postgres.server import Server
-    from snapkit.settings import Settings
+    from snapkit.settings import Files, Settings
 
 
-def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] | None]) -> Settings:
+def files_of(options: CommonOptions) -> Files:
+    """Read the settings' files where the command runs."""
+    from snapkit.settings import read_files
+
+    return read_files(Path.cwd(), options.env_file)
+
+
+def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] | None], files: Files) -> Settings:
     """Return the settings; ``flags`` are the command's own."""
     from snapkit.settings import load_settings
 
@@ -24,10 +31,9 @@ def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] 
     return load_settings(
         common | dict(flags),
         os.environ,
-        Path.cwd(),
+        files,
         direct_url=options.direct_url,
         url=options.url,
-        env_file=options.env_file,
     )
 
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from snapkit.cli.interruption import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
+from snapkit.core.model import Caution
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
+from snapkit.left_running import adopting, end_what_is_left
 from snapkit.services.guard import plan_return
 from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
     from snapkit.cli.invocation import Invocation
+    from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, SwapReceipt
 
@@ -33,8 +36,8 @@ class TerminalSteps:
     found: Sequence[str]
     checks: HealthChecks
     make_backup: Callable[[], BackupReceipt]
-    request_for: Callable[[str], SwapRequest]
-    swap_in: Callable[[SwapRequest, SwapPlan], SwapReceipt]
+    request_for: Callable[[Entry], SwapRequest]
+    swap_in: Callable[[SwapRequest, Callable[[], SwapPlan]], SwapReceipt]
     drop: Callable[[], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
@@ -49,7 +52,9 @@ class TerminalSteps:
 
     def run(self, backup: BackupReceipt) -> Ending:
         self.until_the_end.enter_context(self._signals.held())
-        return run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
+        self.until_the_end.enter_context(adopting())
+        ending = run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
+        return replace(ending, signals=(*self._signals.came, *ending.signals))
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         if not self.checks.any:
@@ -64,11 +69,14 @@ class TerminalSteps:
             except KeyboardInterrupt:
                 return interrupted
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
         # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
         with self._interruptible(but_for=1):
-            request = self.request_for(backup.backup.name)
-            return self.swap_in(request, plan_return(self.invocation.server(), backup, request))
+            if not end_what_is_left(end.group if end else None):
+                left = "Something that the command started is still running, and cannot be ended: look for it with ps."
+                self.invocation.add_caution(Caution("processes_left", left))
+            request = self.request_for(backup.backup)
+            return self.swap_in(request, lambda: plan_return(self.invocation.server(), backup, request))
 
     def prune(self) -> Removal | None:
         with self._interruptible():

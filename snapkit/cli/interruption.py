@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from snapkit import signals
 from snapkit.errors import InterruptedRunError
 
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Windows has no SIGHUP
+_SIGNALS = (signal.SIGINT, *signals.FROM_OTHERS)
+"""SIGQUIT is left to do what it is for, which is to leave a core file, but where nothing is to end the run."""
 
 
 def end_as_ctrl_c_does() -> None:
@@ -74,27 +74,27 @@ class HeldSignals:
     """
 
     def __init__(self) -> None:
-        self.came = 0
+        self.came: list[signal.Signals] = []
         self._raised_above: int | None = None
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold them for the length of the block."""
-        with _all_taken(self._take):
+        with _all_taken(self._take, signals.ALL):
             yield
 
     @contextmanager
     def raising(self, but_for: int = 0) -> Iterator[None]:
         """Let them raise KeyboardInterrupt in the block, but for the first few."""
-        self._raised_above = self.came + but_for
+        self._raised_above = len(self.came) + but_for
         try:
             yield
         finally:
             self._raised_above = None
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        self.came += 1
-        if self._raised_above is not None and self.came > self._raised_above:
+        self.came.append(signal.Signals(number))
+        if self._raised_above is not None and len(self.came) > self._raised_above:
             raise KeyboardInterrupt
 
 
@@ -109,12 +109,14 @@ def _first_taken(by: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _all_taken(take: Callable[[int, FrameType | None], None]) -> Iterator[Callable[[], None]]:
+def _all_taken(
+    take: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = _SIGNALS
+) -> Iterator[Callable[[], None]]:
     """Let ``take`` have the signals, and yield what gives them back before the end of the block."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         for number, handler in before.items():

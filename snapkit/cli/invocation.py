@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from snapkit.cli.connecting import server_of, settings_of, silence_libraries
+from snapkit.cli.connecting import files_of, server_of, settings_of, silence_libraries
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from snapkit.postgres.server import Server
     from snapkit.services.poolers import Pooler
     from snapkit.services.replicas import Replica
-    from snapkit.settings import Settings
+    from snapkit.settings import Files, Settings
 
 
 @dataclass(slots=True)
@@ -75,7 +74,11 @@ class Invocation:
 
     def settings(self, flags: Mapping[str, str | Sequence[str] | None] | None = None) -> Settings:
         """Return the settings; ``flags`` are the command's own."""
-        return settings_of(self._options, flags or {})
+        return settings_of(self._options, flags or {}, self._files)
+
+    @cached_property
+    def _files(self) -> Files:
+        return files_of(self._options)
 
     def server(self) -> Server:
         """Return the server that the settings name; nothing is connected yet."""
@@ -147,7 +150,7 @@ class Invocation:
         """Return what is known of the deploy that this run is part of, without asking the database."""
         from snapkit.settings.surroundings import deploy_at_hand
 
-        return deploy_at_hand(os.environ, Path.cwd())
+        return deploy_at_hand(os.environ, self._files.directory)
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""

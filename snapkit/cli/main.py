@@ -12,10 +12,10 @@ import typer
 from snapkit import __version__
 from snapkit.cli.commands import registry
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.cli.failures import unexpected
 from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call
-from snapkit.errors import SnapkitError, UsageError
+from snapkit.cli.streams import settle
+from snapkit.errors import SnapkitError, UsageError, unexpected
 
 
 def main(words: Sequence[str]) -> int:
@@ -31,7 +31,7 @@ def main(words: Sequence[str]) -> int:
     except KeyboardInterrupt:  # once more, while the first one was dealt with
         return _report(interrupted(), call)
     except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        settle()
         return call.exit_code
 
 

@@ -7,12 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 import typer
 
 from snapkit.cli import pace
 from snapkit.cli.format import printable, printable_lines, progress_text
+from snapkit.cli.streams import Forgiving
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
@@ -147,9 +148,10 @@ def _print_titled(console: Console, title: str, style: str, text: str) -> None:
 def _console(no_color: bool, *, stderr: bool) -> Console:
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    stream: IO[str] = cast("IO[str]", Forgiving(sys.stderr)) if stderr else sys.stdout
     plain = no_color or bool(os.environ.get("NO_COLOR"))
     return Console(
+        file=stream if stderr else None,
         stderr=stderr,
         no_color=True if plain else None,
         width=None if stream.isatty() else _UNLIMITED,

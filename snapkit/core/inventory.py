@@ -32,6 +32,17 @@ class Inventory:
             return None
         return next((each for each in self.distrusted if each.name == name and each.source == source), None)
 
+    def made_here(self, oid: int, source: str) -> Entry:
+        """Return the entry that the run itself has made, whoever owns it; raise NotFoundError if it is gone."""
+        for entry in (*self.entries, *self.distrusted):
+            if entry.database.oid == oid and entry.source == source:
+                return entry
+        raise NotFoundError(
+            f"The backup of {source!r} that this run has made is gone.",
+            state="Nothing was changed.",
+            hint="See what there is: snapkit list",
+        )
+
     def is_ours(self, name: str) -> bool:
         """Whether a snapkit of whatever version made this database."""
         ours = [entry.database for entry in self.entries if entry.is_managed or entry.kind is Kind.PARTIAL]

@@ -12,10 +12,10 @@ from snapkit.core.checks import Check, Status
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
-from snapkit.core.planning import SwapPlan
+from snapkit.core.planning import NOTHING_CHANGED, SwapPlan
 from snapkit.core.properties import Properties
 from snapkit.core.retention import Kept
-from snapkit.errors import RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
+from snapkit.errors import NotFoundError, RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,15 +246,17 @@ class ShellReceipt:
 class GuardReceipt:
     """What came of a guarded command. ``failure`` says why it failed; None if all went well.
 
+    ``command_exit_code`` is None where it is not known: it could not be started (``was_run``), or we failed ourselves.
     ``rollback`` is None where there was none: all went well, or the database was to be kept as it is. An error in its
     place says why it failed.
     """
 
     backup: BackupReceipt
     command: tuple[str, ...]
-    command_exit_code: int
+    command_exit_code: int | None
     health: Health
     failure: str | None = None
+    was_run: bool = True
     rollback: SwapReceipt | SnapkitError | None = None
     removal: Removal | None = None
     prune_cautions: tuple[Caution, ...] = ()
@@ -280,18 +282,30 @@ class GuardReceipt:
         if self.failure is None:
             return None
         source, name = self.backup.backup.source, self.backup.backup.name
+        as_it_was_left = f"{source!r} is as the command left it"
+        if not self.was_run:
+            return SnapkitError(
+                self.failure,
+                state=f"The command was not run: {source!r} is as it was. The backup {name!r} is there.",
+                hint=f"It is no longer needed? snapkit delete {name}",
+            )
         match self.rollback:
             case None:
                 return SnapkitError(
                     self.failure,
-                    state=f"{source!r} is as the command left it, since a failure was to keep it.",
+                    state=f"{as_it_was_left}, since a failure was to keep it.",
                     hint=f"snapkit rollback {name}",
                 )
             case UnknownOutcomeError() as error:
                 return error
             case SnapkitError() as error:
+                state, hint = f"{as_it_was_left}; the backup {name!r} is there.", f"snapkit rollback {name}"
+                if isinstance(error, NotFoundError):
+                    state, hint = f"{as_it_was_left}; the backup {name!r} is gone.", "snapkit list"
+                elif not _left_all_as_it_was(error):
+                    state, hint = error.state or "", f"See what there is (snapkit list). To roll back: {hint}"
                 return RollbackFailedError(
-                    f"{self.failure} The rollback failed, too: {error.message}", state=error.state, hint=error.hint
+                    f"{self.failure} The rollback failed, too: {error.message}", state=state, hint=hint
                 )
             case receipt:
                 return RolledBackError(
@@ -299,6 +313,11 @@ class GuardReceipt:
                     state=f"The database was rolled back: {source!r} is as it was before the command.",
                     hint=_where_it_is(receipt),
                 )
+
+
+def _left_all_as_it_was(error: SnapkitError) -> bool:
+    """Whether it is certain that a rollback which ended so changed nothing since the command."""
+    return error.state is None or error.state.startswith(NOTHING_CHANGED.removesuffix("."))
 
 
 def _where_it_is(receipt: SwapReceipt) -> str | None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Protocol
 
-from snapkit.core.guarding import UNASKED, HealthReport, OnFailure, failure_of
+from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.model import Caution
 from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
-from snapkit.errors import BusyError, InterruptedRunError, NotFoundError, SnapkitError
+from snapkit.core.secrets import without_secrets
+from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Server
 from snapkit.services.rollback import SwapRequest, preview_swap
+
+ROLLBACK_LOCK_WAIT = timedelta(minutes=10)
+"""How long the rollback waits at least for another run with the same source: nobody else would do it afterwards."""
 
 
 class Steps(Protocol):
@@ -29,13 +34,16 @@ class Steps(Protocol):
         """Make the backup; raises SnapkitError."""
 
     def run(self, backup: BackupReceipt) -> Ending:
-        """Run the command to its end."""
+        """Run the command to its end; raises UsageError if it cannot be started."""
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         """See whether all is well after the command."""
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
-        """Swap the backup in; raises SnapkitError."""
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
+        """End what the command has left running, and swap the backup in; raises SnapkitError.
+
+        ``end`` None: how the command ended is not known.
+        """
 
     def prune(self) -> Removal | None:
         """Drop what no rule keeps; None where no rule was given. Raises SnapkitError."""
@@ -44,23 +52,40 @@ class Steps(Protocol):
 def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     """Go through the steps, and return what came of them.
 
-    Raises SnapkitError only for a backup that could not be made: the command was not run then. A rollback that failed
-    is in the receipt. That old backups could not be dropped does not make a deploy that went well a failed one.
+    Raises SnapkitError only for a backup that could not be made: the command was not run then. Once it runs, nothing
+    that goes wrong with our own part keeps the database from going back. A rollback that failed is in the receipt. That
+    old backups could not be dropped does not make a deploy that went well a failed one.
     """
     backup = steps.back_up()
-    end = steps.run(backup)
-    interrupted = bool(end.signals)
-    report = UNASKED if end.exit_code or interrupted else steps.check(backup)
-    failure = failure_of(steps.command, end.exit_code, interrupted, report)
-    receipt = GuardReceipt(backup, tuple(steps.command), end.exit_code, report.health, failure)
-    if failure is None:
+    receipt = GuardReceipt(backup, without_secrets(steps.command), None, Health.NONE)
+    end = None
+    try:
+        end = steps.run(backup)
+        receipt = _judged(receipt, steps, end)
+    except UsageError as error:
+        return replace(receipt, failure=error.message, was_run=False)
+    except Exception as error:
+        receipt = replace(receipt, failure=f"snapkit itself failed while the command ran ({type(error).__name__}).")
+    if receipt.failure is None:
         return _pruned(receipt, steps)
     if on_failure is OnFailure.KEEP:
         return receipt
     try:
-        return replace(receipt, rollback=steps.roll_back(backup))
-    except SnapkitError as error:
-        return replace(receipt, rollback=error)
+        return replace(receipt, rollback=steps.roll_back(backup, end))
+    except Exception as error:
+        return replace(receipt, rollback=error if isinstance(error, SnapkitError) else unexpected(error))
+
+
+def _judged(receipt: GuardReceipt, steps: Steps, end: Ending) -> GuardReceipt:
+    interrupted = bool(end.signals)
+    report = UNASKED
+    if not end.exit_code and not interrupted:
+        try:
+            report = steps.check(receipt.backup)
+        except Exception as error:
+            report = HealthReport(Health.FAILED, f"it could not be made ({type(error).__name__}).")
+    failure = failure_of(receipt.command, end.exit_code, interrupted, report)
+    return replace(receipt, command_exit_code=end.exit_code, health=report.health, failure=failure)
 
 
 def _pruned(receipt: GuardReceipt, steps: Steps) -> GuardReceipt:
@@ -85,17 +110,12 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
     swapped databases while it ran: what is live then is not what the command worked on.
     """
     own, source = backup.backup, backup.backup.source
-    try:
-        plan = preview_swap(server, request).plan
-    except NotFoundError as error:
-        error.hint = f"The backup {own.name!r} is gone. See what there is: snapkit list"
-        raise
+    plan = preview_swap(server, request).plan
     replaced = plan.live is not None and plan.live.oid != backup.source_oid
     if replaced and _exists(server, backup.source_oid):
         raise BusyError(
             f"{source!r} is another database than the one that was backed up: it was swapped while the command ran.",
-            state="Nothing was changed.",
-            hint=f"See what there is (snapkit list). To roll back all the same: snapkit rollback {own.name}",
+            state=f"What is live now was not touched; the backup {own.name!r} is there.",
         )
     return plan
 

@@ -89,6 +89,8 @@ class SwapRequest:
     poolers: tuple[Pooler, ...] = ()
     code: Checkout | None = None
     """What is checked out where the command runs."""
+    own: int | None = None
+    """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
 
     @property
     def sends_away(self) -> bool:
@@ -164,6 +166,8 @@ def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
     entries = inventory.of_source(source)
     if request.undo:
         return latest_displaced(entries, source, gathered.live)
+    if request.own is not None:
+        return inventory.made_here(request.own, source)
     if request.wanted is None:
         return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
     return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)

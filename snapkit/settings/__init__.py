@@ -1,5 +1,5 @@
 """Where settings come from: flags, the environment, .env, a settings file. One frozen value comes out."""
 
-from snapkit.settings.load import Settings, load_settings
+from snapkit.settings.load import Files, Settings, load_settings, read_files
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Files", "Settings", "load_settings", "read_files"]

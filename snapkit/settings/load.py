@@ -62,30 +62,48 @@ class Settings:
         return HoldRules(disconnect, self.grace, self.max_outage)
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What the files of a directory hold: ``.env``, and ``name``, which is snapkit.toml or pyproject.toml."""
+
+    directory: Path
+    dotenv: Mapping[str, str] = field(repr=False)  # it may hold passwords
+    cautions: tuple[Caution, ...]
+    name: str
+    values: Mapping[str, str | Sequence[str]] = field(repr=False)
+    hook_commands: Mapping[Event, tuple[str, ...]]
+
+
+def read_files(directory: Path, env_file: Path | None = None) -> Files:
+    """Read the files; raise UsageError for one that cannot be read.
+
+    A run reads them once, at its start: a command that it guards may change them, and remove the directory.
+    """
+    dotenv, cautions = _read_dotenv(env_file, directory)
+    return Files(directory, dotenv, cautions, *_read_file(directory))
+
+
 def load_settings(
     flags: Mapping[str, str | Sequence[str] | None],
     environment: Mapping[str, str],
-    directory: Path,
+    files: Files,
     *,
     direct_url: str | None = None,
     url: str | None = None,
-    env_file: Path | None = None,
 ) -> Settings:
-    """Return the settings; raise UsageError for a file or a value that cannot be read.
+    """Return the settings; raise UsageError for a value that cannot be read.
 
     ``flags`` are those that were given on the command line, by the names of ``Settings``; one that may be repeated is
     a list.
     """
-    dotenv, cautions = _read_dotenv(env_file, directory)
-    file_name, file_values, hook_commands = _read_file(directory)
 
     def value_of(name: str, convert: Callable[..., Any]) -> Any:
         variable = f"SNAPKIT_{name.upper()}"
         candidates = (
             (f"--{name.replace('_', '-')}", flags.get(name)),
             (variable, environment.get(variable) or None),
-            (variable, dotenv.get(variable) or None),
-            (f"{name.replace('_', '-')} in {file_name}", file_values.get(name)),
+            (variable, files.dotenv.get(variable) or None),
+            (f"{name.replace('_', '-')} in {files.name}", files.values.get(name)),
         )
         origin, text = next(((where, text) for where, text in candidates if text is not None), ("", None))
         if text is None:
@@ -98,8 +116,8 @@ def load_settings(
     lock_wait, grace = value_of("lock_wait", parse_duration), value_of("grace", parse_duration)
     audit_log = value_of("audit_log", Path)
     return Settings(
-        cautions=cautions,
-        connection=choose_connection(direct_url, url, environment, dotenv),
+        cautions=files.cautions,
+        connection=choose_connection(direct_url, url, environment, files.dotenv),
         maintenance_db=value_of("maintenance_db", str),
         lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
         grace=DEFAULT_GRACE if grace is None else grace,
@@ -119,9 +137,9 @@ def load_settings(
         health_timeout=value_of("health_timeout", _some_duration) or DEFAULT_HEALTH_TIMEOUT,
         on_failure=value_of("on_failure", _on_failure) or OnFailure.ROLLBACK,
         max_age=value_of("max_age", _some_duration),
-        audit_log=None if audit_log is None else directory / audit_log,
+        audit_log=None if audit_log is None else files.directory / audit_log,
         hook_timeout=value_of("hook_timeout", _some_duration) or DEFAULT_TIMEOUT,
-        hook_commands=hook_commands,
+        hook_commands=files.hook_commands,
     )
 
 

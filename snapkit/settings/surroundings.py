@@ -42,15 +42,20 @@ _COMPARE = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodule
 
 
 def deploy_at_hand(environment: Mapping[str, str], directory: Path) -> Deploy:
-    """Return what is known of the deploy without asking the database; what cannot be found is left out."""
-    user = None
+    """Return what is known of the deploy without asking the database; what cannot be found is left out.
+
+    Raises nothing, whatever has become of the directory.
+    """
+    user = host = None
     with suppress(OSError, KeyError, ImportError):  # a container's user need not have a name
         user = getpass.getuser()
+    with suppress(OSError):
+        host = socket.gethostname()
     return Deploy(
         git=checkout_at(environment, directory),
         ci=recognise_ci(environment),
         user=clean(user),
-        host=clean(socket.gethostname()),
+        host=clean(host),
     )
 
 
@@ -80,7 +85,7 @@ def _ask(program: str, words: tuple[str, ...], environment: Mapping[str, str], d
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # no terminal to ask on, and Ctrl-C is ours to answer
         )
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name in the environment that cannot be handed on
         return None
     try:
         said, _ = process.communicate(timeout=_LIMIT)

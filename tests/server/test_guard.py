@@ -323,3 +323,124 @@ def test_settings_may_stand_in_the_file(sandbox: Sandbox, tmp_path: Path) -> Non
     assert done.returncode == 1, done
     with psycopg.connect(sandbox.url):
         pass
+
+
+def test_what_a_shell_was_running_does_not_go_on_in_the_database_that_was_rolled_back(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """As ``docker stop`` has it: SIGTERM to snapkit alone, and the shell ends at once."""
+    marker = tmp_path / "ready"
+    migrate = (
+        "import os, pathlib, psycopg, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"pathlib.Path({str(marker)!r}).write_text(str(os.getpid()) + ' ')\n"
+        "while True:\n"
+        "    try:\n"
+        f"        with psycopg.connect({sandbox.url!r}, autocommit=True) as c:\n"
+        "            while True:\n"
+        "                c.execute('DELETE FROM item WHERE id > 10')\n"
+        "                time.sleep(0.05)\n"
+        "    except psycopg.Error:\n"
+        "        pass\n"
+    )
+    process = started(sandbox, "--", "sh", "-c", '"$1" -c "$2" && true', "sh", sys.executable, migrate)
+    wait_until(lambda: marker.exists() and marker.read_text().endswith(" "))
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 20, (out, err)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(marker.read_text()), 0)
+    assert len(sandbox.items()) == 100
+
+
+def test_a_command_that_takes_its_directory_and_the_settings_away_is_undone(sandbox: Sandbox, tmp_path: Path) -> None:
+    directory = tmp_path / "release"
+    directory.mkdir()
+    (directory / "snapkit.toml").write_text("lock-wait = '5s'")
+    done = run_snapkit("guard", "--", "sh", "-c", f"rm -r {directory}; exit 3", url=sandbox.url, cwd=directory)
+    assert done.code == 20, done
+
+
+def test_settings_that_the_command_brings_are_those_of_the_next_run(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "snapkit.toml").write_text("[hooks]\nbefore-rollback = 'touch old'")
+    for brought in ("nonsense = [", "[hooks]\nbefore-rollback = 'touch new'"):
+        (tmp_path / "brought").write_text(brought)
+        done = run_snapkit("guard", "--", "sh", "-c", "mv brought snapkit.toml; exit 3", url=sandbox.url, cwd=tmp_path)
+        assert done.code == 20, done
+        assert (tmp_path / "old").exists()
+        assert not (tmp_path / "new").exists()
+        (tmp_path / "snapkit.toml").write_text("[hooks]\nbefore-rollback = 'touch old'")
+
+
+@pytest.mark.parametrize("forced", [{}, {"FORCE_COLOR": "1", "TERM": "xterm"}])
+def test_nobody_who_reads_is_no_reason_not_to_roll_back(
+    sandbox: Sandbox, tmp_path: Path, forced: dict[str, str]
+) -> None:
+    reader, writer = os.pipe()
+    go = tmp_path / "go"
+    waiting = f"until test -e {go}; do sleep 0.05; done; exit 1"
+    with os.fdopen(writer, "wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snapkit", "guard", "--", "sh", "-c", waiting],
+            env=command_environment(sandbox.url) | forced,
+            stdout=subprocess.DEVNULL,
+            stderr=stderr,
+        )
+    with os.fdopen(reader, "rb") as said:
+        assert said.read(1)
+    go.touch()
+    assert process.wait(60) == 20
+    assert [entry.kind for entry in sandbox.entries()] == [Kind.OLD]
+
+
+def test_a_command_that_gives_the_database_to_somebody_else_is_undone(sandbox: Sandbox) -> None:
+    other = sandbox.role("other", "")
+    give = f'ALTER DATABASE "{sandbox.name}" OWNER TO "{other}"'
+    done = sandbox.run(
+        "guard", "--", "sh", "-c", 'psql "$1" -c "$2"; exit 3', "sh", sandbox.cluster.url("postgres"), give
+    )
+    assert done.code == 20, done
+
+
+def test_a_rollback_that_fails_at_its_plan_is_told_to_the_hook(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'echo $SNAPKIT_ERROR >> told'")
+    steal = f'{sys.executable} -m snapkit delete "$SNAPKIT_BACKUP"; exit 3'
+    done = run_snapkit("guard", "--", "sh", "-c", steal, url=sandbox.url, cwd=tmp_path)
+    assert done.code == 21, done
+    assert (tmp_path / "told").read_text() == "not_found\n"
+
+
+def test_a_command_that_cannot_be_started_is_named_with_its_backup(sandbox: Sandbox, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text("#!/no/such/interpreter\n")
+    broken.chmod(0o700)
+    done = sandbox.run("guard", "--json", "--", str(broken))
+    assert (done.code, done.document["error"]["code"]) == (1, "failed"), done
+    assert done.document["data"]["command_exit_code"] is None
+    assert sandbox.entries()[0].name in done.document["error"]["message"]
+
+
+def test_user_and_password_of_a_health_url_are_sent_and_not_to_another_server(sandbox: Sandbox) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers["Authorization"]))
+            self.send_response(302 if self.path == "/health" else 204)
+            self.send_header("Location", f"http://localhost:{server.server_port}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, line: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://us%20er:p%40ss@127.0.0.1:{server.server_port}/health"
+            done = sandbox.run("guard", "--health-url", url, *python(""))
+        finally:
+            server.shutdown()
+            thread.join()
+    assert done.code == 0, done
+    assert asked == [("/health", "Basic dXMgZXI6cEBzcw=="), ("/elsewhere", None)]

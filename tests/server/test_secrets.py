@@ -115,3 +115,27 @@ def test_neither_the_process_list_nor_the_server_s_shows_it(sandbox: Sandbox) ->
         holder.execute("ROLLBACK")
         assert running.wait(timeout=60) == 0
     assert not any(spelling in seen for spelling in _spellings(GOOD))
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_guard_shows_no_secret_of_its_command_and_its_health_check(
+    sandbox: Sandbox, tmp_path: Path, as_json: bool
+) -> None:
+    (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'env; cat'")
+    url = f"postgresql://app:{GOOD}@db/app"
+    for words in (
+        ["--", "sh", "-c", "exit 3", url, f"password='{GOOD}'", "--password", GOOD],
+        ["--health-url", f"http://app:{GOOD}@127.0.0.1:1/", "--health-timeout", "100ms", "--", "true", url],
+        ["--health-command", f"false {url}", "--health-timeout", "100ms", "--", "true"],
+        ["--", f"PGPASSWORD={GOOD}"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "snapkit", "guard", "--json" if as_json else "--verbose", *words],
+            env=command_environment(sandbox.url),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (2 if words[-1].startswith("PGPASSWORD") else 20), done
+        assert GOOD not in done.stdout + done.stderr

@@ -60,11 +60,13 @@ def test_stdout_is_kept_for_the_document() -> None:
     assert (done.stdout, done.stderr) == (b"ENDED 0\n", b"hello\n")
 
 
-def test_no_descriptor_of_ours_is_open_in_the_command() -> None:
+def test_descriptors_that_we_were_given_are_open_in_the_command_and_no_others() -> None:
+    """As ``<(...)`` has it, whose name is /dev/fd/63."""
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
     with os.fdopen(reader), os.fdopen(writer, "w"):
-        assert run_command(find_command(["sh", "-c", f"! (: >&{writer}) 2>/dev/null"]), os.environ).exit_code == 0
+        script = f"(: >&{writer}) && ! (: <&{reader}) 2>/dev/null"
+        assert run_command(find_command(["bash", "-c", script]), os.environ).exit_code == 0
 
 
 @pytest.mark.parametrize("name", ["no-such-command", "./no-such-command", ".", "./notes.txt"])
@@ -117,6 +119,49 @@ def test_what_is_sent_to_snapkit_alone_is_passed_on_and_the_command_has_its_say(
         process.send_signal(getattr(signal, f"SIG{name}"))
         assert process.stdout is not None
         assert process.stdout.read().decode() == f"got {name}\nENDED 5 SIG{name}\n"
+
+
+def test_what_is_sent_to_snapkit_alone_reaches_what_a_shell_runs_too() -> None:
+    inner = "trap 'echo inner; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        _words("sh", "-c", 'sh -c "$1"; true', "sh", inner), stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        _started(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert set(process.stdout.read().decode().splitlines()) == {"inner", "ENDED 143 SIGTERM"}
+
+
+LEAVING = """
+import os, signal, subprocess, sys
+from snapkit.foreground import find_command, run_command
+from snapkit.left_running import adopting, end_what_is_left
+with adopting():
+    script = sys.argv[1] + " while ! test -s left; do sleep 0.05; done; kill -9 $$"
+    ending = run_command(find_command(["sh", "-c", script]), os.environ)
+    own_group = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    print("GONE", ending.group is not None, end_what_is_left(ending.group), own_group.poll(), flush=True)
+    own_group.kill()
+"""
+"""Runs a command that leaves a process whose number is in the file ``left``, and ends that."""
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+@pytest.mark.parametrize("trap", ["", "trap '' TERM; "])
+def test_what_a_command_has_left_running_is_ended(on_terminal: bool, trap: str) -> None:
+    """Whether or not it takes notice of SIGTERM; what has a session of its own is left alone."""
+    words = ["-c", LEAVING, f'sh -c "{trap}echo \\$\\$ > left; while :; do sleep 0.05; done" &']
+    if on_terminal:
+        child: Any = pexpect.spawn(sys.executable, words, encoding="utf-8", timeout=30, echo=False)
+        child.expect("GONE (.*)\r\n")
+        said = child.match.group(1)
+        child.expect(pexpect.EOF)
+    else:
+        done = subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, start_new_session=True, check=True)
+        said = done.stdout.decode().removeprefix("GONE ").strip()
+    assert said == f"{not on_terminal} True None"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(Path("left").read_text()), 0)
 
 
 def test_a_command_that_takes_no_notice_is_not_cut_short() -> None:

@@ -14,10 +14,12 @@ from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failur
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,
+    NotFoundError,
     RollbackFailedError,
     RolledBackError,
     SnapkitError,
     UnknownOutcomeError,
+    UsageError,
 )
 from snapkit.foreground import Ending
 from snapkit.services.guard import guard
@@ -28,6 +30,10 @@ ADDRESS = Address("localhost", 5432, 180000)
 BACKUP = BackupReceipt(make_entry(), 1, Choice.FASTEST, ADDRESS, Copying(1, NOTHING), NOTHING, (), NOTHING, ())
 SWAP = SwapReceipt("app", make_entry(), False, 0, make_entry("app_old_20260110_103045"), NOTHING, (), NOTHING, ())
 REMOVAL = Removal((), (make_entry(),), (), NOW)
+NAME = BACKUP.backup.name
+LEFT_THERE = f"'app' is as the command left it; the backup {NAME!r} is there."
+TYPE = f"snapkit rollback {NAME}"
+LOOK = f"See what there is (snapkit list). To roll back: {TYPE}"
 WENT_THROUGH = Ending(0)
 ILL = HealthReport(Health.FAILED, "it answered 503.")
 WELL = HealthReport(Health.PASSED)
@@ -37,9 +43,9 @@ WELL = HealthReport(Health.PASSED)
 class Script:
     """Steps that come out as a test wants them to."""
 
-    end: Ending = WENT_THROUGH
-    report: HealthReport = UNASKED
-    rollback: SwapReceipt | SnapkitError = SWAP
+    end: Ending | Exception = WENT_THROUGH
+    report: HealthReport | Exception = UNASKED
+    rollback: SwapReceipt | Exception = SWAP
     removal: Removal | SnapkitError | None = None
     command: Sequence[str] = ("migrate", "now then")
     taken: list[str] = field(default_factory=list)
@@ -50,15 +56,19 @@ class Script:
 
     def run(self, backup: BackupReceipt) -> Ending:
         self.taken.append("run")
+        if isinstance(self.end, Exception):
+            raise self.end
         return self.end
 
     def check(self, backup: BackupReceipt) -> HealthReport:
         self.taken.append("check")
+        if isinstance(self.report, Exception):
+            raise self.report
         return self.report
 
-    def roll_back(self, backup: BackupReceipt) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
         self.taken.append("roll back")
-        if isinstance(self.rollback, SnapkitError):
+        if isinstance(self.rollback, Exception):
             raise self.rollback
         return self.rollback
 
@@ -86,6 +96,10 @@ class Script:
             "roll back",
             UnknownOutcomeError,
         ),
+        (Script(end=UsageError("It cannot be run.")), OnFailure.ROLLBACK, "", SnapkitError),
+        (Script(end=OSError("?")), OnFailure.ROLLBACK, "roll back", RolledBackError),
+        (Script(report=OSError("?")), OnFailure.ROLLBACK, "check, roll back", RolledBackError),
+        (Script(end=Ending(1), rollback=OSError("?")), OnFailure.ROLLBACK, "roll back", RollbackFailedError),
     ],
 )
 def test_what_is_done_and_what_comes_of_it(
@@ -94,7 +108,7 @@ def test_what_is_done_and_what_comes_of_it(
     receipt = guard(script, on_failure)
     assert ", ".join(script.taken) == ("back up, run, " + taken).rstrip(", ")
     assert type(receipt.shortfall) is (error or type(None))
-    assert receipt.command_exit_code == script.end.exit_code
+    assert receipt.command_exit_code == (script.end.exit_code if isinstance(script.end, Ending) else None)
 
 
 @pytest.mark.parametrize(
@@ -139,3 +153,29 @@ def test_an_error_says_where_things_are() -> None:
 )
 def test_why_it_failed(exit_code: int, interrupted: bool, report: HealthReport, said: str | None) -> None:
     assert failure_of(("migrate", "now then"), exit_code, interrupted, report) == said
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "hint"),
+    [
+        (BusyError("It is busy.", state="Nothing was changed.", hint="Run the command again."), LEFT_THERE, TYPE),
+        (BusyError("It is busy."), LEFT_THERE, TYPE),
+        (NotFoundError("Gone."), f"'app' is as the command left it; the backup {NAME!r} is gone.", "snapkit list"),
+        (InterruptedRunError("Interrupted.", state="It may have gone through."), "It may have gone through.", LOOK),
+    ],
+)
+def test_a_rollback_that_failed_says_how_things_stand_now(error: SnapkitError, state: str, hint: str) -> None:
+    """What the inner error says of the database holds for a run that had changed nothing before."""
+    shortfall = guard(Script(end=Ending(1), rollback=error), OnFailure.ROLLBACK).shortfall
+    assert shortfall is not None
+    assert (shortfall.state, shortfall.hint) == (state, hint)
+
+
+def test_a_command_that_could_not_be_started_leaves_a_backup_that_is_named() -> None:
+    shortfall = guard(Script(end=UsageError("It cannot be run.")), OnFailure.ROLLBACK).shortfall
+    assert shortfall is not None
+    assert (shortfall.message, shortfall.hint) == (
+        "It cannot be run.",
+        f"It is no longer needed? snapkit delete {NAME}",
+    )
+    assert NAME in (shortfall.state or "")

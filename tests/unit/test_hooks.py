@@ -28,7 +28,7 @@ from snapkit.core.hooks import (
 )
 from snapkit.core.model import Kind
 from snapkit.errors import UsageError
-from snapkit.settings import Settings, load_settings
+from snapkit.settings import Settings, load_settings, read_files
 from tests.sandbox import wait_until
 from tests.unit.builders import make_entry
 
@@ -135,7 +135,7 @@ def test_of_a_long_output_the_end_is_quoted() -> None:
 
 def _settings(directory: Path, text: str, environment: Mapping[str, str] | None = None) -> Settings:
     (directory / "snapkit.toml").write_text(text)
-    return load_settings({}, environment or {}, directory)
+    return load_settings({}, environment or {}, read_files(directory))
 
 
 def test_a_text_is_for_the_shell_and_a_list_is_a_program(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_without_hooks(tmp_path: Path) -> None:
 
 def test_pyproject_has_them_too(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.snapkit.hooks]\nafter-rollback = "x"\n')
-    assert list(load_settings({}, {}, tmp_path).hooks.commands) == [Event.AFTER_ROLLBACK]
+    assert list(load_settings({}, {}, read_files(tmp_path)).hooks.commands) == [Event.AFTER_ROLLBACK]
 
 
 def test_no_variable_names_a_hook(tmp_path: Path) -> None:

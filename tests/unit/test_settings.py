@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snapkit.core.model import Strategy
 from snapkit.errors import UsageError
-from snapkit.settings import Settings, load_settings
+from snapkit.settings import Settings, load_settings, read_files
 from snapkit.settings.connection import choose_connection
 
 # Which connection is meant
@@ -148,7 +148,7 @@ def load(
     environment: dict[str, str] | None = None,
     env_file: Path | None = None,
 ) -> Settings:
-    return load_settings(flags or {}, environment or {}, directory, env_file=env_file)
+    return load_settings(flags or {}, environment or {}, read_files(directory, env_file))
 
 
 def write(path: Path, text: str) -> Path:
@@ -358,7 +358,7 @@ def test_several_replicas(
 ) -> None:
     write(tmp_path / "snapkit.toml", f"replica-url = {file}\n")
     variables = {} if environment is None else {"SNAPKIT_REPLICA_URL": environment}
-    settings = load_settings({"replica_url": flag}, variables, tmp_path)
+    settings = load_settings({"replica_url": flag}, variables, read_files(tmp_path))
     assert settings.replica_url == expected
     assert "three" not in repr(settings)
 
@@ -415,5 +415,5 @@ def test_a_dotenv_that_is_not_text_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_the_flags_reach_the_choice(tmp_path: Path) -> None:
-    settings = load_settings({}, {"DATABASE_URL": "plain"}, tmp_path, direct_url="direct", url="url")
+    settings = load_settings({}, {"DATABASE_URL": "plain"}, read_files(tmp_path), direct_url="direct", url="url")
     assert settings.connection.url == "direct"

@@ -1,0 +1,120 @@
+"""What a command has left running when it ended: found, and ended, before the database that it works on is replaced.
+
+``sh -c './migrate && ./deploy'`` that is told to end does so at once, and ``./migrate`` goes on without it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from time import monotonic, sleep
+
+_GRACE = 5.0
+"""Seconds that what is told to end (SIGTERM) has, before it is killed."""
+
+_KILLED = 2.0
+"""Seconds within which what is killed is gone, unless the kernel itself keeps it."""
+
+_LOOK = 0.05
+
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
+
+
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Become, on Linux, the parent of whatever loses its own among what is started in the block.
+
+    Only so is it known as the command's where it shares a process group with others, as on a terminal.
+    https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    prctl = ctypes.CDLL(None).prctl
+    before = ctypes.c_int(0)
+    prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1), 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(before.value), 0, 0, 0)
+
+
+def end_what_is_left(group: int | None) -> bool:
+    """End what is left of a command: SIGTERM, some seconds, SIGKILL. Return whether all of it is gone.
+
+    ``group`` is the command's process group. None is for a command that ran in ours: there, those of our descendants
+    that are in it are meant (on Linux; elsewhere they cannot be told from others). What has a session of its own, as a
+    daemon has, is left alone.
+    """
+    if not _any_left(group):
+        return True
+    _send(group, signal.SIGTERM)
+    deadline = monotonic() + _GRACE
+    while _any_left(group) and monotonic() < deadline:
+        sleep(_LOOK)
+    deadline = monotonic() + _KILLED
+    while _any_left(group) and monotonic() < deadline:
+        _send(group, signal.SIGKILL)
+        sleep(_LOOK)
+    return not _any_left(group)
+
+
+def _any_left(group: int | None) -> bool:
+    if group is None:
+        return bool(_adopted())
+    with suppress(ChildProcessError):  # a child of ours that has ended counts as a member until it is waited for
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            pass
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's, by way of sudo
+        return True
+    return True
+
+
+def _send(group: int | None, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        if group is not None:
+            os.killpg(group, number)
+    for pid in _adopted() if group is None else ():
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _adopted() -> tuple[int, ...]:
+    """Return our descendants that run in our own process group. https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    parents: dict[int, int] = {}
+    alike: set[int] = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, group = path.read_bytes().rpartition(b")")[2].split()[:3]
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+        pid = int(path.parent.name)
+        parents[pid] = int(parent)
+        if int(group) != os.getpgrp():
+            continue
+        if state not in (b"Z", b"X"):
+            alike.add(pid)
+        elif int(parent) == os.getpid():
+            with suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+    return tuple(pid for pid in alike if _descends(pid, parents))
+
+
+def _descends(pid: int, parents: dict[int, int]) -> bool:
+    seen: set[int] = set()
+    while pid in parents and pid not in seen:  # they were not all read at one moment
+        seen.add(pid)
+        pid = parents[pid]
+        if pid == os.getpid():
+            return True
+    return False
