@@ -51,6 +51,12 @@ class TerminalSteps:
         return receipt
 
     def run(self, backup: BackupReceipt) -> Ending:
+        # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.
+        from rich import progress, text  # noqa: F401
+
+        from snapkit.cli import document  # noqa: F401
+        from snapkit.cli import text as rendering  # noqa: F401
+
         self.until_the_end.enter_context(self._signals.held())
         self.until_the_end.enter_context(adopting())
         ending = run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)

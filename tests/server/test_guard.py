@@ -17,6 +17,7 @@ import psycopg
 import pytest
 
 from snapkit.core.model import Kind
+from snapkit.postgres.locks import lock_key
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
@@ -444,3 +445,20 @@ def test_user_and_password_of_a_health_url_are_sent_and_not_to_another_server(sa
             thread.join()
     assert done.code == 0, done
     assert asked == [("/health", "Basic dXMgZXI6cEBzcw=="), ("/elsewhere", None)]
+
+
+def test_the_rollback_waits_for_another_run_longer_than_lock_wait_says(sandbox: Sandbox, tmp_path: Path) -> None:
+    go, told = tmp_path / "go", tmp_path / "told"
+    waiting = f"until test -e {go}; do sleep 0.05; done; exit 1"
+    with sandbox.connect("postgres") as other, told.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "snapkit", "guard", "--lock-wait", "0s", "--", "sh", "-c", waiting],
+            env=command_environment(sandbox.url),
+            stderr=stderr,
+        )
+        wait_until(lambda: b"is backed up as" in told.read_bytes())
+        other.execute("SELECT pg_advisory_lock(%s)", (lock_key(sandbox.name),))
+        go.touch()
+        wait_until(lambda: b"Waiting for" in told.read_bytes() or process.poll() is not None)
+        other.execute("SELECT pg_advisory_unlock_all()")
+        assert process.wait(60) == 20, told.read_text()

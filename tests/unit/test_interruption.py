@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapkit.cli.interruption import deferred, end_as_ctrl_c_does, uninterrupted
+from snapkit import signals
+from snapkit.cli.interruption import HeldSignals, deferred, end_as_ctrl_c_does, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -74,3 +75,17 @@ def test_without_one_nothing_is_deferred_and_an_error_of_the_block_goes_before_i
     with pytest.raises(ValueError, match="lost"), deferred(lambda: None):
         signal.raise_signal(signal.SIGINT)
         raise ValueError("lost")
+
+
+@pytest.mark.parametrize("number", signals.ALL)
+def test_what_is_held_is_noted_and_raises_where_it_may(number: signal.Signals) -> None:
+    end_as_ctrl_c_does()
+    held = HeldSignals()
+    with held.held():
+        signal.raise_signal(number)
+        with held.raising(but_for=1):
+            signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(number)
+        signal.raise_signal(number)
+    assert held.came == [number] * 4

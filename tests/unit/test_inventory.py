@@ -438,3 +438,14 @@ def test_a_database_named_like_a_backup_may_have_backups_of_its_own() -> None:
 )
 def test_remains_can_only_be_dropped_and_are_ours(entry: Entry, expected: bool) -> None:
     assert is_remains(entry) is expected
+
+
+def test_what_a_run_has_made_is_known_by_its_oid_whoever_owns_its_source_by_now() -> None:
+    source = make_database("app", owner="somebody")
+    backup = make_managed(BACKUP, make_metadata("app"))
+    inventory = take_inventory([source, backup], "alice")
+    assert inventory.entries == ()
+    assert inventory.made_here(backup.oid, "app").database is backup
+    for oid, name in ((backup.oid + 1, "app"), (backup.oid, "other")):
+        with pytest.raises(NotFoundError, match="is gone"):
+            inventory.made_here(oid, name)
