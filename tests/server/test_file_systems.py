@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,25 +20,24 @@ MEBIBYTES = 500
 
 
 @pytest.fixture(params=["ext4", "XFS"])
-def server_on_a_disk(request: pytest.FixtureRequest, cluster: Cluster, tmp_path: Path) -> Iterator[tuple[str, Cluster]]:
+def server_on_a_disk(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[tuple[str, Cluster]]:
     """A server with its data behind a symbolic link on a disk of its own."""
     mkfs = EXT4 if request.param == "ext4" else XFS_THAT_SHARES_BLOCKS
-    for directory in (tmp_path, *tmp_path.parents):
-        if directory.stat().st_mode & 0o001 == 0 and directory.owner() == "root":
-            directory.chmod(directory.stat().st_mode | 0o011)
-    try:
-        disk = SmallDisk(tmp_path / "disk", MEBIBYTES, cluster.user, mkfs)
-    except NoDiskError as reason:
-        pytest.skip(str(reason))
-    link = tmp_path / "link"
-    link.symlink_to(disk.directory)
-    own = Cluster(cluster.binaries, link)
-    try:
-        own.start()
-        yield request.param, own
-    finally:
-        own.remove()
-        disk.remove()
+    with tempfile.TemporaryDirectory(prefix="disk-") as name:  # the path of a socket has to be short
+        place = Path(name)
+        place.chmod(0o755)
+        try:
+            disk = SmallDisk(place / "disk", MEBIBYTES, cluster.user, mkfs)
+        except NoDiskError as reason:
+            pytest.skip(str(reason))
+        (place / "link").symlink_to(disk.directory)
+        own = Cluster(cluster.binaries, place / "link")
+        try:
+            own.start()
+            yield request.param, own
+        finally:
+            own.remove()
+            disk.remove()
 
 
 def test_a_clone_copies_where_it_is_certain_that_blocks_cannot_be_shared(
