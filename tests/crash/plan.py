@@ -33,6 +33,8 @@ _BEATS = re.compile(r"pg_database_size|^read pg_stat_activity, pg_roles, pg_has_
 """What an online copy asks every second, while programs and threads work."""
 _UNTIL_EMPTY = re.compile(r"pg_terminate_backend|^read pg_locks$")
 """What it asks of the sealed copy until nobody is inside."""
+_UNTIL_GONE = re.compile(r"^read pg_stat_activity$")
+"""What is asked until a session of our own, which has looked into the live database, is gone."""
 
 
 def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
@@ -49,7 +51,12 @@ def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
             and not _BEATS.search(p.label)
             and not (p.occurrence > 1 and _UNTIL_EMPTY.search(p.label))
         ]
-    return [p for p in recorded if p.connection == 1 or (p.occurrence == 1 and not _BY_CHANCE.search(p.label))]
+    return [
+        p
+        for p in recorded
+        if (p.occurrence == 1 or not _UNTIL_GONE.search(p.label))
+        and (p.connection == 1 or (p.occurrence == 1 and not _BY_CHANCE.search(p.label)))
+    ]
 
 
 def phases_of(point: Point) -> list[Phase]:
