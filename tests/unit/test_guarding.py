@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import pytest
 
+from snapkit.core.audit import entries_of
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failure, Removal, SwapReceipt
+from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,
@@ -179,3 +180,12 @@ def test_a_command_that_could_not_be_started_leaves_a_backup_that_is_named() -> 
         f"It is no longer needed? snapkit delete {NAME}",
     )
     assert NAME in (shortfall.state or "")
+
+
+def test_the_audit_log_names_what_all_its_parts_touched_and_the_outage_is_that_of_all() -> None:
+    swap = replace(SWAP, outage=timedelta(seconds=2))
+    backup = replace(BACKUP, outage=timedelta(seconds=1))
+    receipt = GuardReceipt(backup, ("migrate",), 1, Health.NONE, "It failed.", rollback=swap, removal=REMOVAL)
+    assert entries_of(receipt) == ("app_backup_20260110_103045", "app_old_20260110_103045")
+    assert receipt.outage == timedelta(seconds=3)
+    assert replace(receipt, rollback=None).outage == timedelta(seconds=1)

@@ -594,3 +594,8 @@ def test_a_clone_by_template_has_no_fence() -> None:
     clone = plan_clone(make_database(), PROPERTIES, "app", FILE_COPY, None, AT, ["app"])
     assert not clone.is_online
     assert clone.fenced is None
+
+
+def test_a_method_that_copies_bears_the_same_name() -> None:
+    method = choose_method(None, 180006, True)
+    assert method.copying() == CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, False)
