@@ -9,8 +9,9 @@ from typing import Any
 
 from snapkit.cli.deploys import deploy_document, written_document
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.cli.format import count_text, milliseconds
+from snapkit.cli.format import count_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.core.durations import milliseconds
 from snapkit.core.model import Caution, ClientSession, Entry, Kind
 from snapkit.core.opening import Opened
 from snapkit.core.results import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from snapkit.core.durations import duration_text
@@ -52,10 +52,6 @@ def progress_text(progress: Progress) -> str:
     if progress.remaining is not None:
         parts.append(f"{duration_text(progress.remaining)} left")
     return ", ".join(parts)
-
-
-def milliseconds(duration: timedelta) -> int:
-    return round(duration.total_seconds() * 1000)
 
 
 def count_text(number: int, noun: str) -> str:

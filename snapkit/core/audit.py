@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
+from snapkit.core.durations import milliseconds
 from snapkit.core.model import Place
 from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
 
@@ -46,14 +47,10 @@ def line_of(record: AuditRecord) -> bytes:
         "exit_code": record.exit_code,
         "error": record.error,
         "entries": list(record.entries),
-        "outage_ms": None if record.outage is None else _milliseconds(record.outage),
-        "duration_ms": _milliseconds(record.duration),
+        "outage_ms": None if record.outage is None else milliseconds(record.outage),
+        "duration_ms": milliseconds(record.duration),
     }
     return json.dumps(document).encode("ascii") + b"\n"
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return round(duration.total_seconds() * 1000)
 
 
 @singledispatch

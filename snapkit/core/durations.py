@@ -41,3 +41,8 @@ def duration_text(duration: timedelta) -> str:
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+
+
+def milliseconds(duration: timedelta) -> int:
+    """Return a duration in whole milliseconds, as JSON, hooks and the audit log tell it."""
+    return round(duration.total_seconds() * 1000)

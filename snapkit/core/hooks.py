@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from snapkit.core.durations import written_duration
+from snapkit.core.durations import milliseconds, written_duration
 from snapkit.core.model import Entry
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
@@ -113,8 +113,8 @@ def facts_after(entry: Entry, displaced: Entry | None, outage: timedelta, durati
         "SNAPKIT_BACKUP": entry.name,
         "SNAPKIT_LABEL": entry.label or "",
         "SNAPKIT_DISPLACED": displaced.name if displaced else "",
-        "SNAPKIT_OUTAGE_MS": str(_milliseconds(outage)),
-        "SNAPKIT_DURATION_MS": str(_milliseconds(duration)),
+        "SNAPKIT_OUTAGE_MS": str(milliseconds(outage)),
+        "SNAPKIT_DURATION_MS": str(milliseconds(duration)),
     }
 
 
@@ -125,10 +125,6 @@ def facts_of_failure(code: str, exit_code: int, message: str) -> dict[str, str]:
         "SNAPKIT_EXIT_CODE": str(exit_code),
         "SNAPKIT_ERROR_MESSAGE": message.replace("\0", "")[:_MESSAGE_CHARACTERS],
     }
-
-
-def _milliseconds(duration: timedelta) -> int:
-    return round(duration.total_seconds() * 1000)
 
 
 def complaint(event: Event, ending: Ending, timeout: timedelta) -> str | None:

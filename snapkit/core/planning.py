@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from snapkit.core import metadata as comments
 from snapkit.core.activity import Activity
 from snapkit.core.deploy import Deploy
+from snapkit.core.durations import milliseconds
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import (
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -206,8 +207,7 @@ class BackupPlan:
 
     def measured(self, size: int | None, duration: timedelta) -> BackupPlan:
         """Return the plan with what the clone took in its document, for later estimates."""
-        milliseconds = round(duration.total_seconds() * 1000)
-        metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds)
+        metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds(duration))
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     def noting(self, deploy: Deploy | None, activity: Activity | None) -> BackupPlan:

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from snapkit.cli.format import (
     age_text,
     count_text,
-    milliseconds,
     printable,
     printable_lines,
     size_text,
     time_text,
 )
+from snapkit.core.durations import milliseconds
 from tests.unit.builders import NOW
 
 
