@@ -43,6 +43,7 @@ def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
     Of a copy that is made online they are those of the working connection: the others, of programs and threads side by
     side, come in another order each time. tests/server/test_online.py lets those die.
     """
+    recorded = [p for p in recorded if p.occurrence == 1 or not _UNTIL_GONE.search(p.label)]
     if scenario.is_online:
         return [
             p
@@ -51,12 +52,7 @@ def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
             and not _BEATS.search(p.label)
             and not (p.occurrence > 1 and _UNTIL_EMPTY.search(p.label))
         ]
-    return [
-        p
-        for p in recorded
-        if (p.occurrence == 1 or not _UNTIL_GONE.search(p.label))
-        and (p.connection == 1 or (p.occurrence == 1 and not _BY_CHANCE.search(p.label)))
-    ]
+    return [p for p in recorded if p.connection == 1 or (p.occurrence == 1 and not _BY_CHANCE.search(p.label))]
 
 
 def phases_of(point: Point) -> list[Phase]:
