@@ -110,13 +110,14 @@ def make_clone(
     gathered: Gathered,
     hold: Hold,
     observe: Observe,
+    state: str,
 ) -> Cloned:
     """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
+    ``state`` is how things stand for as long as there is no clone, for the errors to say.
     Raises the error of ours that fits, CloneGivenUpError where clients had been held as long as they may be; then
     nothing is left behind, but where the connection was lost.
     """
-    state = untouched(plan)
     with server_errors(state):
         run(ddl, *plan.settings)
     failure: Exception | None = None
@@ -159,7 +160,7 @@ def make_clone(
 
 
 def untouched(plan: ClonePlan) -> str:
-    """The state of things when a clone has failed."""
+    """The state of things when a clone of the live database has failed."""
     return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
 
 

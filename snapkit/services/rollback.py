@@ -202,7 +202,9 @@ def swap(
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
                 with _room_for(plan.entry):
-                    restored_oid = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe).oid
+                    state = _unswapped(plan)
+                    clone = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe, state)
+                restored_oid = clone.oid
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:

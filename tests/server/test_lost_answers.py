@@ -129,6 +129,18 @@ def test_a_backup_that_was_lost_on_the_way_leaves_nothing(
     assert sandbox.databases() == [sandbox.name]
 
 
+def test_a_rollback_whose_clone_is_lost_has_changed_nothing(sandbox: Sandbox, through_gate: Callable[..., Any]) -> None:
+    backup = sandbox.back_up().backup.name
+    sandbox.ruin()
+    ruined = sandbox.items()
+    with through_gate("CREATE DATABASE", Phase.BEFORE) as url, pytest.raises(ConnectionFailedError) as caught:
+        swap(sandbox.server(url), SwapRequest(keep_backup=True), LOCK_WAIT, lambda progress: None)
+    assert caught.value.state is not None
+    assert caught.value.state.startswith(f"Nothing was changed; '{sandbox.name}' is as it was.")
+    assert sandbox.items() == ruined
+    assert sandbox.databases() == sorted((sandbox.name, backup))
+
+
 def test_a_clone_that_the_server_finishes_alone_is_swept_by_the_next_backup(
     sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
