@@ -604,7 +604,7 @@ def guard(
             command=tuple(command),
             found=found,
             checks=checks,
-            make_backup=lambda: _back_up(run, request),
+            make_backup=lambda claim: _back_up(run, replace(request, claim=claim)),
             request_for=request_for,
             swap_in=lambda request, decide: _swap_in(
                 run, request, None, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)

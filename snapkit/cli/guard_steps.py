@@ -14,7 +14,7 @@ from snapkit.core.model import Caution
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.left_running import adopting, end_what_is_left
-from snapkit.services.guard import plan_return
+from snapkit.services.guard import claim, plan_return
 from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
@@ -35,15 +35,19 @@ class TerminalSteps:
     command: Sequence[str]
     found: Sequence[str]
     checks: HealthChecks
-    make_backup: Callable[[], BackupReceipt]
+    make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
     swap_in: Callable[[SwapRequest, Callable[[], SwapPlan]], SwapReceipt]
     drop: Callable[[], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
+    _claimed: ExitStack = field(default_factory=ExitStack)
+    """What keeps other runs away from the backup, until all is well or over."""
 
     def back_up(self) -> BackupReceipt:
-        receipt = self.make_backup()
+        server = self.invocation.server()
+        self.until_the_end.enter_context(self._claimed)
+        receipt = self.make_backup(lambda entry: claim(server, entry, self._claimed))
         self._note(
             f"{receipt.backup.source} is backed up as {receipt.backup.name}; "
             f"clients were held for {duration_text(receipt.outage)}."
@@ -85,6 +89,7 @@ class TerminalSteps:
             return self.swap_in(request, lambda: plan_return(self.invocation.server(), backup, request))
 
     def prune(self) -> Removal | None:
+        self._claimed.close()  # newer ones may have come, and then it may go
         with self._interruptible():
             return self.drop()
 

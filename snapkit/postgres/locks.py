@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.model import ClientSession
@@ -54,7 +54,7 @@ def source_lock(
     acquired = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
     while not acquired:
         ended |= {session.pid: session for session in _end_forgotten(connection, key)}
-        holder = _holder(connection, key)
+        holder = holder_of(connection, key)
         left = timedelta(seconds=deadline - time.monotonic())
         if left <= timedelta(0):
             raise BusyError(
@@ -113,8 +113,12 @@ def others_at_work(connection: Connection, source: str) -> bool:
 
 def others_hold(connection: Connection, key: int) -> bool:
     """Whether another session has an advisory lock, in whatever database."""
-    held = select(true()).where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
-    return connection.execute(held).first() is not None
+    return bool(connection.execute(select(held_by_others(key))).scalar_one())
+
+
+def held_by_others(key: int) -> ColumnElement[bool]:
+    """The same, as part of another question."""
+    return exists().where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid())
 
 
 def end_lost_session(connection: Connection, source: str, pid: int) -> None:
@@ -150,7 +154,7 @@ def _is_here() -> ColumnElement[bool]:
     return pg_locks.c.database == here
 
 
-def _holder(connection: Connection, key: int) -> str:
+def holder_of(connection: Connection, key: int) -> str:
     """Say in a few words which session has the lock; an empty text if it has just gone."""
     row = connection.execute(
         select(*SESSION_COLUMNS, may_terminate())

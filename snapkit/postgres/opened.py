@@ -1,7 +1,7 @@
-"""An entry that is open, on the server: the lock that says that somebody is looking, and who may connect.
+"""An entry in use, on the server: the lock that says so, and who may connect while it is open.
 
 The lock is a session-level advisory lock of its own, by the entry's OID. Whoever opens or seals an entry holds it, and
-the server lets go of it when that session ends, whatever ended it.
+a guard that would roll back to it; the server lets go of it when that session ends, whatever ended it.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.opening import CONNECT, Grant
 from snapkit.postgres.catalog import pg_database, pg_roles
-from snapkit.postgres.locks import end_holder_of, others_hold
+from snapkit.postgres.locks import end_holder_of, held_by_others, holder_of, others_hold
 
 
 def entry_key(oid: int) -> int:
@@ -43,6 +43,18 @@ def release_entry(connection: Connection, oid: int) -> None:
 def is_taken(connection: Connection, oid: int) -> bool:
     """Whether another session has the lock of an entry, in whatever database."""
     return others_hold(connection, entry_key(oid))
+
+
+def name_and_use(connection: Connection, oid: int) -> tuple[str | None, bool]:
+    """Return the name that an entry has now, None if it is gone; and whether another session has its lock."""
+    asked = select(pg_database.c.datname, held_by_others(entry_key(oid))).where(pg_database.c.oid == oid)
+    name, taken = connection.execute(asked).one_or_none() or (None, False)
+    return name, taken
+
+
+def user_of(connection: Connection, oid: int) -> str:
+    """Say in a few words, in brackets, which session has the lock of an entry; an empty text if none is seen."""
+    return holder_of(connection, entry_key(oid))
 
 
 def end_holder(connection: Connection, oid: int, pid: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
@@ -74,6 +75,8 @@ class BackupRequest:
     replicas: tuple[Replica, ...] = ()
     poolers: tuple[Pooler, ...] = ()
     deploy: Deploy | None = None
+    claim: Callable[[Entry], None] | None = None
+    """Called with the backup before another run can get at it; what it raises is raised, and the backup stays."""
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
@@ -200,6 +203,8 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
             cautions += copied.cautions + _finish(server, ddl, plan, cloned, standing)
             watch.lap("finish")
+        if request.claim is not None:
+            request.claim(_entry(plan, cloned.oid, None))
     size, more = _measure(server, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     watch.lap("afterwards")
@@ -253,7 +258,8 @@ def _copy(
     pause = Pause()
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
-            cloned = make_clone(server, ddl, plan.clone, way, gathered, pause.hold(request.hold), observe)
+            hold, state = pause.hold(request.hold), untouched(plan.clone)
+            cloned = make_clone(server, ddl, plan.clone, way, gathered, hold, observe, state)
     except CloneGivenUpError as error:
         watch.lap("clone", holds=True)
         other = _decide_online(server, ddl, gathered, request, error)

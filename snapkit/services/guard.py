@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.model import Caution
+from snapkit.core.model import Caution, Entry
 from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
 from snapkit.core.secrets import without_secrets
@@ -17,6 +18,8 @@ from snapkit.foreground import Ending
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Server
+from snapkit.services.common import interruptions
+from snapkit.services.opening import kept_for_us
 from snapkit.services.rollback import SwapRequest, preview_swap
 
 ROLLBACK_LOCK_WAIT = timedelta(minutes=10)
@@ -101,6 +104,20 @@ def _not_pruned(error: SnapkitError) -> Caution:
     why = "The prune was interrupted." if isinstance(error, InterruptedRunError) else error.message
     said = f"All went well, but not every old backup was dropped. {why} {error.hint or ''}"
     return Caution("prune_failed", said.rstrip())
+
+
+def claim(server: Server, entry: Entry, until: ExitStack) -> None:
+    """Keep other runs from dropping the backup, or opening it, until the stack is closed; its source's lock is held.
+
+    Raises SnapkitError if it cannot be had.
+    """
+    state = f"The backup {entry.name!r} is complete; the command was not run."
+    try:
+        with interruptions(state):
+            until.enter_context(kept_for_us(server, entry.database.oid))
+    except SnapkitError as error:
+        error.state = state
+        raise
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:

@@ -1,8 +1,9 @@
-"""Open an entry to its owner, so that it can be looked into, and seal it again, just as it was.
+"""Keep an entry to oneself: open it to its owner, so that it can be looked into, and seal it again, just as it was.
 
 What tells an entry that somebody looks into from one that was left open is the entry's lock (``postgres.opened``): the
 run that opened it holds that, on a session of its own, until it has sealed the entry. Whoever seals one holds it too;
-so sealing needs no lock of the source, and does not wait for a backup that is being made.
+so sealing needs no lock of the source, and does not wait for a backup that is being made. A guard holds the lock of its
+backup, which stays sealed, while its command runs.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from snapkit.postgres.opened import (
     role_names,
     stay_idle,
     take_entry,
+    user_of,
 )
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.server import Connection, Server, driver_connection
@@ -111,7 +113,7 @@ def opened_entry(
                 entry = need_sealed(connection, chosen)
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):
-                    raise _busy(entry)
+                    raise in_use(connection, entry)
                 ours = _Ours(entry.database.oid, _note(connection, entry))
                 _open(server, connection, entry, ours.opened, standing)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
@@ -222,7 +224,7 @@ def _who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
 def check_not_open(connection: Connection, entry: Entry) -> Entry:
     """Return the entry; raise BusyError if somebody looks into it at this moment."""
     if entry.opened is not None and is_taken(connection, entry.database.oid):
-        raise _busy(entry)
+        raise in_use(connection, entry)
     return entry
 
 
@@ -250,7 +252,7 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
         return entry
     sealed = _seal_unless_taken(connection, entry)
     if sealed is None:
-        raise _busy(entry)
+        raise in_use(connection, entry)
     return sealed
 
 
@@ -266,13 +268,34 @@ def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
             release_entry(connection, oid)
 
 
-def _busy(entry: Entry) -> BusyError:
-    who = f" ({entry.opened.describe()})" if entry.opened else ""
+def in_use(connection: Connection, entry: Entry) -> BusyError:
+    """Return the error for an entry whose lock another run has."""
+    if entry.opened is not None:
+        return BusyError(
+            f"{entry.name!r} is open in a snapkit shell ({entry.opened.describe()}).",
+            state=NOTHING_CHANGED,
+            hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
+        )
+    by_whom = user_of(connection, entry.database.oid)
     return BusyError(
-        f"{entry.name!r} is open in a snapkit shell{who}.",
+        f"{entry.name!r} is what a snapkit guard rolls back to if its command fails{by_whom}.",
         state=NOTHING_CHANGED,
-        hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
+        hint="Wait for that guard to end and run the command again; Ctrl-C ends its command, and makes it roll back.",
     )
+
+
+@contextmanager
+def kept_for_us(server: Server, oid: int) -> Iterator[None]:
+    """Keep other runs from dropping an entry, or opening it, until the block ends. Its source's lock is held.
+
+    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is gone too.
+    """
+    with server.connect() as keeper:
+        with server_errors(""):
+            stay_idle(keeper)
+            if not take_entry(keeper, oid):
+                raise BusyError("Another session holds its lock.")
+        yield
 
 
 def seal_what_was_left(

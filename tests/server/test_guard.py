@@ -18,6 +18,8 @@ import pytest
 
 from snapkit.core.model import Kind
 from snapkit.postgres.locks import lock_key
+from tests.cluster import PASSWORD, SUPERUSER
+from tests.gate import Action, Gate, Phase
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
@@ -209,8 +211,9 @@ def test_a_database_that_somebody_else_swapped_is_left_alone(sandbox: Sandbox) -
 
 def test_a_backup_that_is_gone_is_told(sandbox: Sandbox) -> None:
     steal = python(
-        "import os, subprocess, sys\n"
-        "subprocess.run([sys.executable, '-m', 'snapkit', 'delete', os.environ['SNAPKIT_BACKUP']], check=True)\n"
+        "import os, psycopg, sys\n"
+        f"with psycopg.connect({sandbox.cluster.url('postgres')!r}, autocommit=True) as c:\n"
+        "    c.execute('DROP DATABASE ' + os.environ['SNAPKIT_BACKUP'])\n"
         "sys.exit(5)"
     )
     done = sandbox.run("guard", "--json", *steal)
@@ -405,8 +408,9 @@ def test_a_command_that_gives_the_database_to_somebody_else_is_undone(sandbox: S
 
 def test_a_rollback_that_fails_at_its_plan_is_told_to_the_hook(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'echo $SNAPKIT_ERROR >> told'")
-    steal = f'{sys.executable} -m snapkit delete "$SNAPKIT_BACKUP"; exit 3'
-    done = run_snapkit("guard", "--", "sh", "-c", steal, url=sandbox.url, cwd=tmp_path)
+    steal = 'psql "$1" -c "DROP DATABASE $SNAPKIT_BACKUP"; exit 3'
+    words = ("guard", "--", "sh", "-c", steal, "sh", sandbox.cluster.url("postgres"))
+    done = run_snapkit(*words, url=sandbox.url, cwd=tmp_path)
     assert done.code == 21, done
     assert (tmp_path / "told").read_text() == "not_found\n"
 
@@ -462,3 +466,46 @@ def test_the_rollback_waits_for_another_run_longer_than_lock_wait_says(sandbox: 
         wait_until(lambda: b"Waiting for" in told.read_bytes() or process.poll() is not None)
         other.execute("SELECT pg_advisory_unlock_all()")
         assert process.wait(60) == 20, told.read_text()
+
+
+def test_no_other_run_drops_or_opens_the_backup_while_the_command_runs(sandbox: Sandbox) -> None:
+    """Not by name, not by a policy that would not keep it, and not a guard beside it; and it is the way back."""
+    beside = ["delete {}", "prune --keep 1 --yes", "shell {} -- true", "guard --keep 1 -- true"]
+    script = (
+        "import json, os, subprocess, sys\n"
+        "def snapkit(words):\n"
+        "    words = words.format(os.environ['SNAPKIT_BACKUP']).split()\n"
+        "    done = subprocess.run([sys.executable, '-m', 'snapkit', *words], capture_output=True, text=True)\n"
+        "    return done.returncode, done.stderr\n"
+        f"print(json.dumps([snapkit(words) for words in {['backup', *beside]!r}]))\n"
+        "sys.exit(9)"
+    )
+    done = sandbox.run("guard", *python(script))
+    assert done.code == 20, done
+    made, *refused, guarded = json.loads(done.out.splitlines()[0])
+    assert made[0] == 0
+    for code, said in refused:
+        assert code == 11, said
+        assert "is what a snapkit guard rolls back to if its command fails (pid " in said
+    assert guarded[0] == 0
+    assert "is what a snapkit guard rolls back to" in guarded[1]
+    assert len(sandbox.items()) == 100
+
+
+def test_the_command_is_not_run_if_its_backup_cannot_be_kept_from_others(sandbox: Sandbox, tmp_path: Path) -> None:
+    mark = tmp_path / "was run"
+    gate = Gate(
+        sandbox.cluster.port,
+        lambda point: Phase.BEFORE if point.connection > 1 and "pg_try_advisory_lock" in point.label else None,
+        lambda link, point: Action.CUT,
+    )
+    url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{sandbox.name}"
+    try:
+        done = sandbox.run("guard", "--", "touch", str(mark), url=url)
+        assert gate.reached.is_set()
+    finally:
+        gate.close()
+    assert done.code == 12, done
+    (backup,) = sandbox.entries()
+    assert f"The backup {backup.name!r} is complete; the command was not run." in done.err
+    assert not mark.exists()
