@@ -127,6 +127,15 @@ class ServerFacts:
     can_share_blocks: bool
     may_checkpoint: bool
 
+    @property
+    def quiet(self) -> dict[str, str]:
+        """The setting with which no event trigger fires on a superuser's login: the function may be somebody else's.
+
+        PostgreSQL 17 has the setting, and triggers on login; it is a superuser's.
+        https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
+        """
+        return {"event_triggers": "off"} if self.is_superuser and self.version >= 170000 else {}
+
 
 def _i_am_superuser() -> ColumnElement[bool]:
     me = pg_roles.alias("me")

@@ -53,8 +53,8 @@ def session_settings(connection: Connection) -> dict[str, str]:
 def without_event_triggers(connection: Connection) -> dict[str, str]:
     """Return the setting, if there is one and the role may set it, with which no event trigger fires in a session.
 
-    Those of the source come into the copy; on login, too, and our sessions are nobody's. PostgreSQL 17 has the setting,
-    and it is a superuser's, or of whom was granted it. An older one has no triggers on login.
+    Those of the source come into the copy; on login, too, there and here, and our sessions are nobody's. PostgreSQL 17
+    has the setting, and it is a superuser's, or of whom was granted it. An older one has no triggers on login.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
     """
     if driver_connection(connection).info.server_version < 170000:

@@ -213,21 +213,21 @@ class Server:
         self._engine = _engine(self._open)
 
     @contextmanager
-    def look_into_source(self) -> Iterator[Connection]:
-        """Open a connection to the source database itself, to read from it.
+    def look_into_source(self, settings: Mapping[str, str]) -> Iterator[Connection]:
+        """Open a connection to the source database itself, to read from it, with ``settings`` from its very beginning.
 
         Raises ConnectionFailedError where the role may not. It is for a look: it would be in a clone's way.
         """
-        with self.enter(self.source) as connection:
+        with self.enter(self.source, settings) as connection:
             yield connection
 
     @contextmanager
-    def enter(self, database: str, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
+    def enter(self, database: str, settings: Mapping[str, str]) -> Iterator[Connection]:
         """Open a connection to a database of this server, with ``settings`` from its very beginning.
 
         Raises ConnectionFailedError where the role may not.
         """
-        with _connected(_engine(lambda: self._open_one(database, **self._unfooled(settings or {})))) as connection:
+        with _connected(_engine(lambda: self._open_one(database, **self._unfooled(settings)))) as connection:
             yield connection
 
     @contextmanager

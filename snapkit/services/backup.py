@@ -116,7 +116,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
     if plan.clone.is_online:
         programs = find_programs(gathered.facts.version)
         if gathered.facts.is_superuser:
-            with server.look_into_source() as inside, server_errors(NOTHING_CHANGED):
+            with server.look_into_source(gathered.facts.quiet) as inside, server_errors(NOTHING_CHANGED):
                 check_code(inside, NOTHING_CHANGED)
         return _Decision(plan, programs, choice)
     try:

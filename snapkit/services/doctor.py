@@ -23,7 +23,7 @@ def diagnose(server: Server) -> Diagnosis:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         here = datetime.now(UTC)
-        extensions = _extensions(server) if gathered.live else None
+        extensions = _extensions(server, gathered.facts) if gathered.live else None
         with server_errors(NOTHING_CHANGED):
             return Diagnosis(judge(_facts(connection, server.source, gathered, here, extensions)))
 
@@ -57,9 +57,9 @@ def _facts(
     )
 
 
-def _extensions(server: Server) -> list[str] | None:
+def _extensions(server: Server, facts: catalog.ServerFacts) -> list[str] | None:
     try:
-        with server.look_into_source() as connection, server_errors(NOTHING_CHANGED):
+        with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
             return catalog.extensions(connection)
     except ConnectionFailedError:
         return None

@@ -81,23 +81,13 @@ def look_at_cost(
     return written_since(entry.created_at, noted, live.oid, Present(activity, names, at, counting))
 
 
-def _settings_of_a_look(facts: ServerFacts) -> dict[str, str]:
-    """No event trigger fires on login for a superuser: somebody else may own the function that it calls.
-
-    PostgreSQL 17 has the setting, and triggers on login; it is a superuser's.
-    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
-    """
-    return {"event_triggers": "off"} if facts.is_superuser and facts.version >= 170000 else {}
-
-
 def _look_inside(
     server: Server, connection: Connection, facts: ServerFacts, live: Database, *, migrations: bool
 ) -> _Seen:
     """Look into the database by a session of its own, and come back when that is gone."""
     seen = _Seen()
     pid = None
-    settings = _settings_of_a_look(facts)
-    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, settings) as inside:
+    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, facts.quiet) as inside:
         pid = driver_connection(inside).info.backend_pid
         if catalog.own_database(inside) == live.oid:
             seen = replace(seen, tables=table_counters(inside))

@@ -196,7 +196,7 @@ class _Copying:
         they are closed.
         """
         self.total = catalog.sizes(self._ddl, [self._plan.template.oid]).get(self._plan.template.oid)
-        with self._server.look_into_source() as source:
+        with self._server.look_into_source(self._quiet) as source:
             self._check_extensions(source)
             self._settings = session_settings(source)
         self._make()
@@ -253,7 +253,7 @@ class _Copying:
         return held[0]
 
     def _at_source(self, stack: ExitStack) -> Connection:
-        connection = stack.enter_context(self._server.look_into_source())
+        connection = stack.enter_context(self._server.look_into_source(self._quiet))
         settle(connection)
         return connection
 
@@ -493,8 +493,7 @@ class _Copying:
     def _program(
         self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
     ) -> Running:
-        settings = {**self._settings, **(self._quiet if database == self._plan.name else {})}
-        conninfo, environment = self._server.access_for_programs(database, settings)
+        conninfo, environment = self._server.access_for_programs(database, {**self._settings, **self._quiet})
         if self._encoding == "UTF8":  # the tables named on its command line are
             environment["PGCLIENTENCODING"] = self._encoding
         return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)

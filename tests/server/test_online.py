@@ -604,6 +604,7 @@ def test_event_triggers_do_not_fire_in_the_copy(sandbox: Sandbox) -> None:
     quiet = "-c event_triggers=off" if sandbox.version >= 17 else ""
     with sandbox.connect(opened(sandbox, name), options=quiet) as connection:
         assert connection.execute("SELECT DISTINCT tag FROM audited WHERE database ~ '_partial_'").fetchall() == []
+        assert connection.execute("SELECT count(*) FROM audited WHERE event = 'login'").fetchone() == (0,)
         assert connection.execute("SELECT count(*) FROM pg_event_trigger WHERE evtenabled = 'A'").fetchone() == (
             len(events),
         )
