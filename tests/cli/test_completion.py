@@ -107,7 +107,7 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
 def test_in_bash_itself(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     press_tab = f"""
-        {run_snapkit("--show-completion", "bash").out}
+        {run_snapkit(_SNAPKIT_COMPLETE="source_bash").out}
         COMP_WORDS=(snapkit rollback {sandbox.name[:2]}); COMP_CWORD=2
         _snapkit_completion {shlex.quote(str(Path(sys.executable).with_name("snapkit")))}
         printf '%s\\n' "${{COMPREPLY[@]}}"

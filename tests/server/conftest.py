@@ -7,9 +7,18 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from snapkit.postgres.programs import VARIABLE
 from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
 from tests.sandbox import Sandbox, wait_until
+
+
+@pytest.fixture
+def client_programs(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+    """The client programs that came with the server are those that an online copy uses."""
+    if not (cluster.binaries / "pg_dump").exists():
+        pytest.skip("this server came without pg_dump")
+    monkeypatch.setenv(VARIABLE, str(cluster.binaries))
 
 
 @pytest.fixture

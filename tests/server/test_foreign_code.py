@@ -19,9 +19,9 @@ from snapkit.postgres.server import driver_connection
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
 from tests.sandbox import LOCK_WAIT, Sandbox
-from tests.server.test_online import online_backup, opened, programs
+from tests.server.test_online import online_backup, opened
 
-__all__ = ["programs"]  # the fixture
+pytestmark = pytest.mark.usefixtures("client_programs")
 
 DEED = """CREATE FUNCTION mine.deed() RETURNS void LANGUAGE plpgsql AS $$
     BEGIN

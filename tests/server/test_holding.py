@@ -215,6 +215,7 @@ def test_what_would_take_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> N
     assert len(sandbox.entries()) == 1
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_what_nobody_asked_for_by_name_is_copied_while_clients_work_then(sandbox: Sandbox) -> None:
     first = sandbox.back_up()
     with sandbox.connect() as client:
@@ -225,6 +226,7 @@ def test_what_nobody_asked_for_by_name_is_copied_while_clients_work_then(sandbox
     assert not any(phase.holds for phase in receipt.phases)
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_a_clone_that_has_to_be_given_up_is_copied_while_clients_work(sandbox: Sandbox) -> None:
     limit = SECOND / 2
     with psycopg.connect(sandbox.cluster.url("postgres")) as other:
@@ -240,6 +242,7 @@ def test_a_clone_that_has_to_be_given_up_is_copied_while_clients_work(sandbox: S
     assert len(sandbox.items()) == 100
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_whom_a_clone_had_disconnected_that_was_given_up_is_told(sandbox: Sandbox) -> None:
     with sandbox.connect(application_name="stuck") as stuck, sandbox.connect(application_name="idle one"):
         os.kill(stuck.info.backend_pid, signal.SIGSTOP)  # is told to leave, and does not
@@ -293,6 +296,7 @@ def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> N
     assert 0.9 * told <= max(gaps) <= 1.5 * told
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_the_receipt_tells_idle_sessions_from_those_at_work_and_says_why_it_went_as_it_did(sandbox: Sandbox) -> None:
     with sandbox.connect(application_name="idle one"), transaction(sandbox):
         ran = sandbox.run("rollback", sandbox.back_up(strategy=Strategy.ONLINE).backup.name, "--grace", "100ms")

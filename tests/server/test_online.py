@@ -24,10 +24,11 @@ from snapkit.postgres import contents, locks
 from snapkit.postgres.programs import VARIABLE, find_programs
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
-from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 from tests.server.test_sealed import Intruders
+
+pytestmark = pytest.mark.usefixtures("client_programs")
 
 ODDITIES = [
     "CREATE SCHEMA \"Odd \"\"schema\"\"; 'x'\"",
@@ -139,14 +140,6 @@ def opened(sandbox: Sandbox, name: str) -> str:
 def online_backup(sandbox: Sandbox, url: str | None = None, **request: Any) -> Any:
     wanted = BackupRequest(strategy=Strategy.ONLINE, **request)
     return back_up(sandbox.server(url), wanted, LOCK_WAIT, lambda progress: None)
-
-
-@pytest.fixture(autouse=True)
-def programs(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
-    """The client programs that came with the server."""
-    if not (cluster.binaries / "pg_dump").exists():
-        pytest.skip("this server came without pg_dump")
-    monkeypatch.setenv(VARIABLE, str(cluster.binaries))
 
 
 class Meanwhile:
