@@ -264,10 +264,11 @@ def _swap_in(
     request: SwapRequest,
     confirmed: SwapPlan | None,
     *,
+    entry: Entry | None = None,
     decide: Callable[[], SwapPlan] | None = None,
     lock_wait: timedelta | None = None,
 ) -> SwapReceipt:
-    """Swap between the hooks. ``decide`` makes the plan to hold to where there is none yet."""
+    """Swap between the hooks. ``decide`` makes the plan to hold to where there is none yet; ``entry`` is known then."""
     from snapkit.cli.hooking import hooked
     from snapkit.core.hooks import Operation
     from snapkit.services.rollback import preview_swap, swap
@@ -287,7 +288,8 @@ def _swap_in(
         with run.terminal.progress(f"Rolling {server.source} back") as observe:
             return swap(server, request, lock_wait or run.settings().lock_wait, observe, plan)
 
-    return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, look=look)
+    known = confirmed.entry if confirmed else entry
+    return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, entry=known, look=look)
 
 
 @registry.command("prune")
@@ -606,8 +608,8 @@ def guard(
             checks=checks,
             make_backup=lambda claim: _back_up(run, replace(request, claim=claim)),
             request_for=request_for,
-            swap_in=lambda request, decide: _swap_in(
-                run, request, None, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)
+            swap_in=lambda request, entry, decide: _swap_in(
+                run, request, None, entry=entry, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)
             ),
             drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
             until_the_end=until_the_end,

@@ -37,7 +37,7 @@ class TerminalSteps:
     checks: HealthChecks
     make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
-    swap_in: Callable[[SwapRequest, Callable[[], SwapPlan]], SwapReceipt]
+    swap_in: Callable[[SwapRequest, Entry, Callable[[], SwapPlan]], SwapReceipt]
     drop: Callable[[], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
@@ -85,8 +85,9 @@ class TerminalSteps:
             if not end_what_is_left(end.group if end else None):
                 left = "Something that the command started is still running, and cannot be ended: look for it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
-            request = self.request_for(backup.backup)
-            return self.swap_in(request, lambda: plan_return(self.invocation.server(), backup, request))
+            entry = backup.backup
+            request = self.request_for(entry)
+            return self.swap_in(request, entry, lambda: plan_return(self.invocation.server(), backup, request))
 
     def prune(self) -> Removal | None:
         self._claimed.close()  # newer ones may have come, and then it may go

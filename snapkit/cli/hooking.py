@@ -38,20 +38,21 @@ def hooked(
     operation: Operation,
     work: Callable[[], Receipt],
     *,
+    entry: Entry | None = None,
     look: Callable[[], Entry] | None = None,
     label: str | None = None,
 ) -> Receipt:
     """Do ``work``, whose receipt is a backup's or a swap's, between the hooks that the settings name for it.
 
-    ``look`` tells what a rollback is about to swap in; it is called if a hook is to know it. ``label`` is the one that
-    a backup is about to get. A ``before_`` hook that fails raises SnapkitError, and ``work`` is not begun. What goes
-    wrong with another hook is a warning of the run.
+    ``entry`` is what a rollback is about to swap in, where that is known; else ``look`` tells, and is called if a hook
+    before it is to know. ``label`` is the one that a backup is about to get. A ``before_`` hook that fails raises
+    SnapkitError, and ``work`` is not begun. What goes wrong with another hook is a warning of the run.
     """
     hooks = run.settings().hooks
     if not hooks.commands or not runs_hooks(os.environ):
         return work()
     server = run.server()
-    around = _Around(run, hooks, Occasion(operation, run.command, server.source, str(server.place), label=label))
+    around = _Around(run, hooks, Occasion(operation, run.command, server.source, str(server.place), entry, label))
     try:
         around.before(look)
         receipt = work()
