@@ -24,7 +24,7 @@ from snapkit.core.secrets import cut_secrets
 from snapkit.errors import UsageError
 
 _BEAT = 1.0
-"""Seconds between two calls of ``meanwhile``."""
+"""Seconds after which a signal is taken at the latest: one that comes just before the wait does not interrupt it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +58,12 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def run_command(
-    words: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    stdout_to_stderr: bool = False,
-    meanwhile: Callable[[], None] = lambda: None,
-) -> Ending:
+def run_command(words: Sequence[str], environment: Mapping[str, str], *, stdout_to_stderr: bool = False) -> Ending:
     """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
 
-    It inherits the descriptors that we have inherited, such as that of ``<(...)``. ``meanwhile`` is called about every
-    second, and is not to raise. Raises UsageError, and nothing else, if the command cannot be started: for a file that
-    the system does not take for a program, and for more words than it takes.
+    It inherits the descriptors that we have inherited, such as that of ``<(...)``. Raises UsageError, and nothing else,
+    if the command cannot be started: for a file that the system does not take for a program, and for more words than it
+    takes.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # nobody reads it any more; that is for the command to notice
@@ -99,7 +93,6 @@ def run_command(
         while process.returncode is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_BEAT)
-            meanwhile()
     code = process.returncode
     return Ending(code if code >= 0 else 128 - code, tuple(came), process.pid if has_own_group else None)
 

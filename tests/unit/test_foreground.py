@@ -88,19 +88,6 @@ def test_a_script_without_its_first_line_goes_to_the_shell_and_what_is_no_progra
         run_command(find_command(["./broken"]), os.environ)
 
 
-def test_meanwhile_is_called_while_the_command_runs() -> None:
-    Path("wait").touch()
-    calls: list[int] = []
-
-    def meanwhile() -> None:
-        calls.append(1)
-        Path("wait").unlink(missing_ok=True)
-
-    words = find_command(["sh", "-c", "while test -e wait; do sleep 0.05; done"])
-    assert run_command(words, os.environ, meanwhile=meanwhile) == Ending(0)
-    assert calls
-
-
 def _started(process: subprocess.Popen[bytes]) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
