@@ -11,10 +11,11 @@ from snapkit.cli.interruption import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.model import Caution
+from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.left_running import adopting, end_what_is_left
-from snapkit.services.guard import claim, plan_return
+from snapkit.services.guard import keep_from_others, plan_return
 from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class TerminalSteps:
     drop: Callable[[], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
-    _claimed: ExitStack = field(default_factory=ExitStack)
-    """What keeps other runs away from the backup, until all is well or over."""
+    _kept: ExitStack = field(default_factory=ExitStack)
+    """What keeps other runs from dropping the backup, until it is used or all is well."""
+    _problems: list[SnapkitError] = field(default_factory=list)
+    """Why they could not be kept from it."""
 
     def back_up(self) -> BackupReceipt:
-        server = self.invocation.server()
-        self.until_the_end.enter_context(self._claimed)
-        receipt = self.make_backup(lambda entry: claim(server, entry, self._claimed))
+        self.until_the_end.enter_context(self._kept)
+        receipt = self.make_backup(self._keep)
         self._note(
             f"{receipt.backup.source} is backed up as {receipt.backup.name}; "
             f"clients were held for {duration_text(receipt.outage)}."
@@ -61,7 +63,10 @@ class TerminalSteps:
         from snapkit.cli import document  # noqa: F401
         from snapkit.cli import text as rendering  # noqa: F401
 
+        if self._problems:
+            raise UsageError(f"The backup could not be kept from other runs. {self._problems[0].message}")
         self.until_the_end.enter_context(self._signals.held())
+        self.until_the_end.enter_context(self._kept)  # to be closed while signals are held back
         self.until_the_end.enter_context(adopting())
         ending = run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
         return replace(ending, signals=(*self._signals.came, *ending.signals))
@@ -86,11 +91,23 @@ class TerminalSteps:
                 left = "Something that the command started is still running, and cannot be ended: look for it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
             entry = backup.backup
-            request = self.request_for(entry)
+            request = replace(self.request_for(entry), release=self._kept.close)
             return self.swap_in(request, entry, lambda: plan_return(self.invocation.server(), backup, request))
 
+    def _keep(self, backup: Entry) -> None:
+        """Called while no other run can get at the backup. Nothing is raised: the backup is complete."""
+        try:
+            caution = keep_from_others(self.invocation.server(), backup, self._kept)
+        except InterruptedRunError:
+            raise
+        except SnapkitError as error:
+            self._problems.append(error)
+        else:
+            if caution is not None:
+                self.invocation.add_caution(caution)
+
     def prune(self) -> Removal | None:
-        self._claimed.close()  # newer ones may have come, and then it may go
+        self._kept.close()  # newer ones may have come, and then it may go
         with self._interruptible():
             return self.drop()
 

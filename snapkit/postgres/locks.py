@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.model import ClientSession
@@ -113,12 +113,8 @@ def others_at_work(connection: Connection, source: str) -> bool:
 
 def others_hold(connection: Connection, key: int) -> bool:
     """Whether another session has an advisory lock, in whatever database."""
-    return bool(connection.execute(select(held_by_others(key))).scalar_one())
-
-
-def held_by_others(key: int) -> ColumnElement[bool]:
-    """The same, as part of another question."""
-    return exists().where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid())
+    held = select(true()).where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
+    return connection.execute(held).first() is not None
 
 
 def end_lost_session(connection: Connection, source: str, pid: int) -> None:
@@ -154,12 +150,15 @@ def _is_here() -> ColumnElement[bool]:
     return pg_locks.c.database == here
 
 
-def holder_of(connection: Connection, key: int) -> str:
-    """Say in a few words which session has the lock; an empty text if it has just gone."""
+def holder_of(connection: Connection, key: int, *, anywhere: bool = False) -> str:
+    """Say in a few words which session has the lock; an empty text if it has just gone.
+
+    ``anywhere`` is whether one in another maintenance database is meant too.
+    """
     row = connection.execute(
         select(*SESSION_COLUMNS, may_terminate())
         .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
-        .where(_is_held(key), _is_here())
+        .where(_is_held(key), true() if anywhere else _is_here())
     ).first()
     if row is None:
         return ""

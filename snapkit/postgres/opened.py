@@ -1,7 +1,7 @@
-"""An entry in use, on the server: the lock that says so, and who may connect while it is open.
+"""An entry in use, on the server: the locks that say so, and who may connect while it is open.
 
-The lock is a session-level advisory lock of its own, by the entry's OID. Whoever opens or seals an entry holds it, and
-a guard that would roll back to it; the server lets go of it when that session ends, whatever ended it.
+They are session-level advisory locks, by the entry's OID, one for each use; the server lets go of one when the session
+that holds it ends, whatever ended it.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -9,57 +9,60 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from enum import StrEnum
 
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.opening import CONNECT, Grant
 from snapkit.postgres.catalog import pg_database, pg_roles
-from snapkit.postgres.locks import end_holder_of, held_by_others, holder_of, others_hold
+from snapkit.postgres.locks import end_holder_of, holder_of, others_hold
 
 
-def entry_key(oid: int) -> int:
-    """Return the 64-bit key of an entry's lock."""
-    digest = hashlib.sha256(b"snapkit entry:" + str(oid).encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+class Use(StrEnum):
+    """What an entry is used for: one session at a time for each."""
+
+    LOOK = "snapkit entry"
+    """It is being opened, is open, or is being sealed."""
+    WAY_BACK = "snapkit way back"
+    """A guard would roll back to it, or it is being dropped."""
+
+    def key(self, oid: int) -> int:
+        """Return the 64-bit key of the lock of an entry."""
+        digest = hashlib.sha256(f"{self}:{oid}".encode()).digest()
+        return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def take_entry(connection: Connection, oid: int) -> bool:
-    """Take the lock of an entry, to the end of the session; False if somebody has it, in whatever database."""
-    key = entry_key(oid)
+def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
+    """Take a lock of an entry, to the end of the session; False if somebody has it, in whatever database."""
+    key = use.key(oid)
     if not connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
         return False
     if others_hold(connection, key):
-        release_entry(connection, oid)
+        release_entry(connection, oid, use)
         return False
     return True
 
 
-def release_entry(connection: Connection, oid: int) -> None:
-    """Let go of it."""
-    connection.execute(select(func.pg_advisory_unlock(entry_key(oid))))
+def release_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> None:
+    """Let go of it; a connection that is gone has let go already."""
+    if not connection.invalidated and not connection.closed:
+        connection.execute(select(func.pg_advisory_unlock(use.key(oid))))
 
 
 def is_taken(connection: Connection, oid: int) -> bool:
-    """Whether another session has the lock of an entry, in whatever database."""
-    return others_hold(connection, entry_key(oid))
+    """Whether another session has an entry open, or seals it, in whatever database."""
+    return others_hold(connection, Use.LOOK.key(oid))
 
 
-def name_and_use(connection: Connection, oid: int) -> tuple[str | None, bool]:
-    """Return the name that an entry has now, None if it is gone; and whether another session has its lock."""
-    asked = select(pg_database.c.datname, held_by_others(entry_key(oid))).where(pg_database.c.oid == oid)
-    name, taken = connection.execute(asked).one_or_none() or (None, False)
-    return name, taken
-
-
-def user_of(connection: Connection, oid: int) -> str:
-    """Say in a few words, in brackets, which session has the lock of an entry; an empty text if none is seen."""
-    return holder_of(connection, entry_key(oid))
+def user_of(connection: Connection, oid: int, use: Use) -> str:
+    """Say in a few words, in brackets, which session has a lock of an entry; an empty text if none is seen."""
+    return holder_of(connection, use.key(oid), anywhere=True)
 
 
 def end_holder(connection: Connection, oid: int, pid: int) -> None:
-    """End the session ``pid`` of ours, whose connection was lost, if it still has the lock of an entry."""
-    end_holder_of(connection, entry_key(oid), pid)
+    """End the session ``pid`` of ours, whose connection was lost, if it still has the lock of an entry that is open."""
+    end_holder_of(connection, Use.LOOK.key(oid), pid)
 
 
 def stay_idle(connection: Connection) -> None:

@@ -212,6 +212,11 @@ class Server:
         self._maintenance_dbs = [name for name in candidates if name != target.source]
         self._engine = _engine(self._open)
 
+    @property
+    def works_from_template(self) -> bool:
+        """Whether the maintenance database is the one that CREATE DATABASE copies where nothing else is said."""
+        return self._maintenance_dbs == ["template1"]
+
     @contextmanager
     def look_into_source(self, settings: Mapping[str, str]) -> Iterator[Connection]:
         """Open a connection to the source database itself, to read from it, with ``settings`` from its very beginning.

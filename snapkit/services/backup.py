@@ -76,7 +76,7 @@ class BackupRequest:
     poolers: tuple[Pooler, ...] = ()
     deploy: Deploy | None = None
     claim: Callable[[Entry], None] | None = None
-    """Called with the backup before another run can get at it; what it raises is raised, and the backup stays."""
+    """Called with the backup before any other run can get at it."""
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:

@@ -10,12 +10,12 @@ from snapkit.core.model import Entry, State
 from snapkit.core.planning import statements_to_drop
 from snapkit.core.results import Failure
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, SnapkitError
+from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, translate
 from snapkit.postgres.execution import run
-from snapkit.postgres.opened import name_and_use
 from snapkit.postgres.server import Connection
 from snapkit.services.common import check_rights
-from snapkit.services.opening import in_use, need_sealed
+from snapkit.services.opening import need_sealed, to_be_dropped
 
 _MOST_NAMES = 10
 """So many are named one by one where a run ends before its time."""
@@ -94,14 +94,13 @@ class Drops:
 def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
     try:
         check_rights(connection, entry.database, createdb=False)
-        name, is_in_use = name_and_use(connection, entry.database.oid)
-        if name != entry.name:
+        if catalog.name_of(connection, entry.database.oid) != entry.name:
             return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
-        if is_in_use:
-            return in_use(connection, entry)
-        if entry.state is State.READY:
-            entry = need_sealed(connection, entry)
-        run(connection, *statements_to_drop(entry.database))
+        if entry.state is not State.READY:
+            run(connection, *statements_to_drop(entry.database))
+            return None
+        with to_be_dropped(connection, entry):
+            run(connection, *statements_to_drop(need_sealed(connection, entry).database))
     except SERVER_ERRORS as error:
         if is_connection_loss(error):
             raise

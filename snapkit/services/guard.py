@@ -19,7 +19,7 @@ from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Server
 from snapkit.services.common import interruptions
-from snapkit.services.opening import kept_for_us
+from snapkit.services.opening import way_back
 from snapkit.services.rollback import SwapRequest, preview_swap
 
 ROLLBACK_LOCK_WAIT = timedelta(minutes=10)
@@ -106,18 +106,21 @@ def _not_pruned(error: SnapkitError) -> Caution:
     return Caution("prune_failed", said.rstrip())
 
 
-def claim(server: Server, entry: Entry, until: ExitStack) -> None:
-    """Keep other runs from dropping the backup, or opening it, until the stack is closed; its source's lock is held.
+def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Caution | None:
+    """Keep other runs from dropping the backup until the stack is closed; its source's lock is held.
 
-    Raises SnapkitError if it cannot be had.
+    Where snapkit works from template1 it is not done, which a caution says: with a session there, no CREATE DATABASE
+    would go through. Raises SnapkitError if it cannot be done.
     """
-    state = f"The backup {entry.name!r} is complete; the command was not run."
-    try:
-        with interruptions(state):
-            until.enter_context(kept_for_us(server, entry.database.oid))
-    except SnapkitError as error:
-        error.state = state
-        raise
+    with interruptions(f"The backup {entry.name!r} is complete; the command was not run."):
+        if server.works_from_template:
+            return Caution(
+                "not_kept",
+                "While the command runs, other runs may drop the backup: snapkit works from the database 'template1' "
+                "here, where no session may stay. Name another database with --maintenance-db.",
+            )
+        until.enter_context(way_back(server, entry))
+    return None
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:

@@ -1,9 +1,10 @@
-"""Keep an entry to oneself: open it to its owner, so that it can be looked into, and seal it again, just as it was.
+"""Open an entry to its owner, so that it can be looked into, and seal it again, just as it was.
 
 What tells an entry that somebody looks into from one that was left open is the entry's lock (``postgres.opened``): the
 run that opened it holds that, on a session of its own, until it has sealed the entry. Whoever seals one holds it too;
-so sealing needs no lock of the source, and does not wait for a backup that is being made. A guard holds the lock of its
-backup, which stays sealed, while its command runs.
+so sealing needs no lock of the source, and does not wait for a backup that is being made.
+
+A guard keeps its backup from being dropped, by a lock of its own, while its command runs.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.execution import commit, run, transaction
 from snapkit.postgres.handing_over import environment_for
 from snapkit.postgres.opened import (
+    Use,
     connect_grants,
     end_holder,
     is_taken,
@@ -113,7 +115,7 @@ def opened_entry(
                 entry = need_sealed(connection, chosen)
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):
-                    raise in_use(connection, entry)
+                    raise _busy(entry)
                 ours = _Ours(entry.database.oid, _note(connection, entry))
                 _open(server, connection, entry, ours.opened, standing)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
@@ -224,7 +226,7 @@ def _who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
 def check_not_open(connection: Connection, entry: Entry) -> Entry:
     """Return the entry; raise BusyError if somebody looks into it at this moment."""
     if entry.opened is not None and is_taken(connection, entry.database.oid):
-        raise in_use(connection, entry)
+        raise _busy(entry)
     return entry
 
 
@@ -252,7 +254,7 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
         return entry
     sealed = _seal_unless_taken(connection, entry)
     if sealed is None:
-        raise in_use(connection, entry)
+        raise _busy(entry)
     return sealed
 
 
@@ -268,34 +270,50 @@ def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
             release_entry(connection, oid)
 
 
-def in_use(connection: Connection, entry: Entry) -> BusyError:
-    """Return the error for an entry whose lock another run has."""
-    if entry.opened is not None:
-        return BusyError(
-            f"{entry.name!r} is open in a snapkit shell ({entry.opened.describe()}).",
-            state=NOTHING_CHANGED,
-            hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
-        )
-    by_whom = user_of(connection, entry.database.oid)
+def _busy(entry: Entry) -> BusyError:
+    who = f" ({entry.opened.describe()})" if entry.opened else ""
     return BusyError(
-        f"{entry.name!r} is what a snapkit guard rolls back to if its command fails{by_whom}.",
+        f"{entry.name!r} is open in a snapkit shell{who}.",
         state=NOTHING_CHANGED,
-        hint="Wait for that guard to end and run the command again; Ctrl-C ends its command, and makes it roll back.",
+        hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
     )
 
 
 @contextmanager
-def kept_for_us(server: Server, oid: int) -> Iterator[None]:
-    """Keep other runs from dropping an entry, or opening it, until the block ends. Its source's lock is held.
-
-    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is gone too.
-    """
-    with server.connect() as keeper:
-        with server_errors(""):
-            stay_idle(keeper)
-            if not take_entry(keeper, oid):
-                raise BusyError("Another session holds its lock.")
+def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
+    """Keep guards away from an entry that is dropped in the block; raise BusyError if one would roll back to it."""
+    oid = entry.database.oid
+    if not take_entry(connection, oid, Use.WAY_BACK):
+        raise BusyError(
+            f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, oid, Use.WAY_BACK)}.",
+            state=NOTHING_CHANGED,
+            hint="Wait for that guard to end, and run the command again.",
+        )
+    try:
         yield
+    finally:
+        with suppress(*SERVER_ERRORS):  # it goes with the connection
+            release_entry(connection, oid, Use.WAY_BACK)
+
+
+@contextmanager
+def way_back(server: Server, entry: Entry) -> Iterator[None]:
+    """Keep other runs from dropping an entry until the block ends. Its source's lock is held when it begins.
+
+    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is gone too. Raises
+    BusyError if the entry is gone.
+    """
+    oid = entry.database.oid
+    with server.connect() as keeper:
+        with server_errors(NOTHING_CHANGED):
+            stay_idle(keeper)
+            if not take_entry(keeper, oid, Use.WAY_BACK) or catalog.name_of(keeper, oid) != entry.name:
+                raise BusyError(f"{entry.name!r} has been dropped by somebody else.")
+        try:
+            yield
+        finally:
+            with suppress(*SERVER_ERRORS):  # closing alone would let go of it a moment later
+                release_entry(keeper, oid, Use.WAY_BACK)
 
 
 def seal_what_was_left(

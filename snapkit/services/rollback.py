@@ -91,6 +91,8 @@ class SwapRequest:
     """What is checked out where the command runs."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
+    release: Callable[[], None] | None = None
+    """Called when no other run can get at the backup any more: what has kept it until now may let go."""
 
     @property
     def sends_away(self) -> bool:
@@ -188,6 +190,8 @@ def swap(
     replicas = check_before_the_lock(server, request.replicas, swaps=True, disconnect=request.hold.disconnect)
     check_poolers_first(server, request.poolers)
     with locked(server, lock_wait, observe) as ddl:
+        if request.release is not None:
+            request.release()
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)

@@ -469,28 +469,56 @@ def test_the_rollback_waits_for_another_run_longer_than_lock_wait_says(sandbox: 
         assert process.wait(60) == 20, told.read_text()
 
 
-def test_no_other_run_drops_or_opens_the_backup_while_the_command_runs(sandbox: Sandbox) -> None:
-    """Not by name, not by a policy that would not keep it, and not a guard beside it; and it is the way back."""
-    beside = ["delete {}", "prune --keep 1 --yes", "shell {} -- true", "guard --keep 1 -- true"]
+def test_no_other_run_drops_the_backup_while_the_command_runs(sandbox: Sandbox) -> None:
+    """Not by name, not by a policy that would not keep it, not a guard beside it; looking into it does no harm."""
+    beside = [
+        "backup",
+        "shell {} -- true",
+        "delete {}",
+        "delete {} --maintenance-db template1",
+        "prune --keep 1 --yes",
+        "guard --keep 1 -- true",
+    ]
     script = (
         "import json, os, subprocess, sys\n"
         "def snapkit(words):\n"
         "    words = words.format(os.environ['SNAPKIT_BACKUP']).split()\n"
         "    done = subprocess.run([sys.executable, '-m', 'snapkit', *words], capture_output=True, text=True)\n"
         "    return done.returncode, done.stderr\n"
-        f"print(json.dumps([snapkit(words) for words in {['backup', *beside]!r}]))\n"
+        f"print(json.dumps([snapkit(words) for words in {beside!r}]))\n"
         "sys.exit(9)"
     )
     done = sandbox.run("guard", *python(script))
     assert done.code == 20, done
-    made, *refused, guarded = json.loads(done.out.splitlines()[0])
-    assert made[0] == 0
-    for code, said in refused:
-        assert code == 11, said
-        assert "is what a snapkit guard rolls back to if its command fails (pid " in said
-    assert guarded[0] == 0
-    assert "is what a snapkit guard rolls back to" in guarded[1]
+    made, opened, *refused, guarded = json.loads(done.out.splitlines()[0])
+    assert (made[0], opened[0], guarded[0]) == (0, 0, 0)
+    assert [code for code, _ in refused] == [11, 11, 11]
+    for _, said in (*refused, guarded):
+        assert "is what a snapkit guard rolls back to (pid " in said
     assert len(sandbox.items()) == 100
+
+
+def test_a_guard_takes_no_more_sessions_than_a_rollback(sandbox: Sandbox) -> None:
+    owner = sandbox.role("few", "LOGIN CREATEDB CONNECTION LIMIT 2")
+    sandbox.execute(f"ALTER DATABASE {sandbox.name} OWNER TO {owner}")
+    done = sandbox.run("guard", *python("raise SystemExit(3)"), url=sandbox.cluster.url(sandbox.name, user=owner))
+    assert done.code == 20, done
+
+
+def test_a_guard_that_works_from_template1_is_in_nobodys_way(sandbox: Sandbox) -> None:
+    made = f"{sandbox.prefix}_made"
+    create = f"psql '{sandbox.url}' -c 'CREATE DATABASE {made}'"
+    done = sandbox.run("guard", "--json", "--maintenance-db", "template1", "--", "sh", "-c", create)
+    assert done.code == 0, done
+    assert [warning["code"] for warning in done.document["warnings"]] == ["not_kept"]
+
+
+def test_a_hook_may_look_into_the_backup_before_the_command_runs(sandbox: Sandbox, tmp_path: Path) -> None:
+    look = f'{sys.executable} -m snapkit shell "$SNAPKIT_BACKUP" -- psql -Atc "SELECT count(*) FROM item" > told'
+    (tmp_path / "snapkit.toml").write_text(f"[hooks]\nafter-backup = {look!r}")
+    done = run_snapkit("guard", "--", "true", url=sandbox.url, cwd=tmp_path)
+    assert (done.code, "Warning" in done.err) == (0, False), done
+    assert (tmp_path / "told").read_text() == "100\n"
 
 
 def test_the_command_is_not_run_if_its_backup_cannot_be_kept_from_others(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -502,11 +530,16 @@ def test_the_command_is_not_run_if_its_backup_cannot_be_kept_from_others(sandbox
     )
     url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{sandbox.name}"
     try:
-        done = sandbox.run("guard", "--", "touch", str(mark), url=url)
+        done = sandbox.run("guard", "--json", "--", "touch", str(mark), url=url)
         assert gate.reached.is_set()
     finally:
         gate.close()
-    assert done.code == 12, done
+    assert done.code == 1, done
     (backup,) = sandbox.entries()
-    assert f"The backup {backup.name!r} is complete; the command was not run." in done.err
+    assert done.document["data"]["backup"]["name"] == backup.name
+    message = done.document["error"]["message"]
+    assert message.startswith("The backup could not be kept from other runs. ")
+    assert message.endswith(
+        f"The command was not run: '{sandbox.name}' is as it was. The backup {backup.name!r} is there."
+    )
     assert not mark.exists()

@@ -21,7 +21,7 @@ from psycopg import sql
 from snapkit.core.properties import compare
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres import catalog
-from snapkit.postgres.opened import entry_key
+from snapkit.postgres.opened import Use
 from snapkit.postgres.server import _PatientConnection
 from snapkit.services.opening import ShellRequest, opened_entry
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
@@ -101,7 +101,7 @@ def _shell(
 
 
 def _is_free(box: Sandbox, oid: int) -> bool:
-    key = entry_key(oid) % 2**64
+    key = Use.LOOK.key(oid) % 2**64
     held = box.execute(
         "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s",
         key >> 32,
@@ -571,7 +571,7 @@ def test_a_shell_that_was_sealed_by_another_run_leaves_what_came_after_alone(san
 
 
 def _end_keeper(box: Sandbox, name: str) -> None:
-    key = entry_key(box.row(name)["oid"]) % 2**64
+    key = Use.LOOK.key(box.row(name)["oid"]) % 2**64
     box.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s",
         key >> 32,
