@@ -56,7 +56,7 @@ class RollbackFailedError(SnapkitError):
 
 
 class UnknownOutcomeError(SnapkitError):
-    """COMMIT may have been sent, and the server could not be asked what became of it."""
+    """COMMIT may have been sent, and the server was not asked what became of it, or did not answer."""
 
 
 class InterruptedRunError(SnapkitError):

@@ -20,6 +20,7 @@ from snapkit.errors import (
     NotFoundError,
     PrivilegeError,
     SnapkitError,
+    UnknownOutcomeError,
     UsageError,
 )
 from snapkit.postgres import catalog
@@ -123,24 +124,27 @@ class Standing:
     def __init__(self, untouched: str) -> None:
         self._untouched = untouched
         self.state = untouched
+        self.is_open = False
+        """Whether nobody knows how they stand."""
 
     def perhaps_done(self) -> None:
         """From here on the change may have gone through."""
-        self.state = "It may have gone through. See what there is: snapkit list"
+        self.state, self.is_open = "It may have gone through. See what there is: snapkit list", True
 
     def undone(self) -> None:
         """It has turned out that it has not."""
-        self.state = self._untouched
+        self.state, self.is_open = self._untouched, False
 
 
 @contextmanager
 def interruptions(state: str) -> Iterator[Standing]:
-    """Turn Ctrl-C inside into an error that says what became of the databases."""
+    """Turn Ctrl-C inside into an error that says what became of the databases: UnknownOutcomeError if that is open."""
     standing = Standing(state)
     try:
         yield standing
     except KeyboardInterrupt:
-        raise InterruptedRunError("Interrupted.", state=standing.state) from None
+        kind = UnknownOutcomeError if standing.is_open else InterruptedRunError
+        raise kind("Interrupted.", state=standing.state) from None
 
 
 def address_of(connection: Connection) -> Address:
