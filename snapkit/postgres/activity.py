@@ -23,13 +23,13 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    table,
 )
 from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
+from snapkit.postgres.relations import catalog_table, pg_class, pg_namespace
 
-_database = table(
+_database = catalog_table(
     "pg_stat_database",
     column("datid", OID),
     column("xact_commit", BigInteger),
@@ -37,20 +37,8 @@ _database = table(
     column("tup_updated", BigInteger),
     column("tup_deleted", BigInteger),
     column("stats_reset", DateTime(timezone=True)),
-    schema="pg_catalog",
 )
-_archiver = table("pg_stat_archiver", column("stats_reset", DateTime(timezone=True)), schema="pg_catalog")
-_class = table(
-    "pg_class",
-    column("oid", OID),
-    column("relname", Text),
-    column("relnamespace", OID),
-    column("relkind", Text),
-    column("relisshared", Boolean),
-    schema="pg_catalog",
-)
-_namespace = table("pg_namespace", column("oid", OID), column("nspname", Text), schema="pg_catalog")
-
+_archiver = catalog_table("pg_stat_archiver", column("stats_reset", DateTime(timezone=True)))
 _MAX_READ = 10 * MAX_NOTED_TABLES
 
 
@@ -95,27 +83,27 @@ def table_counters(connection: Connection) -> TableCounters:
     The functions behind pg_stat_all_tables, since the view looks at the indexes of each table besides.
     """
     inserted, updated, deleted = (
-        func.coalesce(function(_class.c.oid, type_=BigInteger), 0)
+        func.coalesce(function(pg_class.c.oid, type_=BigInteger), 0)
         for function in (
             func.pg_stat_get_tuples_inserted,
             func.pg_stat_get_tuples_updated,
             func.pg_stat_get_tuples_deleted,
         )
     )
-    joined = _class.join(_namespace, _namespace.c.oid == _class.c.relnamespace)
-    is_counted = and_(_class.c.relkind.in_(("r", "m", "t")), ~_class.c.relisshared)
+    joined = pg_class.join(pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+    is_counted = and_(pg_class.c.relkind.in_(("r", "m", "t")), ~pg_class.c.relisshared)
     sums = [cast(func.coalesce(func.sum(each), 0), BigInteger) for each in (inserted, updated, deleted)]
     own = connection.execute(select(*sums).select_from(joined).where(is_counted, _is_own())).one()
     rows = connection.execute(
-        select(_class.c.oid, _namespace.c.nspname, _class.c.relname, inserted, updated, deleted)
+        select(pg_class.c.oid, pg_namespace.c.nspname, pg_class.c.relname, inserted, updated, deleted)
         .select_from(joined)
         .where(
             is_counted,
             not_(_is_own()),
-            ~func.starts_with(_namespace.c.nspname, "pg_temp_", type_=Boolean),
+            ~func.starts_with(pg_namespace.c.nspname, "pg_temp_", type_=Boolean),
             inserted + updated + deleted > 0,
         )
-        .order_by((inserted + updated + deleted).desc(), _class.c.oid)
+        .order_by((inserted + updated + deleted).desc(), pg_class.c.oid)
         .limit(_MAX_READ + 1)
     ).all()
     kept = rows[:_MAX_READ]
@@ -129,8 +117,8 @@ def table_counters(connection: Connection) -> TableCounters:
 
 def _is_own() -> ColumnElement[bool]:
     return or_(
-        _namespace.c.nspname.in_(("pg_catalog", "information_schema", "pg_toast")),
-        func.starts_with(_namespace.c.nspname, "pg_toast_temp_", type_=Boolean),
+        pg_namespace.c.nspname.in_(("pg_catalog", "information_schema", "pg_toast")),
+        func.starts_with(pg_namespace.c.nspname, "pg_toast_temp_", type_=Boolean),
     )
 
 

@@ -28,13 +28,14 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order_by
-from sqlalchemy.sql.selectable import FromClause, TableClause
+from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.model import ClientSession
 from snapkit.core.online import Counted, LeftOut, Table
 from snapkit.core.statements import Locale
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
+from snapkit.postgres.relations import catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.relay import Stopped, StoppedError
 from snapkit.postgres.server import driver_connection
 
@@ -44,29 +45,8 @@ LOCKING_LIMIT = timedelta(seconds=30)
 """How long all tables together may be waited for: those that are locked already keep others from changing them."""
 
 
-def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
-    return table(name, *columns, schema="pg_catalog")  # type: ignore[arg-type]
-
-
-_class = _view(
-    "pg_class",
-    column("oid", OID),
-    column("relname", Text),
-    column("relnamespace", OID),
-    column("relkind", Text),
-    column("relpersistence", Text),
-)
-_namespace = _view("pg_namespace", column("oid", OID), column("nspname", Text))
-_attribute = _view(
-    "pg_attribute",
-    column("attrelid", OID),
-    column("attnum", BigInteger),
-    column("attname", Text),
-    column("attisdropped", Boolean),
-    column("attgenerated", Text),
-)
-_depend = _view("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
-_partitioned = _view("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
+_depend = catalog_table("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
+_partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
 
 FIRST_OWN = 16384
 """The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
@@ -87,7 +67,7 @@ def locale_of(connection: Connection, oid: int) -> Locale:
     https://www.postgresql.org/docs/current/catalog-pg-database.html
     """
     version = driver_connection(connection).info.server_version // 10000
-    database = _view(
+    database = catalog_table(
         "pg_database",
         column("oid", OID),
         column("encoding"),
@@ -113,39 +93,39 @@ def locale_of(connection: Connection, oid: int) -> Locale:
 def tables(connection: Connection) -> list[Table]:
     """Return the tables of the database that this connection is to, but temporary ones and PostgreSQL's own."""
     names = (
-        select(func.array_agg(aggregate_order_by(_attribute.c.attname, _attribute.c.attnum), type_=ARRAY(Text)))
+        select(func.array_agg(aggregate_order_by(pg_attribute.c.attname, pg_attribute.c.attnum), type_=ARRAY(Text)))
         .where(
-            _attribute.c.attrelid == _class.c.oid,
-            _attribute.c.attnum > 0,
-            ~_attribute.c.attisdropped,
-            _attribute.c.attgenerated == "",
+            pg_attribute.c.attrelid == pg_class.c.oid,
+            pg_attribute.c.attnum > 0,
+            ~pg_attribute.c.attisdropped,
+            pg_attribute.c.attgenerated == "",
         )
         .scalar_subquery()
     )
     is_extensions = exists().where(
-        _depend.c.classid == _CLASS_OID, _depend.c.objid == _class.c.oid, _depend.c.deptype == "e"
+        _depend.c.classid == _CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
     )
     hashed = exists().where(
         _partitioned.c.partstrat == "h",
-        _partitioned.c.partrelid.in_(select(func.pg_partition_ancestors(_class.c.oid, type_=OID))),
+        _partitioned.c.partrelid.in_(select(func.pg_partition_ancestors(pg_class.c.oid, type_=OID))),
     )
-    root, root_namespace = _class.alias("root"), _namespace.alias("root_namespace")
+    root, root_namespace = pg_class.alias("root"), pg_namespace.alias("root_namespace")
     rows = connection.execute(
         select(
-            _class.c.oid,
-            _namespace.c.nspname,
-            _class.c.relname,
-            func.coalesce(func.pg_table_size(_class.c.oid), 0),
+            pg_class.c.oid,
+            pg_namespace.c.nspname,
+            pg_class.c.relname,
+            func.coalesce(func.pg_table_size(pg_class.c.oid), 0),
             names,
             is_extensions,
             case((hashed, root_namespace.c.nspname)),
             root.c.relname,
         )
-        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
-        .outerjoin(root, root.c.oid == func.pg_partition_root(_class.c.oid))
+        .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+        .outerjoin(root, root.c.oid == func.pg_partition_root(pg_class.c.oid))
         .outerjoin(root_namespace, root_namespace.c.oid == root.c.relnamespace)
-        .where(_class.c.relkind == "r", _class.c.relpersistence != "t", _is_users(_namespace))
-        .order_by(_class.c.oid)
+        .where(pg_class.c.relkind == "r", pg_class.c.relpersistence != "t", _is_users(pg_namespace))
+        .order_by(pg_class.c.oid)
     )
     return [
         Table(oid, schema, name, size, tuple(columns or ()), is_extensions, (top_schema, top) if top_schema else None)
@@ -218,7 +198,7 @@ def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSe
     Whoever wants anything of that table queues behind them.
     """
     held = pg_locks.alias("held")
-    wanted = _view(
+    wanted = catalog_table(
         "pg_locks",
         *(column(each.name, each.type) for each in pg_locks.columns),
         column("waitstart"),
@@ -301,27 +281,27 @@ _BY_THEMSELVES = {
 
 def numbers_of_objects(connection: Connection) -> dict[str, int]:
     """Count what is in the database, kind by kind; indexes that are not valid, which pg_dump leaves out, aside."""
-    index = _view("pg_index", column("indexrelid", OID), column("indisvalid", Boolean))
-    invalid = exists().where(index.c.indexrelid == _class.c.oid, ~index.c.indisvalid, _class.c.relkind == "i")
+    index = catalog_table("pg_index", column("indexrelid", OID), column("indisvalid", Boolean))
+    invalid = exists().where(index.c.indexrelid == pg_class.c.oid, ~index.c.indisvalid, pg_class.c.relkind == "i")
     relations = (
-        select(case(_RELATIONS, value=_class.c.relkind), func.count(type_=BigInteger))
-        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
-        .where(_is_users(_namespace), _class.c.relkind.in_(_RELATIONS), _class.c.relpersistence != "t", ~invalid)
-        .group_by(_class.c.relkind)
+        select(case(_RELATIONS, value=pg_class.c.relkind), func.count(type_=BigInteger))
+        .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+        .where(_is_users(pg_namespace), pg_class.c.relkind.in_(_RELATIONS), pg_class.c.relpersistence != "t", ~invalid)
+        .group_by(pg_class.c.relkind)
     )
     queries: list[SelectBase] = [relations]
     for what, (name, namespace) in _IN_SCHEMAS.items():
-        view = _view(name, column(namespace, OID))
+        view = catalog_table(name, column(namespace, OID))
         queries.append(
             select(literal(what, Text), func.count(type_=BigInteger))
-            .join_from(view, _namespace, _namespace.c.oid == view.c[namespace])
-            .where(_is_users(_namespace))
+            .join_from(view, pg_namespace, pg_namespace.c.oid == view.c[namespace])
+            .where(_is_users(pg_namespace))
         )
     for what, name in _BY_THEMSELVES.items():
-        queries.append(select(literal(what, Text), func.count(type_=BigInteger)).select_from(_view(name)))
-    trigger = _view("pg_trigger", column("tgisinternal", Boolean))
+        queries.append(select(literal(what, Text), func.count(type_=BigInteger)).select_from(catalog_table(name)))
+    trigger = catalog_table("pg_trigger", column("tgisinternal", Boolean))
     queries.append(select(literal("triggers", Text), func.count(type_=BigInteger)).where(~trigger.c.tgisinternal))
-    queries.append(select(literal("schemas", Text), func.count(type_=BigInteger)).where(_is_users(_namespace)))
+    queries.append(select(literal("schemas", Text), func.count(type_=BigInteger)).where(_is_users(pg_namespace)))
     return dict(_pairs(connection, queries))
 
 
@@ -332,26 +312,26 @@ def _pairs(connection: Connection, queries: Collection[SelectBase]) -> Iterator[
 
 def extension_versions(connection: Connection) -> dict[str, str]:
     """Return the version in which each extension is installed in the database."""
-    installed = _view("pg_extension", column("extname", Text), column("extversion", Text))
+    installed = catalog_table("pg_extension", column("extname", Text), column("extversion", Text))
     rows = connection.execute(select(installed.c.extname, installed.c.extversion))
     return {row.extname: row.extversion for row in rows}
 
 
 def given_extensions(connection: Connection) -> set[str]:
     """Return the extensions that came with the server's first databases. pg_dump takes one made anew for a user's."""
-    given = _view("pg_extension", column("extname", Text), column("oid", OID))
+    given = catalog_table("pg_extension", column("extname", Text), column("oid", OID))
     return set(connection.execute(select(given.c.extname).where(given.c.oid < FIRST_OWN)).scalars())
 
 
 def left_out(connection: Connection) -> LeftOut:
     """Return what pg_dump leaves out of the database and nothing else compares."""
-    extension = _view("pg_extension", column("extname", Text), column("extowner", OID))
+    extension = catalog_table("pg_extension", column("extname", Text), column("extowner", OID))
     owner = func.pg_get_userbyid(extension.c.extowner, type_=Text)
     owners = connection.execute(select(extension.c.extname, owner)).all()
-    trigger = _view(
+    trigger = catalog_table(
         "pg_trigger", column("tgconstraint", OID), column("tgisinternal", Boolean), column("tgenabled", Text)
     )
-    constraint = _view(
+    constraint = catalog_table(
         "pg_constraint", column("oid", OID), column("conname", Text), column("conrelid", OID), column("contype", Text)
     )
     place = func.format("%I of %s", constraint.c.conname, cast(cast(constraint.c.conrelid, REGCLASS), Text), type_=Text)
@@ -366,11 +346,11 @@ def left_out(connection: Connection) -> LeftOut:
 
 def offered_versions(connection: Connection) -> dict[str, str | None]:
     """Return the version in which the server would install each extension."""
-    offered = _view("pg_available_extensions", column("name", Text), column("default_version", Text))
+    offered = catalog_table("pg_available_extensions", column("name", Text), column("default_version", Text))
     rows = connection.execute(select(offered.c.name, offered.c.default_version))
     return {row.name: row.default_version for row in rows}
 
 
 def schemas(connection: Connection) -> set[str]:
     """Return the schemas of the database, but PostgreSQL's own."""
-    return set(connection.execute(select(_namespace.c.nspname).where(_is_users(_namespace))).scalars())
+    return set(connection.execute(select(pg_namespace.c.nspname).where(_is_users(pg_namespace))).scalars())

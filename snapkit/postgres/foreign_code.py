@@ -23,7 +23,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    table,
     true,
     union_all,
 )
@@ -32,6 +31,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 from snapkit.core.online import Call
 from snapkit.postgres.catalog import pg_roles
 from snapkit.postgres.contents import FIRST_OWN
+from snapkit.postgres.relations import catalog_table, pg_attribute, pg_class
 
 _PG_PROC = 1255
 """The OID of pg_proc itself."""
@@ -42,16 +42,11 @@ _OPERATORS = r":opnos? (?:\(o )?(\d+(?: \d+)*)"
 is not to be relied on (readfuncs.c)."""
 
 
-def _view(name: str, *columns: ColumnElement[object]) -> FromClause:
-    return table(name, *columns, schema="pg_catalog")  # type: ignore[arg-type]
-
-
-_class = _view("pg_class", column("oid", OID), column("relowner", OID), column("relnamespace", OID))
-_type = _view("pg_type", column("oid", OID), column("typowner", OID))
-_function = _view(
+_type = catalog_table("pg_type", column("oid", OID), column("typowner", OID))
+_function = catalog_table(
     "pg_proc", column("oid", OID), column("proname", Text), column("proowner", OID), column("provolatile", Text)
 )
-_operator = _view("pg_operator", column("oid", OID), column("oprcode", OID))
+_operator = catalog_table("pg_operator", column("oid", OID), column("oprcode", OID))
 
 
 def foreign_calls(connection: Connection) -> list[Call]:
@@ -118,7 +113,7 @@ def _found(expressions: FromClause, pattern: str) -> FromClause:
 
 def _functions_of_casts() -> Select[tuple[str, int, int]]:
     """A foreign key between columns of two types calls an implicit cast; nothing in the catalog says which."""
-    casts = _view(
+    casts = catalog_table(
         "pg_cast",
         column("castsource", OID),
         column("casttarget", OID),
@@ -136,7 +131,7 @@ def _functions_of_casts() -> Select[tuple[str, int, int]]:
 
 def _expressions() -> FromClause:
     """Every stored expression that is meant: where it stands, who may have written it, and itself as text."""
-    constraints = _view(
+    constraints = catalog_table(
         "pg_constraint",
         column("conname", Text),
         column("contype", Text),
@@ -156,27 +151,26 @@ def _expressions() -> FromClause:
         .join_from(constraints, _type, _type.c.oid == constraints.c.contypid)
         .where(constraints.c.contype == "c")
     )
-    defaults = _view("pg_attrdef", column("adrelid", OID), column("adnum"), column("adbin", Text))
-    attributes = _view(
-        "pg_attribute", column("attrelid", OID), column("attnum"), column("attname", Text), column("attgenerated", Text)
-    )
+    defaults = catalog_table("pg_attrdef", column("adrelid", OID), column("adnum"), column("adbin", Text))
     generated = (
-        _of_tables("the column %I of %s", defaults, "adrelid", "adbin", attributes.c.attname)
+        _of_tables("the column %I of %s", defaults, "adrelid", "adbin", pg_attribute.c.attname)
         .join(
-            attributes,
-            and_(attributes.c.attrelid == defaults.c.adrelid, attributes.c.attnum == defaults.c.adnum),
+            pg_attribute,
+            and_(pg_attribute.c.attrelid == defaults.c.adrelid, pg_attribute.c.attnum == defaults.c.adnum),
         )
-        .where(attributes.c.attgenerated != "")
+        .where(pg_attribute.c.attgenerated != "")
     )
-    partitioned = _view("pg_partitioned_table", column("partrelid", OID), column("partexprs", Text))
-    indexes = _view(
+    partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partexprs", Text))
+    indexes = catalog_table(
         "pg_index",
         column("indexrelid", OID),
         column("indrelid", OID),
         column("indexprs", Text),
         column("indpred", Text),
     )
-    statistics = _view("pg_statistic_ext", column("stxname", Text), column("stxrelid", OID), column("stxexprs", Text))
+    statistics = catalog_table(
+        "pg_statistic_ext", column("stxname", Text), column("stxrelid", OID), column("stxexprs", Text)
+    )
     index_name = cast(cast(indexes.c.indexrelid, REGCLASS), Text)
     return union_all(
         on_tables,
@@ -193,9 +187,9 @@ def _of_tables(
     title: str, view: FromClause, relation: str, tree: str, name: ColumnElement[str]
 ) -> Select[tuple[str, int, str]]:
     """Select the expressions ``tree`` of a catalog, each of which belongs to a table."""
-    place = func.format(title, name, cast(cast(_class.c.oid, REGCLASS), Text), type_=Text)
+    place = func.format(title, name, cast(cast(pg_class.c.oid, REGCLASS), Text), type_=Text)
     return (
-        select(place.label("place"), _class.c.relowner.label("author"), cast(view.c[tree], Text).label("tree"))
-        .join_from(view, _class, _class.c.oid == view.c[relation])
+        select(place.label("place"), pg_class.c.relowner.label("author"), cast(view.c[tree], Text).label("tree"))
+        .join_from(view, pg_class, pg_class.c.oid == view.c[relation])
         .where(view.c[tree].is_not(None))
     )

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from time import monotonic
 
 from psycopg import sql
-from sqlalchemy import BigInteger, Boolean, Connection, Text, column, func, select, table
-from sqlalchemy.dialects.postgresql import ARRAY, OID
+from sqlalchemy import BigInteger, Boolean, Connection, Text, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.deploy import MAX_MIGRATIONS, MigrationState, clean
 from snapkit.core.migrations import TABLE_NAMES, Row, VersionTable, recognise_table
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import transaction
+from snapkit.postgres.relations import pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.server import driver_connection
 
 _MAX_BYTES = 4 << 20
@@ -29,25 +30,6 @@ _MAX_BYTES = 4 << 20
 
 _TIME = 1.0
 """Seconds after which no other table is begun with; what is not read by then is told without its state."""
-
-_class = table(
-    "pg_class",
-    column("oid", OID),
-    column("relname", Text),
-    column("relnamespace", OID),
-    column("relkind", Text),
-    column("relpersistence", Text),
-    schema="pg_catalog",
-)
-_namespace = table("pg_namespace", column("oid", OID), column("nspname", Text), schema="pg_catalog")
-_attribute = table(
-    "pg_attribute",
-    column("attrelid", OID),
-    column("attname", Text),
-    column("attnum", BigInteger),
-    column("attisdropped", Boolean),
-    schema="pg_catalog",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +53,26 @@ def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...],
 def _find(connection: Connection) -> list[_Found]:
     """Only what is a table by itself: views are somebody's code, and partitions may lie on another server."""
     columns = (
-        select(func.array_agg(_attribute.c.attname, type_=ARRAY(Text)))
-        .where(_attribute.c.attrelid == _class.c.oid, _attribute.c.attnum > 0, ~_attribute.c.attisdropped)
+        select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
+        .where(pg_attribute.c.attrelid == pg_class.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)
         .scalar_subquery()
     )
     rows = connection.execute(
         select(
-            _class.c.oid,
-            _namespace.c.nspname,
-            _class.c.relname,
+            pg_class.c.oid,
+            pg_namespace.c.nspname,
+            pg_class.c.relname,
             columns,
         )
-        .join_from(_class, _namespace, _namespace.c.oid == _class.c.relnamespace)
+        .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
         .where(
             columns.is_not(None),
-            _class.c.relname.in_(TABLE_NAMES),
-            _class.c.relkind == "r",
-            _class.c.relpersistence != "t",
-            ~func.starts_with(_namespace.c.nspname, "pg_", type_=Boolean),
+            pg_class.c.relname.in_(TABLE_NAMES),
+            pg_class.c.relkind == "r",
+            pg_class.c.relpersistence != "t",
+            ~func.starts_with(pg_namespace.c.nspname, "pg_", type_=Boolean),
         )
-        .order_by(_namespace.c.nspname != "public", _namespace.c.nspname, _class.c.relname)
+        .order_by(pg_namespace.c.nspname != "public", pg_namespace.c.nspname, pg_class.c.relname)
     )
     return [
         _Found(oid, schema, version_table)
