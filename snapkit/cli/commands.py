@@ -519,7 +519,7 @@ def recover(
         return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
 
 
-@registry.command("guard")
+@registry.command("guard", runs_words=True)
 def guard(
     run: Invocation,
     command: Annotated[
@@ -544,6 +544,9 @@ def guard(
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="N", help="If all is well, prune to the newest N backups.")
     ] = None,
+    keep_old: Annotated[
+        str | None, typer.Option("--keep-old", metavar="N", help="With --keep: and to the newest N put aside.")
+    ] = None,
     strategy: StrategyOption = None,
     tablespace: Tablespace = None,
     grace: Grace = None,
@@ -559,6 +562,7 @@ def guard(
             "health_timeout": health_timeout,
             "on_failure": on_failure,
             "keep": keep,
+            "keep_old": keep_old,
             "strategy": strategy,
             "tablespace": tablespace,
             "grace": grace,
@@ -606,6 +610,7 @@ def guard(
             command=tuple(command),
             found=found,
             checks=checks,
+            named_in_dotenv=settings.connection.named_in_dotenv,
             make_backup=lambda claim: _back_up(run, replace(request, claim=claim)),
             request_for=request_for,
             swap_in=lambda request, entry, decide: _swap_in(

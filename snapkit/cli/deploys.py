@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from snapkit.cli.format import count_text, time_text
 from snapkit.core.activity import Rows, Written
-from snapkit.core.deploy import Checkout, CiRun, Deploy
+from snapkit.core.deploy import Checkout, CiRun, Deploy, MigrationState
 
 Fact = tuple[str, str]
 
@@ -53,6 +54,13 @@ def migration_facts(deploy: Deploy | None) -> list[Fact]:
     return facts
 
 
+def migrations_now_facts(then: Deploy | None, now: Sequence[MigrationState]) -> list[Fact]:
+    """Return how far migrations have come by now, where that is not what the database goes back to."""
+    noted = then.migrations if then else ()
+    new = [each for each in now if each not in noted]
+    return [("Migrations now" if not number else "", each.describe()) for number, each in enumerate(new)]
+
+
 def fits_facts(deploy: Deploy | None) -> list[Fact]:
     """Return which code and which migrations the database goes back to."""
     code = code_text(deploy)
@@ -68,9 +76,10 @@ def cost_facts(written: Written | None) -> list[Fact]:
         facts.append(("Written since", f"not known: {written.doubt.describe() if written.doubt else ''}"))
     else:
         about = "at least " if written.doubt else "about "
-        facts.append(("Written since", about + rows_text(written.rows)))
+        counted = rows_text(written.rows) or "no rows; what DDL and TRUNCATE do is not counted"
+        facts.append(("Written since", about + counted))
         shown = written.tables[:_TABLES_SHOWN]
-        facts += [("", f"{each.table.schema}.{each.table.name}: {rows_text(each.rows)}") for each in shown]
+        facts += [("", f"{each.table.schema}.{each.table.name}: {rows_text(each.rows) or 'nothing'}") for each in shown]
         more = len(written.tables) - _TABLES_SHOWN
         if more > 0:
             facts.append(("", f"and {count_text(more, 'table')} more"))
@@ -83,10 +92,10 @@ def cost_facts(written: Written | None) -> list[Fact]:
 
 
 def rows_text(rows: Rows) -> str:
-    """Say how many rows, but for what there is none of."""
+    """Say how many rows, but for what there is none of; an empty text for none at all."""
     parts = [(rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted")]
     told = [f"{number} {what}" for number, what in parts if number]
-    return f"{count_text(rows.total, 'row')}: {', '.join(told)}" if told else "nothing"
+    return f"{count_text(rows.total, 'row')}: {', '.join(told)}" if told else ""
 
 
 def deploy_document(deploy: Deploy | None) -> dict[str, Any] | None:
@@ -99,18 +108,20 @@ def deploy_document(deploy: Deploy | None) -> dict[str, Any] | None:
         "ci": _ci(deploy.ci),
         "user": deploy.user,
         "host": deploy.host,
-        "migrations": [
-            {
-                "tool": each.tool,
-                "schema": each.schema,
-                "table": each.table,
-                "version": each.version,
-                "applied": each.applied,
-                "failed": each.failed,
-            }
-            for each in deploy.migrations
-        ],
+        "migrations": [migration_document(each) for each in deploy.migrations],
         "migrations_left_out": deploy.migrations_left_out,
+    }
+
+
+def migration_document(state: MigrationState) -> dict[str, Any]:
+    """Return how far a migration tool has come, as JSON has it."""
+    return {
+        "tool": state.tool,
+        "schema": state.schema,
+        "table": state.table,
+        "version": state.version,
+        "applied": state.applied,
+        "failed": state.failed,
     }
 
 

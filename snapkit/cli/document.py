@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import singledispatch
 from typing import Any
 
-from snapkit.cli.deploys import deploy_document, written_document
+from snapkit.cli.deploys import deploy_document, migration_document, written_document
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
@@ -299,6 +299,7 @@ def _(result: DryRun) -> Document:
     if isinstance(result.preview, SwapPreview):
         document["restored"] = entry_document(result.preview.plan.entry)
         document["written_since"] = written_document(result.preview.written_since)
+        document["migrations_now"] = [migration_document(each) for each in result.preview.migrations_now]
     return document
 
 

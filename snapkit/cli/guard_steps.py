@@ -36,6 +36,7 @@ class TerminalSteps:
     command: Sequence[str]
     found: Sequence[str]
     checks: HealthChecks
+    named_in_dotenv: Mapping[str, str] = field(repr=False)  # it may hold a password
     make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
     swap_in: Callable[[SwapRequest, Entry, Callable[[], SwapPlan]], SwapReceipt]
@@ -123,6 +124,7 @@ class TerminalSteps:
         self.invocation.terminal.note(text)
 
     def _environment(self, backup: BackupReceipt) -> Mapping[str, str]:
-        """What the command and the health check get: what snapkit itself was given, and what this is about."""
+        """What the command and the health check get: what snapkit itself was given, that of .env which names the
+        database, and what this is about."""
         own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
-        return self.invocation.environment_with(own)
+        return self.invocation.environment_with({**self.named_in_dotenv, **own})

@@ -21,11 +21,15 @@ class Registry:
     """Collects the commands; ``build`` makes the Typer application of them."""
 
     def __init__(self) -> None:
-        self._commands: list[tuple[str, str | None, Callable[..., Any]]] = []
+        self._commands: list[tuple[str, str | None, bool, Callable[..., Any]]] = []
 
-    def command(self, name: str, alias: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def command(
+        self, name: str, alias: str | None = None, *, runs_words: bool = False
+    ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Collect a command. One that ``runs_words`` takes all from the first argument on for another program's."""
+
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._commands.append((name, alias, function))
+            self._commands.append((name, alias, runs_words, function))
             return function
 
         return register
@@ -33,8 +37,8 @@ class Registry:
     @property
     def canonical_names(self) -> dict[str, str]:
         """What can be typed, to the name it stands for."""
-        names = {name: name for name, _, _ in self._commands}
-        return names | {alias: name for name, alias, _ in self._commands if alias is not None}
+        names = {name: name for name, *_ in self._commands}
+        return names | {alias: name for name, alias, *_ in self._commands if alias is not None}
 
     def build(self, app: typer.Typer, call: Call) -> typer.Typer:
         def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
@@ -47,9 +51,9 @@ class Registry:
             with uninterrupted():
                 return invocation.finish(result)
 
-        for name, alias, function in self._commands:
+        for name, alias, runs_words, function in self._commands:
             wrapped = with_common_options(function, invoke)
-            app.command(name)(wrapped)
+            app.command(name, context_settings={"allow_interspersed_args": not runs_words})(wrapped)
             if alias is not None:
                 app.command(alias, hidden=True)(wrapped)
         return app

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
 import typer
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.core.model import Caution, Observe, Progress
+
+_TERMINAL = "/dev/tty"
+"""Where the person sits, wherever the streams go."""
 
 _UNLIMITED = 10_000
 """The width of a pipe: nothing is wrapped or cut for a program that reads it."""
@@ -47,9 +51,10 @@ class Terminal:
             _print_titled(self.err, "Warning:", "bold yellow", caution.message)
 
     def confirm(self, question: str) -> None:
-        """Ask, if there is a person to ask; raise InterruptedRunError unless the answer is yes."""
+        """Ask, where the person sits if stderr goes elsewhere; raise InterruptedRunError unless the answer is yes."""
         try:
-            agreed = typer.confirm(printable(question), err=True)
+            with nullcontext() if sys.stderr.isatty() else _stderr_on(_TERMINAL):
+                agreed = typer.confirm(printable(question), err=True)
         except typer.Abort:
             self.err.print()
             agreed = False
@@ -126,7 +131,13 @@ def unpadded(console: Console) -> Iterator[None]:
 
 def may_ask() -> bool:
     """Whether a person sits in front of this: questions are asked only on a terminal."""
-    return sys.stdin.isatty() and sys.stderr.isatty()
+    return sys.stdin.isatty() and (sys.stderr.isatty() or os.access(_TERMINAL, os.W_OK))
+
+
+@contextmanager
+def _stderr_on(path: str) -> Iterator[None]:
+    with Path(path).open("w", encoding="utf-8") as stream, redirect_stderr(stream):
+        yield
 
 
 def print_error(error: SnapkitError, *, no_color: bool) -> None:

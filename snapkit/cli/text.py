@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import singledispatch
@@ -12,7 +14,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts
+from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts, migrations_now_facts
 from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
@@ -297,12 +299,14 @@ def _(result: EntryReport, console: Console) -> None:
         ("Size", size_text(entry.size_bytes)),
         ("Label", entry.label or "none"),
         ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),
-        ("Strategy", entry.strategy.value if entry.strategy else "unknown"),
+        *([("Strategy", entry.strategy.value if entry.strategy else "unknown")] if entry.kind is Kind.BACKUP else []),
         ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
         ("Owner", database.owner),
         ("Tablespace", database.tablespace),
         *deploy_facts(entry.deploy),
     ]
+    if metadata and metadata.gave_way_to:
+        rows.append(("Put aside", f"by the rollback to {metadata.gave_way_to}"))
     if entry.opened:
         rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
     if metadata and metadata.comment:
@@ -324,10 +328,12 @@ def _(result: EntryReport) -> Sequence[str]:
 def _(result: SwapPreview, console: Console) -> None:
     plan, entry = result.plan, result.plan.entry
     rows = [("Database", plan.source), ("Goes back to", _origin(entry, result.now)), *fits_facts(entry.deploy)]
+    rows += migrations_now_facts(entry.deploy, result.migrations_now)
     if plan.clone is not None:
         rows.append(("Kept", _why_kept(entry)))
     elif entry.kind is Kind.BACKUP:
-        rows.append(("Used up", f"this backup, its label too; {_left(result.backups_left)} (--keep-backup keeps it)"))
+        label = ", its label too" if entry.label else ""
+        rows.append(("Used up", f"this backup{label}; {_left(result.backups_left)} (--keep-backup keeps it)"))
     if plan.displaced_name is not None:
         rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
     else:
@@ -408,8 +414,12 @@ def _(result: GuardReceipt, console: Console) -> None:
         console.print(f"{printable(shlex.join(result.command))} went through{health}.", style="bold green")
         console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
         if result.removal is not None and result.removal.removed:
-            dropped = count_text(len(result.removal.removed), "database")
-            console.print(f"Pruned: {dropped} dropped, {size_text(result.removal.freed_bytes)} freed.")
+            removed = result.removal.removed
+            console.print(
+                f"Pruned: {count_text(len(removed), 'database')}, {size_text(result.removal.freed_bytes)} freed:"
+            )
+            for entry in removed:
+                console.print(f"  {entry.name}" + (f" (label “{printable(entry.label)}”)" if entry.label else ""))
 
 
 # --- prune and delete -----------------------------------------------------------------------------------------------
@@ -565,6 +575,7 @@ def _(result: DemoOutcome, console: Console) -> None:
         return
     console.print("The server goes on running. Play on with:", style="bold")
     console.print(f"  export DATABASE_URL='{result.database_url}'", soft_wrap=True)
-    console.print("  snapkit list --sizes")
+    own = "snapkit" if shutil.which("snapkit") else f"{shlex.quote(sys.executable)} -m snapkit"
+    console.print(f"  {own} list --sizes", soft_wrap=True)
     console.print("Stop it, and delete its data, with:", style="bold")
     console.print(f"  {result.stop_command}", soft_wrap=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.exit_codes import ExitCode
-from snapkit.core.audit import AuditRecord, entries_of, line_of
+from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
 from snapkit.core.model import Caution
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Trail:
             exit_code=exit_code,
             error=error.code if error else None,
             entries=entries_of(result),
+            ran=ran_by(result),
             outage=getattr(result, "outage", None),
             duration=timedelta(seconds=monotonic() - self.began),
         )

@@ -70,6 +70,8 @@ class Facts:
     """Of each way that this server knows; the first is the one that would be taken."""
     clock_difference: timedelta
     remains: Sequence[Entry]
+    left_open: Sequence[Entry]
+    """Those that a shell has left open which is no more."""
     not_trusted: Sequence[Entry]
 
 
@@ -304,7 +306,13 @@ def _remains(facts: Facts) -> Check:
         found.append(f"Not considered, since their owner is another: {names}.")
     if facts.remains:
         found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.remains)}.")
+    if facts.left_open:
+        names = ", ".join(entry.name for entry in facts.left_open)
+        found.append(f"Left open to the owner by a shell that was interrupted: {names}.")
     if found:
-        hint = "snapkit recover drops what is left of runs that have ended; what has another owner is left alone."
+        hint = (
+            "snapkit recover drops what is left of runs that have ended, and seals what they left open; what has "
+            "another owner is left alone."
+        )
         return Check("inventory", Status.WARNING, " ".join(found), hint)
     return Check("inventory", Status.OK, "Nothing is left of interrupted runs.")

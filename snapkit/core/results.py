@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from snapkit.core.activity import Written
 from snapkit.core.checks import Check, Status
+from snapkit.core.deploy import MigrationState
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
@@ -142,6 +143,8 @@ class SwapPreview:
     poolers: tuple[PoolerReceipt, ...] = ()
     written_since: Written | None = None
     """What the live database has that the backup has not; None where that is no question."""
+    migrations_now: tuple[MigrationState, ...] = ()
+    """How far migrations have come in the live database, as far as that could be read."""
     cautions: tuple[Caution, ...] = ()
 
 

@@ -28,6 +28,13 @@ _IN_SQL = re.compile(r"(?P<before>\bpassword\s+)[eE]?'(?:''|[^'])*'", re.IGNOREC
 _OPTION = re.compile(rf"--?[\w-]*{_NAMES}", re.IGNORECASE)
 
 
+_OPTION_IN_TEXT = re.compile(rf"(?P<before>(?<![\w-])--?[\w-]*{_NAMES}[\w-]*\s+)(?!-){_VALUE}", re.IGNORECASE)
+_QUOTED_OPTION = re.compile(
+    rf"(?P<before>(?P<quote>['\"])--?[\w-]*{_NAMES}[\w-]*=)(?:(?!(?P=quote)).)*(?P=quote)", re.IGNORECASE | re.DOTALL
+)
+"""In a script for a shell."""
+
+
 def without_secrets(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words with three dots in place of what may be secret."""
     shown: list[str] = []
@@ -42,5 +49,7 @@ def cut_secrets(text: str) -> str:
     """Return a text, such as a script for a shell, with three dots in place of what may be secret."""
     text = _USERINFO.sub(rf"\g<before>:{CUT}@", text)
     text = _HTTP_USER.sub(rf"\g<before>{CUT}@", text)
+    text = _QUOTED_OPTION.sub(rf"\g<before>{CUT}\g<quote>", text)
+    text = _OPTION_IN_TEXT.sub(rf"\g<before>{CUT}", text)
     text = _IN_SQL.sub(rf"\g<before>{CUT}", text)
     return _ASSIGNED.sub(rf"\g<before>{CUT}", text)

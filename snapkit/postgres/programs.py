@@ -63,15 +63,18 @@ def find_programs(server_version: int) -> Programs:
 
 
 def find_psql(server_version: int) -> str:
-    """Return psql: that in SNAPKIT_PG_BIN or PATH, of whatever version, or where pg_dump is looked for.
+    """Return psql: that in SNAPKIT_PG_BIN or PATH; where that is older than the server, or there is none, one of the
+    server's version, if it is where pg_dump is looked for.
 
     Raises UsageError. psql works with servers of other versions, older ones above all.
     https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-NOTES
     """
     named = os.environ.get(VARIABLE)
     found = shutil.which("psql", path=named) if named else shutil.which("psql")
-    if found is None and not named:
-        found = shutil.which("psql", path=os.pathsep.join(map(str, _places(server_version // 10000))))
+    major = server_version // 10000
+    if not named and (found is None or (major_of(Path(found)) or 0) < major):
+        own = next((each for place in _places(major) if major_of(each := place / "psql") == major), None)
+        found = str(own) if own else found
     if found is None:
         where = f"in {named!r}, which {VARIABLE} names" if named else "on this machine"
         raise UsageError(

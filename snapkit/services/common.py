@@ -192,13 +192,15 @@ def missing_grants(connection: Connection, database: Database, *, createdb: bool
     if createdb and not rights.may_create:
         grants["CREATEDB"] = f"ALTER ROLE {role} CREATEDB;"
     if not database.is_mine or (createdb and not rights.may_act_as_owner):
+        alike = ""
         if database.owner_is_superuser:
             grant = f"ALTER DATABASE {quote_name(database.name)} OWNER TO {role};"
+            alike = "and the same for the database and every backup of it, which go by one owner; "
         elif driver_connection(connection).info.server_version >= 160000:
             grant = f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
         else:
             grant = f"GRANT {owner} TO {role};" + ("" if rights.inherits else f" ALTER ROLE {role} INHERIT;")
-        grants["ownership"] = f"{grant} (or connect as {database.owner})"
+        grants["ownership"] = f"{grant} ({alike}or connect as {database.owner})"
     return grants
 
 

@@ -14,6 +14,7 @@ from snapkit.core.results import Diagnosis
 from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
+from snapkit.postgres.opened import is_taken
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import Gathered, address_of, gather, missing_grants
 
@@ -53,6 +54,7 @@ def _facts(
         estimates=_estimates(connection, gathered, live) if live else (),
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if is_remains(entry)],
+        left_open=[e for e in entries if e.opened is not None and not is_taken(connection, e.database.oid)],
         not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
     )
 

@@ -81,6 +81,13 @@ def look_at_cost(
     return written_since(entry.created_at, noted, live.oid, Present(activity, names, at, counting))
 
 
+def look_at_migrations(
+    server: Server, connection: Connection, facts: ServerFacts, live: Database | None
+) -> tuple[MigrationState, ...]:
+    """Return how far migrations have come in the live database; none where they cannot be read."""
+    return () if live is None else _look_inside(server, connection, facts, live, migrations=True).migrations
+
+
 def _look_inside(
     server: Server, connection: Connection, facts: ServerFacts, live: Database, *, migrations: bool
 ) -> _Seen:

@@ -130,9 +130,14 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
     swapped databases while it ran: what is live then is not what the command worked on.
     """
     own, source = backup.backup, backup.backup.source
+    if _name_of(server, own.database.oid) == source:
+        raise BusyError(
+            "While the command ran, somebody rolled back to its backup.",
+            state=f"{source!r} is as it was before the command, but for what was written to it since that rollback.",
+        )
     plan = preview_swap(server, request).plan
     replaced = plan.live is not None and plan.live.oid != backup.source_oid
-    if replaced and _exists(server, backup.source_oid):
+    if replaced and _name_of(server, backup.source_oid) is not None:
         raise BusyError(
             f"{source!r} is another database than the one that was backed up: it was swapped while the command ran.",
             state=f"What is live now was not touched; the backup {own.name!r} is there.",
@@ -140,6 +145,6 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
     return plan
 
 
-def _exists(server: Server, oid: int) -> bool:
+def _name_of(server: Server, oid: int) -> str | None:
     with server.connect() as connection, server_errors("Nothing was changed."):
-        return catalog.name_of(connection, oid) is not None
+        return catalog.name_of(connection, oid)

@@ -58,7 +58,7 @@ from snapkit.services.common import (
     locked,
     written,
 )
-from snapkit.services.glances import look_at_cost
+from snapkit.services.glances import look_at_cost, look_at_migrations
 from snapkit.services.hold import Hold
 from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
@@ -108,22 +108,24 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         plan, _ = _decide(connection, gathered, server.source, request)
         with server_errors(NOTHING_CHANGED):
             written_since = look_at_cost(server, connection, gathered.facts, plan.live, plan.entry)
+            migrations = look_at_migrations(server, connection, gathered.facts, plan.live)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
-            plan,
-            _backups_left(gathered, plan),
-            steps,
-            gathered.facts.now,
-            sessions,
-            replicas,
-            standbys,
-            poolers,
-            written_since,
-            _other_code(plan.entry, request.code),
+            plan=plan,
+            backups_left=_backups_left(gathered, plan),
+            steps=steps,
+            now=gathered.facts.now,
+            sessions=sessions,
+            replicas=replicas,
+            standbys=standbys,
+            poolers=poolers,
+            written_since=written_since,
+            migrations_now=migrations,
+            cautions=_other_code(plan.entry, request.code),
         )
 
 

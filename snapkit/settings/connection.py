@@ -21,6 +21,8 @@ class ConnectionChoice:
     url: str | None = field(repr=False)
     origin: str
     libpq_environment: Mapping[str, str] = field(repr=False, default_factory=dict)
+    named_in_dotenv: Mapping[str, str] = field(repr=False, default_factory=dict)
+    """All that .env contributes, by its variables: what another program needs to find the same database."""
 
 
 def choose_connection(
@@ -34,7 +36,8 @@ def choose_connection(
     """
     flag = next(((name, value) for name, value in (("--direct-url", direct_url), ("--url", url)) if value), None)
     elsewhere = flag is not None or _names_connection(environment)
-    chosen = flag or _first_url(environment) or (None if elsewhere else _first_url(dotenv))
+    in_file = None if elsewhere else _first_url(dotenv)
+    chosen = flag or _first_url(environment) or in_file
     belongs_to_another = _LOCATING_VARIABLES if elsewhere and _names_connection(dotenv) else frozenset()
     additions = {
         name: value
@@ -42,7 +45,7 @@ def choose_connection(
         if name.startswith("PG") and value and not environment.get(name) and name not in belongs_to_another
     }
     origin, text = chosen or ("PG variables", None)
-    return ConnectionChoice(text, origin, additions)
+    return ConnectionChoice(text, origin, additions, {**dict([in_file] if in_file else []), **additions})
 
 
 def _names_connection(variables: Mapping[str, str]) -> bool:

@@ -171,3 +171,16 @@ def test_ctrl_c_during_a_clone(sandbox: Sandbox) -> None:
     assert "No backup was made" in output
     assert "Traceback" not in output
     wait_until(lambda: sandbox.databases() == [sandbox.name])
+
+
+def test_a_person_whose_stderr_goes_elsewhere_is_asked_all_the_same(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    for script in ('"$0" -m snapkit rollback --latest 2>&1 | cat', '"$0" -m snapkit rollback --latest 2>/dev/null'):
+        child = pexpect.spawn(
+            "/bin/sh", ["-c", script, sys.executable], env=command_environment(sandbox.url, TERM="xterm"),
+            encoding="utf-8", timeout=60,
+        )  # fmt: skip
+        child.expect(r"\[y/N\]")
+        child.sendline("n")
+        _finish(child)
+        assert len(sandbox.entries()) == 1

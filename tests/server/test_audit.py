@@ -30,6 +30,8 @@ KEYS = {
     "exit_code",
     "error",
     "entries",
+    "ran",
+    "ran_exit_code",
     "outage_ms",
     "duration_ms",
 }

@@ -142,16 +142,21 @@ def test_a_deploy_from_backup_to_rollback(sandbox: Sandbox, repository: Path) ->
     (repository / "app.py").write_text("print(2)\n")
     git(repository, "commit", "-q", "-a", "-m", "Two")
     sandbox.ruin()
+    with sandbox.connect() as connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'a0b1c2d3'")
 
     dry = snapkit("rollback", "--latest", "--dry-run", "--json")
     assert [warning["code"] for warning in dry.document["warnings"]] == ["other_code"]
     assert dry.data["restored"]["deploy"] == made["deploy"]
+    assert [each["version"] for each in dry.data["migrations_now"]] == ["a0b1c2d3"]
     assert dry.data["written_since"]["tables"] == [
-        {"schema": "public", "table": "item", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 90}
+        {"schema": "public", "table": "item", "rows_inserted": 0, "rows_updated": 0, "rows_deleted": 90},
+        {"schema": "public", "table": "alembic_version", "rows_inserted": 0, "rows_updated": 1, "rows_deleted": 0},
     ]
     text = snapkit("rollback", "--latest", "--dry-run")
-    assert f"Code then      commit {commit} (branch main)" in " ".join(text.out.split("\n"))
-    assert "about 90 rows: 90 deleted" in text.out
+    assert f"Code then       commit {commit} (branch main)" in " ".join(text.out.split("\n"))
+    assert "about 91 rows: 1 updated, 90 deleted" in text.out
+    assert "Migrations now  Alembic: a0b1c2d3, in public.alembic_version" in text.out
 
     done = snapkit("rollback", "--latest", "--json")
     assert [warning["code"] for warning in done.document["warnings"]] == ["other_code"]
@@ -346,6 +351,9 @@ def test_what_was_written_since(sandbox: Sandbox) -> None:
     with sandbox.connect() as connection:
         connection.execute('CREATE TABLE "od\'d"" %s" (id int)')
         connection.execute("CREATE TABLE gone AS SELECT 1 AS id")
+        # PostgreSQL 14 counts a moment later.
+        counted = "SELECT count(*) FROM pg_stat_user_tables WHERE (relname, n_tup_ins) IN (('item', 100), ('gone', 1))"
+        wait_until(lambda: connection.execute(counted).fetchone() == (2,))
     sandbox.back_up()
     with sandbox.connect() as connection:
         connection.execute("INSERT INTO item SELECT n, 'x' FROM generate_series(1001, 1007) AS n")

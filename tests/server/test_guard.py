@@ -543,3 +543,32 @@ def test_the_command_is_not_run_if_its_backup_cannot_be_kept_from_others(sandbox
         f"The command was not run: '{sandbox.name}' is as it was. The backup {backup.name!r} is there."
     )
     assert not mark.exists()
+
+
+def test_a_backup_that_somebody_else_rolled_back_to_is_told(sandbox: Sandbox) -> None:
+    undone = (
+        "import os, subprocess, sys\n" + "subprocess.run([sys.executable, '-m', 'snapkit', 'rollback', '--latest'])\n"
+    )
+    done = sandbox.run("guard", *python(undone + "sys.exit(1)"))
+    assert done.code == 21, done
+    assert "somebody rolled back to its backup" in done.err
+    assert f"{sandbox.name!r} is as it was before the command" in done.err
+    assert "is gone" not in done.err
+
+
+def test_words_behind_the_command_are_the_commands(sandbox: Sandbox) -> None:
+    """Whether or not there is a --: one of snapkit's might drop backups, one that was swallowed spoil a migration."""
+    told = "import sys; print(sys.argv[1:])"
+    for dashes in ((), ("--",)):
+        done = sandbox.run("guard", *dashes, sys.executable, "-c", told, "--keep", "1", "-v", "2", "--", "--json")
+        assert (done.code, done.out) == (0, "['--keep', '1', '-v', '2', '--', '--json']\n"), done
+    assert len(sandbox.entries()) == 2
+
+
+def test_the_command_finds_the_database_by_the_same_dotenv(sandbox: Sandbox, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"DATABASE_URL='{sandbox.url}'\nPGOPTIONS='-c work_mem=7MB'\nSECRET=x\n")
+    told = "import os; print(*(os.environ.get(name) for name in ('DATABASE_URL', 'PGOPTIONS', 'SECRET')))"
+    done = run_snapkit("guard", *python(told), cwd=tmp_path)
+    assert (done.code, done.out) == (0, f"{sandbox.url} -c work_mem=7MB None\n"), done
+    other = run_snapkit("guard", *python(told), cwd=tmp_path, url=sandbox.url + "&application_name=x")
+    assert other.out == f"{sandbox.url}&application_name=x -c work_mem=7MB None\n"

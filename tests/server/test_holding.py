@@ -21,7 +21,8 @@ from snapkit.core.model import Strategy
 from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
 from snapkit.postgres import execution
-from tests.sandbox import Sandbox, wait_until
+from snapkit.postgres.programs import VARIABLE
+from tests.sandbox import Sandbox, run_snapkit, wait_until
 
 SECOND = timedelta(seconds=1)
 
@@ -304,7 +305,7 @@ def test_the_receipt_tells_idle_sessions_from_those_at_work_and_says_why_it_went
     assert re.search(r"billing: idle in transaction since \d\d:\d\d:\d\d UTC\n", ran.out), ran.out
     assert re.search(r"\(.*leaving \d+ ms.*, swap \d+ ms", ran.out), ran.out
     sandbox.back_up()
-    ran = sandbox.run("backup", "--max-outage", "1ms")
+    ran = run_snapkit("backup", "--max-outage", "1ms", url=sandbox.url, SNAPKIT_PG_BIN=os.environ[VARIABLE])
     assert re.search(r"Strategy +online, since a clone would have held", ran.out), ran.out
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.trail import _os_user
-from snapkit.core.audit import AuditRecord, entries_of, line_of
+from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
+from snapkit.core.guarding import Health
 from snapkit.core.model import Entry, Kind, Place
 from snapkit.core.results import (
     Address,
@@ -25,8 +26,10 @@ from snapkit.core.results import (
     Diagnosis,
     EntryReport,
     Failure,
+    GuardReceipt,
     Recovery,
     Removal,
+    ShellReceipt,
     SwapReceipt,
 )
 from snapkit.errors import SnapkitError
@@ -46,6 +49,7 @@ def test_a_line_of_the_log() -> None:
         exit_code=0,
         error=None,
         entries=("one", "zwö"),
+        ran=(("./migrate", "--all"), 3),
         outage=timedelta(milliseconds=12),
         duration=SECOND,
     )
@@ -65,10 +69,12 @@ def test_a_line_of_the_log() -> None:
         "exit_code": 0,
         "error": None,
         "entries": ["one", "zwö"],
+        "ran": ["./migrate", "--all"],
+        "ran_exit_code": 3,
         "outage_ms": 12,
         "duration_ms": 1000,
     }
-    failed = AuditRecord(NOW, "prune", "app", Place("h", "1", "r"), "a", 7, 11, "busy", (), None, SECOND)
+    failed = AuditRecord(NOW, "prune", "app", Place("h", "1", "r"), "a", 7, 11, "busy", (), None, None, SECOND)
     assert (json.loads(line_of(failed))["error"], json.loads(line_of(failed))["outage_ms"]) == ("busy", None)
 
 
@@ -88,6 +94,16 @@ def test_the_databases_that_a_result_tells_of() -> None:
     assert entries_of(Recovery((one,), (failure,), ())) == ("one",)
     assert entries_of(EntryReport(one, None, NOW)) == ("one",)
     assert entries_of(Diagnosis(())) == entries_of(None) == ()
+
+
+def test_the_command_that_a_result_tells_of() -> None:
+    backup = BackupReceipt(
+        make_entry("one"), 1, Choice.FASTEST, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ()
+    )
+    guarded = GuardReceipt(backup, ("./migrate", "--password=x"), None, Health.NONE)
+    assert ran_by(guarded) == (("./migrate", "--password=..."), None)
+    assert ran_by(ShellReceipt(make_entry("one"), ("psql", "password=x"), 3)) == (("psql", "password=..."), 3)
+    assert ran_by(backup) is None
 
 
 def test_the_file_is_its_owners_and_only_ever_grows(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ HEALTHY = Facts(
     estimates=[Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2))],
     clock_difference=timedelta(seconds=1),
     remains=(),
+    left_open=(),
     not_trusted=(),
 )
 
@@ -110,6 +111,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
         ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),
         ("inventory", {"remains": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
+        ("inventory", {"left_open": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "Left open"),
         ("inventory", {"not_trusted": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "owner"),
     ],
 )

@@ -12,6 +12,9 @@ from snapkit.core.secrets import cut_secrets, without_secrets
     [
         ("alembic upgrade head", "alembic upgrade head"),
         ("postgresql://app@db/app?sslmode=require", "postgresql://app@db/app?sslmode=require"),
+        ("x --password s3cret --token 's3 cret' y", "x --password ... --token ... y"),
+        ('x "--password=s3 cret" y', 'x "--password=..." y'),
+        ("psql --no-password -c 1", "psql --no-password -c 1"),
         ("http://localhost:8080/health", "http://localhost:8080/health"),
         ("postgresql://app:s3cret@db:5432/app", "postgresql://app:...@db:5432/app"),
         ("postgresql://app:s3@cret/s3cret@db/app", "postgresql://app:...@db/app"),
