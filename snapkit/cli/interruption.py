@@ -80,7 +80,7 @@ class HeldSignals:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold them for the length of the block."""
-        with _all_taken(self._take, signals.ALL):
+        with _taken(self._take, signals.ALL):
             yield
 
     @contextmanager
@@ -100,21 +100,17 @@ class HeldSignals:
 
 @contextmanager
 def _first_taken(by: Callable[[], None]) -> Iterator[None]:
-    def take(number: int, frame: FrameType | None) -> None:
-        restore()
-        by()
-
-    with _all_taken(take) as restore:
+    with _taken(lambda number, frame: by(), once=True):
         yield
 
 
 @contextmanager
-def _all_taken(
-    take: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = _SIGNALS
-) -> Iterator[Callable[[], None]]:
-    """Let ``take`` have the signals, and yield what gives them back before the end of the block."""
+def _taken(
+    by: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = _SIGNALS, *, once: bool = False
+) -> Iterator[None]:
+    """Let ``by`` have the signals for the length of the block; with ``once`` the first of them, and then none."""
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: None
+        yield
         return
     before = {number: signal.getsignal(number) for number in numbers}
 
@@ -122,10 +118,15 @@ def _all_taken(
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, take)
+    def take(number: int, frame: FrameType | None) -> None:
+        if once:
+            restore()
+        by(number, frame)
+
     try:
-        yield restore
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, take)
+        yield
     finally:
         restore()

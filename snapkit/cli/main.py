@@ -29,7 +29,10 @@ def main(words: Sequence[str]) -> int:
     try:
         return _run(words, call)
     except KeyboardInterrupt:  # once more, while the first one was dealt with
-        return _report(interrupted(), call)
+        try:
+            return _report(interrupted(), call)
+        except KeyboardInterrupt:  # and again, before that was taken no notice of
+            return _report(interrupted(), call)
     except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
         settle()
         return call.exit_code

@@ -78,12 +78,19 @@ several it is.
 
 
 def write(old: str, version: str, stops: Mapping[str, Sequence[Stop]], results: Sequence[Result]) -> str:
-    """Return the page; commands, and ways to die, that were not tried this time keep what ``old`` says of them."""
+    """Return the page; commands, and ways to die, that were not tried this time keep what ``old`` says of them.
+
+    The same stops stay in their order: what two connections send at about the same time comes in either.
+    """
     sections = []
+    before, _ = read(old)
     for scenario in SCENARIOS:
         mine = [result for result in results if result.trial.scenario == scenario]
         kept = _kept(old, scenario)
-        sections.append(_joined(kept, _section(scenario, stops[scenario.name], mine)) if mine else kept)
+        if mine:
+            order, new = before.get(scenario.name, []), stops[scenario.name]
+            kept = _joined(kept, _section(scenario, order if set(order) == set(new) else new, mine))
+        sections.append(kept)
     body = "\n".join(sections)
     all_stops, outcomes = read(body)
     introduction = INTRODUCTION.format(

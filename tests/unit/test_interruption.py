@@ -89,3 +89,22 @@ def test_what_is_held_is_noted_and_raises_where_it_may(number: signal.Signals) -
                 signal.raise_signal(number)
         signal.raise_signal(number)
     assert held.came == [number] * 4
+
+
+def test_one_that_comes_while_the_handlers_are_installed_is_taken_like_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end_as_ctrl_c_does()
+    install = signal.signal
+    comes = [signal.SIGINT]
+
+    def install_and_be_hit(number: signal.Signals, handler: object) -> object:
+        before = install(number, handler)  # type: ignore[arg-type]
+        if number in comes and handler is not signal.default_int_handler:
+            comes.clear()
+            signal.raise_signal(number)
+        return before
+
+    monkeypatch.setattr(signal, "signal", install_and_be_hit)
+    with uninterrupted():
+        assert comes == []
