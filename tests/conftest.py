@@ -29,9 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Take Ctrl-C again where a shell started the run in the background: commands under test would ignore it too.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Take Ctrl-C and Ctrl-\ again where a shell started the run in the background: commands under test would ignore
+    # them too.
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         config.stash[_BINARIES] = binaries_of(config.getoption("--postgres"))
     except NoBinariesError as error:
