@@ -137,6 +137,7 @@ def normal(name: str) -> Callable[[str], str]:
 
     def shorten(label: str) -> str:
         label = re.sub(r"(COMMENT ON DATABASE .* IS ).*", r"\1...", label.replace(name, "app"))
+        label = re.sub(r"(SET file_copy_method TO ).*", r"\1...", label)  # by what the file system can
         label = re.sub(r"LISTEN .*", "LISTEN ...", label)  # to a channel that is named by the process
         return re.sub(r"\d{8}_\d{6}(_\d+)?", "...", label).replace('"', "")
 
