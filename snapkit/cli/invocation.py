@@ -39,6 +39,8 @@ class Call:
     option_before_command: str | None = None
     exit_code: int = 0
     """What the run ends with, whether or not anybody is there to read about it."""
+    is_told: bool = False
+    """Whether that has been printed: what comes then comes too late, and is not told besides."""
     cautions: tuple[Caution, ...] = ()
     trail: Trail | None = None
     """Where the run is to be written down, once it has ended."""
@@ -217,6 +219,7 @@ class Invocation:
 
                 print_error(shortfall, no_color=self._options.no_color)
         sys.stdout.flush()
+        self._call.is_told = True
         return code
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:

@@ -107,6 +107,8 @@ def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
 
 
 def _report(error: SnapkitError, call: Call) -> int:
+    if call.is_told:
+        return call.exit_code
     with uninterrupted():
         return _tell(error, call)
 
@@ -127,4 +129,5 @@ def _tell(error: SnapkitError, call: Call) -> int:
 
         Terminal.open(no_color=call.no_color, quiet=True).warn(call.cautions)
         print_error(error, no_color=call.no_color)
+    call.is_told = True
     return call.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 
@@ -9,6 +10,7 @@ import pytest
 
 from snapkit import signals
 from snapkit.cli.interruption import HeldSignals, deferred, end_as_ctrl_c_does, uninterrupted
+from snapkit.cli.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -108,3 +110,24 @@ def test_one_that_comes_while_the_handlers_are_installed_is_taken_like_any_other
     monkeypatch.setattr(signal, "signal", install_and_be_hit)
     with uninterrupted():
         assert comes == []
+
+
+def test_one_that_comes_when_all_is_told_is_not_told_besides(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the handlers are given back: whoever reads the JSON is to find one document."""
+    end_as_ctrl_c_does()
+    install = signal.signal
+    told: list[str] = []
+
+    def give_back_and_be_hit(number: signal.Signals, handler: object) -> object:
+        before = install(number, handler)  # type: ignore[arg-type]
+        told.append(capsys.readouterr().out)
+        if number == signal.SIGINT and told[-1]:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    monkeypatch.setattr(signal, "signal", give_back_and_be_hit)
+    assert main(["show", "--json"]) == 2
+    out = "".join(told) + capsys.readouterr().out
+    assert json.loads(out)["error"]["code"] == "usage"
