@@ -28,24 +28,18 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    table,
     true,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID
-from sqlalchemy.sql.selectable import TableClause
 
 from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database, Standby
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.postgres.relations import catalog_table
 from snapkit.postgres.server import answers_within, began_with, driver_connection
 
-
-def _view(name: str, *columns: ColumnElement[object] | object) -> TableClause:
-    return table(name, *columns, schema="pg_catalog")  # type: ignore[arg-type]
-
-
-pg_database = _view(
+pg_database = catalog_table(
     "pg_database",
     column("oid", OID),
     column("datname", Text),
@@ -56,7 +50,7 @@ pg_database = _view(
     column("dattablespace", OID),
     column("datacl"),
 )
-pg_roles = _view(
+pg_roles = catalog_table(
     "pg_roles",
     column("oid", OID),
     column("rolname", Text),
@@ -64,8 +58,8 @@ pg_roles = _view(
     column("rolcreatedb", Boolean),
     column("rolinherit", Boolean),
 )
-pg_tablespace = _view("pg_tablespace", column("oid", OID), column("spcname", Text))
-pg_stat_activity = _view(
+pg_tablespace = catalog_table("pg_tablespace", column("oid", OID), column("spcname", Text))
+pg_stat_activity = catalog_table(
     "pg_stat_activity",
     column("datid", OID),
     column("pid", Integer),
@@ -78,7 +72,7 @@ pg_stat_activity = _view(
     column("state_change", DateTime(timezone=True)),
     column("backend_start", DateTime(timezone=True)),
 )
-pg_locks = _view(
+pg_locks = catalog_table(
     "pg_locks",
     column("locktype", Text),
     column("virtualxid", Text),
@@ -91,22 +85,24 @@ pg_locks = _view(
     column("granted", Boolean),
     column("mode", Text),
 )
-pg_prepared_xacts = _view("pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text))
-pg_settings = _view(
+pg_prepared_xacts = catalog_table(
+    "pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text)
+)
+pg_settings = catalog_table(
     "pg_settings",
     column("name", Text),
     column("setting", Text),
     column("source", Text),
     column("enumvals", ARRAY(Text)),
 )
-pg_db_role_setting = _view(
+pg_db_role_setting = catalog_table(
     "pg_db_role_setting", column("setdatabase", OID), column("setrole", OID), column("setconfig", ARRAY(Text))
 )
-pg_shseclabel = _view(
+pg_shseclabel = catalog_table(
     "pg_shseclabel", column("objoid", OID), column("classoid", OID), column("provider", Text), column("label", Text)
 )
 
-pg_shdescription = _view(
+pg_shdescription = catalog_table(
     "pg_shdescription", column("objoid", OID), column("classoid", OID), column("description", Text)
 )
 
@@ -565,7 +561,7 @@ def has_stale_collation(connection: Connection, oid: int) -> bool:
     """
     if driver_connection(connection).info.server_version < 150000:
         return False
-    versions = _view("pg_database", column("oid", OID), column("datcollversion", Text))
+    versions = catalog_table("pg_database", column("oid", OID), column("datcollversion", Text))
     actual = func.pg_database_collation_actual_version(versions.c.oid, type_=Text)
     stale = and_(versions.c.datcollversion.is_not(None), versions.c.datcollversion.is_distinct_from(actual))
     return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
@@ -621,7 +617,7 @@ def standbys(connection: Connection) -> list[Standby]:
     that it is there and its name.
     https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
     """
-    senders = _view(
+    senders = catalog_table(
         "pg_stat_replication",
         column("pid", Integer),
         column("application_name", Text),
@@ -669,19 +665,19 @@ def logical_slots(connection: Connection, database: str) -> list[str]:
 
     https://www.postgresql.org/docs/current/view-pg-replication-slots.html
     """
-    slots = _view("pg_replication_slots", column("slot_name", Text), column("database", Text))
+    slots = catalog_table("pg_replication_slots", column("slot_name", Text), column("database", Text))
     return list(connection.execute(select(slots.c.slot_name).where(slots.c.database == database)).scalars())
 
 
 def subscriptions(connection: Connection, oid: int) -> list[str]:
     """Return the subscriptions of a database; they are not cloned."""
-    names = _view("pg_subscription", column("subname", Text), column("subdbid", OID))
+    names = catalog_table("pg_subscription", column("subname", Text), column("subdbid", OID))
     return list(connection.execute(select(names.c.subname).where(names.c.subdbid == oid)).scalars())
 
 
 def background_workers(connection: Connection, oid: int) -> list[str]:
     """Return the background workers inside a database, as far as the role may see what a session is."""
-    activity = _view(
+    activity = catalog_table(
         "pg_stat_activity", column("datid", OID), column("backend_type", Text), column("application_name", Text)
     )
     own = ("client backend", "autovacuum worker", "parallel worker", "walsender")
@@ -693,7 +689,7 @@ def background_workers(connection: Connection, oid: int) -> list[str]:
 
 def extensions(connection: Connection) -> list[str]:
     """Return the extensions of the database that this connection is to."""
-    names = _view("pg_extension", column("extname", Text))
+    names = catalog_table("pg_extension", column("extname", Text))
     return list(connection.execute(select(names.c.extname).order_by(names.c.extname)).scalars())
 
 
