@@ -29,11 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Take Ctrl-C and Ctrl-\ again where a shell started the run in the background: commands under test would ignore
-    # them too.
-    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGQUIT, signal.SIG_DFL)):
+    # What a shell or nohup ignores for a run in the background, commands under test would ignore too. (Of a handler
+    # they inherit nothing.)
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else lambda *_: None)
     try:
         config.stash[_BINARIES] = binaries_of(config.getoption("--postgres"))
     except NoBinariesError as error:

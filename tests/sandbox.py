@@ -26,6 +26,7 @@ from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import list_entries
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import Cluster
+from tests.process import Command
 
 LOCK_WAIT = timedelta(seconds=60)
 Connection = psycopg.Connection[Any]
@@ -64,7 +65,19 @@ def command_environment(url: str | None = None, **more: str) -> dict[str, str]:
 
 
 def run_snapkit(*words: str, url: str | None = None, cwd: Path | None = None, **environment: str) -> Ran:
-    """Run the installed command off a terminal."""
+    """Run the command off a terminal, in a process of its own."""
+    command = Command(words, command_environment(url, **environment), cwd or Path.cwd())
+    try:
+        command.start()
+        code = command.wait(120)
+        assert code is not None, f"snapkit {words} has not ended"
+        return Ran(code, *command.output())
+    finally:
+        command.end()
+
+
+def run_installed(*words: str, url: str | None = None, cwd: Path | None = None, **environment: str) -> Ran:
+    """Run it as its users do, started anew: slower, and what they get to the last detail."""
     done = subprocess.run(
         [sys.executable, "-m", "snapkit", *words],
         env=command_environment(url, **environment),
@@ -104,6 +117,7 @@ class Sandbox:
             connection.execute("INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 100) AS n")
 
     def remove(self) -> None:
+        self._end_what_holds_them()
         for name in self.databases():
             # ALTER DATABASE on one marked as invalid ends the session (FATAL), and FORCE is refused.
             invalid = self.row(name)["datconnlimit"] == -2
@@ -114,6 +128,14 @@ class Sandbox:
         for role in reversed(self._roles):
             self.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(role)))
             self.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+    def _end_what_holds_them(self) -> None:
+        """End transactions that a test which failed has left open on its databases: nothing waits for them."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks JOIN pg_database AS d ON objid = d.oid"
+            " WHERE classid = 'pg_database'::regclass AND datname LIKE %s AND pid <> pg_backend_pid()",
+            self.prefix.replace("_", r"\_") + r"\_%",
+        )
 
     # --- the server, seen from outside ---
 

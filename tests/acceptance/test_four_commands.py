@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from tests.acceptance.conftest import Clients, checksum_of
-from tests.sandbox import Sandbox, run_snapkit, wait_until
+from tests.sandbox import Sandbox, run_installed, wait_until
 
 pytestmark = pytest.mark.acceptance
 
@@ -38,6 +38,6 @@ def test_the_four_commands_under_load(sandbox: Sandbox, bank: Clients, tmp_path:
 
 
 def _run(words: str, directory: Path) -> str:
-    ran = run_snapkit(*words.split(), cwd=directory)
+    ran = run_installed(*words.split(), cwd=directory)
     assert ran.code == 0, ran.err
     return ran.out

@@ -11,7 +11,7 @@ import pytest
 
 from tests.acceptance.conftest import Clients, checksum_of
 from tests.migrating import ALEMBIC, DJANGO, write
-from tests.sandbox import Ran, Sandbox, run_snapkit, wait_until
+from tests.sandbox import Ran, Sandbox, run_installed, wait_until
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,7 +34,7 @@ def test_a_deploy_that_goes_wrong(sandbox: Sandbox, bank: Clients, tmp_path: Pat
     written = bank.transactions
     wait_until(lambda: bank.transactions > written + 200)
     git(tmp_path, "commit", "-q", "--allow-empty", "-m", "The code that does not")
-    asked = run_snapkit("rollback", "--latest", "--dry-run", cwd=tmp_path)
+    asked = run_installed("rollback", "--latest", "--dry-run", cwd=tmp_path)
     tell(asked, 0)
     assert "rows" in asked.out
     assert good in asked.out
@@ -62,23 +62,23 @@ def test_a_deploy_that_goes_wrong(sandbox: Sandbox, bank: Clients, tmp_path: Pat
     assert count == (100,)
     assert versions is None or [row[0] for row in state] == versions
 
-    listed = run_snapkit("list", "--sizes", cwd=tmp_path)
+    listed = run_installed("list", "--sizes", cwd=tmp_path)
     tell(listed, 0)
     assert good in listed.out
     (backup,) = (entry.name for entry in sandbox.entries() if entry.kind == "backup")
-    shown = run_snapkit("show", backup, cwd=tmp_path)
+    shown = run_installed("show", backup, cwd=tmp_path)
     tell(shown, 0)
 
     with sandbox.connect() as connection:
         connection.execute("DELETE FROM item WHERE id = 42")
-    found = run_snapkit("shell", backup, "--", "psql", "-Atc", "SELECT name FROM item WHERE id = 42", cwd=tmp_path)
+    found = run_installed("shell", backup, "--", "psql", "-Atc", "SELECT name FROM item WHERE id = 42", cwd=tmp_path)
     tell(found, 0)
     assert found.out == "item 42\n"
 
 
 def guard(sandbox: Sandbox, directory: Path, command: str, before: str = "") -> Ran:
     line = f"{before}{sys.executable} {command}"
-    return run_snapkit(
+    return run_installed(
         "guard",
         "--health-command",
         "true",

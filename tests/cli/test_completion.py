@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit, wait_until
+from tests.sandbox import Ran, Sandbox, command_environment, run_installed, wait_until
 
 
 def _offered(line: str, url: str | None = None, shell: str = "zsh", cwd: Path | None = None) -> Ran:
@@ -24,7 +24,7 @@ def _offered(line: str, url: str | None = None, shell: str = "zsh", cwd: Path | 
         "COMP_WORDS": line,
         "COMP_CWORD": str(line.count(" ")),
     }
-    ran = run_snapkit(url=url, cwd=cwd, **asked)
+    ran = run_installed(url=url, cwd=cwd, **asked)
     assert ran.err == ""
     return ran
 
@@ -107,7 +107,7 @@ def test_a_server_that_does_not_answer_is_given_up() -> None:
 def test_in_bash_itself(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     press_tab = f"""
-        {run_snapkit(_SNAPKIT_COMPLETE="source_bash").out}
+        {run_installed(_SNAPKIT_COMPLETE="source_bash").out}
         COMP_WORDS=(snapkit rollback {sandbox.name[:2]}); COMP_CWORD=2
         _snapkit_completion {shlex.quote(str(Path(sys.executable).with_name("snapkit")))}
         printf '%s\\n' "${{COMPREPLY[@]}}"

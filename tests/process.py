@@ -9,25 +9,33 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.crash.process", "snapkit.__main__", "snapkit.cli.commands", "snapkit.cli.text",
+_FORKS.set_forkserver_preload(["tests.process", "snapkit.__main__", "snapkit.cli.commands", "snapkit.cli.text",
                                "snapkit.services.rollback", "snapkit.services.removal", "snapkit.services.inventory",
                                "snapkit.services.backup", "snapkit.services.remains"])  # fmt: skip
 
 
 class Command:
-    """A run of snapkit; ``impatient`` shortens what it waits for an answer that does not come."""
+    """A run of snapkit off a terminal, as ``python -m snapkit`` would start it, in exactly this environment.
 
-    def __init__(self, words: list[str], url: str, *, impatient: bool = False) -> None:
-        self._place = tempfile.TemporaryDirectory(prefix="snapkit-crash-")
+    ``impatient`` shortens what it waits for an answer that does not come. What the start itself does (which modules it
+    loads, what it takes from the interpreter's variables) is for a test that starts it anew.
+    """
+
+    def __init__(
+        self, words: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None, *, impatient: bool = False
+    ) -> None:
+        self._place = tempfile.TemporaryDirectory(prefix="snapkit-command-")
         self._process = _FORKS.Process(
-            target=_run, args=(words, {"DATABASE_URL": url}, self._place.name, impatient), daemon=True
+            target=_run,
+            args=(list(words), dict(environment), self._place.name, str(cwd or self._place.name), impatient),
+            daemon=True,
         )
         self._asking = threading.Lock()
 
@@ -66,25 +74,23 @@ class Command:
         return document
 
 
-def _run(words: list[str], environment: Mapping[str, str], place: str, impatient: bool) -> None:
+def _run(words: list[str], environment: dict[str, str], place: str, cwd: str, impatient: bool) -> None:
     """In the forked process: be the command, as the shell would start it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.chdir(place)
+    os.chdir(cwd)
     for name, number in (("out", 1), ("err", 2)):
         file = os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT, 0o644)
         os.dup2(file, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
-    for name in list(os.environ):
-        if name.startswith(("PG", "SNAPKIT_")) or name in ("DATABASE_URL", "DIRECT_URL"):
-            del os.environ[name]
+    os.environ.clear()
     os.environ.update(environment)
     if impatient:
         _shorten()
-    from snapkit.__main__ import run
+    from snapkit import __main__ as command
 
-    sys.argv = ["snapkit", *words]
-    run()
+    sys.argv = [command.__file__, *words]
+    command.run()
 
 
 def _shorten() -> None:
