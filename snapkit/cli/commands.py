@@ -625,7 +625,7 @@ def guard(
         return receipt
 
 
-@registry.command("demo")
+@registry.command("demo", connects=False)
 def demo(
     run: Invocation,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,

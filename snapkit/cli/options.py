@@ -13,17 +13,20 @@ import typer
 
 @dataclass(frozen=True, slots=True)
 class CommonOptions:
-    """What was given of the options that every command takes."""
+    """What was given of the options that every command takes, in the order of the help."""
 
-    url: str | None
-    direct_url: str | None
-    env_file: Path | None
-    maintenance_db: str | None
-    as_json: bool
-    quiet: bool
-    verbose: bool
-    no_color: bool
-    lock_wait: str | None
+    url: str | None = None
+    direct_url: str | None = None
+    env_file: Path | None = None
+    maintenance_db: str | None = None
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    no_color: bool = False
+    lock_wait: str | None = None
+
+
+_OF_A_CONNECTION = frozenset(("url", "direct_url", "env_file", "maintenance_db", "lock_wait"))
 
 
 _COMMON: Mapping[str, Any] = {
@@ -61,25 +64,27 @@ _COMMON: Mapping[str, Any] = {
 
 
 def with_common_options(
-    command: Callable[..., Any], invoke: Callable[[Callable[..., Any], CommonOptions, dict[str, Any]], int]
+    command: Callable[..., Any],
+    invoke: Callable[[Callable[..., Any], CommonOptions, dict[str, Any]], int],
+    *,
+    connects: bool,
 ) -> Callable[..., int]:
     """Return ``command`` as Typer is to see it: with the common options behind its own.
 
     Typer reads the signature; ``invoke`` then gets the command, the common options and the rest of the arguments.
+    A command that does not connect to the user's server has no options for it.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     common = [
         inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            annotation=_COMMON[field.name],
-            default=False if field.name in ("as_json", "quiet", "verbose", "no_color") else None,
+            field.name, inspect.Parameter.KEYWORD_ONLY, annotation=_COMMON[field.name], default=field.default
         )
         for field in fields(CommonOptions)
+        if connects or field.name not in _OF_A_CONNECTION
     ]
 
     def wrapper(**arguments: Any) -> int:
-        given = CommonOptions(**{field.name: arguments.pop(field.name) for field in fields(CommonOptions)})
+        given = CommonOptions(**{each.name: arguments.pop(each.name) for each in common})
         return invoke(command, given, arguments)
 
     wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -17,19 +18,32 @@ _CHANGING = frozenset(
 """The commands that may change something on the server; the audit log has the runs of these."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Command:
+    name: str
+    alias: str | None
+    runs_words: bool
+    connects: bool
+    function: Callable[..., Any]
+
+
 class Registry:
     """Collects the commands; ``build`` makes the Typer application of them."""
 
     def __init__(self) -> None:
-        self._commands: list[tuple[str, str | None, bool, Callable[..., Any]]] = []
+        self._commands: list[_Command] = []
 
     def command(
-        self, name: str, alias: str | None = None, *, runs_words: bool = False
+        self, name: str, alias: str | None = None, *, runs_words: bool = False, connects: bool = True
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Collect a command. One that ``runs_words`` takes all from the first argument on for another program's."""
+        """Collect a command.
+
+        One that ``runs_words`` takes all from the first argument on for another program's. One that does not connect
+        to the user's server has no options that say how.
+        """
 
         def register(function: Callable[..., Any]) -> Callable[..., Any]:
-            self._commands.append((name, alias, runs_words, function))
+            self._commands.append(_Command(name, alias, runs_words, connects, function))
             return function
 
         return register
@@ -37,8 +51,8 @@ class Registry:
     @property
     def canonical_names(self) -> dict[str, str]:
         """What can be typed, to the name it stands for."""
-        names = {name: name for name, *_ in self._commands}
-        return names | {alias: name for name, alias, *_ in self._commands if alias is not None}
+        names = {each.name: each.name for each in self._commands}
+        return names | {each.alias: each.name for each in self._commands if each.alias is not None}
 
     def build(self, app: typer.Typer, call: Call) -> typer.Typer:
         def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
@@ -51,9 +65,9 @@ class Registry:
             with uninterrupted():
                 return invocation.finish(result)
 
-        for name, alias, runs_words, function in self._commands:
-            wrapped = with_common_options(function, invoke)
-            app.command(name, context_settings={"allow_interspersed_args": not runs_words})(wrapped)
-            if alias is not None:
-                app.command(alias, hidden=True)(wrapped)
+        for each in self._commands:
+            wrapped = with_common_options(each.function, invoke, connects=each.connects)
+            app.command(each.name, context_settings={"allow_interspersed_args": not each.runs_words})(wrapped)
+            if each.alias is not None:
+                app.command(each.alias, hidden=True)(wrapped)
         return app

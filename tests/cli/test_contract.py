@@ -187,6 +187,7 @@ def test_exit_3_partial(sandbox: Sandbox) -> None:
         (["backup", "--url", "postgresql://127.0.0.1/x?sslmode=sometimes"], "backup"),
         (["backup", "--url", "postgresql://127.0.0.1/x?connect_timeout=soon"], "backup"),
         (["backup", "--maintenance-db", "app"], "backup"),
+        (["demo", "--url", NOWHERE], "demo"),
     ],
 )
 def test_exit_2_usage(words: list[str], command: str | None) -> None:
@@ -340,17 +341,10 @@ def test_settings_files_and_their_order(sandbox: Sandbox, tmp_path: Path) -> Non
     for _ in range(4):
         sandbox.run("backup")
     (tmp_path / "snapkit.toml").write_text("keep = 3\n")
-    environment = command_environment(sandbox.url)
 
     def prune(*words: str, **more: str) -> int:
-        done = subprocess.run(
-            [sys.executable, "-m", "snapkit", "prune", "--json", *words],
-            env=environment | more,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
-        return len(json.loads(done.stdout)["data"]["removed"])
+        ran = run_snapkit("prune", "--json", *words, url=sandbox.url, cwd=tmp_path, **more)
+        return len(ran.data["removed"])
 
     assert prune() == 1
     assert prune(SNAPKIT_KEEP="2") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import SUPERUSER
-from tests.sandbox import Sandbox, command_environment, wait_until
+from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
 
@@ -53,18 +53,11 @@ def test_no_command_shows_a_password(sandbox: Sandbox, password: str, tmp_path: 
         # Every command with the password where it usually is; the other ways in make no difference to most of them.
         for number, words in enumerate(COMMANDS if "PGPASSWORD" not in variables and not flags else COMMANDS[:3]):
             output = ["--json"] if number % 2 else ["--verbose"]
-            done = subprocess.run(
-                [sys.executable, "-m", "snapkit", *words, *flags, *output],
-                env=command_environment(**variables),
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            ran = run_snapkit(*words, *flags, *output, cwd=tmp_path, **variables)
             for spelling in _spellings(password):
-                assert spelling not in done.stdout + done.stderr, words
+                assert spelling not in ran.out + ran.err, words
             if password == BAD:
-                assert done.returncode == 12, (words, done.stderr)
+                assert ran.code == 12, (words, ran.err)
     comments = sandbox.execute("SELECT shobj_description(oid, 'pg_database') FROM pg_database")
     assert not any(spelling in str(comments) for spelling in _spellings(password))
 
@@ -88,15 +81,9 @@ def test_no_command_shows_a_password(sandbox: Sandbox, password: str, tmp_path: 
     ],
 )
 def test_no_malformed_url_is_repeated(url: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "snapkit", "list", "--verbose", "--json"],
-        env=command_environment(DATABASE_URL=url.replace("{}", "Tr0ub4dor-3")),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "Tr0ub4dor-3" not in done.stdout + done.stderr
+    ran = run_snapkit("list", "--verbose", "--json", url=url.replace("{}", "Tr0ub4dor-3"))
+    assert ran.code != 0
+    assert "Tr0ub4dor-3" not in ran.out + ran.err
 
 
 def test_neither_the_process_list_nor_the_server_s_shows_it(sandbox: Sandbox) -> None:
@@ -129,13 +116,6 @@ def test_guard_shows_no_secret_of_its_command_and_its_health_check(
         ["--health-command", f"false {url}", "--health-timeout", "100ms", "--", "true"],
         ["--", f"PGPASSWORD={GOOD}"],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "snapkit", "guard", "--json" if as_json else "--verbose", *words],
-            env=command_environment(sandbox.url),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == (2 if words[-1].startswith("PGPASSWORD") else 20), done
-        assert GOOD not in done.stdout + done.stderr
+        ran = run_snapkit("guard", "--json" if as_json else "--verbose", *words, url=sandbox.url, cwd=tmp_path)
+        assert ran.code == (2 if words[-1].startswith("PGPASSWORD") else 20), ran
+        assert GOOD not in ran.out + ran.err
