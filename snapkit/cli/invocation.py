@@ -241,7 +241,8 @@ class Invocation:
 
         if getattr(result, "leaves_stdout", False):
             if not self._options.quiet:
-                render(result, self.terminal.err)
+                with unpadded(self.terminal.err):
+                    render(result, self.terminal.err)
             return
         names = names_of(result)
         if self._options.quiet and names:

@@ -275,7 +275,18 @@ def _(result: StatusReport, console: Console) -> None:
         columns.append(Column("OLD SIZE", [size_text(each.size(Kind.OLD)) for each in result.sources]))
     if result.max_age is not None:
         columns.append(Column("STATUS", verdicts, styles))
-    print_table(columns, console)
+    if fits(columns, console):
+        print_table(columns, console)
+        return
+    for row, each in enumerate(result.sources):
+        facts = [f"newest {newest[row]} ({ages[row]})", count_text(len(each.backups), "backup")] if each.newest else []
+        if result.sized:
+            facts += [
+                f"{size_text(each.size(kind))} of {name}"
+                for kind, name in ((Kind.BACKUP, "backups"), (Kind.OLD, "old"))
+            ]
+        verdict = (verdicts[row], styles[row]) if result.max_age is not None or not each.newest else None
+        _print_stacked(console, each.source, verdict, facts)
 
 
 @render.register
@@ -473,9 +484,15 @@ def _print_removal(
         print_table(columns, console)
         return
     for entry, fate, why in rows:
-        console.print(Text(printable(entry.name), style="bold", overflow="fold"))
-        facts = ", ".join(filter(None, (age_text(entry.created_at, now), _size(entry), printable(why))))
-        console.print(Padding(Text.assemble(fate, ": ", facts), (0, 0, 0, 2), expand=False))
+        _print_stacked(console, entry.name, fate, (age_text(entry.created_at, now), _size(entry), printable(why)))
+
+
+def _print_stacked(console: Console, name: str, verdict: tuple[str, str] | None, facts: Iterable[str]) -> None:
+    """What would be a row of a table, where that is too wide; the verdict is a word and its style."""
+    console.print(Text(printable(name), style="bold", overflow="fold"))
+    known = ", ".join(filter(None, facts))
+    line = Text.assemble(*([verdict] if verdict else []), ": " if verdict and known else "", known, overflow="fold")
+    console.print(Padding(line, (0, 0, 0, 2), expand=False))
 
 
 def _size(entry: Entry) -> str:

@@ -89,12 +89,17 @@ def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(sandbox: Sandbox) 
 @pytest.mark.parametrize("width", [30, 50, 80, 160])
 def test_no_width_cuts_a_name_off(sandbox: Sandbox, width: int) -> None:
     name = sandbox.back_up(label="before v42", pinned=True).backup.name
-    output = _finish(_type(sandbox, "list", "--sizes", "--no-color", width=width))[1]
-    lines = [line.rstrip() for line in re.sub(r"\x1b\[\d*m|\r", "", output).split("\n")]
-    assert max(map(len, lines)) <= width
-    flat = "".join(line.strip() for line in lines)
-    for expected in (name, "before v42", "ready", "Total"):
-        assert expected in flat
+    for words, expected in (
+        ("list --sizes", (name, "before v42", "ready", "Total")),
+        ("status --all --sizes --max-age 1d", (sandbox.name, name, "ok")),
+        ("prune --keep 1 --dry-run", (name, "stays", "pinned")),
+    ):
+        output = _finish(_type(sandbox, *words.split(), "--no-color", width=width))[1]
+        lines = [line.rstrip() for line in re.sub(r"\x1b\[\d*m|\r", "", output).split("\n")]
+        assert max(map(len, lines)) <= width, words
+        flat = "".join(line.strip() for line in lines)
+        for each in expected:
+            assert each in flat, words
 
 
 def test_an_empty_inventory_says_what_to_type_first(sandbox: Sandbox) -> None:
