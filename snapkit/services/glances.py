@@ -58,17 +58,34 @@ def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Datab
     return Noted(found if found != Deploy() else None, activity)
 
 
-def look_at_cost(
-    server: Server, connection: Connection, facts: ServerFacts, live: Database | None, entry: Entry
-) -> Written | None:
-    """Return what was written to the live database since the backup ``entry``; None where that is no question."""
-    if live is None or entry.kind is not Kind.BACKUP:
-        return None
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """What is in the live database besides what a backup has: what was written since, and how far migrations are."""
+
+    written_since: Written | None = None
+    migrations: tuple[MigrationState, ...] = ()
+
+
+def look_at_live(
+    server: Server,
+    connection: Connection,
+    facts: ServerFacts,
+    live: Database | None,
+    entry: Entry,
+    *,
+    migrations: bool,
+) -> LeftBehind:
+    """Return what a rollback to ``entry`` puts aside with the live database; nothing where that cannot be read."""
+    if live is None:
+        return LeftBehind()
     noted = entry.metadata.activity if entry.metadata else None
-    if noted is None or noted.oid != live.oid:
-        return written_since(entry.created_at, noted, live.oid, Present(None, {}))
-    activity = _counters(connection, live.oid)  # before our own session comes to count
-    seen = _look_inside(server, connection, facts, live, migrations=False)
+    comparable = entry.kind is Kind.BACKUP and noted is not None and noted.oid == live.oid
+    activity = _counters(connection, live.oid) if comparable else None  # before our own session comes to count
+    seen = _look_inside(server, connection, facts, live, migrations=migrations) if comparable or migrations else _Seen()
+    if entry.kind is not Kind.BACKUP:
+        return LeftBehind(None, seen.migrations)
+    if not comparable:
+        return LeftBehind(written_since(entry.created_at, noted, live.oid, Present(None, {})), seen.migrations)
     at = None
     counting = True
     with _unless_lost():
@@ -78,14 +95,8 @@ def look_at_cost(
         found = seen.tables
         activity = replace(activity, own=found.own, tables=found.tables, complete=found.complete)
     names = seen.tables.names if seen.tables is not None else {}
-    return written_since(entry.created_at, noted, live.oid, Present(activity, names, at, counting))
-
-
-def look_at_migrations(
-    server: Server, connection: Connection, facts: ServerFacts, live: Database | None
-) -> tuple[MigrationState, ...]:
-    """Return how far migrations have come in the live database; none where they cannot be read."""
-    return () if live is None else _look_inside(server, connection, facts, live, migrations=True).migrations
+    present = Present(activity, names, at, counting)
+    return LeftBehind(written_since(entry.created_at, noted, live.oid, present), seen.migrations)
 
 
 def _look_inside(

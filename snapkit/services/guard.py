@@ -20,7 +20,7 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Server
 from snapkit.services.common import interruptions
 from snapkit.services.opening import way_back
-from snapkit.services.rollback import SwapRequest, preview_swap
+from snapkit.services.rollback import SwapRequest, decide_swap
 
 ROLLBACK_LOCK_WAIT = timedelta(minutes=10)
 """How long the rollback waits at least for another run with the same source: nobody else would do it afterwards."""
@@ -135,7 +135,7 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
             "While the command ran, somebody rolled back to its backup.",
             state=f"{source!r} is as it was before the command, but for what was written to it since that rollback.",
         )
-    plan = preview_swap(server, request).plan
+    plan = decide_swap(server, request)
     replaced = plan.live is not None and plan.live.oid != backup.source_oid
     if replaced and _name_of(server, backup.source_oid) is not None:
         raise BusyError(

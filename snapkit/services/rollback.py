@@ -58,7 +58,7 @@ from snapkit.services.common import (
     locked,
     written,
 )
-from snapkit.services.glances import look_at_cost, look_at_migrations
+from snapkit.services.glances import look_at_live
 from snapkit.services.hold import Hold
 from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
@@ -100,6 +100,13 @@ class SwapRequest:
         return self.hold.disconnect or bool(self.poolers)
 
 
+def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
+    """Return what ``swap`` would swap at this moment, and how; nothing is changed."""
+    with server.connect() as connection:
+        check_server(connection)
+        return _decide(connection, gather(connection, server.source), server.source, request)[0]
+
+
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
     """Return what ``swap`` would do at this moment, and who is connected; nothing is changed."""
     with server.connect() as connection:
@@ -107,8 +114,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         gathered = gather(connection, server.source)
         plan, _ = _decide(connection, gathered, server.source, request)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, connection, gathered.facts, plan.live, plan.entry)
-            migrations = look_at_migrations(server, connection, gathered.facts, plan.live)
+            left = look_at_live(server, connection, gathered.facts, plan.live, plan.entry, migrations=True)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
@@ -123,8 +129,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
             replicas=replicas,
             standbys=standbys,
             poolers=poolers,
-            written_since=written_since,
-            migrations_now=migrations,
+            written_since=left.written_since,
+            migrations_now=left.migrations,
             cautions=_other_code(plan.entry, request.code),
         )
 
@@ -198,7 +204,7 @@ def swap(
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
-            written_since = look_at_cost(server, ddl, gathered.facts, plan.live, plan.entry)
+            left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
@@ -243,7 +249,7 @@ def swap(
         disconnected=swapped.disconnected,
         replicas=replicas,
         poolers=pause.poolers,
-        written_since=written_since,
+        written_since=left.written_since,
         cautions=cautions,
     )
 

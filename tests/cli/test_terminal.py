@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -29,6 +30,12 @@ def _finish(child: Any) -> tuple[int, str]:
     child.expect(pexpect.EOF)
     child.close()
     return int(child.exitstatus if child.exitstatus is not None else -1), str(child.before)
+
+
+def _wait_till_it_reads(pid: int) -> None:
+    state = Path(f"/proc/{pid}/stat")
+    if state.exists():  # on Linux
+        wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")
 
 
 def test_rollback_shows_what_it_will_do_and_asks(sandbox: Sandbox) -> None:
@@ -62,7 +69,8 @@ def test_the_four_that_ask_are_left_with_ctrl_c_and_ctrl_d(sandbox: Sandbox, wor
     names = sandbox.databases()
     for leave in ("sendintr", "sendeof"):
         child = _type(sandbox, *words)
-        child.expect(r"\[y/N\]")
+        child.expect(r"\[y/N\]: ")
+        _wait_till_it_reads(child.pid)  # Python overlooks a signal that comes on the way from the prompt to the read
         getattr(child, leave)()
         code, output = _finish(child)
         assert code == 130

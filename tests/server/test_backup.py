@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from datetime import timedelta
 
 import psycopg
@@ -116,11 +117,18 @@ def test_timeouts_of_the_role_or_the_database_do_not_cut_a_clone_off(sandbox: Sa
         sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(sandbox.name), sql.Identifier(owner))
     )
     timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    timeouts += ["transaction_timeout"] if sandbox.version >= 17 else []
     target = sql.SQL("ROLE {}" if where == "role" else "ROLE {} IN DATABASE postgres").format(sql.Identifier(owner))
-    for name in timeouts + (["transaction_timeout"] if sandbox.version >= 17 else []):
-        sandbox.execute(sql.SQL("ALTER {} SET {} TO '100ms'").format(target, sql.Identifier(name)))
+    for name in timeouts:
+        sandbox.execute(sql.SQL("ALTER {} SET {} TO '1s'").format(target, sql.Identifier(name)))
     server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
-    back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    with closing(
+        psycopg.connect(sandbox.cluster.url(sandbox.name, user=owner))
+    ) as client:  # makes it last longer than those
+        for name in ("idle_in_transaction_session_timeout", *timeouts[4:]):
+            client.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(name)))
+        longer = BackupRequest(hold=HoldRules(grace=timedelta(seconds=1.5)))
+        assert back_up(server, longer, LOCK_WAIT, lambda progress: None).disconnected
     sandbox.execute(sql.SQL("ALTER {} RESET ALL").format(target))
     assert len(sandbox.entries()) == 1
 

@@ -32,7 +32,7 @@ class _Entering:
         self._locker.execute(held_up_by)
         self._thread = threading.Thread(target=self._enter, daemon=True)
         self._thread.start()
-        wait_until(lambda: bool(box.execute(_LOCKED, oid, "RowExclusiveLock")))
+        wait_until(lambda: bool(box.execute(_LOCKED, oid, "RowExclusiveLock") and box.execute(_WAITING, oid)))
 
     def _enter(self) -> None:
         try:
@@ -62,6 +62,11 @@ class _Entering:
 
 _LOCKED = """
 SELECT 1 FROM pg_locks WHERE locktype = 'object' AND classid = 'pg_database'::regclass AND objid = %s AND mode = %s
+"""
+
+_WAITING = """
+SELECT 1 FROM pg_locks AS wanted JOIN pg_locks AS own USING (pid)
+WHERE NOT wanted.granted AND own.locktype = 'object' AND own.classid = 'pg_database'::regclass AND own.objid = %s
 """
 
 

@@ -130,8 +130,8 @@ def test_without_a_grace_nobody_is_waited_for(sandbox: Sandbox) -> None:
 def test_a_transaction_begun_after_the_door_was_closed_is_not_waited_for(sandbox: Sandbox) -> None:
     """A client that never pauses would never be found idle."""
     with sandbox.reconnecting_clients(4):
-        receipt = sandbox.back_up(hold=HoldRules(grace=4 * SECOND))
-    assert receipt.outage < 3 * SECOND
+        receipt = sandbox.back_up(hold=HoldRules(grace=60 * SECOND))
+    assert receipt.outage < 30 * SECOND
 
 
 def test_a_long_grace_is_spent_before_the_door_is_closed(sandbox: Sandbox) -> None:
