@@ -14,6 +14,7 @@ from time import monotonic
 from typing import IO
 
 from snapkit.core.hooks import KEPT_BYTES, Ending
+from snapkit.signals import held_back
 
 _LOOK = 0.05
 """Seconds after which is looked whether a hook has ended whose output something else holds open."""
@@ -39,24 +40,26 @@ def run_in_background(
     One that takes longer than ``timeout`` is ended with its process group, which is its own; so it is if we are
     interrupted (KeyboardInterrupt goes on). What it leaves running in the background is not waited for.
     """
-    try:
-        process = _start(words, environment, document)
-    except OSError as error:
-        return Ending(None, not_started=error.strerror or str(error))
-    except ValueError as error:  # a NUL in one of the words
-        return Ending(None, not_started=str(error))
-    assert process.stdout is not None  # noqa: S101 - started so
-    output = _Output(process.stdout, pass_on)
-    try:
-        is_late = _await(process, output, monotonic() + timeout.total_seconds())
-        if is_late:
+    with held_back() as let_signals_come:
+        try:
+            process = _start(words, environment, document)
+        except OSError as error:
+            return Ending(None, not_started=error.strerror or str(error))
+        except ValueError as error:  # a NUL in one of the words
+            return Ending(None, not_started=str(error))
+        assert process.stdout is not None  # noqa: S101 - started so
+        output = _Output(process.stdout, pass_on)
+        try:
+            let_signals_come()
+            is_late = _await(process, output, monotonic() + timeout.total_seconds())
+            if is_late:
+                _end_group(process, output)
+            output.take_rest()
+        except BaseException:
             _end_group(process, output)
-        output.take_rest()
-    except BaseException:
-        _end_group(process, output)
-        raise
-    finally:
-        output.close()
+            raise
+        finally:
+            output.close()
     return Ending(None if is_late else process.returncode, bytes(output.end))
 
 

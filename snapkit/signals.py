@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 
 def _those(*names: str) -> tuple[signal.Signals, ...]:
@@ -16,3 +20,39 @@ FROM_OTHERS = _those("SIGTERM", "SIGHUP")
 """What a scheduler sends, or the end of a session."""
 
 ALL = (*FROM_TERMINALS, *FROM_OTHERS)
+
+
+@contextmanager
+def held_back() -> Iterator[Callable[[], None]]:
+    """Hold back what a signal's handler raises, for moments, so that nothing comes between a start and what ends it.
+
+    Yields the function that lets it come: to be called once that is there, or else it is at the end of the block.
+    """
+    if threading.current_thread() is not threading.main_thread():  # which is the only one that signals are for
+        yield lambda: None
+        return
+    before = {number: handler for number in ALL if callable(handler := signal.getsignal(number))}
+    came: list[int] = []
+    is_held = True
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if is_held:
+            came.append(number)
+        else:  # it comes while handlers are put back
+            before[signal.Signals(number)](number, frame)
+
+    def let_come() -> None:
+        nonlocal is_held
+        if is_held:
+            is_held = False
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for each in came:
+                signal.raise_signal(each)
+
+    try:
+        for number in before:
+            signal.signal(number, note)
+        yield let_come
+    finally:
+        let_come()

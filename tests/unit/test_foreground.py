@@ -24,7 +24,8 @@ from snapkit.foreground import find_command, run_command
 end_as_ctrl_c_does()
 environment = {**os.environ, "FROM_SNAPKIT": "yes"}
 ending = run_command(find_command(sys.argv[2:]), environment, stdout_to_stderr=sys.argv[1] == "json")
-print("ENDED", ending.exit_code, *[each.name for each in ending.signals], flush=True)
+said = " ".join(["ENDED", str(ending.exit_code), *[each.name for each in ending.signals]])
+os.write(1, f"{said}\\n".encode())  # at once, also where PYTHONUNBUFFERED is set: others write here, too
 """
 """Runs a command as snapkit's commands do, and tells how it ended."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -278,6 +280,27 @@ def test_an_interruption_ends_it(tmp_path: Path) -> None:
             ("sh", "-c", f"echo $$ > {tmp_path}/pid; echo x; sleep 1000"), os.environ, "", MINUTE, interrupt
         )
     _gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_while_it_starts_ends_it_too(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    start = subprocess.Popen
+    started = []
+
+    def interrupted(*words: Any, **options: Any) -> Any:
+        started.append(start(*words, **options))
+        signal.raise_signal(number)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_in_background(("sleep", "1000"), os.environ, "", MINUTE, lambda said: None)
+        assert signal.getsignal(signal.SIGTERM) is signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def _gone(pid: int) -> None:
