@@ -293,7 +293,7 @@ def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> N
     stopped.set()
     thread.join()
     told = receipt.outage.total_seconds()
-    assert told >= 2
+    assert told >= 1  # of the two, some may have passed before the first client came to wait
     assert 0.9 * told <= max(gaps) <= 1.5 * told
 
 
