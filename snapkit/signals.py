@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -47,8 +47,7 @@ def held_back() -> Iterator[Callable[[], None]]:
             is_held = False
             for number, handler in before.items():
                 signal.signal(number, handler)
-            for each in came:
-                signal.raise_signal(each)
+            _deliver(came)
 
     try:
         for number in before:
@@ -56,3 +55,15 @@ def held_back() -> Iterator[Callable[[], None]]:
         yield let_come
     finally:
         let_come()
+
+
+def _deliver(numbers: Sequence[int]) -> None:
+    """Have each taken notice of, also where one raises; that goes on when all have been."""
+    raised: KeyboardInterrupt | None = None
+    for each in numbers:
+        try:
+            signal.raise_signal(each)
+        except KeyboardInterrupt as error:
+            raised = error
+    if raised is not None:
+        raise raised

@@ -57,7 +57,7 @@ class Command:
             return self._process.exitcode
 
     def end(self) -> None:
-        if self._process.exitcode is None:
+        if self._process.pid is not None and self._process.exitcode is None:
             self._process.kill()
             self._process.join()
         self._process.close()

@@ -281,10 +281,8 @@ def _(result: StatusReport, console: Console) -> None:
     for row, each in enumerate(result.sources):
         facts = [f"newest {newest[row]} ({ages[row]})", count_text(len(each.backups), "backup")] if each.newest else []
         if result.sized:
-            facts += [
-                f"{size_text(each.size(kind))} of {name}"
-                for kind, name in ((Kind.BACKUP, "backups"), (Kind.OLD, "old"))
-            ]
+            sizes = (("backups", each.size(Kind.BACKUP)), ("old", each.size(Kind.OLD)))
+            facts += [f"{name} {size_text(size)}" for name, size in sizes if size]
         verdict = (verdicts[row], styles[row]) if result.max_age is not None or not each.newest else None
         _print_stacked(console, each.source, verdict, facts)
 

@@ -101,10 +101,12 @@ class SwapRequest:
 
 
 def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
-    """Return what ``swap`` would swap at this moment, and how; nothing is changed."""
+    """Return what ``swap`` would swap at this moment; raise what it would, and change nothing."""
     with server.connect() as connection:
         check_server(connection)
-        return _decide(connection, gather(connection, server.source), server.source, request)[0]
+        plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
+        _check(connection, plan, disconnect=request.sends_away)
+        return plan
 
 
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:

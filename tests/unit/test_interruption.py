@@ -131,3 +131,24 @@ def test_one_that_comes_when_all_is_told_is_not_told_besides(
     assert main(["show", "--json"]) == 2
     out = "".join(told) + capsys.readouterr().out
     assert json.loads(out)["error"]["code"] == "usage"
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_all_that_is_held_back_is_delivered_and_the_handlers_are_back(early: bool) -> None:
+    taken: list[int] = []
+
+    def take(number: int, frame: object) -> None:
+        taken.append(number)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        signal.signal(number, take)
+    with pytest.raises(KeyboardInterrupt), signals.held_back() as let_come:
+        for number in numbers:
+            signal.raise_signal(number)
+        assert taken == []
+        if early:
+            let_come()
+    assert taken == list(numbers)
+    assert {signal.getsignal(number) for number in numbers} == {take}
