@@ -165,7 +165,8 @@ def _keep(
                 found = evict(watcher, oids, holder, terminate=rules.disconnect, running=spared)
                 record.note(found, disconnect=rules.disconnect)
                 if found and grace_ends is None:
-                    grace_ends = now + rules.grace_at_the_door.total_seconds()
+                    # Not from before the look, which may have waited its turn: nobody's grace is shorter than was said.
+                    grace_ends = time.monotonic() + rules.grace_at_the_door.total_seconds()
                 running = {each.session.pid: each.transaction for each in found} | running  # what was seen first counts
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()

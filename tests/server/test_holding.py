@@ -117,7 +117,7 @@ def test_a_transaction_that_outlasts_the_grace_is_ended_and_named(sandbox: Sandb
     assert leaving.duration <= receipt.outage <= leaving.duration + clone.duration
     assert session.state_since is not None
     assert session.backend_start is not None
-    assert receipt.outage >= SECOND / 4
+    assert receipt.outage >= SECOND / 2
 
 
 def test_without_a_grace_nobody_is_waited_for(sandbox: Sandbox) -> None:
@@ -130,8 +130,8 @@ def test_without_a_grace_nobody_is_waited_for(sandbox: Sandbox) -> None:
 def test_a_transaction_begun_after_the_door_was_closed_is_not_waited_for(sandbox: Sandbox) -> None:
     """A client that never pauses would never be found idle."""
     with sandbox.reconnecting_clients(4):
-        receipt = sandbox.back_up(hold=HoldRules(grace=60 * SECOND))
-    assert receipt.outage < 30 * SECOND
+        receipt = sandbox.back_up(hold=HoldRules(grace=4 * SECOND))
+    assert receipt.outage < 3 * SECOND
 
 
 def test_a_long_grace_is_spent_before_the_door_is_closed(sandbox: Sandbox) -> None:
@@ -293,7 +293,7 @@ def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> N
     stopped.set()
     thread.join()
     told = receipt.outage.total_seconds()
-    assert told >= 1  # of the two, some may have passed before the first client came to wait
+    assert told >= 2
     assert 0.9 * told <= max(gaps) <= 1.5 * told
 
 
