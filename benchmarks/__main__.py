@@ -18,6 +18,7 @@ from benchmarks.crowd import ROOT
 from benchmarks.goals import verdicts
 from benchmarks.interrupted import Interrupted
 from benchmarks.operations import ONLINE_SCENARIO, OPERATIONS_SCENARIO
+from benchmarks.overhead import Overhead
 from benchmarks.page import write_page
 from benchmarks.pooler import Pooled
 from benchmarks.results import Results
@@ -27,7 +28,7 @@ from benchmarks.storage import FILE_SYSTEMS, OWN, NoDiskError, Storage, storage_
 from benchmarks.swaps import Swaps
 from tests.binaries import NoBinariesError
 
-SCENARIOS: tuple[Scenario, ...] = (OPERATIONS_SCENARIO, Swaps(), ONLINE_SCENARIO, Interrupted(), Pooled())
+SCENARIOS: tuple[Scenario, ...] = (Overhead(), OPERATIONS_SCENARIO, Swaps(), ONLINE_SCENARIO, Interrupted(), Pooled())
 ALL = (startup.NAME, *(scenario.name for scenario in SCENARIOS), scale.NAME)
 _CACHE = ROOT / ".cache" / "benchmarks"
 KEPT = (ROOT / "benchmarks" / "results.jsonl", ROOT / "docs" / "performance.md")

@@ -97,10 +97,11 @@ def codes(rows: Sequence[Row], column: str) -> dict[str, int]:
 
 def ratio(ours: Sequence[Row], theirs: Sequence[Row]) -> float | None:
     """Return how many times longer theirs took, round by round."""
-    return paired_ratio(_by_round(ours), _by_round(theirs))
+    return paired_ratio(by_round(ours), by_round(theirs))
 
 
-def _by_round(rows: Sequence[Row]) -> dict[Hashable, float]:
+def by_round(rows: Sequence[Row]) -> dict[Hashable, float]:
+    """Return the times of the runs that did what was asked, in milliseconds, by their round."""
     return {row["round"]: row["wall_ms"] for row in rows if row["good"]}
 
 

@@ -1,15 +1,22 @@
 """``python -m snapkit`` and the ``snapkit`` command."""
 
+import gc
 import io
 import sys
 
-from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes
-from snapkit.cli.main import main
-from snapkit.cli.streams import settle
+from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes, ended_at_once
+
+_OBJECTS_MADE_IN_A_ROW = 50_000
+"""For so many more than were let go of, the garbage collector lets a short run be. Python's own 700 makes it look
+through all that importing has made a hundred times, for next to nothing: a tenth of what starting takes."""
 
 
 def run() -> None:
     """Run the command."""
+    gc.set_threshold(_OBJECTS_MADE_IN_A_ROW)
+    with ended_at_once():
+        from snapkit.cli.main import main
+        from snapkit.cli.streams import settle
     end_as_ctrl_c_does()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks must not make a run fail
@@ -17,6 +24,7 @@ def run() -> None:
     code = main(sys.argv[1:])
     end_whatever_comes()
     settle()
+    gc.freeze()  # the end of the process frees everything: nothing is to be searched for garbage before
     sys.exit(code)
 
 

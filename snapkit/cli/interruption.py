@@ -15,6 +15,16 @@ _SIGNALS = (signal.SIGINT, *signals.FROM_OTHERS)
 """SIGQUIT is left to do what it is for, which is to leave a core file, but where nothing is to end the run."""
 
 
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process without a word, as SIGTERM does: nothing is done yet, and nobody there to tell it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def end_as_ctrl_c_does() -> None:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does: cancelled on the server, cleaned up, and told."""
     for number in _SIGNALS:

@@ -92,6 +92,12 @@ _SAFE_SETTINGS = {
     "client_min_messages": "warning",
 }
 
+_SAFE_AT_A_GLANCE = {
+    name: _SAFE_SETTINGS[name]
+    for name in ("idle_in_transaction_session_timeout", "standard_conforming_strings", "client_min_messages")
+} | {"row_security": "off"}
+"""For a session too short to need the others, which spares it a question: every version has these."""
+
 _SAFE_SETTINGS_ON_LINUX = {
     # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
     # the server would notice only when the clone is complete. Elsewhere it is an error to set it (PostgreSQL 14).
@@ -244,12 +250,10 @@ class Server:
         for each of its statements. ``settings`` hold from the very beginning, before a trigger on login could fire.
         Raises ConnectionFailedError, and what the server and the driver raise.
         """
-        quiet = self._unfooled({**settings, "row_security": "off"})
+        limits = {"statement_timeout": _milliseconds(limit), "lock_timeout": _milliseconds(limit / 4)}
+        quiet = self._unfooled({**settings, **_SAFE_AT_A_GLANCE, **limits})
         engine = _engine(lambda: self._open_one(database, **quiet, connect_timeout=_GLANCE))
-        with _connected(engine) as connection, answers_within(connection, 2 * limit):
-            for name, most in (("statement_timeout", limit), ("lock_timeout", limit / 4)):
-                milliseconds = f"{most // timedelta(milliseconds=1)}ms"
-                connection.execute(select(func.set_config(name, milliseconds, false())))
+        with _connected(engine, is_safe=True) as connection, answers_within(connection, 2 * limit):
             driver = driver_connection(connection)
             driver.read_only = True
             with driver.transaction(force_rollback=True):  # a commit would be counted among those of the database
@@ -330,6 +334,10 @@ class Server:
         self._maintenance_dbs = [dbname]
 
 
+def _milliseconds(limit: timedelta) -> str:
+    return f"{limit // timedelta(milliseconds=1)}ms"
+
+
 def _options(given: str, settings: Mapping[str, str]) -> str:
     return " ".join(filter(None, [given, *(f"-c {name}={_escaped(value)}" for name, value in settings.items())]))
 
@@ -357,14 +365,16 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(engine: Engine, maintenance_db: str | None = None) -> Iterator[Connection]:
+def _connected(engine: Engine, maintenance_db: str | None = None, *, is_safe: bool = False) -> Iterator[Connection]:
+    """Open a connection, and make it safe if it ``is_safe`` not by how it is opened."""
     try:
         connection = engine.connect()
     except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
         raise _refused(error, maintenance_db) from error
     try:
-        with server_errors(NOTHING_CHANGED):
-            _make_safe(connection)
+        if not is_safe:
+            with server_errors(NOTHING_CHANGED):
+                _make_safe(connection)
         yield connection
     finally:
         _close(connection)

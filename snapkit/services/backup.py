@@ -205,7 +205,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             watch.lap("finish")
         if request.claim is not None:
             request.claim(_entry(plan, cloned.oid, None))
-    size, more = _measure(server, cloned.oid)
+        size, more = _measure(ddl, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     watch.lap("afterwards")
     return BackupReceipt(
@@ -352,10 +352,10 @@ def _finish(
     return tuple(cautions)
 
 
-def _measure(server: Server, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
+def _measure(connection: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
     """The size of the backup. It stands already: that it cannot be read is a caution, not a failure."""
     try:
-        with server.connect() as connection, server_errors(""):
+        with server_errors(""):
             return catalog.sizes(connection, [oid]).get(oid), ()
     except (SnapkitError, KeyboardInterrupt):
         return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -94,3 +95,45 @@ def test_what_only_libpq_can_tell_takes_no_more_than_libpq(tmp_path: Path) -> No
 def test_a_settings_file_and_dotenv_are_read_only_where_they_are(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=mysql://app@127.0.0.1/app\n")
     assert _loaded("list", cwd=tmp_path) == ("2", ["dotenv"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_start_that_is_cut_short_says_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("print('importing', flush=True)\nimport time\ntime.sleep(60)\n")
+    started = subprocess.Popen(
+        [sys.executable, "-m", "snapkit", "list"],
+        env=command_environment(PYTHONPATH=str(tmp_path)),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stdout.readline() == "importing\n"
+    started.send_signal(number)
+    assert started.communicate(timeout=60) == ("", "")
+    assert started.returncode == -number
+
+
+def test_the_garbage_collector_has_little_to_do(tmp_path: Path) -> None:
+    script = (
+        "import atexit, gc, sys\nfrom snapkit.__main__ import run\n"
+        "before = sum(each['collections'] for each in gc.get_stats())\n"
+        "def tell():\n    made = sum(each['collections'] for each in gc.get_stats()) - before\n"
+        "    print('collections:', made, gc.get_freeze_count() > 10_000, file=sys.stderr)\n"
+        "atexit.register(tell)\nsys.argv = ['snapkit', 'list']\nrun()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=command_environment(NOWHERE),
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 12, done.stderr
+    collections, is_frozen = done.stderr.splitlines()[-1].removeprefix("collections: ").split()
+    assert is_frozen == "True"
+    assert int(collections) < 10  # with Python's own threshold it is more than a hundred
