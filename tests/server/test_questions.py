@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from psycopg import sql
-from sqlalchemy import false
+from sqlalchemy import false, func, select
 
 from snapkit.postgres import catalog
 from snapkit.postgres.server import began_with
@@ -15,6 +16,7 @@ from tests.gate import Gate
 from tests.sandbox import Sandbox, run_snapkit
 
 SAFE = "read pg_settings, set_config"
+GLANCE = "BEGIN READ ONLY"
 INVENTORY = "read pg_roles, current_setting, pg_settings, pg_has_role, pg_database, pg_tablespace, pg_shdescription"
 SIZES = "read pg_database, pg_has_role, pg_database_size"
 
@@ -53,11 +55,43 @@ def test_list_asks_once_for_all_that_it_shows(sandbox: Sandbox, gate: Gate) -> N
 
 
 def test_each_connection_begins_with_the_one_question_that_makes_it_safe(sandbox: Sandbox, gate: Gate) -> None:
-    for words in (["backup"], ["rollback", "--latest"], ["undo"], ["prune", "--keep-old", "0"]):
+    for words, glances in (
+        (["backup"], 1),
+        (["rollback", "--latest"], 1),
+        (["undo"], 0),
+        (["prune", "--keep-old", "0"], 0),
+    ):
         asked = _asked(gate, sandbox, *words)
-        for number in {connection for connection, _ in asked}:
-            assert [label for connection, label in asked if connection == number][:2] == ["connect", SAFE]
+        begun = [
+            [label for connection, label in asked if connection == number][:2]
+            for number in {connection for connection, _ in asked}
+        ]
+        assert begun.count(["connect", GLANCE]) == glances, words
+        assert all(each in (["connect", SAFE], ["connect", GLANCE]) for each in begun), begun
         assert not [label for _, label in asked if "SHOW" in label.upper() or "version()" in label]
+
+
+def test_a_glance_is_safe_from_its_beginning(sandbox: Sandbox) -> None:
+    """Whatever the role or the database has set, and without a question."""
+    role = sandbox.role("contrary", "LOGIN SUPERUSER")
+    contrary = {
+        "statement_timeout": "1h", "lock_timeout": "1h", "idle_in_transaction_session_timeout": "1h",
+        "standard_conforming_strings": "off", "client_min_messages": "debug1", "row_security": "on",
+        "search_path": "public",
+    }  # fmt: skip
+    for name, value in contrary.items():
+        for kind, whose in (("ROLE", role), ("DATABASE", sandbox.name)):
+            setting = sql.SQL(f"ALTER {kind} {{}} SET {{}} = {{}}")
+            sandbox.execute(setting.format(sql.Identifier(whose), sql.Identifier(name), sql.Literal(value)))
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=role))
+    with server.glance_into(sandbox.name, timedelta(seconds=2), {}) as inside:
+        found = {name: inside.execute(select(func.current_setting(name))).scalar_one() for name in contrary}
+        assert inside.execute(select(func.current_setting("transaction_read_only"))).scalar_one() == "on"
+    assert found == {
+        "statement_timeout": "2s", "lock_timeout": "500ms", "idle_in_transaction_session_timeout": "10s",
+        "standard_conforming_strings": "on", "client_min_messages": "warning", "row_security": "off",
+        "search_path": "pg_catalog",
+    }  # fmt: skip
 
 
 def test_a_drop_takes_six_statements_however_many_there_are(sandbox: Sandbox, gate: Gate) -> None:
