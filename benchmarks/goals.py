@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks import startup
 from benchmarks.contenders import RAW, SNAPKIT
 from benchmarks.findings import Place, by_round, of_place, places, select, sizes, summarise
 from benchmarks.markdown import duration, factor
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Row
-from benchmarks.statistics import median, paired_ratio
+from benchmarks.startup import LIST
+from benchmarks.statistics import median, percentile, ratios
 
 _MARGIN = 1.1
 _SECOND = 1000.0
@@ -40,29 +40,30 @@ def _wall(rows: Sequence[Row], place: Place, size: int) -> float | None:
 
 
 def _backups(rows: Sequence[Row]) -> list[Verdict]:
+    """Hold each backup against its parts in the same turn; the spread tells what the verdict is worth."""
     verdicts = []
     for place in places(rows):
         for size in sizes(of_place(rows, "overhead", place)):
             found = of_place(rows, "overhead", place, megabytes=size)
-            walls = {
-                name: by_round(select(found, "overhead", contender=name)) for name in (SNAPKIT, startup.LIST, *RAW)
-            }
+            walls = {name: by_round(select(found, "overhead", contender=name)) for name in (SNAPKIT, LIST, *RAW)}
             statements = [walls[name] for name in RAW if walls[name]]
-            ours, start = walls[SNAPKIT], walls[startup.LIST]
-            if not ours or not start or not statements:
+            if not statements:
                 continue
             best = min(statements, key=lambda wall: statistics.median(wall.values()))
-            parts = {number: best[number] + start[number] for number in best.keys() & start.keys()}
-            times = paired_ratio(parts, ours)
-            if times is None:
+            parts = {number: best[number] + walls[LIST][number] for number in best.keys() & walls[LIST].keys()}
+            times = ratios(parts, walls[SNAPKIT])
+            if not times:
                 continue
-            told = [duration(median(list(wall.values()))) for wall in (ours, best, start)]
+            told = [duration(median(list(wall.values()))) for wall in (walls[SNAPKIT], best, walls[LIST])]
+            spread = f"{factor(percentile(times, 25))} to {factor(percentile(times, 75))}"
+            made = [row for row in found if row["contender"] == SNAPKIT]
             verdicts.append(
                 Verdict(
                     "backup within 10 % of the best statement alone plus start-up",
                     f"{place}, {size} MB",
-                    f"×{factor(times)} in {len(ours)} turns: {told[0]}; best statement {told[1]}, start-up {told[2]}",
-                    times <= _MARGIN,
+                    f"×{factor(median(times))} ({spread} in the middle half of {len(times)} turns): {told[0]};"
+                    f" best statement {told[1]}, start-up {told[2]}",
+                    statistics.median(times) <= _MARGIN and all(row["good"] for row in made),
                 )
             )
     return verdicts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.commands import run
 from benchmarks.contenders import OPERATIONS, RAW, SNAPKIT, Script, snapkit_script
-from benchmarks.scenarios import Bench, Key
+from benchmarks.scenarios import Bench, Key, turned
 from benchmarks.startup import LIST
 
 LARGE = 500
@@ -26,20 +26,26 @@ class Overhead:
         for each in OPERATIONS:
             if each.name in RAW and each.since <= bench.server.major and each.backup is not None:
                 scripts[each.name] = each.backup
-        last = bench.options.rounds * TURNS_IN_A_ROUND
-        keys: list[Key] = [{"round": number, "contender": name} for number in range(1, last + 1) for name in scripts]
-        if not bench.pending(self.name, keys):
+        numbers = range(0 if bench.options.warm_up else 1, bench.options.rounds * TURNS_IN_A_ROUND + 1)
+        keys: dict[int, list[Key]] = {
+            number: [{"round": number, "contender": name} for name in turned(list(scripts), number)]
+            for number in numbers
+        }
+        if not any(bench.pending(self.name, keys[number]) for number in numbers if number):
             return
-        warm_up: list[Key] = [{"round": 0, "contender": name} for name in scripts] if bench.options.warm_up else []
         bench.server.restore_source()
-        for key in [*warm_up, *keys]:
-            if not bench.results.has(self.name, bench.key | key):
-                self._turn(bench, key, scripts[key["contender"]])
+        for number in numbers:
+            if bench.pending(self.name, keys[number]):  # a turn is of one piece
+                for key in keys[number]:
+                    self._run(bench, key, scripts[key["contender"]])
 
-    def _turn(self, bench: Bench, key: Key, script: Script) -> None:
+    def _run(self, bench: Bench, key: Key, script: Script) -> None:
         bench.server.settle()
+        names = bench.server.names()
         ran = run(script(bench.server), bench.server.environment())
+        made = len(bench.server.names() - names)
         bench.server.clear()
-        bench.say(f"{key['contender']}, turn {key['round']}: {ran.wall_ms:.0f} ms")
+        good = ran.code == 0 and made == (0 if key["contender"] == LIST else 1)
+        bench.say(f"{key['contender']}, turn {key['round']}: {ran.wall_ms:.0f} ms{'' if good else ', FAILED'}")
         if key["round"]:
-            bench.add(self.name, key, ran.values() | {"good": ran.code == 0})
+            bench.add(self.name, key, ran.values() | {"good": good})

@@ -19,10 +19,14 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
-def paired_ratio(ours: Mapping[Hashable, float], theirs: Mapping[Hashable, float]) -> float | None:
-    """The median, over the rounds that both have, of theirs divided by ours.
+def ratios(ours: Mapping[Hashable, float], theirs: Mapping[Hashable, float]) -> list[float]:
+    """Theirs divided by ours, of the rounds that both have.
 
     The two of a round were measured one after the other, so that what slows the machine down for minutes slows both.
     """
-    ratios = [theirs[number] / ours[number] for number in ours.keys() & theirs.keys() if ours[number] > 0]
-    return median(ratios)
+    return [theirs[number] / ours[number] for number in ours.keys() & theirs.keys() if ours[number] > 0]
+
+
+def paired_ratio(ours: Mapping[Hashable, float], theirs: Mapping[Hashable, float]) -> float | None:
+    """The median of the ratios of the rounds that both have."""
+    return median(ratios(ours, theirs))

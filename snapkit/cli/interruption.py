@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +19,12 @@ _SIGNALS = (signal.SIGINT, *signals.FROM_OTHERS)
 @contextmanager
 def ended_at_once() -> Iterator[None]:
     """Let Ctrl-C end the process without a word, as SIGTERM does: nothing is done yet, and nobody there to tell it."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or os.getpid() == 1:  # as nohup has it, and
+        yield  # the first process of a container, which no signal ends by default
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def end_as_ctrl_c_does() -> None:

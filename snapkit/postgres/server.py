@@ -20,6 +20,7 @@ from sqlalchemy import (
     Engine,
     Text,
     and_,
+    bindparam,
     case,
     column,
     create_engine,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     select,
     table,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -92,11 +94,8 @@ _SAFE_SETTINGS = {
     "client_min_messages": "warning",
 }
 
-_SAFE_AT_A_GLANCE = {
-    name: _SAFE_SETTINGS[name]
-    for name in ("idle_in_transaction_session_timeout", "standard_conforming_strings", "client_min_messages")
-} | {"row_security": "off"}
-"""For a session too short to need the others, which spares it a question: every version has these."""
+_SAFE_AT_A_GLANCE = {name: value for name, value in _SAFE_SETTINGS.items() if name != "transaction_timeout"}
+"""Those that every version has, and can be set without a look at what there is."""
 
 _SAFE_SETTINGS_ON_LINUX = {
     # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
@@ -250,10 +249,13 @@ class Server:
         for each of its statements. ``settings`` hold from the very beginning, before a trigger on login could fire.
         Raises ConnectionFailedError, and what the server and the driver raise.
         """
+        quiet = self._unfooled({**settings, "row_security": "off"})
         limits = {"statement_timeout": _milliseconds(limit), "lock_timeout": _milliseconds(limit / 4)}
-        quiet = self._unfooled({**settings, **_SAFE_AT_A_GLANCE, **limits})
         engine = _engine(lambda: self._open_one(database, **quiet, connect_timeout=_GLANCE))
-        with _connected(engine, is_safe=True) as connection, answers_within(connection, 2 * limit):
+        with (
+            _connected(engine, settings=_SAFE_AT_A_GLANCE | limits | {"row_security": "off"}) as connection,
+            answers_within(connection, 2 * limit),
+        ):
             driver = driver_connection(connection)
             driver.read_only = True
             with driver.transaction(force_rollback=True):  # a commit would be counted among those of the database
@@ -365,16 +367,20 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(engine: Engine, maintenance_db: str | None = None, *, is_safe: bool = False) -> Iterator[Connection]:
-    """Open a connection, and make it safe if it ``is_safe`` not by how it is opened."""
+def _connected(
+    engine: Engine, maintenance_db: str | None = None, *, settings: Mapping[str, str] | None = None
+) -> Iterator[Connection]:
+    """Open a connection and make it safe, with just these ``settings`` if there are any."""
     try:
         connection = engine.connect()
     except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
         raise _refused(error, maintenance_db) from error
     try:
-        if not is_safe:
-            with server_errors(NOTHING_CHANGED):
+        with server_errors(NOTHING_CHANGED):
+            if settings is None:
                 _make_safe(connection)
+            else:
+                _set(connection, settings)
         yield connection
     finally:
         _close(connection)
@@ -416,6 +422,13 @@ def _make_safe(connection: Connection) -> None:
     )
     before = {row.name: SessionDefault(row.setting, row.source) for row in rows}
     cast(_PatientConnection, driver_connection(connection)).began_with = before
+
+
+def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    names = bindparam("names", list(settings), ARRAY(Text))
+    values = bindparam("values", list(settings.values()), ARRAY(Text))
+    setting = func.unnest(names, values).table_valued("name", "value", name="setting").render_derived()
+    connection.execute(select(func.set_config(setting.c.name, setting.c.value, false())))
 
 
 def _close(connection: Connection) -> None:

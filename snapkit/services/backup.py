@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
@@ -26,6 +27,7 @@ from snapkit.postgres.contents import locale_of
 from snapkit.postgres.door import await_transactions
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
+from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import Programs, find_programs
 from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
@@ -49,7 +51,7 @@ from snapkit.services.common import (
     check_server,
     gather,
     interruptions,
-    locked,
+    lock_on,
     need_live,
     written,
 )
@@ -190,22 +192,23 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
     watch = Stopwatch()
     replicas = check_before_the_lock(server, request.replicas, swaps=False, disconnect=request.hold.disconnect)
     check_poolers_first(server, request.poolers)
-    with locked(server, lock_wait, observe) as ddl:
-        address = address_of(ddl)
-        gathered = gather(ddl, server.source)
-        decided = _decide(server, ddl, gathered, request)
-        plan = decided.plan
-        with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
-            cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
-            watch.lap("checks")
-            copied = _copy(server, ddl, gathered, decided, request, watch, observe)
-            cloned = copied.cloned
-            plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
-            cautions += copied.cautions + _finish(server, ddl, plan, cloned, standing)
-            watch.lap("finish")
-        if request.claim is not None:
-            request.claim(_entry(plan, cloned.oid, None))
-        size, more = _measure(ddl, cloned.oid)
+    with server.connect() as ddl:
+        with lock_on(ddl, server.source, lock_wait, observe):
+            address = address_of(ddl)
+            gathered = gather(ddl, server.source)
+            decided = _decide(server, ddl, gathered, request)
+            plan = decided.plan
+            with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
+                cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
+                watch.lap("checks")
+                copied = _copy(server, ddl, gathered, decided, request, watch, observe)
+                cloned = copied.cloned
+                plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
+                cautions += copied.cautions + _finish(server, ddl, plan, cloned, standing)
+                watch.lap("finish")
+            if request.claim is not None:
+                request.claim(_entry(plan, cloned.oid, None))
+        size, more = _measure(server, ddl, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     watch.lap("afterwards")
     return BackupReceipt(
@@ -352,11 +355,16 @@ def _finish(
     return tuple(cautions)
 
 
-def _measure(connection: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
-    """The size of the backup. It stands already: that it cannot be read is a caution, not a failure."""
+def _measure(server: Server, ddl: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
+    """The size of the backup. It stands already: that it cannot be read is a caution, not a failure.
+
+    ``ddl`` is asked, or who takes its place where it was lost at the COMMIT.
+    """
     try:
-        with server_errors(""):
-            return catalog.sizes(connection, [oid]).get(oid), ()
+        with ExitStack() as stack:
+            connection = stack.enter_context(server.connect()) if ddl.invalidated else ddl
+            with overseen(connection), server_errors(""):
+                return catalog.sizes(connection, [oid]).get(oid), ()
     except (SnapkitError, KeyboardInterrupt):
         return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)
 

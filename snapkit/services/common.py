@@ -86,20 +86,26 @@ def need_live(gathered: Gathered, source: str) -> Database:
 
 @contextmanager
 def locked(server: Server, wait: timedelta, observe: Observe = unobserved) -> Iterator[Connection]:
-    """Open the working connection and hold the lock of the server's source on it; see ``hold_lock``.
+    """Open the working connection and hold the lock of the server's source on it; see ``hold_lock``."""
+    with server.connect() as connection, lock_on(connection, server.source, wait, observe):
+        yield connection
+
+
+@contextmanager
+def lock_on(connection: Connection, source: str, wait: timedelta, observe: Observe) -> Iterator[None]:
+    """Hold a source's lock on the working connection, for what changes something; see ``hold_lock``.
 
     Ctrl-C at the release comes too late to matter: the block is done, and the lock goes with the connection.
     """
-    with server.connect() as connection:
-        check_server(connection)
-        is_done = False
-        try:
-            with hold_lock(connection, server.source, wait, observe):
-                yield connection
-                is_done = True
-        except KeyboardInterrupt:
-            if not is_done:
-                raise
+    check_server(connection)
+    is_done = False
+    try:
+        with hold_lock(connection, source, wait, observe):
+            yield
+            is_done = True
+    except KeyboardInterrupt:
+        if not is_done:
+            raise
 
 
 @contextmanager

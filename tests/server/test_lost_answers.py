@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from snapkit.core.results import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
+from snapkit.postgres import patience
 from snapkit.postgres.server import _PatientConnection
 from snapkit.services import outcome
 from snapkit.services.backup import BackupRequest, back_up
@@ -26,10 +28,12 @@ def through_gate(sandbox: Sandbox) -> Callable[..., Any]:
     """Return a way to reach the source through a gate that loses a connection at a statement."""
 
     @contextmanager
-    def open_gate(trigger: str, loss: Phase, *, stay_down: bool = False, action: Action = Action.CUT) -> Iterator[str]:
+    def open_gate(
+        trigger: str, loss: Phase, *, stay_down: bool = False, action: Action = Action.CUT, occurrence: int = 1
+    ) -> Iterator[str]:
         gate = Gate(
             sandbox.cluster.port,
-            lambda point: loss if trigger in point.label else None,
+            lambda point: loss if trigger in point.label and point.occurrence >= occurrence else None,
             lambda link, point: action,
             stay_down=stay_down,
         )
@@ -42,7 +46,7 @@ def through_gate(sandbox: Sandbox) -> Callable[..., Any]:
     return open_gate
 
 
-def _back_up(sandbox: Sandbox, url: str) -> object:
+def _back_up(sandbox: Sandbox, url: str) -> BackupReceipt:
     return back_up(sandbox.server(url), BackupRequest(), LOCK_WAIT, lambda progress: None)
 
 
@@ -111,8 +115,23 @@ def test_a_backup_whose_answer_is_lost_is_found_to_be_complete(
     sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
     with through_gate("COMMIT", Phase.AFTER) as url:
-        _back_up(sandbox, url)
+        receipt = _back_up(sandbox, url)
     assert len(sandbox.entries()) == 1
+    assert receipt.backup.size_bytes
+    assert not receipt.cautions
+
+
+@pytest.mark.parametrize("action", [Action.CUT, Action.STALL])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_backup_whose_size_cannot_be_had_is_complete(
+    sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase, action: Action
+) -> None:
+    monkeypatch.setattr(patience, "SILENCE", timedelta(milliseconds=200))
+    with through_gate("pg_database_size", loss, action=action, occurrence=2) as url:
+        receipt = _back_up(sandbox, url)
+    assert len(sandbox.entries()) == 1
+    assert receipt.backup.size_bytes is None
+    assert [caution.code for caution in receipt.cautions] == ["size_unknown"]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
