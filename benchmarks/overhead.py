@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from benchmarks.commands import run
 from benchmarks.contenders import OPERATIONS, RAW, SNAPKIT, Script, snapkit_script
-from benchmarks.scenarios import Bench, Key, turned
+from benchmarks.scenarios import Bench, Key
 from benchmarks.startup import LIST
 
 LARGE = 500
@@ -49,3 +51,8 @@ class Overhead:
         bench.say(f"{key['contender']}, turn {key['round']}: {ran.wall_ms:.0f} ms{'' if good else ', FAILED'}")
         if key["round"]:
             bench.add(self.name, key, ran.values() | {"good": good})
+
+
+def shuffled(names: list[str], number: int) -> list[str]:
+    """Return another order for each turn, always the same: what one leaves behind is not always the same one's burden."""
+    return Random(number).sample(names, len(names))

@@ -91,8 +91,8 @@ def goals(rows: Sequence[Row]) -> str:
     prose = wrapped(
         f"""
         {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes, which connects, too. The
-        backup, that and each statement alone (by psql) are run right after one another, many times, each turn beginning
-        with another; given is the median of the backup's time divided by that of the two together in the same turn. A
+        backup, that and each statement alone (by psql) are run right after one another, many times, in another
+        order each time; given is the median of the backup's time divided by that of the two together in the same turn. A
         wait is that of the client that waited longest.
         """
     )
