@@ -30,7 +30,7 @@ class Overhead:
                 scripts[each.name] = each.backup
         numbers = range(0 if bench.options.warm_up else 1, bench.options.rounds * TURNS_IN_A_ROUND + 1)
         keys: dict[int, list[Key]] = {
-            number: [{"round": number, "contender": name} for name in turned(list(scripts), number)]
+            number: [{"round": number, "contender": name} for name in _shuffled(list(scripts), number)]
             for number in numbers
         }
         if not any(bench.pending(self.name, keys[number]) for number in numbers if number):
@@ -53,6 +53,6 @@ class Overhead:
             bench.add(self.name, key, ran.values() | {"good": good})
 
 
-def shuffled(names: list[str], number: int) -> list[str]:
-    """Return another order for each turn, always the same: what one leaves behind is not always the same one's burden."""
+def _shuffled(names: list[str], number: int) -> list[str]:
+    """Return another order for each turn: what one leaves behind is not always the burden of the same one."""
     return Random(number).sample(names, len(names))
