@@ -99,6 +99,7 @@ def _on_storage(
     described = environment.describe() | {
         "written_per_second": round(storage.written_per_second()),
         "rounds": options.rounds,
+        "scenarios": [name for name in ALL if name in arguments.only],
     }
     scenarios = [scenario for scenario in SCENARIOS if scenario.name in arguments.only]
     for postgres in arguments.postgres:

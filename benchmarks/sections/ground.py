@@ -13,6 +13,7 @@ from benchmarks.findings import (
 from benchmarks.goals import verdicts
 from benchmarks.markdown import megabytes, table, wrapped
 from benchmarks.results import Row
+from benchmarks.statistics import median
 
 Section = Callable[[Sequence[Row]], str]
 
@@ -36,35 +37,42 @@ def head(rows: Sequence[Row]) -> str:
 
 
 def ground(rows: Sequence[Row]) -> str:
-    found = list(
-        {(row["date"], row["postgres"], row["filesystem"]): row for row in select(rows, environment.NAME)}.values()
-    )
-    if not found:
+    runs: dict[tuple[str, str, str, str], list[Row]] = {}
+    for row in select(rows, environment.NAME):
+        runs.setdefault((_machine(row), row["version"], row["filesystem"], row["snapkit"]), []).append(row)
+    if not runs:
         return ""
-    head = ("date", "PostgreSQL", "file system", "sequential write", "load average at the start", "snapkit")
+    machines = list(dict.fromkeys(machine for machine, *_ in runs))
+    head = (
+        "machine",
+        "date",
+        "PostgreSQL",
+        "file system",
+        "snapkit",
+        "scenarios",
+        "sequential write",
+        "load at the start",
+    )
     body = [
         (
-            row["date"],
-            row["version"],
-            row["filesystem"],
-            f"{megabytes(row['written_per_second'])}/s",
-            str(row["load_average"]),
-            row["snapkit"],
+            str(machines.index(machine) + 1),
+            run[-1]["date"],
+            version,
+            filesystem,
+            snapkit,
+            ", ".join(dict.fromkeys(name for row in run for name in row["scenarios"])),
+            f"{megabytes(median([row['written_per_second'] for row in run]))}/s",
+            str(median([row["load_average"] for row in run])),
         )
-        for row in found
+        for (machine, version, filesystem, snapkit), run in runs.items()
     ]
-    machines = {
-        f"{row['processor']}, {row['cores']} cores, {row['memory_bytes'] / 2**30:.0f} GiB of memory; {row['system']},"
-        f" Linux {row['kernel']}; Python {row['python']}, psycopg {row['psycopg']}, SQLAlchemy {row['sqlalchemy']},"
-        f" Typer {row['typer']}; DSLR {row['dslr']}; PgBouncer {row['pgbouncer'] or 'not installed'}."
-        for row in found
-    }
     prose = wrapped(
         """
         The server has its default settings, but fsync on and wal_level replica are set expressly, and max_connections
         is 150. Commands connect over TCP with a password, as superuser. XFS lies in a sparse file on the machine's own
-        disk, by a loop device: compare the contenders on one file system, not one file system with the other. The
-        sequential write is 256 MiB with one fsync. The data is pgbench's.
+        disk, by a loop device: compare the contenders on one file system, not one file system with the other. Nor
+        compare what was measured on one machine with what was on the other: each section is from one. The sequential
+        write is 256 MiB with one fsync. The data is pgbench's.
         """
     )
     sizes_found = {
@@ -74,11 +82,19 @@ def ground(rows: Sequence[Row]) -> str:
     return "\n\n".join(
         [
             "## What was measured on what",
-            *sorted(machines),
-            table(head, body, 3),
+            "\n".join(f"{number}. {machine}" for number, machine in enumerate(machines, 1)),
+            table(head, body, 6),
             prose,
             f"Sizes as they really were: {exact}.",
         ]
+    )
+
+
+def _machine(row: Row) -> str:
+    return (
+        f"{row['processor']}, {row['cores']} cores, {row['memory_bytes'] / 2**30:.0f} GiB of memory; {row['system']},"
+        f" Linux {row['kernel']}; Python {row['python']}, psycopg {row['psycopg']}, SQLAlchemy {row['sqlalchemy']},"
+        f" Typer {row['typer']}; DSLR {row['dslr']}; PgBouncer {row['pgbouncer'] or 'not installed'}."
     )
 
 
