@@ -20,6 +20,7 @@ KEEPING = "snapkit, keeping the backup"
 ONLINE = "snapkit --strategy online"
 DSLR = "DSLR"
 MANUAL = "manual procedure"
+NOTHING_BUT_LEAVING = "disconnecting alone"
 DUMP = "pg_dump | pg_restore"
 PARALLEL_DUMP = "pg_dump -j 2, pg_restore -j 2"
 FILE_COPY = "CREATE DATABASE, FILE_COPY"
@@ -103,6 +104,11 @@ def swap_by_hand(server: BenchServer, coming: str, going: str) -> str:
         f'ALTER DATABASE "{SOURCE}" RENAME TO "{going}"',
         f'ALTER DATABASE "{coming}" RENAME TO "{SOURCE}"',
     )
+
+
+def disconnect(server: BenchServer) -> str:
+    """What any swap begins with, and nothing else: what clients wait then is what it takes them to come back."""
+    return psql_script(server, _TERMINATE)
 
 
 def _back_up_by_hand(server: BenchServer) -> str:

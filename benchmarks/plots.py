@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contenders import MANUAL, OPERATIONS, SNAPKIT
+from benchmarks.contenders import OPERATIONS, SNAPKIT
 from benchmarks.findings import Place, distinct, places, select, sizes, summarise
 from benchmarks.results import Row
+from benchmarks.swaps import CONTENDERS
 
 _OURS = "#0b6e4f"
 _COLOURS = ("#c1502e", "#4062bb", "#8d6a9f", "#b08900", "#5b8e9e", "#777777", "#a23b72", "#3c3c3c")
@@ -142,10 +143,10 @@ def _swaps(rows: Sequence[Row], directory: Path) -> list[str]:
     shown = [place for place in places(rows) if _of(found, place)]
     if not shown:
         return []
-    figure, panels = _panels(len(shown), 5.2, 0.9 + 0.5 * len(sizes(found)))
+    figure, panels = _panels(len(shown), 5.2, 0.9 + 0.7 * len(sizes(found)))
     for place, panel in zip(shown, panels, strict=True):
         here = [dict(row, line=f"{row['contender']}, {row['megabytes']} MB") for row in _of(found, place)]
-        names = [f"{name}, {size} MB" for size in sizes(found) for name in (SNAPKIT, MANUAL)]
+        names = [f"{name}, {size} MB" for size in sizes(found) for name in CONTENDERS]
         _dots(panel, names, here, column="line")
         panel.set_title(str(place), fontsize=9.5, loc="left")
         panel.set_xlim(*_decades(found))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from psycopg import sql
 
 from benchmarks.commands import run_or_fail
-from benchmarks.contenders import MANUAL, OPERATIONS, SNAPKIT, UNDO, swap_by_hand
+from benchmarks.contenders import MANUAL, NOTHING_BUT_LEAVING, OPERATIONS, SNAPKIT, UNDO, disconnect, swap_by_hand
 from benchmarks.crowd import Crowd, crowd_of
 from benchmarks.measures import measure
 from benchmarks.scenarios import Bench, Key
 from benchmarks.servers import SOURCE, BenchServer
 
 SWAPS_IN_A_ROUND = 6
+CONTENDERS = (SNAPKIT, MANUAL, NOTHING_BUT_LEAVING)
 _SPARE, _ASIDE = "spare", "aside"
 
 
@@ -26,7 +27,7 @@ class Swaps:
         wanted: list[Key] = [
             {"clients": clients, "contender": contender, "round": number}
             for number in range(1, bench.options.rounds * SWAPS_IN_A_ROUND + 1)
-            for contender in (SNAPKIT, MANUAL)
+            for contender in CONTENDERS
         ]
         if not bench.pending(self.name, wanted):
             return
@@ -38,7 +39,7 @@ class Swaps:
         run_or_fail(snapkit.rollback(server), server.environment())
         server.copy(SOURCE, _SPARE)
         with crowd_of(server.url(), clients, server.rows) as crowd:
-            warm_up = [wanted[0] | {"round": 0}, wanted[1] | {"round": 0}] if bench.options.warm_up else []
+            warm_up = [key | {"round": 0} for key in wanted[: len(CONTENDERS)]] if bench.options.warm_up else []
             for key in [*warm_up, *wanted]:
                 if not bench.results.has(self.name, bench.key | key):
                     self._swap(bench, key, crowd)
@@ -47,9 +48,10 @@ class Swaps:
     def _swap(self, bench: Bench, key: Key, crowd: Crowd | None) -> None:
         server = bench.server
         live = server.oid_of(SOURCE)
-        script = UNDO(server) if key["contender"] == SNAPKIT else swap_by_hand(server, _SPARE, _ASIDE)
-        ran, values = measure(server, script, crowd)
-        good = ran.code == 0 and server.oid_of(SOURCE) not in (None, live)
+        scripts = {SNAPKIT: UNDO, MANUAL: _by_hand, NOTHING_BUT_LEAVING: disconnect}
+        ran, values = measure(server, scripts[key["contender"]](server), crowd)
+        swaps = key["contender"] != NOTHING_BUT_LEAVING
+        good = ran.code == 0 and server.oid_of(SOURCE) is not None and (server.oid_of(SOURCE) != live) == swaps
         values |= {"good": good, "lost_its_name": server.oid_of(SOURCE) is None}
         if key["contender"] == MANUAL:
             _swap_back(server, live)
@@ -59,6 +61,10 @@ class Swaps:
         )
         if key["round"]:
             bench.add(self.name, key, values)
+
+
+def _by_hand(server: BenchServer) -> str:
+    return swap_by_hand(server, _SPARE, _ASIDE)
 
 
 def _swap_back(server: BenchServer, live: int | None) -> None:

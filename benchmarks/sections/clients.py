@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from benchmarks.contenders import MANUAL, ONLINE, SNAPKIT
+from benchmarks.contenders import MANUAL, NOTHING_BUT_LEAVING, ONLINE
 from benchmarks.findings import (
     Place,
     distinct,
@@ -20,6 +20,7 @@ from benchmarks.markdown import duration, factor, per_run, table, wrapped
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Row
 from benchmarks.statistics import median, percentile
+from benchmarks.swaps import CONTENDERS
 
 Section = Callable[[Sequence[Row]], str]
 
@@ -28,7 +29,7 @@ def swaps(rows: Sequence[Row]) -> str:
     body = []
     for place in places(rows):
         for size in sizes(of_place(rows, "swaps", place)):
-            for contender in (SNAPKIT, MANUAL):
+            for contender in CONTENDERS:
                 found = of_place(rows, "swaps", place, megabytes=size, contender=contender)
                 if found:
                     body.append(_swaps_row(place, size, contender, found))
@@ -41,7 +42,8 @@ def swaps(rows: Sequence[Row]) -> str:
         An undo is the same transaction as a rollback, and can be repeated without a copy: hence many runs, in turn with
         the manual procedure, under {clients} clients. Reported is the `outage_ms` that snapkit itself says. In
         {len(lost)} runs of the manual procedure the first rename went through and the second did not, so that there was
-        no database of the name; the benchmark renamed it back.
+        no database of the name; the benchmark renamed it back. `{NOTHING_BUT_LEAVING}` swaps nothing: what clients wait
+        then is what it takes all of them to connect anew at once, on a machine that they share with the server.
         """
     )
     head = (
