@@ -434,7 +434,9 @@ def evict(
 def _is_spared(running: Mapping[int, str | None]) -> ColumnElement[bool]:
     """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
     is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
-    known = pg_stat_activity.c.pid == func.any(bindparam("known", list(running), ARRAY(Integer)))
+    # As text: psycopg gives a list of numbers another type with their size, and so prepares another statement.
+    pids = cast(bindparam("known", "{" + ",".join(map(str, running)) + "}", Text), ARRAY(Integer))
+    known = pg_stat_activity.c.pid == func.any(pids)
     named = [transaction for transaction in running.values() if transaction is not None]
     is_another = or_(
         _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends

@@ -45,11 +45,15 @@ _FIRST = 0.5
 _BUSY_INTERVAL = 0.02
 _QUIET_INTERVAL = 0.1
 _QUIET_AFTER = 1.0
-"""Seconds without anyone to disconnect, after which it is enough to look as often as PostgreSQL itself does."""
+"""Seconds without anyone to disconnect where somebody was: the door is held, then, and nobody new can have come in. It
+is enough to look as often as PostgreSQL itself does."""
 _CALM_INTERVAL = 0.25
 _CALM_AFTER = 6.0
 """Likewise. PostgreSQL gives up after five, so that a statement that still runs then has got through, or waits for a
 lock."""
+
+_NEVER = 1_000_000
+"""Executions after which psycopg prepares a statement; those that it has prepared stay so."""
 
 _NUDGES = 10
 """How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
@@ -118,14 +122,11 @@ def hold_door(
     watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
     affair.
 
-    The look is taken once beforehand, when it can find nobody: then it is prepared, and those that count take a third
-    of the time, of a server that has other things to do. https://www.postgresql.org/docs/current/sql-prepare.html
+    What is sent while clients are held is prepared beforehand; see ``_prepare``.
     """
     record = DoorRecord()
-    driver_connection(watcher).prepare_threshold = 0
-    spared: dict[int, str | None] | None = {} if rules.grace else None
-    evict(watcher, oids, driver_connection(ddl).info.backend_pid, terminate=rules.disconnect, running=spared)
     channel = f"snapkit_{driver_connection(ddl).info.backend_pid}" if nudge else None
+    _prepare(watcher, oids, driver_connection(ddl).info.backend_pid, rules, channel)
     if channel is not None:
         ddl.execute(DatabaseDDL(Listen(channel)))
     finished = threading.Event()
@@ -148,6 +149,27 @@ def hold_door(
                 ddl.execute(DatabaseDDL(Listen(channel, ends=True)))
     if interruption is not None:  # the block has its outcome, which an error of its own would have told
         raise interruption
+
+
+def _prepare(watcher: Connection, oids: Collection[int], holder: int, rules: HoldRules, channel: str | None) -> None:
+    """Look once while there is no door yet, so that nobody can be found, and notify while nobody listens.
+
+    Both are prepared then, and take a third of the time from then on, of a server that has other things to do. No more
+    is prepared later, which would take a message to and fro while clients are held. What is refused here is refused
+    there, too, and told then. https://www.postgresql.org/docs/current/sql-prepare.html
+    """
+    driver = driver_connection(watcher)
+    driver.prepare_threshold = 0
+    try:
+        with answers_within(watcher, _WATCHER_LIMIT):
+            evict(watcher, oids, holder, terminate=rules.disconnect, running={} if rules.grace else None)
+            if channel is not None:
+                notify(watcher, channel)
+    except DBAPIError as error:
+        if is_connection_loss(error):
+            raise
+    finally:
+        driver.prepare_threshold = _NEVER
 
 
 def _keep(
@@ -188,16 +210,22 @@ def _keep(
                     _look(watch, watcher)
                     record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
                     watched_at = now
-                finished.wait(_interval(now - began, now - (record.emptied_at or began)))
+                calm_for = now - (record.emptied_at or began)
+                finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
     except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
         record.problem = error
 
 
-def _interval(held_for: float, calm_for: float) -> float:
-    """Return how many seconds to wait before the next look; ``calm_for`` is how long nobody has been inside."""
-    if calm_for < _QUIET_AFTER:
-        return _FIRST_INTERVAL if held_for < _FIRST else _BUSY_INTERVAL
-    return _QUIET_INTERVAL if calm_for < _CALM_AFTER else _CALM_INTERVAL
+def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:
+    """Return how many seconds to wait before the next look.
+
+    ``calm_for`` is how long nobody has been inside; the door may not be held yet, but ``is_held`` where somebody was.
+    """
+    if calm_for >= _CALM_AFTER:
+        return _CALM_INTERVAL
+    if calm_for >= _QUIET_AFTER and is_held:
+        return _QUIET_INTERVAL
+    return _FIRST_INTERVAL if held_for < _FIRST else _BUSY_INTERVAL
 
 
 def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:

@@ -318,7 +318,7 @@ class Server:
         return self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
 
     def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
-        # Prepared statements are of no use here, and a pooler in between could not follow them.
+        # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
         parameters = {**self._parameters, **more}
         connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
         for kind in ("text", "varchar", "name"):
