@@ -171,13 +171,26 @@ def slow(sandbox: Sandbox) -> Sandbox:
     """A source with a large table, whose last rows are hard to load."""
     with sandbox.connect() as connection:
         connection.execute(FILLER)
-        connection.execute(
-            "CREATE FUNCTION slowly(n int) RETURNS bool LANGUAGE plpgsql AS"
-            " 'BEGIN IF n % 100 = 0 AND current_database() ~ ''_partial_'' THEN PERFORM pg_sleep(0.02); END IF;"
-            " RETURN true; END'"
-        )
+        _take(connection, 0.02)
         connection.execute("ALTER TABLE filler ADD CHECK (slowly(n))")
     return sandbox
+
+
+@pytest.fixture
+def endless(slow: Sandbox) -> Sandbox:
+    """The same, for what is not to be over before it is ended."""
+    with slow.connect() as connection:
+        _take(connection, 1.0)
+    return slow
+
+
+def _take(connection: psycopg.Connection[Any], seconds: float) -> None:
+    """Let a copy of the source take so long for each hundred rows."""
+    connection.execute(
+        "CREATE OR REPLACE FUNCTION slowly(n int) RETURNS bool LANGUAGE plpgsql AS"
+        " 'BEGIN IF n % 100 = 0 AND current_database() ~ ''_partial_'' THEN"
+        f" PERFORM pg_sleep({seconds}); END IF; RETURN true; END'"
+    )
 
 
 @pytest.mark.smoke
@@ -296,35 +309,35 @@ def test_nobody_gets_in_at_any_moment(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_nothing(slow: Sandbox, number: int) -> None:
-    running = Meanwhile(slow)
+def test_an_interrupt_leaves_nothing(endless: Sandbox, number: int) -> None:
+    running = Meanwhile(endless)
     os.kill(running.process.pid, number)
     code, document, err = running.end()
     assert code == 130, err
     assert "No backup was made" in document["error"]["message"]
     assert "Traceback" not in err
-    assert slow.databases() == [slow.name]
-    wait_until(lambda: slow.sessions(slow.name) == 0)
+    assert endless.databases() == [endless.name]
+    wait_until(lambda: endless.sessions(endless.name) == 0)
 
 
-def test_killed_in_the_middle_the_next_run_sweeps_it(slow: Sandbox) -> None:
-    running = Meanwhile(slow)
-    (partial,) = [name for name in slow.databases() if "_partial_" in name]
-    assert slow.row(partial)["datconnlimit"] == PARTIAL_CONNECTION_LIMIT - 1
-    recovered = slow.run("recover", "--json")
+def test_killed_in_the_middle_the_next_run_sweeps_it(endless: Sandbox) -> None:
+    running = Meanwhile(endless)
+    (partial,) = [name for name in endless.databases() if "_partial_" in name]
+    assert endless.row(partial)["datconnlimit"] == PARTIAL_CONNECTION_LIMIT - 1
+    recovered = endless.run("recover", "--json")
     assert recovered.data["removed"] == []
     assert recovered.document["warnings"][0]["code"] == "at_work"
-    assert partial in slow.databases()
+    assert partial in endless.databases()
     running.process.kill()
     running.end()
-    (entry,) = slow.entries()
+    (entry,) = endless.entries()
     assert (entry.name, entry.kind) == (partial, Kind.PARTIAL)
-    with slow.connect() as connection:
+    with endless.connect() as connection:
         connection.execute("ALTER TABLE filler DROP CONSTRAINT filler_n_check")
-    receipt = online_backup(slow)
+    receipt = online_backup(endless)
     assert [caution.code for caution in receipt.cautions] == ["swept"]
-    assert slow.databases() == [slow.name, receipt.backup.name]
-    wait_until(lambda: slow.sessions(slow.name) == 0)
+    assert endless.databases() == [endless.name, receipt.backup.name]
+    wait_until(lambda: endless.sessions(endless.name) == 0)
 
 
 def test_recover_drops_what_a_killed_run_left(slow: Sandbox) -> None:
