@@ -9,7 +9,7 @@ from benchmarks.commands import Ran, run, run_or_fail
 from benchmarks.contenders import OPERATIONS, WITHOUT_HOLDING, Contender
 from benchmarks.crowd import Crowd, crowd_of
 from benchmarks.measures import measure
-from benchmarks.scenarios import Bench, Key, turned
+from benchmarks.scenarios import Bench, Key
 from benchmarks.servers import AFTER, BEFORE, SOURCE, State
 
 BACKUP, ROLLBACK = "backup", "rollback"
@@ -37,7 +37,7 @@ class Operations:
             bench.server.restore_source()
             with crowd_of(bench.server.url(), clients, bench.server.rows) as crowd:
                 for number in range(0 if bench.options.warm_up else 1, bench.options.rounds + 1):
-                    for each in turned(able, number):
+                    for each in _turned(able, number):
                         self._turn(bench, each, crowd, clients, number)
 
     def _turn(self, bench: Bench, contender: Contender, crowd: Crowd | None, clients: int, number: int) -> None:
@@ -86,6 +86,11 @@ class Operations:
 def _operations(contender: Contender) -> list[str]:
     ways = {BACKUP: contender.backup, ROLLBACK: contender.rollback}
     return [operation for operation, script in ways.items() if script is not None]
+
+
+def _turned(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    first = number % len(contenders)
+    return [*contenders[first:], *contenders[:first]]
 
 
 def _prepare(bench: Bench, contender: Contender, crowd: Crowd | None) -> None:

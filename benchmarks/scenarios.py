@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from benchmarks.results import Results
 from benchmarks.servers import BenchServer
 
 Key = dict[str, Any]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,6 @@ class Bench:
     def say(self, text: str) -> None:
         key = self.key
         print(f"  PG {key['postgres']}, {key['filesystem']}, {self.megabytes} MB: {text}", flush=True)
-
-
-def turned(contenders: Sequence[T], number: int) -> list[T]:
-    """Return the order of a round: each begins with another contender."""
-    first = number % len(contenders)
-    return [*contenders[first:], *contenders[:first]]
 
 
 class Scenario(Protocol):

@@ -125,8 +125,9 @@ def hold_door(
     What is sent while clients are held is prepared beforehand; see ``_prepare``.
     """
     record = DoorRecord()
-    channel = f"snapkit_{driver_connection(ddl).info.backend_pid}" if nudge else None
-    _prepare(watcher, oids, driver_connection(ddl).info.backend_pid, rules, channel)
+    holder = driver_connection(ddl).info.backend_pid
+    channel = f"snapkit_{holder}" if nudge else None
+    _prepare(watcher, oids, holder, rules, channel)
     if channel is not None:
         ddl.execute(DatabaseDDL(Listen(channel)))
     finished = threading.Event()

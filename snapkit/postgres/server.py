@@ -74,13 +74,18 @@ and a network that has fallen silent does not tell the server that we are gone."
 _GLANCE = "2"
 """Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
 
+
+def _milliseconds(limit: timedelta) -> str:
+    return f"{limit // timedelta(milliseconds=1)}ms"
+
+
 _SAFE_SETTINGS = {
-    "lock_timeout": f"{LOCK_TIMEOUT // timedelta(milliseconds=1)}ms",
+    "lock_timeout": _milliseconds(LOCK_TIMEOUT),
     # The role or the database may set any of these, and each would cut a long clone off.
     "statement_timeout": "0",
     "transaction_timeout": "0",
     # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
-    "idle_in_transaction_session_timeout": f"{_ABSENCE // timedelta(milliseconds=1)}ms",
+    "idle_in_transaction_session_timeout": _milliseconds(_ABSENCE),
     "idle_session_timeout": "60s",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
@@ -334,10 +339,6 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
-
-
-def _milliseconds(limit: timedelta) -> str:
-    return f"{limit // timedelta(milliseconds=1)}ms"
 
 
 def _options(given: str, settings: Mapping[str, str]) -> str:
