@@ -30,8 +30,21 @@ os.write(1, f"{said}\\n".encode())  # at once, also where PYTHONUNBUFFERED is se
 """Runs a command as snapkit's commands do, and tells how it ended."""
 
 
-def _words(*command: str, json: bool = False) -> list[str]:
-    return [sys.executable, "-c", RUNNER, "json" if json else "text", *command]
+TELLING = """
+import os, signal
+install = signal.signal
+def telling(number, handler):
+    def take(*came):
+        handler(*came)
+        os.write(1, b"taken\\n")
+    return install(number, take if callable(handler) else handler)
+signal.signal = telling
+"""
+"""Put in front of RUNNER, has it tell of each signal that it has taken: of two that are pending at once, one is lost."""
+
+
+def _words(*command: str, json: bool = False, runner: str = RUNNER) -> list[str]:
+    return [sys.executable, "-c", runner, "json" if json else "text", *command]
 
 
 @pytest.fixture(autouse=True)
@@ -204,8 +217,8 @@ def test_it_is_for_the_main_thread() -> None:
 # --- on a terminal --------------------------------------------------------------------------------------------------
 
 
-def _type(*command: str) -> Any:
-    words = _words(*command)
+def _type(*command: str, runner: str = RUNNER) -> Any:
+    words = _words(*command, runner=runner)
     return pexpect.spawn(words[0], words[1:], encoding="utf-8", timeout=30, echo=False, dimensions=(31, 97))
 
 
@@ -222,12 +235,14 @@ while len(came) < 2:
     time.sleep(0.05)
 sys.exit(4)
 """
-    child = _type(sys.executable, "-c", script)
+    child = _type(sys.executable, "-c", script, runner=TELLING + RUNNER)
     child.expect("ready")
-    child.sendintr()
-    child.expect("cancelled 1")
-    child.sendintr()
-    child.expect("cancelled 2")
+    for number in (1, 2):
+        child.sendintr()
+        awaited = {f"cancelled {number}\r\n", "taken\r\n"}
+        while awaited:
+            told = list(awaited)
+            awaited.remove(told[child.expect_exact(told)])
     child.expect("ENDED 4 SIGINT SIGINT")
     child.expect(pexpect.EOF)
 
