@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.process", "snapkit.__main__", "snapkit.cli.commands", "snapkit.cli.text",
-                               "snapkit.services.rollback", "snapkit.services.removal", "snapkit.services.inventory",
-                               "snapkit.services.backup", "snapkit.services.remains"])  # fmt: skip
+_FORKS.set_forkserver_preload(
+    ["tests.process", "snapkit.__main__"]
+    + [f"snapkit.cli.{name}" for name in ("main", "commands", "document", "failures", "hooking", "text")]
+    + [f"snapkit.services.{name}" for name in ("backup", "inventory", "online", "remains", "removal", "rollback")]
+    + ["snapkit.settings.load", "snapkit.settings.surroundings", "snapkit.postgres.dialect"]
+)
 
 
 class Command:

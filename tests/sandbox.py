@@ -107,6 +107,7 @@ class Sandbox:
         self.prefix = prefix
         self.name = f"{prefix}_app"
         self._roles: list[str] = []
+        self._servers: dict[str, Server] = {}
 
     # --- life ---
 
@@ -198,7 +199,11 @@ class Sandbox:
         return self.cluster.url(self.name)
 
     def server(self, url: str | None = None) -> Server:
-        return Server(target_of(url or self.url))
+        """The server, one for all that a test asks of it: what SQLAlchemy has compiled once is not compiled again."""
+        url = url or self.url
+        if url not in self._servers:
+            self._servers[url] = Server(target_of(url))
+        return self._servers[url]
 
     def back_up(self, **request: Any) -> BackupReceipt:
         return back_up(self.server(), BackupRequest(**request), LOCK_WAIT, lambda progress: None)

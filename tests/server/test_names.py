@@ -94,6 +94,7 @@ def test_a_nasty_name_goes_through_the_whole_lifecycle(sandbox: Sandbox, name: s
     assert {entry.kind for entry in list_entries(server, sizes=False, all_sources=False).entries} == {"old", "backup"}
 
 
+@pytest.mark.any_version
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=70))
 def test_any_name_goes_through_the_whole_lifecycle(sandbox: Sandbox, name: str) -> None:

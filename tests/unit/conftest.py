@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from hypothesis import settings
 
 settings.register_profile("unit", deadline=None, max_examples=150)
-settings.load_profile("unit")
+settings.register_profile("lines", parent=settings.get_profile("unit"), max_examples=20, derandomize=True)
+"""For a run that only sees which lines there are tests for."""
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "unit"))

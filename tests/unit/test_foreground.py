@@ -40,7 +40,7 @@ def telling(number, handler):
     return install(number, take if callable(handler) else handler)
 signal.signal = telling
 """
-"""Put in front of RUNNER, has it tell of each signal that it has taken: of two that are pending at once, one is lost."""
+"""In front of RUNNER, has it tell of each signal that it has taken: of two that are pending at once, one is lost."""
 
 
 def _words(*command: str, json: bool = False, runner: str = RUNNER) -> list[str]:
