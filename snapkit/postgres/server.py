@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from traceback import clear_frames
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -325,7 +326,13 @@ class Server:
     def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
         # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
         parameters = {**self._parameters, **more}
-        connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
+        try:
+            connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
+        except BaseException as error:
+            # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would go
+            # on and become a session of ours, in the way of a clone.
+            clear_frames(error.__traceback__)
+            raise
         for kind in ("text", "varchar", "name"):
             connection.adapters.register_loader(kind, _LenientText)
         return connection
