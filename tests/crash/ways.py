@@ -197,7 +197,7 @@ def frozen(stage: Stage, link: Link, point: Point) -> Iterator[bool]:
         while not caught:
             os.kill(pid, signal.SIGSTOP)
             wait_until(lambda: _is_stopped(pid))
-            caught = is_amid()
+            caught = _is_seen(is_amid, pid)
             if not caught:
                 os.kill(pid, signal.SIGCONT)
                 if link.answered:
@@ -208,6 +208,27 @@ def frozen(stage: Stage, link: Link, point: Point) -> Iterator[bool]:
     finally:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def _is_seen(is_amid: Callable[[], bool], pid: int) -> bool:
+    """Ask whether the halted process is where it is wanted; let it go on where nobody answers.
+
+    It may have been halted while it held one of the server's lightweight locks, which others wait for without end.
+    """
+    went_on = threading.Event()
+
+    def go_on() -> None:
+        went_on.set()
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+    patience = threading.Timer(1, go_on)
+    patience.start()
+    try:
+        return is_amid() and not went_on.is_set()
+    finally:
+        patience.cancel()
+        patience.join()
 
 
 def _is_stopped(pid: int) -> bool:
