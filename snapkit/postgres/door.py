@@ -40,6 +40,10 @@ from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import limited
 from snapkit.postgres.server import answers_within, driver_connection
 
+_EAGER_INTERVAL = 0.003
+_EAGER = 0.1
+"""Seconds after the door was held, or somebody was last seen inside, in which each millisecond is one that clients
+wait: the lock has just been taken, or the last of them is about to leave."""
 _FIRST_INTERVAL = 0.01
 _FIRST = 0.5
 _BUSY_INTERVAL = 0.02
@@ -226,7 +230,9 @@ def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:
         return _CALM_INTERVAL
     if calm_for >= _QUIET_AFTER and is_held:
         return _QUIET_INTERVAL
-    return _FIRST_INTERVAL if held_for < _FIRST else _BUSY_INTERVAL
+    if held_for >= _FIRST:
+        return _BUSY_INTERVAL
+    return _EAGER_INTERVAL if calm_for < _EAGER else _FIRST_INTERVAL
 
 
 def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:
