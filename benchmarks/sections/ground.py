@@ -62,7 +62,7 @@ def ground(rows: Sequence[Row]) -> str:
             snapkit,
             ", ".join(dict.fromkeys(name for row in run for name in row["scenarios"])),
             f"{megabytes(median([row['written_per_second'] for row in run]))}/s",
-            str(median([row["load_average"] for row in run])),
+            f"{median([row['load_average'] for row in run]):.2f}",
         )
         for (machine, version, filesystem, snapkit), run in runs.items()
     ]
