@@ -42,8 +42,8 @@ from snapkit.postgres.server import answers_within, driver_connection
 
 _EAGER_INTERVAL = 0.003
 _EAGER = 0.1
-"""Seconds after the door was held, or somebody was last seen inside, in which each millisecond is one that clients
-wait: the lock has just been taken, or the last of them is about to leave."""
+"""Seconds since the watch began, or somebody was last seen inside, in which each millisecond is one that clients wait:
+the lock is being taken, or the last of them is about to leave. No longer than ``_FIRST`` in all."""
 _FIRST_INTERVAL = 0.01
 _FIRST = 0.5
 _BUSY_INTERVAL = 0.02
@@ -61,6 +61,8 @@ _NEVER = 1_000_000
 
 _NUDGES = 10
 """How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
+_BETWEEN_NUDGES = 0.01
+"""Seconds. Who is still starting up is seen by PostgreSQL before we see them: the nudges must outlast that."""
 
 _LOOK_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
@@ -191,7 +193,7 @@ def _keep(
     began = watched_at = time.monotonic()
     running: dict[int, str | None] = {}
     grace_ends: float | None = None
-    nudges = 0
+    nudges, nudged_at = 0, began - _BETWEEN_NUDGES
     try:
         with answers_within(watcher, _WATCHER_LIMIT):
             while not finished.is_set():
@@ -207,10 +209,11 @@ def _keep(
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
-                if channel is not None and record.emptied_at is not None and not found and nudges < _NUDGES:
+                may_nudge = nudges < _NUDGES and now - nudged_at >= _BETWEEN_NUDGES
+                if channel is not None and record.emptied_at is not None and not found and may_nudge:
                     with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
                         notify(watcher, channel)
-                    nudges += 1
+                    nudges, nudged_at = nudges + 1, now
                 if now - watched_at >= _CALM_INTERVAL:
                     _look(watch, watcher)
                     record.blockers |= {session.pid: session for session in blockers(watcher, holder)}

@@ -329,8 +329,8 @@ class Server:
         try:
             connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
         except BaseException as error:
-            # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would go
-            # on and become a session of ours, in the way of a clone.
+            # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would
+            # stay, once it got in, as a session of ours in the way of a clone.
             clear_frames(error.__traceback__)
             raise
         for kind in ("text", "varchar", "name"):

@@ -213,7 +213,8 @@ def frozen(stage: Stage, link: Link, point: Point) -> Iterator[bool]:
 def _is_seen(is_amid: Callable[[], bool], pid: int) -> bool:
     """Ask whether the halted process is where it is wanted; let it go on where nobody answers.
 
-    It may have been halted while it held one of the server's lightweight locks, which others wait for without end.
+    It may have been halted while it held one of the server's lightweight locks, which others wait for without end. Only
+    where the server is asked: what is seen by the files alone may still have been halted so.
     """
     went_on = threading.Event()
 
@@ -225,10 +226,11 @@ def _is_seen(is_amid: Callable[[], bool], pid: int) -> bool:
     patience = threading.Timer(1, go_on)
     patience.start()
     try:
-        return is_amid() and not went_on.is_set()
+        seen = is_amid()
     finally:
         patience.cancel()
         patience.join()
+    return seen and not went_on.is_set()
 
 
 def _is_stopped(pid: int) -> bool:

@@ -10,7 +10,7 @@ from snapkit.postgres.door import _interval
 seconds = st.floats(0, 60)
 
 
-def test_right_after_the_door_was_held_and_when_the_last_leaves_each_millisecond_counts() -> None:
+def test_in_the_first_moments_each_millisecond_counts_at_the_beginning_and_when_the_last_leaves() -> None:
     assert _interval(0.0, 0.0, is_held=False) == _interval(0.3, 0.02, is_held=True) < _interval(0.3, 0.3, is_held=True)
 
 
