@@ -61,8 +61,9 @@ _NEVER = 1_000_000
 
 _NUDGES = 10
 """How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
-_BETWEEN_NUDGES = 0.01
-"""Seconds. Who is still starting up is seen by PostgreSQL before we see them: the nudges must outlast that."""
+_BETWEEN_NUDGES = 0.0025
+"""Seconds that the second comes after the first; each later one waits so much longer. Who is still starting up is seen
+by PostgreSQL before we see them: the nudges come fast at first, and yet last for a tenth of a second."""
 
 _LOOK_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
@@ -193,7 +194,7 @@ def _keep(
     began = watched_at = time.monotonic()
     running: dict[int, str | None] = {}
     grace_ends: float | None = None
-    nudges, nudged_at = 0, began - _BETWEEN_NUDGES
+    nudges, nudged_at = 0, began
     try:
         with answers_within(watcher, _WATCHER_LIMIT):
             while not finished.is_set():
@@ -209,7 +210,7 @@ def _keep(
                 if record.remaining and not rules.disconnect:
                     ddl.cancel_safe()
                     return
-                may_nudge = nudges < _NUDGES and now - nudged_at >= _BETWEEN_NUDGES
+                may_nudge = nudges < _NUDGES and now - nudged_at >= nudges * _BETWEEN_NUDGES
                 if channel is not None and record.emptied_at is not None and not found and may_nudge:
                     with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
                         notify(watcher, channel)
