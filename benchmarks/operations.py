@@ -35,7 +35,7 @@ class Operations:
             if not bench.pending(self.name, wanted):
                 continue
             bench.server.restore_source()
-            with crowd_of(bench.server.url(), clients, bench.server.rows) as crowd:
+            with crowd_of(bench.server.clients_url(), clients, bench.server.rows) as crowd:
                 for number in range(0 if bench.options.warm_up else 1, bench.options.rounds + 1):
                     for each in _turned(able, number):
                         self._turn(bench, each, crowd, clients, number)

@@ -10,10 +10,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psycopg
 from psycopg import sql
 
+from benchmarks.scram import salt_and_iterations, scram_keys
 from benchmarks.storage import Storage
 from tests.binaries import binaries_of
 from tests.cluster import Cluster
@@ -76,6 +78,17 @@ class BenchServer:
 
     def url(self, database: str = SOURCE) -> str:
         return f"postgresql://{ROLE}:{ROLE}@127.0.0.1:{self.cluster.port}/{database}"
+
+    def clients_url(self) -> str:
+        """Return how clients at work reach the source: over TCP, with the keys of the password.
+
+        To derive these takes more of the processor than the server needs to let a client in. In life that is the
+        client's own, or was done once, by a pooler; here it would be taken from the server's cores.
+        """
+        (secret,) = self.execute("SELECT rolpassword FROM pg_authid WHERE rolname = %s", ROLE)[0]
+        keys = scram_keys(ROLE, *salt_and_iterations(secret))
+        given = urlencode({"scram_client_key": keys.client, "scram_server_key": keys.server})
+        return f"postgresql://{ROLE}@127.0.0.1:{self.cluster.port}/{SOURCE}?{given}"
 
     def environment(self) -> dict[str, str]:
         """Return what a command that is measured runs with: the URL, and libpq's own variables."""

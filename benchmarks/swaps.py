@@ -38,7 +38,7 @@ class Swaps:
         run_or_fail(snapkit.preparation(server), server.environment())
         run_or_fail(snapkit.rollback(server), server.environment())
         server.copy(SOURCE, _SPARE)
-        with crowd_of(server.url(), clients, server.rows) as crowd:
+        with crowd_of(server.clients_url(), clients, server.rows) as crowd:
             warm_up = [key | {"round": 0} for key in wanted[: len(CONTENDERS)]] if bench.options.warm_up else []
             for key in [*warm_up, *wanted]:
                 if not bench.results.has(self.name, bench.key | key):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from benchmarks.markdown import duration, factor, megabytes, table
 from benchmarks.page import page_of
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Results, Row
+from benchmarks.scram import salt_and_iterations, scram_keys
 from benchmarks.startup import LIST
 from benchmarks.statistics import median, paired_ratio, percentile
 
@@ -149,6 +153,22 @@ def test_a_page_of_nothing_claims_nothing() -> None:
     page = page_of([], {})
     assert "## Backup" not in page
     assert "reached" not in page
+
+
+def test_keys_of_a_password_are_those_of_the_standard() -> None:
+    """RFC 7677, section 3, has an example: with these keys its proof and its signature come out."""
+    secret = "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$stored:server"
+    keys = scram_keys("pencil", *salt_and_iterations(secret))
+    exchange = (
+        b"n=user,r=rOprNGfwEbeRWgbNEkqO,"
+        b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,"
+        b"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    )
+    client, server = (base64.b64decode(key) for key in keys)
+    signature = hmac.digest(hashlib.sha256(client).digest(), exchange, "sha256")
+    proof = bytes(ours ^ theirs for ours, theirs in zip(client, signature, strict=True))
+    assert base64.b64encode(proof) == b"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    assert base64.b64encode(hmac.digest(server, exchange, "sha256")) == b"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
 
 
 def test_results_are_taken_up_again_after_a_cut(tmp_path: Path) -> None:
