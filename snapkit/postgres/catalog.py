@@ -24,7 +24,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    not_,
     null,
     or_,
     select,
@@ -344,7 +343,7 @@ SESSION_COLUMNS = (
 )
 
 
-def _is_inside(oids: Collection[int]) -> ColumnElement[bool]:
+def is_inside(oids: Collection[int]) -> ColumnElement[bool]:
     """Sessions inside these databases that PostgreSQL will not send away by itself, as it does autovacuum workers.
 
     Those are known by their having no user; a session's own type is hidden from roles without rights over it.
@@ -359,105 +358,9 @@ def _is_inside(oids: Collection[int]) -> ColumnElement[bool]:
 def sessions_inside(connection: Connection, oids: Collection[int]) -> list[ClientSession]:
     """Return the sessions inside these databases."""
     rows = connection.execute(
-        select(*SESSION_COLUMNS, may_terminate()).where(_is_inside(oids)).order_by(pg_stat_activity.c.pid)
+        select(*SESSION_COLUMNS, may_terminate()).where(is_inside(oids)).order_by(pg_stat_activity.c.pid)
     )
     return [ClientSession(*row) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Eviction:
-    """A session found inside a database whose door is held, and whether it was told to leave.
-
-    ``transaction`` is the virtual transaction ID of the transaction that it is in, if any.
-    """
-
-    session: ClientSession
-    was_told: bool
-    transaction: str | None = None
-
-
-def holds_door(holder_pid: int) -> ColumnElement[bool]:
-    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside."""
-    return exists().where(
-        pg_locks.c.locktype == "object",
-        pg_locks.c.classid == PG_DATABASE_OID,
-        pg_locks.c.objid == pg_stat_activity.c.datid,
-        pg_locks.c.pid == holder_pid,
-        pg_locks.c.mode.in_(("ShareLock", "AccessExclusiveLock")),  # weaker ones let new connections pass
-        pg_locks.c.granted,
-    )
-
-
-_own_transaction = pg_locks.alias("own_transaction")
-"""The lock that each transaction holds on its own virtual transaction ID, which every role may see."""
-
-_activity_and_transaction = pg_stat_activity.outerjoin(
-    _own_transaction,
-    and_(
-        _own_transaction.c.pid == pg_stat_activity.c.pid,
-        _own_transaction.c.locktype == "virtualxid",
-        _own_transaction.c.mode == "ExclusiveLock",
-    ),
-)
-
-
-def evict(
-    connection: Connection,
-    oids: Collection[int],
-    holder_pid: int,
-    *,
-    terminate: bool,
-    running: Mapping[int, str | None] | None = None,
-) -> list[Eviction]:
-    """Tell the sessions inside to leave, while ``holder_pid`` holds the door of the very database that they are in.
-
-    The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
-    an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
-    listed. With ``running``, transactions that run are spared: those of sessions that it does not know, and the very
-    ones that it names by process ID; one that such a session has begun since then is not.
-    https://www.postgresql.org/docs/current/view-pg-locks.html
-    """
-    told: ColumnElement[bool] = literal(False)
-    transaction = _own_transaction.c.virtualxid
-    may = may_terminate()
-    if terminate:
-        wanted = true() if running is None else not_(_is_spared(running))
-        told = case((and_(may, wanted), func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
-    rows = connection.execute(
-        select(*SESSION_COLUMNS, may, told, transaction)
-        .select_from(_activity_and_transaction)
-        .where(_is_inside(oids), holds_door(holder_pid))
-    )
-    return [Eviction(ClientSession(*row[:-2]), *row[-2:]) for row in rows]
-
-
-def _is_spared(running: Mapping[int, str | None]) -> ColumnElement[bool]:
-    """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
-    is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
-    # As text: psycopg gives a list of numbers another type with their size, and so prepares another statement.
-    pids = cast(bindparam("known", "{" + ",".join(map(str, running)) + "}", Text), ARRAY(Integer))
-    known = pg_stat_activity.c.pid == func.any(pids)
-    named = [transaction for transaction in running.values() if transaction is not None]
-    is_another = or_(
-        _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends
-        _own_transaction.c.virtualxid != func.all(bindparam("named", named, ARRAY(Text))),
-    )
-    return and_(is_amid, not_(and_(known, is_another)))
-
-
-def notify(connection: Connection, channel: str) -> None:
-    """Send an empty notification, which reaches sessions of the same database that listen on ``channel``."""
-    connection.execute(select(func.pg_notify(channel, "")))
-
-
-def running_transactions(connection: Connection, oids: Collection[int]) -> frozenset[str]:
-    """Return the virtual transaction IDs of the transactions that run inside these databases."""
-    rows = connection.execute(
-        select(_own_transaction.c.virtualxid)
-        .select_from(_activity_and_transaction)
-        .where(_is_inside(oids), _own_transaction.c.virtualxid.is_not(None))
-    )
-    return frozenset(rows.scalars())
 
 
 def wait_event(connection: Connection, pid: int) -> str | None:
@@ -485,17 +388,6 @@ def waits_for_its_client(connection: Connection, pid: int) -> bool:
     idle = func.coalesce(pg_stat_activity.c.state.like("idle%"), False)
     found = connection.execute(select(idle).where(pg_stat_activity.c.pid == pid)).scalar_one_or_none()
     return found is not False
-
-
-def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
-    """End the sessions in a database that lets nobody in any more; those that this role may not end are left.
-
-    Returns whom it found inside.
-    """
-    may = may_terminate()
-    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
-    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(_is_inside([oid])))
-    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
 
 
 def sessions_entering(connection: Connection, oid: int) -> list[int]:

@@ -34,10 +34,11 @@ from sqlalchemy.exc import DBAPIError
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import ClientSession
 from snapkit.core.statements import Listen
-from snapkit.postgres.catalog import Eviction, blockers, evict, notify, running_transactions
+from snapkit.postgres.catalog import blockers
 from snapkit.postgres.ddl import DatabaseDDL
-from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
-from snapkit.postgres.execution import limited
+from snapkit.postgres.errors import INSUFFICIENT_PRIVILEGE, SERVER_ERRORS, is_connection_loss, sqlstate_of
+from snapkit.postgres.eviction import DoorLook, Eviction, running_transactions
+from snapkit.postgres.execution import limited, plan_once
 from snapkit.postgres.server import answers_within, driver_connection
 
 _EAGER_INTERVAL = 0.003
@@ -100,8 +101,8 @@ class DoorRecord:
             self.emptied_at = time.monotonic()
 
 
-def _look(watch: Callable[[Connection], None], watcher: Connection) -> None:
-    """See how far the statement is. What cannot be seen, or takes long, is not worth the watch at the door."""
+def _see(watch: Callable[[Connection], None], watcher: Connection) -> None:
+    """See how far the statement is: what cannot be seen, or takes long, is not worth the watch at the door."""
     try:
         with limited(watcher, _LOOK_LIMIT):
             watch(watcher)
@@ -129,100 +130,140 @@ def hold_door(
     watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
     affair.
 
-    What is sent while clients are held is prepared beforehand; see ``_prepare``.
+    What is sent while clients are held is prepared beforehand; see ``_Doorkeeper``.
     """
-    record = DoorRecord()
-    holder = driver_connection(ddl).info.backend_pid
-    channel = f"snapkit_{holder}" if nudge else None
-    _prepare(watcher, oids, holder, rules, channel)
-    if channel is not None:
-        ddl.execute(DatabaseDDL(Listen(channel)))
-    finished = threading.Event()
-    doorkeeper = threading.Thread(
-        target=_keep, args=(driver_connection(ddl), watcher, oids, rules, watch, channel, record, finished), daemon=True
-    )
+    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, oids, rules, watch, nudge=nudge)
+    if doorkeeper.channel is not None:
+        ddl.execute(DatabaseDDL(Listen(doorkeeper.channel)))
     doorkeeper.start()
     interruption: KeyboardInterrupt | None = None
     try:
-        yield record
+        yield doorkeeper.record
     finally:
-        finished.set()
         try:
-            doorkeeper.join()
+            doorkeeper.finish()
         except KeyboardInterrupt as late:  # the record is to be complete all the same
             interruption = late
-            doorkeeper.join()
-        if channel is not None and not ddl.invalidated:
+            doorkeeper.finish()
+        if doorkeeper.channel is not None and not ddl.invalidated:
             with suppress(*SERVER_ERRORS):  # it ends with the connection, too
-                ddl.execute(DatabaseDDL(Listen(channel, ends=True)))
+                ddl.execute(DatabaseDDL(Listen(doorkeeper.channel, ends=True)))
     if interruption is not None:  # the block has its outcome, which an error of its own would have told
         raise interruption
 
 
-def _prepare(watcher: Connection, oids: Collection[int], holder: int, rules: HoldRules, channel: str | None) -> None:
-    """Look once while there is no door yet, so that nobody can be found, and notify while nobody listens.
+class _Doorkeeper:
+    """Sends everybody out, in a thread of its own, while the door is held; see ``hold_door`` for what is given."""
 
-    Both are prepared then, and take a third of the time from then on, of a server that has other things to do. No more
-    is prepared later, which would take a message to and fro while clients are held. What is refused here is refused
-    there, too, and told then. https://www.postgresql.org/docs/current/sql-prepare.html
-    """
-    driver = driver_connection(watcher)
-    driver.prepare_threshold = 0
-    try:
-        with answers_within(watcher, _WATCHER_LIMIT):
-            evict(watcher, oids, holder, terminate=rules.disconnect, running={} if rules.grace else None)
-            if channel is not None:
-                notify(watcher, channel)
-    except DBAPIError as error:
-        if is_connection_loss(error):
-            raise
-    finally:
-        driver.prepare_threshold = _NEVER
+    def __init__(
+        self,
+        ddl: psycopg.Connection[Any],
+        watcher: Connection,
+        oids: Collection[int],
+        rules: HoldRules,
+        watch: Callable[[Connection], None],
+        *,
+        nudge: bool,
+    ) -> None:
+        self.record = DoorRecord()
+        self._holder = ddl.info.backend_pid
+        self.channel = f"snapkit_{self._holder}" if nudge else None
+        """Where ``ddl`` is to listen, if it is to be told that nobody is left inside."""
+        self._ddl = ddl
+        self._watcher = watcher
+        self._rules = rules
+        self._watch = watch
+        self._running: dict[int, str | None] = {}
+        self._grace_ends: float | None = None
+        self._nudges = 0
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._inside = self._prepare(oids)
 
+    def start(self) -> None:
+        """Watch the door from now on."""
+        self._thread.start()
 
-def _keep(
-    ddl: psycopg.Connection[Any],
-    watcher: Connection,
-    oids: Collection[int],
-    rules: HoldRules,
-    watch: Callable[[Connection], None],
-    channel: str | None,
-    record: DoorRecord,
-    finished: threading.Event,
-) -> None:
-    holder = ddl.info.backend_pid
-    began = watched_at = time.monotonic()
-    running: dict[int, str | None] = {}
-    grace_ends: float | None = None
-    nudges, nudged_at = 0, began
-    try:
-        with answers_within(watcher, _WATCHER_LIMIT):
-            while not finished.is_set():
-                now = time.monotonic()
-                is_over = grace_ends is not None and now >= grace_ends
-                spared = None if is_over or not rules.grace else running
-                found = evict(watcher, oids, holder, terminate=rules.disconnect, running=spared)
-                record.note(found, disconnect=rules.disconnect)
-                if found and grace_ends is None:
-                    # Not from before the look, which may have waited its turn: nobody's grace is shorter than was said.
-                    grace_ends = time.monotonic() + rules.grace_at_the_door.total_seconds()
-                running = {each.session.pid: each.transaction for each in found} | running  # what was seen first counts
-                if record.remaining and not rules.disconnect:
-                    ddl.cancel_safe()
-                    return
-                may_nudge = nudges < _NUDGES and now - nudged_at >= nudges * _BETWEEN_NUDGES
-                if channel is not None and record.emptied_at is not None and not found and may_nudge:
-                    with suppress(DBAPIError):  # a role that may not notify waits for PostgreSQL's next look
-                        notify(watcher, channel)
-                    nudges, nudged_at = nudges + 1, now
-                if now - watched_at >= _CALM_INTERVAL:
-                    _look(watch, watcher)
-                    record.blockers |= {session.pid: session for session in blockers(watcher, holder)}
-                    watched_at = now
-                calm_for = now - (record.emptied_at or began)
-                finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
-    except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
-        record.problem = error
+    def finish(self) -> None:
+        """Watch no longer; the record is complete."""
+        self._finished.set()
+        self._thread.join()
+
+    def _prepare(self, oids: Collection[int]) -> DoorLook:
+        """Look once while there is no door yet, so that nobody can be found, and nobody is told.
+
+        The look is composed, prepared and planned then, and takes a tenth of the time from then on, of a machine that
+        has other things to do. No more is prepared later, which would take a message to and fro while clients are
+        held. A role that may not notify waits for PostgreSQL's next look. What else is refused here is refused there,
+        too, and told then. https://www.postgresql.org/docs/current/sql-prepare.html
+        """
+        look = self._composed(oids)
+        driver = driver_connection(self._watcher)
+        try:
+            with answers_within(self._watcher, _WATCHER_LIMIT):
+                plan_once(self._watcher)
+                driver.prepare_threshold = 0
+                try:
+                    look.look(None)
+                except DBAPIError as error:
+                    if self.channel is None or sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
+                        raise
+                    self.channel = None
+                    look = self._composed(oids)
+                    look.look(None)
+        except DBAPIError as error:
+            if is_connection_loss(error):
+                raise
+        finally:
+            driver.prepare_threshold = _NEVER
+        return look
+
+    def _composed(self, oids: Collection[int]) -> DoorLook:
+        disconnect, channel = self._rules.disconnect, self.channel
+        return DoorLook(self._watcher, oids, self._holder, terminate=disconnect, channel=channel)
+
+    def _keep(self) -> None:
+        record = self.record
+        began = watched_at = nudged_at = time.monotonic()
+        try:
+            with answers_within(self._watcher, _WATCHER_LIMIT):
+                while not self._finished.is_set():
+                    now = time.monotonic()
+                    tell = record.emptied_at is not None and self._may_nudge(now - nudged_at)
+                    found = self._inside.look(self._spared(now), tell=tell)
+                    record.note(found, disconnect=self._rules.disconnect)
+                    if record.remaining and not self._rules.disconnect:
+                        self._ddl.cancel_safe()
+                        return
+                    if found:
+                        self._let_end(found)
+                    elif tell:
+                        self._nudges, nudged_at = self._nudges + 1, now
+                    if now - watched_at >= _CALM_INTERVAL:
+                        _see(self._watch, self._watcher)
+                        record.blockers |= {each.pid: each for each in blockers(self._watcher, self._holder)}
+                        watched_at = now
+                    calm_for = now - (record.emptied_at or began)
+                    self._finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
+        except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
+            record.problem = error
+
+    def _spared(self, now: float) -> dict[int, str | None] | None:
+        """Return whose transactions may still end, as ``DoorLook.look`` wants it."""
+        is_over = self._grace_ends is not None and now >= self._grace_ends
+        return None if is_over or not self._rules.grace else self._running
+
+    def _let_end(self, found: list[Eviction]) -> None:
+        """Take down which transactions were there first; the grace begins with the first look that finds any session.
+
+        Not with what was before the look, which may have waited its turn: nobody's grace is shorter than was said.
+        """
+        if self._grace_ends is None:
+            self._grace_ends = time.monotonic() + self._rules.grace_at_the_door.total_seconds()
+        self._running = {each.session.pid: each.transaction for each in found} | self._running
+
+    def _may_nudge(self, since_the_last: float) -> bool:
+        return self._nudges < _NUDGES and since_the_last >= self._nudges * _BETWEEN_NUDGES
 
 
 def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:

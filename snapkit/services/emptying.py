@@ -6,7 +6,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres import catalog
+from snapkit.postgres import catalog, eviction
 from snapkit.postgres.server import Connection
 from snapkit.services.common import session_lines, sessions_protected
 
@@ -25,7 +25,7 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
     deadline = monotonic() + PATIENCE.total_seconds()
     while True:
         entering = catalog.sessions_entering(connection, oid)
-        inside = [eviction.session for eviction in catalog.disconnect_sealed(connection, oid)]
+        inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
         if not entering and not inside:
             return
         protected = [session for session in inside if not session.may_terminate]

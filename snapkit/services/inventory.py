@@ -16,7 +16,7 @@ from snapkit.core.results import EntryReport, Listing
 from snapkit.core.statements import CommentOnDatabase
 from snapkit.core.status import StatusReport, judge
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
-from snapkit.postgres import catalog
+from snapkit.postgres import catalog, eviction
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.server import Connection, Server
@@ -221,7 +221,7 @@ def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
     """End the sessions that were inside when the entry was sealed; it is adopted with or without."""
     try:
         with server.connect() as connection, server_errors(""):
-            catalog.disconnect_sealed(connection, entry.database.oid)
+            eviction.disconnect_sealed(connection, entry.database.oid)
     except (SnapkitError, KeyboardInterrupt):
         return (
             Caution(

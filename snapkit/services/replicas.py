@@ -18,7 +18,7 @@ from snapkit.core.model import Caution, ClientSession, Database, Observe, Progre
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import ReplicaReceipt
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
-from snapkit.postgres import catalog
+from snapkit.postgres import catalog, eviction
 from snapkit.postgres.conninfo import target_of_replica
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.server import Connection, Server
@@ -266,7 +266,7 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
     while oid is not None:
         entering = catalog.sessions_entering(connection, oid)
         if change.disconnect:
-            found = catalog.disconnect_sealed(connection, oid)
+            found = eviction.disconnect_sealed(connection, oid)
             log.disconnected = log.disconnected | {e.session.pid: e.session for e in found if e.was_told}
             log.remaining = tuple(eviction.session for eviction in found)
         else:

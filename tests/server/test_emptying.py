@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.errors import BusyError
-from snapkit.postgres import catalog
+from snapkit.postgres import catalog, eviction
 from snapkit.services import emptying
 from snapkit.services.emptying import empty_sealed
 from tests.cluster import PASSWORD
@@ -106,8 +106,8 @@ def test_who_comes_in_between_the_two_looks_is_seen(sandbox: Sandbox, monkeypatc
 
             return wrapped
 
-        for each in ("sessions_entering", "disconnect_sealed"):
-            monkeypatch.setattr(catalog, each, then_let_in(getattr(catalog, each)))
+        monkeypatch.setattr(catalog, "sessions_entering", then_let_in(catalog.sessions_entering))
+        monkeypatch.setattr(eviction, "disconnect_sealed", then_let_in(eviction.disconnect_sealed))
         empty_sealed(connection, oid, name, "")
         assert not entering.is_connected()
     assert sandbox.sessions(name) == 0

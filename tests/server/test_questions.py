@@ -155,7 +155,7 @@ def test_who_may_not_measure_a_database_still_lists_the_others(sandbox: Sandbox)
 
 
 def test_the_look_at_the_door_is_prepared_before_it_counts(sandbox: Sandbox, gate: Gate) -> None:
-    """However many looks there are, and whoever they find: its text is sent once, and so is a notification's."""
+    """However many looks there are, and whoever they find: its text is sent once, with the notification's."""
     with sandbox.connect(), sandbox.connect():
         asked = _asked(gate, sandbox, "backup")
     assert sum("pg_terminate_backend" in label for _, label in asked) == 1

@@ -1,0 +1,181 @@
+"""Who is inside a database, amid which transaction, and the look that sends them out while its door is held."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from snapkit.core.model import ClientSession
+from snapkit.postgres.catalog import (
+    PG_DATABASE_OID,
+    SESSION_COLUMNS,
+    is_inside,
+    may_terminate,
+    pg_locks,
+    pg_stat_activity,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A session found inside a database whose door is held, and whether it was told to leave.
+
+    ``transaction`` is the virtual transaction ID of the transaction that it is in, if any.
+    """
+
+    session: ClientSession
+    was_told: bool
+    transaction: str | None = None
+
+
+_own_transaction = pg_locks.alias("own_transaction")
+"""The lock that each transaction holds on its own virtual transaction ID, which every role may see."""
+
+_activity_and_transaction = pg_stat_activity.outerjoin(
+    _own_transaction,
+    and_(
+        _own_transaction.c.pid == pg_stat_activity.c.pid,
+        _own_transaction.c.locktype == "virtualxid",
+        _own_transaction.c.mode == "ExclusiveLock",
+    ),
+)
+
+
+def running_transactions(connection: Connection, oids: Collection[int]) -> frozenset[str]:
+    """Return the virtual transaction IDs of the transactions that run inside these databases."""
+    rows = connection.execute(
+        select(_own_transaction.c.virtualxid)
+        .select_from(_activity_and_transaction)
+        .where(is_inside(oids), _own_transaction.c.virtualxid.is_not(None))
+    )
+    return frozenset(rows.scalars())
+
+
+def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
+    """End the sessions in a database that lets nobody in any more; those that this role may not end are left.
+
+    Returns whom it found inside.
+    """
+    may = may_terminate()
+    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(is_inside([oid])))
+    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+
+
+class DoorLook:
+    """The look that tells sessions to leave while ``holder_pid`` holds the door of the very database they are in.
+
+    The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
+    an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
+    listed. https://www.postgresql.org/docs/current/view-pg-locks.html
+
+    With a ``channel``, sessions of the same database that listen there can be told that nobody was found; a role that
+    may not notify is refused then. https://www.postgresql.org/docs/current/sql-notify.html
+
+    The look is put into words once: many come in a row, of a core that clients want, and it takes the better part of
+    one to compose each.
+    """
+
+    def __init__(
+        self, connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool, channel: str | None
+    ) -> None:
+        self._connection = connection
+        inside = _those_inside(oids, holder_pid, terminate=terminate)
+        statement = inside if channel is None else _or_notification(inside, channel)
+        self._compiled = statement.compile(dialect=connection.dialect)
+
+    def look(self, spared: Mapping[int, str | None] | None, *, tell: bool = False) -> list[Eviction]:
+        """Look, and return whom it found.
+
+        Unless ``spared`` is None, transactions that run are spared: those of sessions that it does not know, and the
+        very ones that it names by process ID; one that such a session has begun since then is not. Where nobody is
+        found and it is to ``tell``, an empty notification goes to the channel.
+        """
+        known = spared or {}
+        given = {
+            "spares": spared is not None,
+            "known": _array(str(pid) for pid in known),
+            "named": _array(transaction for transaction in known.values() if transaction is not None),
+            "tells": tell,
+        }
+        rows = self._connection.exec_driver_sql(self._compiled.string, self._compiled.construct_params(given))
+        return [Eviction(ClientSession(*row[:8]), row[8], row[9]) for row in rows if row[0] is not None]
+
+
+def _array(items: Iterable[str]) -> str:
+    """Write an array as text: psycopg gives a list another type with what is in it, and so prepares another statement.
+
+    Process IDs and virtual transaction IDs need no quotes.
+    """
+    return "{" + ",".join(items) + "}"
+
+
+def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) -> Select[Any]:
+    may = may_terminate()
+    told: ColumnElement[bool] = false()
+    if terminate:
+        spared = and_(bindparam("spares", type_=Boolean), _is_spared())
+        told = case((and_(may, not_(spared)), func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+    return (
+        select(*SESSION_COLUMNS, may.label("may"), told.label("told"), _own_transaction.c.virtualxid)
+        .select_from(_activity_and_transaction)
+        .where(is_inside(oids), _holds_door(holder_pid))
+    )
+
+
+def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
+    """Select what is inside or, where that is nothing, one row without a process ID that has sent the notification.
+
+    To send it afterwards would be one more message to and fro, while clients wait.
+    """
+    found = inside.subquery("inside")
+    is_to_tell = and_(found.c.pid.is_(None), bindparam("tells", type_=Boolean))
+    notification = case((is_to_tell, func.pg_notify(channel, "")))
+    return select(*found.c, notification).select_from(select(literal(1)).subquery().outerjoin(found, true()))
+
+
+def _holds_door(holder_pid: int) -> ColumnElement[bool]:
+    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside."""
+    return exists().where(
+        pg_locks.c.locktype == "object",
+        pg_locks.c.classid == PG_DATABASE_OID,
+        pg_locks.c.objid == pg_stat_activity.c.datid,
+        pg_locks.c.pid == holder_pid,
+        # Weaker ones let new connections pass.
+        or_(pg_locks.c.mode == "ShareLock", pg_locks.c.mode == "AccessExclusiveLock"),
+        pg_locks.c.granted,
+    )
+
+
+def _is_spared() -> ColumnElement[bool]:
+    """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
+    is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
+    known = pg_stat_activity.c.pid == func.any(cast(bindparam("known", type_=Text), ARRAY(Integer)))
+    is_another = or_(
+        _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends
+        _own_transaction.c.virtualxid != func.all(cast(bindparam("named", type_=Text), ARRAY(Text))),
+    )
+    return and_(is_amid, not_(and_(known, is_another)))
