@@ -338,6 +338,22 @@ def test_a_role_that_may_not_write_checkpoints_backs_up_without(sandbox: Sandbox
         assert sandbox.run("backup", url=url).code == 0
 
 
+def test_a_role_that_may_not_notify_waits_for_the_server_to_look_again(sandbox: Sandbox) -> None:
+    role = sandbox.role("owner", "LOGIN CREATEDB")
+    sandbox.execute(f'ALTER DATABASE "{sandbox.name}" OWNER TO {role}')
+    url = sandbox.cluster.url(sandbox.name, user=role)
+    sandbox.execute("REVOKE EXECUTE ON FUNCTION pg_notify FROM PUBLIC")
+    try:
+        with psycopg.connect(url) as client:
+            done = sandbox.run("backup", "--json", url=url)
+            with pytest.raises(psycopg.errors.AdminShutdown):
+                client.execute("SELECT 1")
+    finally:
+        sandbox.execute("GRANT EXECUTE ON FUNCTION pg_notify TO PUBLIC")
+    assert done.code == 0, done.out
+    assert len(done.data["sessions"]) == 1
+
+
 def test_the_options_and_what_comes_of_them(sandbox: Sandbox) -> None:
     done = sandbox.run("backup", "--grace", "0s", "--max-outage", "30s", "--json").data
     assert {"phases", "sessions", "copied_bytes", "bytes_per_second", "blocks_shared"} <= set(done)
