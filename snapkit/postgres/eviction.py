@@ -17,7 +17,6 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
-    exists,
     false,
     func,
     literal,
@@ -158,8 +157,13 @@ def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
 
 
 def _holds_door(holder_pid: int) -> ColumnElement[bool]:
-    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside."""
-    return exists().where(
+    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside.
+
+    Counted, since that is never made part of a join: it is asked of rows that are there, and so the locks are read
+    after the sessions. The other way round, one would be ended that came in when the door was opened in between.
+    """
+    count = select(func.count() > 0).select_from(pg_locks)
+    return count.where(
         pg_locks.c.locktype == "object",
         pg_locks.c.classid == PG_DATABASE_OID,
         pg_locks.c.objid == pg_stat_activity.c.datid,
@@ -167,7 +171,7 @@ def _holds_door(holder_pid: int) -> ColumnElement[bool]:
         # Weaker ones let new connections pass.
         or_(pg_locks.c.mode == "ShareLock", pg_locks.c.mode == "AccessExclusiveLock"),
         pg_locks.c.granted,
-    )
+    ).scalar_subquery()
 
 
 def _is_spared() -> ColumnElement[bool]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from psycopg import sql
 from sqlalchemy import false, func, select
 
 from snapkit.postgres import catalog
-from snapkit.postgres.server import began_with
+from snapkit.postgres.eviction import DoorLook
+from snapkit.postgres.execution import plan_once
+from snapkit.postgres.server import began_with, driver_connection
 from tests.crash.stage import url_through
 from tests.gate import Gate
 from tests.sandbox import Sandbox, run_snapkit
@@ -160,3 +163,33 @@ def test_the_look_at_the_door_is_prepared_before_it_counts(sandbox: Sandbox, gat
         asked = _asked(gate, sandbox, "backup")
     assert sum("pg_terminate_backend" in label for _, label in asked) == 1
     assert sum("pg_notify" in label for _, label in asked) == 1
+
+
+def test_whether_the_door_is_held_is_asked_after_the_sessions_were_read(sandbox: Sandbox) -> None:
+    """Or who has come in, through the door that was opened between the two readings, would be ended.
+
+    The plan tells: the locks are counted for a row that has been read, not read beforehand for a join.
+    """
+    with sandbox.server().connect() as watcher:
+        driver = driver_connection(watcher)
+        driver.prepare_threshold = 0
+        plan_once(watcher)
+        look = DoorLook(watcher, [1, 2], driver.info.backend_pid, terminate=True, channel="snapkit_test")
+        look.look({})
+        driver.prepare_threshold = None
+        prepared = "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements WHERE statement ~ 'terminate'"
+        [(name, parameters)] = driver.execute(prepared).fetchall()
+        nulls = ", ".join(["NULL"] * parameters)
+        [(plan,)] = driver.execute(f"EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE {name}({nulls})".encode())
+    [*above, door] = next(path for path in _paths(plan[0]["Plan"]) if "granted" in path[-1].get("Filter", ""))
+    assert door["Function Name"] == "pg_lock_status"
+    [asked] = [node for node in (*above, door) if node.get("Parent Relationship") == "SubPlan"]
+    [of] = [node for node in above if asked in node.get("Plans", ())]
+    assert of["Function Name"] == "pg_stat_get_activity"
+
+
+def _paths(node: dict[str, Any], above: tuple[dict[str, Any], ...] = ()) -> Iterator[list[dict[str, Any]]]:
+    """Yield each node of a plan, with those above it before it."""
+    yield [*above, node]
+    for each in node.get("Plans", ()):
+        yield from _paths(each, (*above, node))
