@@ -36,9 +36,15 @@ from snapkit.core.model import ClientSession
 from snapkit.core.statements import Listen
 from snapkit.postgres.catalog import blockers
 from snapkit.postgres.ddl import DatabaseDDL
-from snapkit.postgres.errors import INSUFFICIENT_PRIVILEGE, SERVER_ERRORS, is_connection_loss, sqlstate_of
-from snapkit.postgres.eviction import DoorLook, Eviction, running_transactions
-from snapkit.postgres.execution import limited, plan_once
+from snapkit.postgres.errors import (
+    INSUFFICIENT_PRIVILEGE,
+    LOCK_NOT_AVAILABLE,
+    SERVER_ERRORS,
+    is_connection_loss,
+    sqlstate_of,
+)
+from snapkit.postgres.eviction import DoorLook, Eviction, make_ready, running_transactions
+from snapkit.postgres.execution import limited
 from snapkit.postgres.server import answers_within, driver_connection
 
 _EAGER_INTERVAL = 0.003
@@ -66,7 +72,7 @@ _BETWEEN_NUDGES = 0.0025
 """Seconds that the second comes after the first; each later one waits so much longer. Who is still starting up is seen
 by PostgreSQL before we see them: the nudges come fast at first, and yet last for a tenth of a second."""
 
-_LOOK_LIMIT = timedelta(seconds=1)
+_SEE_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
 """How long the watcher waits for an answer: it must not keep a run waiting that is over."""
 
@@ -99,16 +105,6 @@ class DoorRecord:
                 self.remaining[session.pid] = session
         if found:
             self.emptied_at = time.monotonic()
-
-
-def _see(watch: Callable[[Connection], None], watcher: Connection) -> None:
-    """See how far the statement is: what cannot be seen, or takes long, is not worth the watch at the door."""
-    try:
-        with limited(watcher, _LOOK_LIMIT):
-            watch(watcher)
-    except DBAPIError as error:
-        if is_connection_loss(error):
-            raise
 
 
 @contextmanager
@@ -178,7 +174,7 @@ class _Doorkeeper:
         self._nudges = 0
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
-        self._inside = self._prepare(oids)
+        self._look = self._prepare(oids)
 
     def start(self) -> None:
         """Watch the door from now on."""
@@ -201,16 +197,16 @@ class _Doorkeeper:
         driver = driver_connection(self._watcher)
         try:
             with answers_within(self._watcher, _WATCHER_LIMIT):
-                plan_once(self._watcher)
+                make_ready(self._watcher)
                 driver.prepare_threshold = 0
                 try:
-                    look.look(None)
+                    look.look({})
                 except DBAPIError as error:
                     if self.channel is None or sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
                         raise
                     self.channel = None
                     look = self._composed(oids)
-                    look.look(None)
+                    look.look({})
         except DBAPIError as error:
             if is_connection_loss(error):
                 raise
@@ -229,8 +225,8 @@ class _Doorkeeper:
             with answers_within(self._watcher, _WATCHER_LIMIT):
                 while not self._finished.is_set():
                     now = time.monotonic()
-                    tell = record.emptied_at is not None and self._may_nudge(now - nudged_at)
-                    found = self._inside.look(self._spared(now), tell=tell)
+                    tell = self._may_nudge(now - nudged_at)
+                    found = self._find(now, tell=tell)
                     record.note(found, disconnect=self._rules.disconnect)
                     if record.remaining and not self._rules.disconnect:
                         self._ddl.cancel_safe()
@@ -240,13 +236,39 @@ class _Doorkeeper:
                     elif tell:
                         self._nudges, nudged_at = self._nudges + 1, now
                     if now - watched_at >= _CALM_INTERVAL:
-                        _see(self._watch, self._watcher)
-                        record.blockers |= {each.pid: each for each in blockers(self._watcher, self._holder)}
+                        self._see()
                         watched_at = now
                     calm_for = now - (record.emptied_at or began)
                     self._finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
         except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
             record.problem = error
+
+    def _find(self, now: float, *, tell: bool) -> list[Eviction]:
+        """Look whom there is. If a notification cannot be sent, that look found nobody, and no other one is tried.
+
+        The server's queue of them may be full, or somebody's COMMIT be waiting with one.
+        """
+        try:
+            return self._look.look(self._spared(now), tell=tell)
+        except DBAPIError as error:
+            if is_connection_loss(error) or not (tell or sqlstate_of(error) == LOCK_NOT_AVAILABLE):
+                raise
+            if tell:
+                self._nudges = _NUDGES
+            return []
+
+    def _see(self) -> None:
+        """See how far the statement is, and whom it waits for. What takes long is not worth the watch at the door."""
+        for look in (self._watch, self._note_blockers):
+            try:
+                with limited(self._watcher, _SEE_LIMIT):
+                    look(self._watcher)
+            except DBAPIError as error:
+                if is_connection_loss(error):
+                    raise
+
+    def _note_blockers(self, watcher: Connection) -> None:
+        self.record.blockers |= {session.pid: session for session in blockers(watcher, self._holder)}
 
     def _spared(self, now: float) -> dict[int, str | None] | None:
         """Return whose transactions may still end, as ``DoorLook.look`` wants it."""
@@ -263,7 +285,8 @@ class _Doorkeeper:
         self._running = {each.session.pid: each.transaction for each in found} | self._running
 
     def _may_nudge(self, since_the_last: float) -> bool:
-        return self._nudges < _NUDGES and since_the_last >= self._nudges * _BETWEEN_NUDGES
+        due = self._nudges < _NUDGES and since_the_last >= self._nudges * _BETWEEN_NUDGES
+        return due and self.channel is not None and self.record.emptied_at is not None
 
 
 def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:

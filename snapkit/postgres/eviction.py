@@ -84,6 +84,24 @@ def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
 
 
+_SETTINGS = {
+    # With values known, five executions would be planned anew, each for longer than it takes.
+    "plan_cache_mode": "force_generic_plan",
+    # Who waits for another's notification, or for a catalog, looks at no door meanwhile.
+    "lock_timeout": "200ms",
+    # Nothing is written that a standby need have.
+    "synchronous_commit": "off",
+}
+
+
+def make_ready(connection: Connection) -> None:
+    """Make this session fit for looks at a door, which are not to wait; all that it does is planned once from now on.
+
+    https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-PLAN-CACHE-MODE
+    """
+    connection.execute(select(*(func.set_config(name, value, False) for name, value in _SETTINGS.items())))
+
+
 class DoorLook:
     """The look that tells sessions to leave while ``holder_pid`` holds the door of the very database they are in.
 
@@ -94,8 +112,8 @@ class DoorLook:
     With a ``channel``, sessions of the same database that listen there can be told that nobody was found; a role that
     may not notify is refused then. https://www.postgresql.org/docs/current/sql-notify.html
 
-    The look is put into words once: many come in a row, of a core that clients want, and it takes the better part of
-    one to compose each.
+    It is put into words once. Many looks come in a row, and to compose one takes longer than all the rest of it, of a
+    processor that clients may be waiting for.
     """
 
     def __init__(
@@ -146,9 +164,9 @@ def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) ->
 
 
 def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
-    """Select what is inside or, where that is nothing, one row without a process ID that has sent the notification.
+    """Select what is inside or, where that is nothing, one row without a process ID, which notifies if it ``tells``.
 
-    To send it afterwards would be one more message to and fro, while clients wait.
+    To send that afterwards would be one more message to and fro, while clients wait.
     """
     found = inside.subquery("inside")
     is_to_tell = and_(found.c.pid.is_(None), bindparam("tells", type_=Boolean))
@@ -159,19 +177,19 @@ def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
 def _holds_door(holder_pid: int) -> ColumnElement[bool]:
     """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside.
 
-    Counted, since that is never made part of a join: it is asked of rows that are there, and so the locks are read
-    after the sessions. The other way round, one would be ended that came in when the door was opened in between.
+    What is compared with TRUE is never made part of a join. It is asked of rows that are there, and so the locks are
+    read once, and after the sessions: the other way round, one would be ended that came in when the door was opened
+    in between.
     """
-    count = select(func.count() > 0).select_from(pg_locks)
-    return count.where(
+    held = select(pg_locks.c.objid).where(
         pg_locks.c.locktype == "object",
         pg_locks.c.classid == PG_DATABASE_OID,
-        pg_locks.c.objid == pg_stat_activity.c.datid,
         pg_locks.c.pid == holder_pid,
         # Weaker ones let new connections pass.
         or_(pg_locks.c.mode == "ShareLock", pg_locks.c.mode == "AccessExclusiveLock"),
         pg_locks.c.granted,
-    ).scalar_subquery()
+    )
+    return pg_stat_activity.c.datid.in_(held).is_(true())
 
 
 def _is_spared() -> ColumnElement[bool]:

@@ -84,14 +84,6 @@ def _set_timeout(connection: Connection, name: str, limit: timedelta, *, in_tran
     connection.execute(select(func.set_config(name, str(milliseconds), in_transaction)))
 
 
-def plan_once(connection: Connection) -> None:
-    """Let what is prepared in this session be planned once, instead of anew for its first five executions.
-
-    https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-PLAN-CACHE-MODE
-    """
-    connection.execute(select(func.set_config("plan_cache_mode", "force_generic_plan", False)))
-
-
 @contextmanager
 def committing_locally(connection: Connection) -> Iterator[None]:
     """Let the block's statements not wait for synchronous standbys, so that clients whom they hold do not either.

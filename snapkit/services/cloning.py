@@ -185,7 +185,8 @@ def door_error(
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)
     if code == OBJECT_IN_USE and record.problem is not None:
-        translated.hint = "The session that was to disconnect them had ended. Run the command again."
+        why = translate(record.problem, state)
+        translated.hint = f"The session that was to disconnect them could do so no longer: {why} Run the command again."
     return translated
 
 

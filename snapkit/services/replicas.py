@@ -267,8 +267,8 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
         entering = catalog.sessions_entering(connection, oid)
         if change.disconnect:
             found = eviction.disconnect_sealed(connection, oid)
-            log.disconnected = log.disconnected | {e.session.pid: e.session for e in found if e.was_told}
-            log.remaining = tuple(eviction.session for eviction in found)
+            log.disconnected = log.disconnected | {each.session.pid: each.session for each in found if each.was_told}
+            log.remaining = tuple(each.session for each in found)
         else:
             log.remaining = tuple(catalog.sessions_inside(connection, [oid]))
         if not entering:

@@ -6,18 +6,23 @@ import os
 import shutil
 import signal
 import threading
+from contextlib import ExitStack
 from datetime import timedelta
 
+import psycopg
 import pytest
 from sqlalchemy import Connection, func, select
 
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Progress, Strategy
+from snapkit.core.statements import RenameDatabase
 from snapkit.postgres import door
 from snapkit.postgres.door import hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.execution import run, transaction
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import answers_within
+from tests.cluster import Cluster
 from tests.sandbox import Sandbox
 
 
@@ -31,7 +36,7 @@ def test_an_answer_that_does_not_come_in_time_is_a_lost_connection(sandbox: Sand
 def test_a_look_at_the_progress_that_takes_long_does_not_end_the_watch(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "_LOOK_LIMIT", timedelta(milliseconds=50))
+    monkeypatch.setattr(door, "_SEE_LIMIT", timedelta(milliseconds=50))
     monkeypatch.setattr(door, "_CALM_INTERVAL", 0.0)
     looks = threading.Semaphore(0)
 
@@ -56,6 +61,35 @@ def test_a_session_listens_only_while_something_brief_is_done(sandbox: Sandbox) 
         with hold_door(ddl, watcher, [0], HoldRules()):
             assert len(ddl.execute(listening).all()) == 1
         assert ddl.execute(listening).all() == []
+
+
+def test_a_notification_that_cannot_be_sent_does_not_end_the_watch(cluster: Cluster) -> None:
+    """The server keeps them all while somebody who listens stays amid a transaction, until it has no more room."""
+    if int(cluster.version.split(".")[0]) < 17:
+        pytest.skip("until PostgreSQL 17 it has room for 8 GB of them")
+    own = Cluster(cluster.binaries)
+    try:
+        own.start(configuration="max_notify_queue_pages = 64")
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin, ExitStack() as stack:
+            sandbox = Sandbox(own, admin, "full")
+            sandbox.create()
+            admin.execute("CREATE DATABASE second")
+            listener = stack.enter_context(psycopg.connect(own.url("postgres"), autocommit=True))
+            listener.execute("LISTEN anything")
+            listener.execute("BEGIN")
+            with pytest.raises(psycopg.errors.ProgramLimitExceeded):
+                while True:
+                    admin.execute("SELECT pg_notify('anything', repeat('x', 7900))")
+            names = (sandbox.name, "second")
+            inside = {stack.enter_context(sandbox.connect(name)).info.backend_pid for name in names}
+            ddl, watcher = (stack.enter_context(sandbox.server().connect()) for _ in range(2))
+            oids = [sandbox.row(name)["oid"] for name in names]
+            with hold_door(ddl, watcher, oids, HoldRules()) as record, transaction(ddl):
+                run(ddl, *(RenameDatabase(name, name + "_then") for name in names))
+            assert set(record.disconnected) == inside
+            assert record.problem is None
+    finally:
+        own.remove()
 
 
 def test_ctrl_c_while_a_clone_comes_to_its_end_is_not_lost(sandbox: Sandbox) -> None:

@@ -11,8 +11,7 @@ from psycopg import sql
 from sqlalchemy import false, func, select
 
 from snapkit.postgres import catalog
-from snapkit.postgres.eviction import DoorLook
-from snapkit.postgres.execution import plan_once
+from snapkit.postgres.eviction import DoorLook, make_ready
 from snapkit.postgres.server import began_with, driver_connection
 from tests.crash.stage import url_through
 from tests.gate import Gate
@@ -165,16 +164,17 @@ def test_the_look_at_the_door_is_prepared_before_it_counts(sandbox: Sandbox, gat
     assert sum("pg_notify" in label for _, label in asked) == 1
 
 
-def test_whether_the_door_is_held_is_asked_after_the_sessions_were_read(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("channel", [None, "snapkit_test"])
+def test_whether_the_door_is_held_is_asked_after_the_sessions_were_read(sandbox: Sandbox, channel: str | None) -> None:
     """Or who has come in, through the door that was opened between the two readings, would be ended.
 
-    The plan tells: the locks are counted for a row that has been read, not read beforehand for a join.
+    The plan tells: the locks are asked for of a row that has been read, and once, not read beforehand for a join.
     """
     with sandbox.server().connect() as watcher:
         driver = driver_connection(watcher)
         driver.prepare_threshold = 0
-        plan_once(watcher)
-        look = DoorLook(watcher, [1, 2], driver.info.backend_pid, terminate=True, channel="snapkit_test")
+        make_ready(watcher)
+        look = DoorLook(watcher, [1, 2], driver.info.backend_pid, terminate=True, channel=channel)
         look.look({})
         driver.prepare_threshold = None
         prepared = "SELECT name, cardinality(parameter_types) FROM pg_prepared_statements WHERE statement ~ 'terminate'"
@@ -186,6 +186,7 @@ def test_whether_the_door_is_held_is_asked_after_the_sessions_were_read(sandbox:
     [asked] = [node for node in (*above, door) if node.get("Parent Relationship") == "SubPlan"]
     [of] = [node for node in above if asked in node.get("Plans", ())]
     assert of["Function Name"] == "pg_stat_get_activity"
+    assert "hashed SubPlan" in of["Filter"]
 
 
 def _paths(node: dict[str, Any], above: tuple[dict[str, Any], ...] = ()) -> Iterator[list[dict[str, Any]]]:
