@@ -24,6 +24,8 @@ from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
+pytestmark = pytest.mark.any_version
+
 
 def _owned_by(sandbox: Sandbox, role: str, name: str | None = None) -> None:
     statement = sql.SQL("ALTER DATABASE {} OWNER TO {}")

@@ -20,6 +20,8 @@ from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase
 from tests.sandbox import LOCK_WAIT, Sandbox
 
+pytestmark = pytest.mark.any_version
+
 LOSSES = (Phase.BEFORE, Phase.AFTER)
 
 

@@ -308,6 +308,7 @@ def test_nobody_gets_in_at_any_moment(sandbox: Sandbox) -> None:
     assert len(sandbox.entries()) == 3
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_leaves_nothing(endless: Sandbox, number: int) -> None:
     running = Meanwhile(endless)
@@ -320,6 +321,7 @@ def test_an_interrupt_leaves_nothing(endless: Sandbox, number: int) -> None:
     wait_until(lambda: endless.sessions(endless.name) == 0)
 
 
+@pytest.mark.any_version
 def test_killed_in_the_middle_the_next_run_sweeps_it(endless: Sandbox) -> None:
     running = Meanwhile(endless)
     (partial,) = [name for name in endless.databases() if "_partial_" in name]
@@ -340,6 +342,7 @@ def test_killed_in_the_middle_the_next_run_sweeps_it(endless: Sandbox) -> None:
     wait_until(lambda: endless.sessions(endless.name) == 0)
 
 
+@pytest.mark.any_version
 def test_recover_drops_what_a_killed_run_left(slow: Sandbox) -> None:
     running = Meanwhile(slow)
     running.process.kill()
@@ -352,6 +355,7 @@ def test_recover_drops_what_a_killed_run_left(slow: Sandbox) -> None:
     assert slow.databases() == [slow.name]
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize("whose", ["postgres", "source", "partial"])
 def test_a_connection_that_is_cut_ends_the_run_and_leaves_nothing(slow: Sandbox, whose: str) -> None:
     running = Meanwhile(slow)
@@ -406,6 +410,7 @@ def test_programs_that_are_missing_or_do_not_fit_are_told_beforehand(
     assert sandbox.databases() == [sandbox.name]
 
 
+@pytest.mark.any_version
 def test_who_wants_a_table_wholly_is_given_way_to(slow: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     running = Meanwhile(slow)
     with slow.connect(application_name="migration") as client:
@@ -426,6 +431,7 @@ def test_a_table_that_is_locked_wholly_is_not_waited_for_long(sandbox: Sandbox) 
     assert sandbox.databases() == [sandbox.name]
 
 
+@pytest.mark.any_version
 def test_tables_that_are_locked_one_after_the_other_are_waited_for_awake(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -559,6 +565,7 @@ def test_what_a_new_database_has_and_the_source_dropped(sandbox: Sandbox) -> Non
         assert connection.execute("SELECT count(*) FROM pg_extension").fetchone() == (0,)
 
 
+@pytest.mark.any_version
 def test_a_password_is_not_on_a_command_line(slow: Sandbox) -> None:
     url = slow.cluster.url(slow.name, tcp=True) + "?options=-c%20app.token%3Dverysecret"
     running = subprocess.Popen(
@@ -733,6 +740,7 @@ def test_a_tablespace(sandbox: Sandbox) -> None:
         sandbox.create()
 
 
+@pytest.mark.any_version
 def test_a_disk_that_fills_leaves_nothing(slow: Sandbox) -> None:
     try:
         disk = SmallDisk(slow.cluster.root / f"{slow.prefix}_disk", 30, slow.cluster.user)

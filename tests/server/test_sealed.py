@@ -6,12 +6,15 @@ import threading
 from collections.abc import Callable
 
 import psycopg
+import pytest
 from psycopg import sql
 from sqlalchemy import func, select
 
 from snapkit.services.inventory import list_entries
 from snapkit.services.removal import choose_by_name, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
+
+pytestmark = pytest.mark.any_version
 
 
 class Intruders:

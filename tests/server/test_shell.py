@@ -28,6 +28,8 @@ from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 
+pytestmark = pytest.mark.any_version
+
 
 @pytest.fixture(autouse=True)
 def psql_of_the_server(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
