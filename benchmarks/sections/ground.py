@@ -70,11 +70,11 @@ def ground(rows: Sequence[Row]) -> str:
         """
         The server has its default settings, but fsync on and wal_level replica are set expressly, and max_connections
         is 150. Commands connect over TCP with a password, as superuser. Clients at work do so with the keys of the
-        password (SCRAM), as poolers do: to hash it anew for each connection would take the server's cores longer than
-        it takes the server to let a client in, and is the client's own affair in life. XFS lies in a sparse file on
-        the machine's own disk, by a loop device: compare the contenders on one file system, not one file system with
-        the other. Nor compare what was measured on one machine with what was on the other: each section is from one.
-        The sequential write is 256 MiB with one fsync. The data is pgbench's.
+        password (SCRAM), as poolers do, from 2026-11-30 on. Before that they hashed it anew for each connection, which
+        is the client's own affair in life, but took these cores longer than it takes the server to let a client in.
+        XFS lies in a sparse file on the machine's own disk, by a loop device: compare the contenders on one file
+        system, not one file system with the other. Nor compare what was measured on one machine with what was on the
+        other: each table is from one. The sequential write is 256 MiB with one fsync. The data is pgbench's.
         """
     )
     sizes_found = {
