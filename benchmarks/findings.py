@@ -31,6 +31,8 @@ class Summary:
     wall_ms: float | None
     waits: tuple[float, ...]
     """In milliseconds: in each run, the longest wait of the client that waited longest."""
+    everybody: tuple[float, ...]
+    """Likewise, of every client in every run."""
     failed: float
     """Queries per run that failed on a connection."""
     turned_away: float
@@ -45,6 +47,10 @@ class Summary:
     @property
     def waited_95(self) -> float | None:
         return percentile(self.waits, 95)
+
+    @property
+    def everybody_95(self) -> float | None:
+        return percentile(self.everybody, 95)
 
 
 def select(rows: Sequence[Row], scenario: str, **conditions: object) -> list[Row]:
@@ -76,6 +82,7 @@ def summarise(rows: Sequence[Row]) -> Summary:
         good=len(good),
         wall_ms=median([row["wall_ms"] for row in good]),
         waits=tuple(max(row["waits_ms"]) for row in rows if row.get("waits_ms")),
+        everybody=tuple(wait for row in rows for wait in row.get("waits_ms", ())),
         failed=sum(count(row, "failed") for row in rows) / runs,
         turned_away=sum(count(row, "turned_away") for row in rows) / runs,
         unserved=sum(bool(row.get("unserved")) for row in rows),

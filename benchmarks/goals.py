@@ -88,16 +88,16 @@ def _waits(rows: Sequence[Row]) -> list[Verdict]:
         for size in sizes(rows):
             found = of_place(rows, "swaps", place, megabytes=size, contender=SNAPKIT)
             alone = summarise(of_place(rows, "swaps", place, megabytes=size, contender=NOTHING_BUT_LEAVING)).waited_95
-            waited = summarise(found).waited_95
-            everybody = percentile([wait for row in found for wait in row["waits_ms"]], 95)
+            ours = summarise(found)
+            waited = ours.waited_95
             held = percentile([row["reported_outage_ms"] for row in found if "reported_outage_ms" in row], 95)
             if waited is not None:
                 verdicts.append(
                     Verdict(
                         "clients wait at most 150 ms for a rollback, at the 95th percentile",
                         f"{place}, {size} MB",
-                        f"{duration(waited)} in {len(found)} swaps, of all clients {duration(everybody)}; where they"
-                        f" are only disconnected {duration(alone)}; held by snapkit {duration(held)}",
+                        f"{duration(waited)} in {len(found)} swaps, of all clients {duration(ours.everybody_95)}; where"
+                        f" they are only disconnected {duration(alone)}; held by snapkit {duration(held)}",
                         waited <= _WAIT_LIMIT,
                     )
                 )

@@ -62,7 +62,6 @@ def swaps(rows: Sequence[Row]) -> str:
 
 def _swaps_row(place: Place, size: int, contender: str, rows: Sequence[Row]) -> list[str]:
     summary = summarise(rows)
-    every = [wait for row in rows for wait in row["waits_ms"]]
     return [
         str(place),
         f"{size} MB",
@@ -71,7 +70,7 @@ def _swaps_row(place: Place, size: int, contender: str, rows: Sequence[Row]) -> 
         duration(summary.waited),
         duration(summary.waited_95),
         duration(max(summary.waits, default=None)),
-        duration(percentile(every, 95)),
+        duration(summary.everybody_95),
         duration(median([row["reported_outage_ms"] for row in rows if "reported_outage_ms" in row])),
         per_run(summary.failed),
     ]

@@ -171,7 +171,7 @@ class _Doorkeeper:
         self._watch = watch
         self._running: dict[int, str | None] = {}
         self._grace_ends: float | None = None
-        self._nudges = 0
+        self._nudges, self._nudged_at = 0, 0.0
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
         self._look = self._prepare(oids)
@@ -220,12 +220,12 @@ class _Doorkeeper:
 
     def _keep(self) -> None:
         record = self.record
-        began = watched_at = nudged_at = time.monotonic()
+        began = watched_at = time.monotonic()
         try:
             with answers_within(self._watcher, _WATCHER_LIMIT):
                 while not self._finished.is_set():
                     now = time.monotonic()
-                    tell = self._may_nudge(now - nudged_at)
+                    tell = self._may_nudge(now)
                     found = self._find(now, tell=tell)
                     record.note(found, disconnect=self._rules.disconnect)
                     if record.remaining and not self._rules.disconnect:
@@ -234,7 +234,7 @@ class _Doorkeeper:
                     if found:
                         self._let_end(found)
                     elif tell:
-                        self._nudges, nudged_at = self._nudges + 1, now
+                        self._nudges, self._nudged_at = self._nudges + 1, now
                     if now - watched_at >= _CALM_INTERVAL:
                         self._see()
                         watched_at = now
@@ -259,13 +259,13 @@ class _Doorkeeper:
 
     def _see(self) -> None:
         """See how far the statement is, and whom it waits for. What takes long is not worth the watch at the door."""
-        for look in (self._watch, self._note_blockers):
-            try:
-                with limited(self._watcher, _SEE_LIMIT):
+        with limited(self._watcher, _SEE_LIMIT):
+            for look in (self._watch, self._note_blockers):
+                try:
                     look(self._watcher)
-            except DBAPIError as error:
-                if is_connection_loss(error):
-                    raise
+                except DBAPIError as error:
+                    if is_connection_loss(error):
+                        raise
 
     def _note_blockers(self, watcher: Connection) -> None:
         self.record.blockers |= {session.pid: session for session in blockers(watcher, self._holder)}
@@ -284,8 +284,8 @@ class _Doorkeeper:
             self._grace_ends = time.monotonic() + self._rules.grace_at_the_door.total_seconds()
         self._running = {each.session.pid: each.transaction for each in found} | self._running
 
-    def _may_nudge(self, since_the_last: float) -> bool:
-        due = self._nudges < _NUDGES and since_the_last >= self._nudges * _BETWEEN_NUDGES
+    def _may_nudge(self, now: float) -> bool:
+        due = self._nudges < _NUDGES and now - self._nudged_at >= self._nudges * _BETWEEN_NUDGES
         return due and self.channel is not None and self.record.emptied_at is not None
 
 

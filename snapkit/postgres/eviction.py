@@ -79,9 +79,13 @@ def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
     Returns whom it found inside.
     """
     may = may_terminate()
-    told = case((may, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
-    rows = connection.execute(select(*SESSION_COLUMNS, may, told).where(is_inside([oid])))
+    rows = connection.execute(select(*SESSION_COLUMNS, may, _told(may)).where(is_inside([oid])))
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+
+
+def _told(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a session was told to leave, which only one is that is ``wanted``: a CASE leaves the others alone."""
+    return case((wanted, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
 
 
 _SETTINGS = {
@@ -155,7 +159,7 @@ def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) ->
     told: ColumnElement[bool] = false()
     if terminate:
         spared = and_(bindparam("spares", type_=Boolean), _is_spared())
-        told = case((and_(may, not_(spared)), func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+        told = _told(and_(may, not_(spared)))
     return (
         select(*SESSION_COLUMNS, may.label("may"), told.label("told"), _own_transaction.c.virtualxid)
         .select_from(_activity_and_transaction)
