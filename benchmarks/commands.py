@@ -61,12 +61,17 @@ class Running:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def wait(self) -> Ran:
-        """Wait for its end; one that does not end is killed, and has failed."""
+        """Wait for its end; one that does not end is killed, and has failed. On Ctrl-C it is killed, too."""
         alarm = threading.Timer(LIMIT, self.kill)
         alarm.start()
-        _, status, usage = os.wait4(self._process.pid, 0)
+        try:
+            _, status, usage = os.wait4(self._process.pid, 0)
+        except KeyboardInterrupt:
+            self.kill()
+            raise
+        finally:
+            alarm.cancel()  # it would keep us from ending
         wall = time.monotonic() - self._begun
-        alarm.cancel()
         code = self._process.returncode = os.waitstatus_to_exitcode(status)
         texts = []
         for file in (self._out, self._err):

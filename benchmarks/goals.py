@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contenders import NOTHING_BUT_LEAVING, RAW, SNAPKIT
-from benchmarks.findings import Place, by_round, of_place, places, select, sizes, summarise
+from benchmarks.findings import Place, Summary, by_round, of_place, places, select, sizes, summarise
 from benchmarks.markdown import duration, factor
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Row
@@ -87,21 +87,24 @@ def _waits(rows: Sequence[Row]) -> list[Verdict]:
     for place in places(rows):
         for size in sizes(rows):
             found = of_place(rows, "swaps", place, megabytes=size, contender=SNAPKIT)
-            alone = summarise(of_place(rows, "swaps", place, megabytes=size, contender=NOTHING_BUT_LEAVING)).waited_95
+            alone = summarise(of_place(rows, "swaps", place, megabytes=size, contender=NOTHING_BUT_LEAVING))
             ours = summarise(found)
-            waited = ours.waited_95
             held = percentile([row["reported_outage_ms"] for row in found if "reported_outage_ms" in row], 95)
-            if waited is not None:
+            if ours.everybody_95 is not None:
                 verdicts.append(
                     Verdict(
                         "clients wait at most 150 ms for a rollback, at the 95th percentile",
                         f"{place}, {size} MB",
-                        f"{duration(waited)} in {len(found)} swaps, of all clients {duration(ours.everybody_95)}; where"
-                        f" they are only disconnected {duration(alone)}; held by snapkit {duration(held)}",
-                        waited <= _WAIT_LIMIT,
+                        f"{_waited(ours)} in {len(found)} swaps; where they are only disconnected"
+                        f" {_waited(alone)}; held by snapkit {duration(held)}",
+                        ours.everybody_95 <= _WAIT_LIMIT,
                     )
                 )
     return verdicts
+
+
+def _waited(summary: Summary) -> str:
+    return f"{duration(summary.everybody_95)}, of the one that waited longest {duration(summary.waited_95)},"
 
 
 def _pooled(rows: Sequence[Row]) -> list[Verdict]:

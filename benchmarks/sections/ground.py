@@ -112,7 +112,8 @@ def goals(rows: Sequence[Row]) -> str:
         {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes, which connects, too. The
         backup, that and each statement alone (by psql) are run right after one another, many times, in another
         order each time; given is the median of the backup's time divided by that of the two together in the same
-        turn. A wait is that of the client that waited longest.
+        turn. Waits are those of every client in every swap, and beside them those of the one that waited longest in
+        each.
         """
     )
     head = ("goal", "where", "found", "reached")
