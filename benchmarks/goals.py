@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from benchmarks.contenders import NOTHING_BUT_LEAVING, RAW, SNAPKIT
 from benchmarks.findings import Place, Summary, by_round, of_place, places, select, sizes, summarise
 from benchmarks.markdown import duration, factor
+from benchmarks.overhead import after_startup
 from benchmarks.pooler import PAUSED
 from benchmarks.results import Row
-from benchmarks.startup import LIST
 from benchmarks.statistics import median, percentile, ratios
 
 _MARGIN = 1.1
@@ -45,16 +45,16 @@ def _backups(rows: Sequence[Row]) -> list[Verdict]:
     for place in places(rows):
         for size in sizes(of_place(rows, "overhead", place)):
             found = of_place(rows, "overhead", place, megabytes=size)
-            walls = {name: by_round(select(found, "overhead", contender=name)) for name in (SNAPKIT, LIST, *RAW)}
-            statements = [walls[name] for name in RAW if walls[name]]
-            if not statements:
+            names = (SNAPKIT, *map(after_startup, RAW))
+            walls = {name: by_round(select(found, "overhead", contender=name)) for name in names}
+            parts = {name: wall for name, wall in walls.items() if wall and name != SNAPKIT}
+            if not parts:
                 continue
-            best = min(statements, key=lambda wall: statistics.median(wall.values()))
-            parts = {number: best[number] + walls[LIST][number] for number in best.keys() & walls[LIST].keys()}
-            times = ratios(parts, walls[SNAPKIT])
+            best = min(parts, key=lambda name: statistics.median(parts[name].values()))
+            times = ratios(parts[best], walls[SNAPKIT])
             if not times:
                 continue
-            told = [duration(median(list(wall.values()))) for wall in (walls[SNAPKIT], best, walls[LIST])]
+            told = [duration(median(list(walls[name].values()))) for name in (SNAPKIT, best)]
             spread = f"{factor(percentile(times, 25))} to {factor(percentile(times, 75))}"
             made = [row for row in found if row["contender"] == SNAPKIT]
             verdicts.append(
@@ -62,7 +62,7 @@ def _backups(rows: Sequence[Row]) -> list[Verdict]:
                     "backup within 10 % of the best statement alone plus start-up",
                     f"{place}, {size} MB",
                     f"×{factor(median(times))} ({spread} in the middle half of {len(times)} turns): {told[0]};"
-                    f" best statement {told[1]}, start-up {told[2]}",
+                    f" `{best}` {told[1]}",
                     statistics.median(times) <= _MARGIN and all(row["good"] for row in made),
                 )
             )

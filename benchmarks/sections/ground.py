@@ -109,9 +109,9 @@ def goals(rows: Sequence[Row]) -> str:
     reached = sum(each.reached for each in found)
     prose = wrapped(
         f"""
-        {reached} of {len(found)} reached. Start-up is the time that `{startup.LIST}` takes, which connects, too. The
-        backup, that and each statement alone (by psql) are run right after one another, many times, in another
-        order each time; given is the median of the backup's time divided by that of the two together in the same
+        {reached} of {len(found)} reached. Start-up is what `{startup.LIST}` takes, which connects, too. The backup, and
+        that followed by each statement alone (by psql), are run in turn, many times, in another order each time; given
+        is the median of the backup's time divided by that of the quickest of those pairs in the same
         turn. Waits are those of every client in every swap, and beside them those of the one that waited longest in
         each.
         """
