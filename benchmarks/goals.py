@@ -104,7 +104,7 @@ def _waits(rows: Sequence[Row]) -> list[Verdict]:
 
 
 def _waited(summary: Summary) -> str:
-    return f"{duration(summary.everybody_95)}, of the one that waited longest {duration(summary.waited_95)},"
+    return f"{duration(summary.everybody_95)} (the one that waited longest {duration(summary.waited_95)})"
 
 
 def _pooled(rows: Sequence[Row]) -> list[Verdict]:
