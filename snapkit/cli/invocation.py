@@ -181,6 +181,8 @@ class Invocation:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
         import shlex
 
+        from snapkit.core.secrets import cut_secrets
+
         words = [name]
         options = self._options
         urls: Iterable[tuple[str, str | None]] = (
@@ -191,7 +193,7 @@ class Invocation:
         )
         for flag, value in urls:
             if value:
-                words += [flag, _without_password(value)]
+                words += [flag, cut_secrets(value)]
         if options.env_file:
             words += ["--env-file", str(options.env_file)]
         if options.maintenance_db:
@@ -277,17 +279,6 @@ class Narration:
         if self._console is not None:
             with unpadded(self._console):
                 render(result, self._console)
-
-
-def _without_password(url: str) -> str:
-    """Return ``url`` with three dots in place of its password, if it has one; query parameters likewise."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.partition("@")
-    if at and "/" not in credentials and ":" in credentials:
-        rest = credentials.partition(":")[0] + ":...@" + place
-    place, mark, query = rest.partition("?")
-    kept = [piece for piece in query.split("&") if "password" not in piece.partition("=")[0].lower()]
-    return scheme + separator + place + (mark + "&".join(kept) if kept and mark else "")
 
 
 def _log_statements() -> None:
