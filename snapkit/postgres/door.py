@@ -126,11 +126,12 @@ def hold_door(
     watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
     affair.
 
-    What is sent while clients are held is prepared beforehand; see ``_Doorkeeper``.
+    What is sent while clients are held is prepared beforehand; see ``_prepared_look``.
     """
-    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, oids, rules, watch, nudge=nudge)
-    if doorkeeper.channel is not None:
-        ddl.execute(DatabaseDDL(Listen(doorkeeper.channel)))
+    look = _prepared_look(watcher, oids, driver_connection(ddl).info.backend_pid, rules, nudge=nudge)
+    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules, watch)
+    if look.channel is not None:
+        ddl.execute(DatabaseDDL(Listen(look.channel)))
     doorkeeper.start()
     interruption: KeyboardInterrupt | None = None
     try:
@@ -141,11 +142,46 @@ def hold_door(
         except KeyboardInterrupt as late:  # the record is to be complete all the same
             interruption = late
             doorkeeper.finish()
-        if doorkeeper.channel is not None and not ddl.invalidated:
+        if look.channel is not None and not ddl.invalidated:
             with suppress(*SERVER_ERRORS):  # it ends with the connection, too
-                ddl.execute(DatabaseDDL(Listen(doorkeeper.channel, ends=True)))
+                ddl.execute(DatabaseDDL(Listen(look.channel, ends=True)))
     if interruption is not None:  # the block has its outcome, which an error of its own would have told
         raise interruption
+
+
+def _prepared_look(
+    watcher: Connection, oids: Collection[int], holder_pid: int, rules: HoldRules, *, nudge: bool
+) -> DoorLook:
+    """Return the look, which has looked once while there is no door yet: nobody can be found, and nobody is told.
+
+    It is composed, prepared and planned then, and takes a tenth of the time from then on, of a machine that has other
+    things to do. No more is prepared later, which would take a message to and fro while clients are held. A role that
+    may not notify waits for PostgreSQL's next look. What else is refused here is refused there, too, and told then.
+    https://www.postgresql.org/docs/current/sql-prepare.html
+    """
+
+    def composed(channel: str | None) -> DoorLook:
+        return DoorLook(watcher, oids, holder_pid, terminate=rules.disconnect, channel=channel)
+
+    look = composed(f"snapkit_{holder_pid}" if nudge else None)
+    driver = driver_connection(watcher)
+    try:
+        with answers_within(watcher, _WATCHER_LIMIT):
+            make_ready(watcher)
+            driver.prepare_threshold = 0
+            try:
+                look.look({})
+            except DBAPIError as error:
+                if look.channel is None or sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
+                    raise
+                look = composed(None)
+                look.look({})
+    except DBAPIError as error:
+        if is_connection_loss(error):
+            raise
+    finally:
+        driver.prepare_threshold = _NEVER
+    return look
 
 
 class _Doorkeeper:
@@ -155,18 +191,15 @@ class _Doorkeeper:
         self,
         ddl: psycopg.Connection[Any],
         watcher: Connection,
-        oids: Collection[int],
+        look: DoorLook,
         rules: HoldRules,
         watch: Callable[[Connection], None],
-        *,
-        nudge: bool,
     ) -> None:
         self.record = DoorRecord()
-        self._holder = ddl.info.backend_pid
-        self.channel = f"snapkit_{self._holder}" if nudge else None
-        """Where ``ddl`` is to listen, if it is to be told that nobody is left inside."""
         self._ddl = ddl
+        self._holder = ddl.info.backend_pid
         self._watcher = watcher
+        self._look = look
         self._rules = rules
         self._watch = watch
         self._running: dict[int, str | None] = {}
@@ -174,7 +207,6 @@ class _Doorkeeper:
         self._nudges, self._nudged_at = 0, 0.0
         self._finished = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
-        self._look = self._prepare(oids)
 
     def start(self) -> None:
         """Watch the door from now on."""
@@ -184,39 +216,6 @@ class _Doorkeeper:
         """Watch no longer; the record is complete."""
         self._finished.set()
         self._thread.join()
-
-    def _prepare(self, oids: Collection[int]) -> DoorLook:
-        """Look once while there is no door yet, so that nobody can be found, and nobody is told.
-
-        The look is composed, prepared and planned then, and takes a tenth of the time from then on, of a machine that
-        has other things to do. No more is prepared later, which would take a message to and fro while clients are
-        held. A role that may not notify waits for PostgreSQL's next look. What else is refused here is refused there,
-        too, and told then. https://www.postgresql.org/docs/current/sql-prepare.html
-        """
-        look = self._composed(oids)
-        driver = driver_connection(self._watcher)
-        try:
-            with answers_within(self._watcher, _WATCHER_LIMIT):
-                make_ready(self._watcher)
-                driver.prepare_threshold = 0
-                try:
-                    look.look({})
-                except DBAPIError as error:
-                    if self.channel is None or sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
-                        raise
-                    self.channel = None
-                    look = self._composed(oids)
-                    look.look({})
-        except DBAPIError as error:
-            if is_connection_loss(error):
-                raise
-        finally:
-            driver.prepare_threshold = _NEVER
-        return look
-
-    def _composed(self, oids: Collection[int]) -> DoorLook:
-        disconnect, channel = self._rules.disconnect, self.channel
-        return DoorLook(self._watcher, oids, self._holder, terminate=disconnect, channel=channel)
 
     def _keep(self) -> None:
         record = self.record
@@ -286,7 +285,7 @@ class _Doorkeeper:
 
     def _may_nudge(self, now: float) -> bool:
         due = self._nudges < _NUDGES and now - self._nudged_at >= self._nudges * _BETWEEN_NUDGES
-        return due and self.channel is not None and self.record.emptied_at is not None
+        return due and self._look.channel is not None and self.record.emptied_at is not None
 
 
 def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:

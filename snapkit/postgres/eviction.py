@@ -123,6 +123,8 @@ class DoorLook:
     def __init__(
         self, connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool, channel: str | None
     ) -> None:
+        self.channel = channel
+        """Where the session that holds the door has to listen, to be told that nobody is left inside."""
         self._connection = connection
         inside = _those_inside(oids, holder_pid, terminate=terminate)
         statement = inside if channel is None else _or_notification(inside, channel)
