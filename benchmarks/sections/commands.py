@@ -32,16 +32,23 @@ def quiet(operation: str, title: str) -> Section:
                 [str(contender), *(_time_cell(found, str(contender), size) for size in columns)]
                 for contender in ordered(found)
             ]
-            rounds = len({row["round"] for row in found})
             if body:
                 head = ["whole command", *(f"{size} MB" for size in columns)]
-                parts.append(f"### {place}\n\n{table(head, body)}\n\nRounds: {rounds}.")
+                parts.append(f"### {place}\n\n{table(head, body)}\n\nRounds: {_rounds(found)}.")
         if not parts:
             return ""
         plot = f"{{plot {operation}: {title}: whole command by size, without clients}}"
         return "\n\n".join([f"## {title}, nobody connected", _quiet_prose(operation), plot, *parts])
 
     return section
+
+
+def _rounds(rows: Sequence[Row]) -> str:
+    """How many there were, and of which size where they are not of one number."""
+    counts = {size: len({row["round"] for row in rows if row["megabytes"] == size}) for size in sizes(rows)}
+    if len(set(counts.values())) == 1:
+        return str(*set(counts.values()))
+    return ", ".join(f"{number} at {size} MB" for size, number in counts.items())
 
 
 def _quiet_prose(operation: str) -> str:
