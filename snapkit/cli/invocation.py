@@ -181,7 +181,7 @@ class Invocation:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
         import shlex
 
-        from snapkit.core.secrets import cut_secrets
+        from snapkit.core.connection_url import without_password
 
         words = [name]
         options = self._options
@@ -193,7 +193,7 @@ class Invocation:
         )
         for flag, value in urls:
             if value:
-                words += [flag, cut_secrets(value)]
+                words += [flag, without_password(value)]
         if options.env_file:
             words += ["--env-file", str(options.env_file)]
         if options.maintenance_db:

@@ -76,6 +76,21 @@ def with_database(url: str, database: str) -> str:
     return f"{scheme}{hosts}/{quote(database, safe='')}" + (f"?{query}" if query else "")
 
 
+def without_password(url: str) -> str:
+    """Return ``url`` with three dots in place of its password, if it has one, and without a password in its query.
+
+    It is one that ``split_url`` takes: all else is kept as it is, so that the rest can be typed. Of words of which less
+    is known ``core.secrets`` cuts more: it would take an "@" in the database's name for the end of a password.
+    """
+    scheme, separator, rest = url.partition("://")
+    credentials, at, place = rest.partition("@")
+    if at and "/" not in credentials and ":" in credentials:
+        rest = credentials.partition(":")[0] + ":...@" + place
+    place, mark, query = rest.partition("?")
+    kept = [piece for piece in query.split("&") if "password" not in piece.partition("=")[0].lower()]
+    return scheme + separator + place + (mark + "&".join(kept) if kept and mark else "")
+
+
 def malformed_url() -> UsageError:
     return UsageError(
         "The URL is malformed.",

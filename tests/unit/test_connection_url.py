@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from snapkit.core.connection_url import UrlParts, check_connection, split_url, with_database
+from snapkit.core.connection_url import UrlParts, check_connection, split_url, with_database, without_password
 from snapkit.errors import UsageError
 
 
@@ -79,3 +79,18 @@ def test_nothing_is_refused_that_libpq_takes(rest: str) -> None:
 )
 def test_another_database_and_all_else_as_it_is(url: str, expected: str) -> None:
     assert with_database(url, 'a" /b') == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:s3cret@h:5432/app", "postgresql://u:...@h:5432/app"),
+        ("postgresql://u:s3cret@h/my@db", "postgresql://u:...@h/my@db"),
+        ("postgresql://h:5432/my@db", "postgresql://h:5432/my@db"),
+        ("postgresql://u:s3cret@h/app?application_name=a@b", "postgresql://u:...@h/app?application_name=a@b"),
+        ("postgresql://u@h/app?password=s3cret&sslmode=require", "postgresql://u@h/app?sslmode=require"),
+        ("postgresql://u@h/app?sslpassword=s3cret", "postgresql://u@h/app"),
+    ],
+)
+def test_a_url_without_its_password_is_the_same_otherwise(url: str, shown: str) -> None:
+    assert without_password(url) == shown
