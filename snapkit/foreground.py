@@ -15,12 +15,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import FrameType
 
 from snapkit import signals
 from snapkit.core.secrets import cut_secrets
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
 _BEAT = 1.0

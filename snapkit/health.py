@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from http.client import HTTPException
 from urllib.error import HTTPError, URLError
@@ -16,6 +15,7 @@ from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words, what_went_wrong
 from snapkit.core.secrets import cut_secrets
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
 _BETWEEN = 0.5

@@ -10,13 +10,13 @@ import pytest
 from typer.main import get_command
 
 from snapkit.cli.exit_codes import ExitCode
-from snapkit.cli.main import application_for_documentation
+from snapkit.cli.main import application_for
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 COMMANDS: dict[str, Any] = {
     name: command
-    for name, command in get_command(application_for_documentation()).commands.items()  # type: ignore[attr-defined]
+    for name, command in get_command(application_for()).commands.items()  # type: ignore[attr-defined]
     if not command.hidden
 }
 

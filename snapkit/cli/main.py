@@ -67,9 +67,9 @@ def _guess(words: Sequence[str]) -> Call:
     )
 
 
-def application_for_documentation() -> typer.Typer:
-    """Return the application, to be looked at: which commands and options there are."""
-    return _application(Call(command=None, as_json=False, verbose=False, no_color=False))
+def application_for(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the application that would take ``words``, to be looked at: which commands and options there are."""
+    return _application(_guess(words))
 
 
 def _application(call: Call) -> typer.Typer:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
     from snapkit.core.model import Caution

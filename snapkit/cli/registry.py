@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call, Invocation
 from snapkit.cli.options import CommonOptions, with_common_options
+from snapkit.core.values import dataclass
 
 _CHANGING = frozenset(
     ("backup", "rollback", "undo", "prune", "delete", "pin", "unpin", "label", "adopt", "recover", "guard", "shell")
@@ -55,6 +55,8 @@ class Registry:
         return names | {each.alias: each.name for each in self._commands if each.alias is not None}
 
     def build(self, app: typer.Typer, call: Call) -> typer.Typer:
+        """Give ``app`` its commands; where the first word names one, only that: of the others nothing will be seen."""
+
         def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
             is_shown_only = arguments.get("dry_run") or arguments.get("sql")
             invocation = Invocation(call, options, changes=call.command in _CHANGING and not is_shown_only)
@@ -65,7 +67,10 @@ class Registry:
             with uninterrupted():
                 return invocation.finish(result)
 
+        named = call.command if call.option_before_command is None else None
         for each in self._commands:
+            if named not in (None, each.name):
+                continue
             wrapped = with_common_options(each.function, invoke, connects=each.connects)
             app.command(each.name, context_settings={"allow_interspersed_args": not each.runs_words})(wrapped)
             if each.alias is not None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -15,6 +15,7 @@ import typer
 from snapkit.cli import pace
 from snapkit.cli.format import printable, printable_lines, progress_text
 from snapkit.cli.streams import Forgiving
+from snapkit.core.values import dataclass
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
@@ -13,6 +12,7 @@ from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
 from snapkit.core.model import Caution
+from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:
     from snapkit.postgres.server import Server

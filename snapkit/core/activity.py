@@ -8,10 +8,12 @@ https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-STATS-V
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
+
+from snapkit.core.values import dataclass
 
 MAX_NOTED_TABLES = 100
 """Tables of which a backup notes the counters: those with most writes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
@@ -11,6 +10,7 @@ from snapkit.core.durations import milliseconds
 from snapkit.core.model import Place
 from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
 from snapkit.core.secrets import without_secrets
+from snapkit.core.values import dataclass
 
 AUDIT_VERSION = 1
 """Of the lines; a later snapkit may add keys to them."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
 from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
+from snapkit.core.values import dataclass
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 

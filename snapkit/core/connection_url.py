@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import quote, unquote
 
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
 NOTHING_TOUCHED = "No connection was made."

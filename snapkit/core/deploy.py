@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from snapkit.core.values import dataclass
 
 MAX_TEXT = 200
 """Characters of a text that are kept."""

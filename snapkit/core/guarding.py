@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from snapkit.core.values import dataclass
 
 
 class OnFailure(StrEnum):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 
 from snapkit.core.durations import duration_text
 from snapkit.core.model import Caution, Strategy
+from snapkit.core.values import dataclass
 
 DEFAULT_GRACE = timedelta(seconds=1)
 

@@ -5,12 +5,13 @@ means. ``snapkit.hooks`` runs them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 
 from snapkit.core.durations import milliseconds, written_duration
 from snapkit.core.model import Entry
+from snapkit.core.values import dataclass
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 

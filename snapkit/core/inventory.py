@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from snapkit.core import metadata, naming
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, UsageError
 
 

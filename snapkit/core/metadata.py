@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from snapkit.core.activity import Activity
 from snapkit.core.deploy import Deploy
 from snapkit.core.model import Kind, Strategy
 from snapkit.core.opening import Opened, decode_opened, encode_opened
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
 VERSION = 1

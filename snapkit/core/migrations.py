@@ -6,9 +6,9 @@ Another tool is another ``VersionTable`` below.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from snapkit.core.deploy import MigrationState, clean
+from snapkit.core.values import dataclass
 
 Row = Mapping[str, str | None]
 """One row of a version table: its columns as PostgreSQL writes them as text."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:
     from snapkit.core.deploy import Deploy

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from snapkit.core.model import Caution
+from snapkit.core.values import dataclass
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
 WORTH_RELAYING = 2**20

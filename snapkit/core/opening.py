@@ -7,7 +7,6 @@ the entry again, just as it was.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +20,7 @@ from snapkit.core.statements import (
     SetParameter,
     Statement,
 )
+from snapkit.core.values import dataclass
 
 CONNECT = "CONNECT"
 READ_ONLY = "default_transaction_read_only"

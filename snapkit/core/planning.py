@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from snapkit.core import metadata as comments
@@ -36,6 +36,7 @@ from snapkit.core.statements import (
     Statement,
     Step,
 )
+from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError, UsageError
 
 NOTHING_CHANGED = "Nothing was changed."

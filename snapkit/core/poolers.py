@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
+
+from snapkit.core.values import dataclass
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _LONGEST_ARGUMENT = 63

@@ -6,7 +6,7 @@ https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from itertools import groupby
 
 from snapkit.core.statements import (
@@ -19,6 +19,7 @@ from snapkit.core.statements import (
     SetRole,
     Statement,
 )
+from snapkit.core.values import dataclass
 
 LIST_QUOTED = frozenset(
     (

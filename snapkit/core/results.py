@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import ClassVar
@@ -16,6 +15,7 @@ from snapkit.core.model import Caution, ClientSession, Entry, Standby
 from snapkit.core.planning import NOTHING_CHANGED, SwapPlan
 from snapkit.core.properties import Properties
 from snapkit.core.retention import Kept
+from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
 
 

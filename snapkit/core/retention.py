@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from snapkit.core.model import Entry, Kind, State
+from snapkit.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from snapkit.core.model import Strategy
+from snapkit.core.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from snapkit.core.durations import written_duration
 from snapkit.core.inventory import usable_backups
 from snapkit.core.model import Caution, Entry, Kind
+from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, SnapkitError
 
 

@@ -10,10 +10,10 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from snapkit.core.values import dataclass
 from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 
 

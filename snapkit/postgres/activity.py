@@ -6,7 +6,6 @@ https://www.postgresql.org/docs/current/monitoring-stats.html
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -27,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
+from snapkit.core.values import dataclass
 from snapkit.postgres.relations import catalog_table, pg_class, pg_namespace
 
 _database = catalog_table(

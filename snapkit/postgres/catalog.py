@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -35,6 +34,7 @@ from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database, Standby
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.core.values import dataclass
 from snapkit.postgres.relations import catalog_table
 from snapkit.postgres.server import answers_within, began_with, driver_connection
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote
 
 import psycopg
@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapkit.core.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
 from snapkit.core.model import Caution, Place
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
 FOREIGN_PARAMETERS = frozenset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -28,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.model import ClientSession
+from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import (
     PG_DATABASE_OID,
     SESSION_COLUMNS,

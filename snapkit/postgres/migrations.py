@@ -11,7 +11,6 @@ https://www.postgresql.org/docs/current/sql-copy.html, .../ddl-rowsecurity.html
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from time import monotonic
 
 from psycopg import sql
@@ -20,6 +19,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.deploy import MAX_MIGRATIONS, MigrationState, clean
 from snapkit.core.migrations import TABLE_NAMES, Row, VersionTable, recognise_table
+from snapkit.core.values import dataclass
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import transaction
 from snapkit.postgres.relations import pg_attribute, pg_class, pg_namespace

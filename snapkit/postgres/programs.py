@@ -14,12 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 from snapkit.core.online import said_by
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.postgres.relay import StoppedError
 

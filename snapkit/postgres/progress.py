@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
 from snapkit.core.model import Observe, Progress, Strategy
+from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import database_directories, wait_event
 
 _CHECKPOINT_EVENTS = frozenset(("CheckpointStart", "CheckpointDone"))

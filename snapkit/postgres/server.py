@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from traceback import clear_frames
 from typing import Any, TypeVar, cast
@@ -36,6 +35,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from snapkit.core.model import Place
+from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import dialect
 from snapkit.postgres.conninfo import Target

@@ -20,9 +20,9 @@ import threading
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import IO
 
+from snapkit.core.values import dataclass
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
 
 SILENCE = 20.0

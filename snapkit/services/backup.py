@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -21,6 +21,7 @@ from snapkit.core.planning import (
     plan_backup,
 )
 from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, WrittenStep
+from snapkit.core.values import dataclass
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of

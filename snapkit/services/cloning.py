@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
 
@@ -16,6 +15,7 @@ from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, 
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, choose_method, statements_to_drop
 from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
 from snapkit.core.statements import Statement
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import sql_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -14,6 +14,7 @@ from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe,
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import Address, WrittenStep
 from snapkit.core.statements import Step
+from snapkit.core.values import dataclass
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Present, Written, written_since
 from snapkit.core.deploy import Deploy, MigrationState
 from snapkit.core.model import Database, Entry, Kind
+from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.activity import TableCounters, counts, database_counters, last_commit, table_counters

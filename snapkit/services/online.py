@@ -14,7 +14,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -34,6 +33,7 @@ from snapkit.core.online import (
     kind_of,
 )
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
 from snapkit.postgres.copying import (

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import timedelta
 from time import monotonic, sleep
 
@@ -34,6 +34,7 @@ from snapkit.core.opening import (
 )
 from snapkit.core.planning import NOTHING_CHANGED, check_usable
 from snapkit.core.properties import Privilege
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import quote_name

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import quote
 
 from snapkit.core.model import Caution
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.poolers import PooledDatabase, command, leading_to, maybe_forgotten
 from snapkit.core.results import PoolerReceipt, WrittenStep
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import target_of_console
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError

@@ -6,10 +6,11 @@ https://www.postgresql.org/docs/current/hot-standby.html
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -17,6 +18,7 @@ from snapkit.core.checks import listed_standbys
 from snapkit.core.model import Caution, ClientSession, Database, Observe, Progress, Standby
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import ReplicaReceipt
+from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import catalog, eviction
 from snapkit.postgres.conninfo import target_of_replica
@@ -179,14 +181,14 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
 # --- after ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclasses.dataclass
 class _Log:
     """How far a replica is; written by its thread."""
 
     arrived: bool = False
     done: bool = False
     paused: bool = False
-    disconnected: dict[int, ClientSession] = field(default_factory=dict)
+    disconnected: dict[int, ClientSession] = dataclasses.field(default_factory=dict)
     remaining: tuple[ClientSession, ...] = ()
     problem: Exception | None = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -32,6 +32,7 @@ from snapkit.core.planning import (
     plan_swap,
 )
 from snapkit.core.results import SwapPreview, SwapReceipt
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, DiskFullError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door

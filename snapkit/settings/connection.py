@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from snapkit.core.values import dataclass
 
 URL_VARIABLES = ("SNAPKIT_DATABASE_URL", "DIRECT_URL", "DATABASE_URL")
 """In the order in which they win."""

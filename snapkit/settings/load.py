@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from snapkit.core.guarding import OnFailure
 from snapkit.core.holding import DEFAULT_GRACE, HoldRules
 from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
 from snapkit.core.model import Caution, Strategy
+from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.settings.connection import (
     URL_VARIABLES,

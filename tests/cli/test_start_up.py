@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from snapkit.cli.main import application_for
 from tests.sandbox import command_environment
 
 HEAVY = ("sqlalchemy", "psycopg", "rich.table", "rich.progress", "pydantic", "asyncio", "dotenv")
@@ -137,3 +139,13 @@ def test_the_garbage_collector_has_nothing_to_do(tmp_path: Path) -> None:
     collections, is_frozen = done.stderr.splitlines()[-1].removeprefix("collections: ").split()
     assert is_frozen == "True"
     assert int(collections) == 0  # with Python's own threshold it is more than a hundred
+
+
+def test_of_the_commands_the_one_that_is_named_is_made() -> None:
+    def made(*words: str) -> set[str]:
+        return set(get_command(application_for(words)).commands)  # type: ignore[attr-defined]
+
+    assert made("ls", "--help") == {"list", "ls"}
+    assert made("ls", "prune") == {"list", "ls"}
+    for all_are_seen in ((), ("--help",), ("--help", "list"), ("lst",), ("lst", "list"), ("--json", "list")):
+        assert {"list", "ls", "prune", "guard"} < made(*all_are_seen)
