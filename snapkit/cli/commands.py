@@ -99,19 +99,20 @@ def backup(
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
-    server = run.server()
-    from snapkit.services.backup import BackupRequest, preview_backup
+    with run.asking_for_deploy() as deploy:
+        server = run.server()
+        from snapkit.services.backup import BackupRequest, preview_backup
 
-    request = BackupRequest(
-        label=label,
-        pinned=pin,
-        strategy=settings.strategy,
-        tablespace=settings.tablespace,
-        hold=settings.hold(disconnect=not no_disconnect),
-        replicas=run.replicas(replica_url),
-        poolers=run.poolers(pgbouncer_url),
-        deploy=run.deploy(),
-    )
+        request = BackupRequest(
+            label=label,
+            pinned=pin,
+            strategy=settings.strategy,
+            tablespace=settings.tablespace,
+            hold=settings.hold(disconnect=not no_disconnect),
+            replicas=run.replicas(replica_url),
+            poolers=run.poolers(pgbouncer_url),
+            deploy=deploy(),
+        )
     if dry_run:
         return DryRun(preview_backup(server, request))
     receipt = _back_up(run, request)
@@ -208,17 +209,18 @@ def rollback(
         raise UsageError(
             "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
         )
-    replicas = run.replicas(replica_url)
-    from snapkit.services.rollback import SwapRequest
+    with run.asking_for_deploy() as deploy:
+        replicas = run.replicas(replica_url)
+        from snapkit.services.rollback import SwapRequest
 
-    request = SwapRequest(
-        wanted=name,
-        keep_backup=keep_backup,
-        hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
-        replicas=replicas,
-        poolers=run.poolers(pgbouncer_url),
-        code=run.deploy().git,
-    )
+        request = SwapRequest(
+            wanted=name,
+            keep_backup=keep_backup,
+            hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
+            replicas=replicas,
+            poolers=run.poolers(pgbouncer_url),
+            code=deploy().git,
+        )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
 
@@ -586,20 +588,22 @@ def guard(
     from snapkit.services.rollback import SwapRequest
 
     hold, replicas, poolers = settings.hold(disconnect=True), run.replicas(replica_url), run.poolers(pgbouncer_url)
-    request = BackupRequest(
-        label=label,
-        pinned=False,
-        strategy=settings.strategy,
-        tablespace=settings.tablespace,
-        hold=hold,
-        replicas=replicas,
-        poolers=poolers,
-        deploy=run.deploy(),
-    )
+    with run.asking_for_deploy() as deploy:
+        request = BackupRequest(
+            label=label,
+            pinned=False,
+            strategy=settings.strategy,
+            tablespace=settings.tablespace,
+            hold=hold,
+            replicas=replicas,
+            poolers=poolers,
+            deploy=deploy(),
+        )
 
     def request_for(backup: Entry) -> SwapRequest:
         # Asked for anew: the command may have checked out another commit, as deploys do.
-        code = run.deploy().git
+        with run.asking_for_deploy() as deploy:
+            code = deploy().git
         return SwapRequest(
             backup.name, hold=hold, replicas=replicas, poolers=poolers, code=code, own=backup.database.oid
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
@@ -148,11 +149,14 @@ class Invocation:
     def add_caution(self, caution: Caution) -> None:
         self._call.cautions += (caution,)
 
-    def deploy(self) -> Deploy:
-        """Return what is known of the deploy that this run is part of, without asking the database."""
-        from snapkit.settings.surroundings import deploy_at_hand
+    def asking_for_deploy(self) -> AbstractContextManager[Callable[[], Deploy]]:
+        """Begin to ask what is known of the deploy that this run is part of, without the database; get who waits.
 
-        return deploy_at_hand(os.environ, self._files.directory)
+        What the command needs besides is best loaded before that: git answers meanwhile.
+        """
+        from snapkit.settings.surroundings import asking_for_deploy
+
+        return asking_for_deploy(os.environ, self._files.directory)
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""

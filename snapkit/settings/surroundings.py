@@ -8,14 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from snapkit.core.deploy import Checkout, Deploy, clean, read_checkout, recognise_ci
 
 _LIMIT = 2.0
-"""Seconds that git may take for each of two questions. A large tree may take longer to be compared."""
+"""Seconds that git's answer to each of two questions is waited for. A large tree may take longer to be compared."""
 
 _QUIET = {
     "GIT_OPTIONAL_LOCKS": "0",  # a deploy may be at work in the same tree
@@ -41,42 +41,70 @@ _SHOW = (
 _COMPARE = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty")
 
 
-def deploy_at_hand(environment: Mapping[str, str], directory: Path) -> Deploy:
-    """Return what is known of the deploy without asking the database; what cannot be found is left out.
+@contextmanager
+def asking_for_deploy(environment: Mapping[str, str], directory: Path) -> Iterator[Callable[[], Deploy]]:
+    """Begin to ask what is known of the deploy without the database; yield what waits for it, and returns it.
 
-    Raises nothing, whatever has become of the directory.
+    What cannot be found is left out. Raises nothing, whatever has become of the directory.
     """
+    with asking_git(environment, directory) as checkout:
+        yield lambda: _deploy(environment, checkout())
+
+
+def _deploy(environment: Mapping[str, str], checkout: Checkout | None) -> Deploy:
     user = host = None
     with suppress(OSError, KeyError, ImportError):  # a container's user need not have a name
         user = getpass.getuser()
     with suppress(OSError):
         host = socket.gethostname()
-    return Deploy(
-        git=checkout_at(environment, directory),
-        ci=recognise_ci(environment),
-        user=clean(user),
-        host=clean(host),
-    )
+    return Deploy(git=checkout, ci=recognise_ci(environment), user=clean(user), host=clean(host))
 
 
-def checkout_at(environment: Mapping[str, str], directory: Path) -> Checkout | None:
-    """Return what is checked out in the repository that a directory is part of; None if it is part of none.
+@contextmanager
+def asking_git(environment: Mapping[str, str], directory: Path) -> Iterator[Callable[[], Checkout | None]]:
+    """Begin to ask what is checked out in the repository that a directory is part of; yield what waits for the answer.
 
-    Raises nothing: without git, or where it takes too long, there is nothing to be told.
+    None if it is part of none. Raises nothing: without git, or where it takes too long, there is nothing to be told.
+    What has not answered at the end is ended.
     """
     program = shutil.which("git", path=environment.get("PATH"))
-    if program is None:
-        return None
-    head = _ask(program, _SHOW, environment, directory)
-    if not head:
-        return None
-    return read_checkout(head, _ask(program, _COMPARE, environment, directory))
+    with ExitStack() as asked:
+        head, changes = (
+            asked.enter_context(_asked(program, words, environment, directory)) for words in (_SHOW, _COMPARE)
+        )
+
+        def checkout() -> Checkout | None:
+            found = head()
+            return read_checkout(found, changes()) if found else None
+
+        yield checkout
 
 
-def _ask(program: str, words: tuple[str, ...], environment: Mapping[str, str], directory: Path) -> str | None:
-    """Return what git says; None if it fails or takes too long. It and what it has started are ended in any case."""
+@contextmanager
+def _asked(
+    program: str | None, words: tuple[str, ...], environment: Mapping[str, str], directory: Path
+) -> Iterator[Callable[[], str | None]]:
+    """Have git begin to answer; yield what waits for that. It, and what it has started, is ended in any case."""
+    process = _start(program, words, environment, directory) if program is not None else None
+    if process is None:
+        yield lambda: None
+        return
     try:
-        process = subprocess.Popen(  # noqa: S603 - found on the user's PATH
+        yield lambda: _answer(process)
+    finally:
+        if process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _start(
+    program: str, words: tuple[str, ...], environment: Mapping[str, str], directory: Path
+) -> subprocess.Popen[bytes] | None:
+    try:
+        return subprocess.Popen(  # noqa: S603 - found on the user's PATH
             [program, *_HARMLESS, *words],
             cwd=directory,
             env={**environment, **_QUIET},
@@ -87,15 +115,12 @@ def _ask(program: str, words: tuple[str, ...], environment: Mapping[str, str], d
         )
     except (OSError, ValueError):  # ValueError: a name in the environment that cannot be handed on
         return None
+
+
+def _answer(process: subprocess.Popen[bytes]) -> str | None:
+    """Return what it says; None if it fails, or takes too long yet."""
     try:
         said, _ = process.communicate(timeout=_LIMIT)
     except subprocess.TimeoutExpired:
         return None
-    finally:
-        if process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
     return said.decode("utf-8", "replace") if process.returncode == 0 else None

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from snapkit.core.deploy import Checkout, Deploy, MigrationState
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Entry
 from snapkit.services.rollback import SwapRequest, preview_swap
-from snapkit.settings.surroundings import checkout_at, deploy_at_hand
+from snapkit.settings.surroundings import asking_for_deploy, asking_git
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox, run_snapkit, wait_until
 
@@ -57,6 +58,11 @@ def deploy_of(sandbox: Sandbox) -> Deploy:
 # --- git ---
 
 
+def checkout_at(environment: Mapping[str, str], directory: Path) -> Checkout | None:
+    with asking_git(environment, directory) as checkout:
+        return checkout()
+
+
 def test_what_is_checked_out(repository: Path) -> None:
     commit = git(repository, "rev-parse", "HEAD")
     assert checkout_at(os.environ, repository) == Checkout(commit, "main", None, False)
@@ -75,7 +81,8 @@ def test_where_there_is_nothing_to_be_told(tmp_path: Path) -> None:
     assert checkout_at(os.environ, tmp_path) is None  # no commit yet
     assert checkout_at({**os.environ, "PATH": ""}, tmp_path) is None
     assert checkout_at(os.environ, tmp_path / "missing") is None
-    assert deploy_at_hand({"GITHUB_ACTIONS": "1", "PATH": ""}, tmp_path).host
+    with asking_for_deploy({"GITHUB_ACTIONS": "1", "PATH": ""}, tmp_path) as deploy:
+        assert deploy().host
 
 
 def test_a_repository_does_not_get_its_programs_run_nor_a_lock_taken(repository: Path) -> None:
@@ -97,16 +104,55 @@ def test_a_repository_does_not_get_its_programs_run_nor_a_lock_taken(repository:
     assert lock.exists()
 
 
-def test_a_git_that_takes_too_long_is_ended(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = tmp_path / "bin" / "git"
-    slow.parent.mkdir()
-    slow.write_text(f"#!/bin/sh\necho $$ > '{tmp_path}/pid'\nsleep 600 & wait\n")
-    slow.chmod(0o755)
+@pytest.fixture
+def other_git(tmp_path: Path) -> Any:
+    """A git of our own making: what it does is a shell script, whose last argument but the options is the command."""
+
+    def make(script: str) -> dict[str, str]:
+        program = tmp_path / "bin" / "git"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\ncd '{tmp_path}'\n{script}")
+        program.chmod(0o755)
+        return {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    return make
+
+
+HANGING = "echo $$ >> groups\nsleep 600 & wait\n"
+
+
+def test_a_git_that_takes_too_long_is_ended(
+    repository: Path, tmp_path: Path, other_git: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("snapkit.settings.surroundings._LIMIT", 0.5)
-    environment = {**os.environ, "PATH": f"{slow.parent}:{os.environ['PATH']}"}
-    assert checkout_at(environment, repository) is None
-    group = int((tmp_path / "pid").read_text())
-    wait_until(lambda: not _is_alive(group))
+    assert checkout_at(other_git(HANGING), repository) is None
+    _await_end(tmp_path / "groups")
+
+
+def test_a_git_that_is_no_longer_waited_for_is_ended(repository: Path, tmp_path: Path, other_git: Any) -> None:
+    groups = tmp_path / "groups"
+    with pytest.raises(KeyboardInterrupt), asking_git(other_git(HANGING), repository):
+        wait_until(lambda: groups.exists() and len(groups.read_text().split()) == 2)
+        raise KeyboardInterrupt
+    _await_end(groups)
+
+
+def test_git_answers_both_questions_at_once_while_we_do_something_else(
+    repository: Path, tmp_path: Path, other_git: Any
+) -> None:
+    asked = """case "$*" in
+*" log "*) until [ -e status ]; do sleep 0.01; done; echo 0123456789012345678901234567890123456789; touch log;;
+*" status "*) touch status; until [ -e log ]; do sleep 0.01; done; echo ' M app.py'; touch done;;
+esac
+"""
+    with asking_git(other_git(asked), repository) as checkout:
+        wait_until((tmp_path / "done").exists)
+        assert checkout() == Checkout("0123456789012345678901234567890123456789", None, None, True)
+
+
+def _await_end(groups: Path) -> None:
+    for group in groups.read_text().split():
+        wait_until(lambda group=int(group): not _is_alive(group))  # type: ignore[misc]
 
 
 def _is_alive(group: int) -> bool:
