@@ -50,7 +50,8 @@ ROWS: list[Row] = [
         for number in (1, 2)
     ),
     *(
-        _ran(contender, "backup", number, wall * speed, scenario="overhead")
+        _ran(contender, "backup", number, wall * speed, scenario="overhead", filesystem=filesystem)
+        for filesystem in ("ext4", "XFS with reflink")
         for number, speed in ((1, 1.0), (2, 1.5), (3, 1.1))
         for contender, wall in ((SNAPKIT, 1090.0), (after_startup(FILE_COPY), 1000.0), (after_startup(CLONE), 1300.0))
     ),
@@ -97,7 +98,7 @@ def test_times_are_of_what_succeeded_and_waits_of_everything() -> None:
 
 def test_what_was_skipped_is_not_a_measurement() -> None:
     assert select([*ROWS, {"scenario": "online", "skipped": "no such option"}], "online") == []
-    assert places(ROWS) == [Place("18", "XFS with reflink")]
+    assert places(ROWS) == [Place("18", "XFS with reflink"), Place("18", "ext4")]
 
 
 def test_rounds_are_compared_with_each_other() -> None:
@@ -120,8 +121,24 @@ def test_a_backup_is_held_against_its_parts_turn_by_turn() -> None:
     slower = [row | {"wall_ms": row["wall_ms"] * 1.05} if row.get("contender") == SNAPKIT else row for row in ROWS]
     verdict = verdicts(slower)[0]
     spread = "×1.14 (1.14 to 1.14 in the middle half of 3 turns)"
-    assert verdict.found == f"{spread}: 1.26 s; `snapkit list, then CREATE DATABASE, FILE_COPY` 1.10 s"
-    assert not verdict.reached
+    told = f"{spread}: 1.26 s; `snapkit list, then CREATE DATABASE, FILE_COPY` 1.10 s"
+    assert (verdict.found, verdict.reached) == (told, False)
+
+
+@pytest.mark.parametrize(
+    ("speed", "good", "median_of_all", "reached"),
+    [(1.0, True, "846 ms", True), (1.3, True, "1.10 s", False), (1.0, False, "846 ms", False)],
+)
+def test_where_blocks_are_shared_every_backup_counts(
+    speed: float, good: bool, median_of_all: str, reached: bool
+) -> None:
+    def measured(row: Row) -> Row:
+        return row | {"wall_ms": row["wall_ms"] * speed, "good": good or row["round"] != 2}
+
+    rows = [measured(row) if row.get("contender") == SNAPKIT else row for row in ROWS]
+    (verdict,) = (each for each in verdicts(rows) if each.goal.startswith("backup in less than a second"))
+    assert verdict.found.startswith(f"{median_of_all} (median of {6 if good else 4}); to its parts ×")
+    assert (verdict.where, verdict.reached) == ("PostgreSQL 18, XFS with reflink, 2000 MB", reached)
 
 
 def test_figures_are_shown_with_units() -> None:
