@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contenders import NOTHING_BUT_LEAVING, RAW, SNAPKIT
@@ -39,60 +39,66 @@ def _shares_blocks(place: Place) -> bool:
 
 
 def _backups(rows: Sequence[Row]) -> list[Verdict]:
-    return [
-        Verdict(
-            "backup within 10 % of the best statement alone plus start-up",
-            f"{place}, {size} MB",
-            told,
-            all(row["good"] for row in _alone(rows, place, size)) and statistics.median(times) <= _MARGIN,
-        )
-        for place in places(rows)
-        if not _shares_blocks(place)
-        for size in sizes(of_place(rows, "overhead", place))
-        for told, times in _against_parts(rows, place, size)
-    ]
+    verdicts = []
+    for place in places(rows):
+        for size in sizes(of_place(rows, "overhead", place)):
+            found = of_place(rows, "overhead", place, megabytes=size)
+            if _ours(found) and not _shares_blocks(place):
+                times, told = _beside_parts(found)
+                verdicts.append(
+                    Verdict(
+                        "backup within 10 % of the best statement alone plus start-up",
+                        f"{place}, {size} MB",
+                        told,
+                        bool(times)
+                        and statistics.median(times) <= _MARGIN
+                        and all(row["good"] for row in _ours(found)),
+                    )
+                )
+    return verdicts
 
 
-def _against_parts(rows: Sequence[Row], place: Place, size: int) -> Iterator[tuple[str, list[float]]]:
-    """Hold each backup against its parts in the same turn; the spread tells what the verdict is worth."""
-    found = of_place(rows, "overhead", place, megabytes=size)
-    names = (SNAPKIT, *map(after_startup, RAW))
-    walls = {name: by_round(select(found, "overhead", contender=name)) for name in names}
-    parts = {name: wall for name, wall in walls.items() if wall and name != SNAPKIT}
-    if not parts:
-        return
-    best = min(parts, key=lambda name: statistics.median(parts[name].values()))
-    if times := ratios(parts[best], walls[SNAPKIT]):
-        ours, theirs = (duration(median(list(walls[name].values()))) for name in (SNAPKIT, best))
-        spread = f"{factor(percentile(times, 25))} to {factor(percentile(times, 75))}"
-        ratio = f"×{factor(median(times))} ({spread} in the middle half of {len(times)} turns)"
-        yield f"{ratio}: {ours}; `{best}` {theirs}", times
-
-
-def _alone(rows: Sequence[Row], place: Place, size: int) -> list[Row]:
-    """Return all backups with nobody connected, of whatever scenario."""
-    return [
-        *of_place(rows, "operations", place, megabytes=size, clients=0, contender=SNAPKIT, operation="backup"),
-        *of_place(rows, "overhead", place, megabytes=size, contender=SNAPKIT),
-    ]
+def _beside_parts(rows: Sequence[Row]) -> tuple[list[float], str]:
+    """Hold each backup against its parts in the same turn; return the ratios, and what there is to tell of them."""
+    ours = _ours(rows)
+    walls = {name: by_round(select(rows, "overhead", contender=name)) for name in map(after_startup, RAW)}
+    best = min(filter(walls.get, walls), key=lambda name: statistics.median(walls[name].values()), default="")
+    times = ratios(walls.get(best, {}), by_round(ours))
+    if not times:
+        return [], _median(summarise(ours))
+    spread = f"{factor(percentile(times, 25))} to {factor(percentile(times, 75))}"
+    ratio = f"×{factor(median(times))} ({spread} in the middle half of {len(times)} turns)"
+    parts = duration(median(list(walls[best].values())))
+    return times, f"{ratio}: {_median(summarise(ours))}; `{best}` {parts}"
 
 
 def _shared_blocks(rows: Sequence[Row]) -> list[Verdict]:
     verdicts = []
     for place in filter(_shares_blocks, places(rows)):
         for size in sizes(rows):
-            ours = summarise(_alone(rows, place, size))
-            if ours.wall_ms is not None:
-                beside = "".join(f"; to its parts {told}" for told, _ in _against_parts(rows, place, size))
+            beside = of_place(rows, "overhead", place, megabytes=size)
+            others = of_place(rows, "operations", place, megabytes=size, clients=0, operation="backup")
+            ours = summarise(_ours([*beside, *others]))
+            if ours.runs:
+                times, told = _beside_parts(beside)
                 verdicts.append(
                     Verdict(
-                        "backup in less than a second where blocks are shared",
+                        "median backup in less than a second where blocks are shared",
                         f"{place}, {size} MB",
-                        f"{duration(ours.wall_ms)} (median of {ours.good}){beside}",
-                        ours.wall_ms < _SECOND and ours.good == ours.runs,
+                        _median(ours) + (f"; beside its parts {told}" if times else ""),
+                        ours.wall_ms is not None and ours.wall_ms < _SECOND and ours.good == ours.runs,
                     )
                 )
     return verdicts
+
+
+def _ours(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row["contender"] == SNAPKIT]
+
+
+def _median(summary: Summary) -> str:
+    failed = f", and {summary.runs - summary.good} failed" if summary.good < summary.runs else ""
+    return f"{duration(summary.wall_ms)} (median of {summary.good}{failed})"
 
 
 def _waits(rows: Sequence[Row]) -> list[Verdict]:

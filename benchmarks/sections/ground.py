@@ -113,9 +113,9 @@ def goals(rows: Sequence[Row]) -> str:
         {reached} of {len(found)} reached. Start-up is what `{startup.LIST}` takes, which connects, too. The backup, and
         that followed by each statement alone (by psql), are run in turn, many times, in another order each time; given
         is the median of the backup's time divided by that of the quickest of those pairs in the same turn. Where blocks
-        are shared the goal is a second instead, whatever the size, for every backup with nobody connected; a tenth of
-        what its parts take there would be less than a tenth of a second. Waits are those of every client in every swap,
-        and beside them those of the one that waited longest in each.
+        are shared the goal is a second instead, at any size, for the median of all backups with nobody connected; how
+        they are beside their parts is told there, and not judged. Waits are those of every client in every swap, and
+        beside them those of the one that waited longest in each.
         """
     )
     head = ("goal", "where", "found", "reached")

@@ -577,18 +577,18 @@ def guard(
 
     found = find_command(command)
     checks = HealthChecks(settings.health_command, settings.health_url, settings.health_timeout)
-    server = run.server()
-    from snapkit.cli.guard_steps import TerminalSteps
-    from snapkit.cli.hooking import tell_failure
-    from snapkit.core.hooks import Operation
-    from snapkit.services.backup import BackupRequest
-    from snapkit.services.guard import ROLLBACK_LOCK_WAIT
-    from snapkit.services.guard import guard as guard_
-    from snapkit.services.removal import choose_by_policy
-    from snapkit.services.rollback import SwapRequest
-
-    hold, replicas, poolers = settings.hold(disconnect=True), run.replicas(replica_url), run.poolers(pgbouncer_url)
     with run.asking_for_deploy() as deploy:
+        server = run.server()
+        from snapkit.cli.guard_steps import TerminalSteps
+        from snapkit.cli.hooking import tell_failure
+        from snapkit.core.hooks import Operation
+        from snapkit.services.backup import BackupRequest
+        from snapkit.services.guard import ROLLBACK_LOCK_WAIT
+        from snapkit.services.guard import guard as guard_
+        from snapkit.services.removal import choose_by_policy
+        from snapkit.services.rollback import SwapRequest
+
+        hold, replicas, poolers = settings.hold(disconnect=True), run.replicas(replica_url), run.poolers(pgbouncer_url)
         request = BackupRequest(
             label=label,
             pinned=False,

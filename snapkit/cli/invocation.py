@@ -152,11 +152,11 @@ class Invocation:
     def asking_for_deploy(self) -> AbstractContextManager[Callable[[], Deploy]]:
         """Begin to ask what is known of the deploy that this run is part of, without the database; get who waits.
 
-        What the command needs besides is best loaded before that: git answers meanwhile.
+        What the command needs besides is best loaded in this block, before the answer is asked for.
         """
         from snapkit.settings.surroundings import asking_for_deploy
 
-        return asking_for_deploy(os.environ, self._files.directory)
+        return asking_for_deploy(self.environment, self._files.directory)
 
     def asks(self, yes: bool) -> bool:
         """Whether a question is to be asked."""

@@ -1,8 +1,9 @@
 """Classes of values: what ``dataclass(frozen=True, slots=True)`` makes of a class, at a fraction of its cost.
 
 ``dataclasses`` writes and compiles the methods of each class anew: about a millisecond a class, and a command begins
-with over a hundred. Here it is asked for the fields and the slots alone, for which it compiles nothing, and the methods
-are closures. A type checker sees the standard library's own, and ``fields`` and ``replace`` take what is made for one.
+with over a hundred. Here it is asked for the fields and the slots alone, for which it compiles next to nothing, and the
+methods are closures. A type checker sees the standard library's own, and ``fields`` and ``replace`` take what is made
+for one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def _made_quickly(*, frozen: bool, slots: bool, order: bool = False) -> Callable
         raise TypeError("a value is frozen and has slots")
 
     def decorate(cls: type) -> type:
+        if own := _MADE & vars(cls).keys():
+            raise TypeError(f"a value has no {', '.join(sorted(own))} of its own")
         cls.__doc__ = cls.__doc__ or cls.__name__  # else its signature is written, which takes as long as all else
         cls = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
         fields = dataclasses.fields(cls)
@@ -46,7 +49,8 @@ def _making(fields: Fields, prepare: Callable[[Any], None] | None) -> Methods:
         for field in fields[len(given) :]:
             put(self, field.name, named.pop(field.name) if field.name in named else _default(self, field))
         if named or len(given) > len(fields):
-            raise TypeError(f"{type(self).__name__} got more than its fields: {[*named] or given!r}")
+            more = ", ".join(named) or f"{len(given)} values"  # not which: there may be a password among them
+            raise TypeError(f"{type(self).__name__}, of {len(fields)} fields, is not made of {more}")
         if prepare is not None:
             prepare(self)
 
@@ -98,6 +102,7 @@ def _delete(self: object, name: str) -> NoReturn:
 
 
 _FROZEN = {"__setattr__": _set, "__delattr__": _delete}
+_MADE = {"__init__", "__repr__", "__reduce__", "__eq__", "__hash__", "__lt__", *_FROZEN}
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass

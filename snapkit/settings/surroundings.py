@@ -84,7 +84,7 @@ def asking_git(environment: Mapping[str, str], directory: Path) -> Iterator[Call
 def _asked(
     program: str | None, words: tuple[str, ...], environment: Mapping[str, str], directory: Path
 ) -> Iterator[Callable[[], str | None]]:
-    """Have git begin to answer; yield what waits for that. It, and what it has started, is ended in any case."""
+    """Have git begin to answer; yield what waits for that. If it has not, it is ended, with what it has started."""
     process = _start(program, words, environment, directory) if program is not None else None
     if process is None:
         yield lambda: None
@@ -92,10 +92,11 @@ def _asked(
     try:
         yield lambda: _answer(process)
     finally:
-        if process.poll() is None:
+        if process.returncode is None:  # not poll(): it may have ended, and left something running
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # a disk that hangs keeps even what is killed
+                process.wait(_LIMIT)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from snapkit.cli.exit_codes import ExitCode
 from snapkit.core.activity import Doubt, Rows
 from snapkit.core.deploy import Checkout, Deploy, MigrationState
 from snapkit.core.holding import HoldRules
@@ -148,6 +149,34 @@ esac
     with asking_git(other_git(asked), repository) as checkout:
         wait_until((tmp_path / "done").exists)
         assert checkout() == Checkout("0123456789012345678901234567890123456789", None, None, True)
+
+
+def test_what_git_has_left_running_is_ended_if_it_keeps_us_waiting(
+    repository: Path, tmp_path: Path, other_git: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("snapkit.settings.surroundings._LIMIT", 0.5)
+    assert checkout_at(other_git("echo $$ >> groups\nsleep 600 &\n"), repository) is None
+    _await_end(tmp_path / "groups")
+
+
+def test_git_is_ended_where_the_command_ends_before_its_answer(
+    sandbox: Sandbox, tmp_path: Path, other_git: Any
+) -> None:
+    groups = tmp_path / "groups"
+    slow = other_git(HANGING)
+    for words in (["backup", "--replica-url", "mysql://x"], ["rollback", "--latest", "--grace", "never"]):
+        assert run_snapkit(*words, url=sandbox.url, cwd=tmp_path, PATH=slow["PATH"]).code == ExitCode.USAGE
+        if groups.exists():
+            _await_end(groups)
+
+
+def test_git_does_not_get_the_password_of_dotenv(sandbox: Sandbox, tmp_path: Path, other_git: Any) -> None:
+    path = other_git("env > environment.$$\nmv environment.$$ seen.$$\n")["PATH"]
+    (tmp_path / ".env").write_text(f"DATABASE_URL={sandbox.url}\nPGPASSWORD=s3cret\n")
+    assert run_snapkit("guard", "--", "true", cwd=tmp_path, PATH=path).code == ExitCode.DONE
+    seen = [each.read_text() for each in tmp_path.glob("seen.*")]
+    assert len(seen) == 2
+    assert not [each for each in seen if "s3cret" in each]
 
 
 def _await_end(groups: Path) -> None:

@@ -113,9 +113,19 @@ def test_values_are_compared_and_hashed_in_the_same_way(one: tuple[Any, ...], ot
     assert told(Ours) == told(Theirs)
 
 
+@pytest.mark.parametrize("given", [{"more": "s3cret"}, {}])
+def test_what_is_too_much_is_not_shown(given: dict[str, str]) -> None:
+    with pytest.raises(TypeError) as caught:
+        Ours("a", 1, (), "s3cret", "n", {}, *([] if given else ["s3cret"]), **given)
+    assert "Sample, of 6 fields" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_value_is_like_none_of_another_class() -> None:
-    for made in (Ours, Theirs):
+    for made, make in ((Ours, values.dataclass), (Theirs, dataclasses.dataclass)):
         assert made("a") != ("a", None, (), "hidden", {})
+        assert made("a") != _made(make)("a")
+        assert made("a") != type("Below", (made,), {})("a")
         with pytest.raises(TypeError):
             made("a") < Kept("a")  # noqa: B015
 
@@ -173,14 +183,23 @@ def test_what_is_no_value_is_left_to_the_standard_library(left: dict[str, bool])
         _made(lambda **given: values.dataclass(**(given | left)))
 
 
+@pytest.mark.parametrize("name", ["__init__", "__repr__", "__eq__", "__hash__", "__lt__", "__setattr__"])
+def test_a_method_of_the_class_s_own_is_not_put_aside_silently(name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        _made_of(values.dataclass, {"__annotations__": {"url": str}, name: lambda self: "masked"})
+
+
 @pytest.mark.parametrize("left", [{"init": False, "default": 1}, {"kw_only": True}])
 def test_a_field_that_is_not_given_in_its_place_is_refused(left: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match="in their order"):
         _made_of(values.dataclass, {"__annotations__": {"name": str}, "name": dataclasses.field(**left)})
 
 
-def test_all_of_ours_are_made_so() -> None:
-    """One made by the standard library costs a millisecond at each start, and nobody would notice which."""
+def test_all_of_ours_that_have_slots_are_made_so() -> None:
+    """One made by the standard library costs a millisecond at each start, and nobody would notice which.
+
+    Those without slots are two, which keep what they have worked out.
+    """
     names = [each.name for each in pkgutil.walk_packages(snapkit.__path__, "snapkit.") if "__main__" not in each.name]
     classes = [
         found
