@@ -70,27 +70,28 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], *, stdout_
         with suppress(OSError):  # nobody reads it any more; that is for the command to notice
             stream.flush()
     came: list[signal.Signals] = []
+    early: list[signal.Signals] = []
     process: subprocess.Popen[bytes] | None = None
 
-    def pass_on(number: signal.Signals) -> None:
-        if process is None:
-            return
-        if has_own_group:
-            if process.poll() is None:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, number)
-        elif number in signals.FROM_OTHERS or not _terminal_tells_all():
+    def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        if not has_own_group:
             process.send_signal(number)  # of a process that has ended, it takes no notice
+        elif process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, number)
 
     def take(number: int, frame: FrameType | None) -> None:
         came.append(signal.Signals(number))
-        pass_on(came[-1])
+        if process is None:
+            early.append(came[-1])
+        elif has_own_group or number in signals.FROM_OTHERS or not _terminal_tells_all():
+            send(process, came[-1])
 
     has_own_group = not _has_terminal()
     with _taken_by(take):
         process = _start(words, environment, 2 if stdout_to_stderr else None, 0 if has_own_group else None)
-        for early in tuple(came):  # what came before there was anybody to pass it on to
-            process.send_signal(early)
+        for number in early:  # what came before we knew whom to pass it on to, who may have begun to work
+            send(process, number)
         while process.returncode is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_BEAT)

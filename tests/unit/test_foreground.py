@@ -133,6 +133,35 @@ def test_what_is_sent_to_snapkit_alone_reaches_what_a_shell_runs_too() -> None:
         assert set(process.stdout.read().decode().splitlines()) == {"inner", "ENDED 143 SIGTERM"}
 
 
+EARLY = """
+import os, signal, sys
+from snapkit import foreground
+start = foreground._start
+def start_late(*arguments):
+    process = start(*arguments)
+    os.read(0, 1)  # the command is at work, and we do not know of it yet
+    os.kill(os.getpid(), signal.SIGTERM)
+    return process
+foreground._start = start_late
+ending = foreground.run_command(foreground.find_command(sys.argv[1:]), os.environ)
+print("ENDED", ending.exit_code, *(number.name for number in ending.signals))
+"""
+"""Is told to end when the command has begun to work, and before its start has returned."""
+
+
+def test_what_comes_while_the_command_is_being_started_reaches_what_a_shell_runs_too() -> None:
+    inner = "trap 'echo inner; exit' TERM; echo ready >&2; while :; do sleep 0.05; done"
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", EARLY, "sh", "-c", 'sh -c "$1"; true', "sh", inner],
+        stdin=reader, stdout=subprocess.PIPE, stderr=writer, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(reader)
+        os.close(writer)
+        said, _ = process.communicate(timeout=60)
+        assert sorted(said.decode().splitlines()) == ["ENDED 143 SIGTERM", "inner"]
+
+
 LEAVING = """
 import os, signal, subprocess, sys
 from snapkit.foreground import find_command, run_command
