@@ -171,7 +171,8 @@ def test_git_is_ended_where_the_command_ends_before_its_answer(
 
 
 def test_git_does_not_get_the_password_of_dotenv(sandbox: Sandbox, tmp_path: Path, other_git: Any) -> None:
-    path = other_git("env > environment.$$\nmv environment.$$ seen.$$\n")["PATH"]
+    commit = "0123456789012345678901234567890123456789"  # without one, the second answer is not waited for
+    path = other_git(f"env > environment.$$\nmv environment.$$ seen.$$\necho {commit}\n")["PATH"]
     (tmp_path / ".env").write_text(f"DATABASE_URL={sandbox.url}\nPGPASSWORD=s3cret\n")
     assert run_snapkit("guard", "--", "true", cwd=tmp_path, PATH=path).code == ExitCode.DONE
     seen = [each.read_text() for each in tmp_path.glob("seen.*")]
