@@ -55,15 +55,16 @@ def _run(words: Sequence[str], call: Call) -> int:
 
 def _guess(words: Sequence[str]) -> Call:
     """Read from the words alone what an error of parsing them has to know."""
-    command = next((word for word in words if not word.startswith("-")), None)
-    early = words[0] if words and command is not None and words[0].startswith("-") else None
+    names = registry.canonical_names
+    early = words[0] if words and words[0].startswith("-") else None
+    command = next(filter(names.get, words), None) if early else next(iter(words), None)
     options = set(words[: words.index("--")] if "--" in words else words)
     return Call(
-        command=registry.canonical_names.get(command or ""),
+        command=names.get(command or ""),
         as_json="--json" in options,
         verbose=bool({"--verbose", "-v"} & options),
         no_color="--no-color" in options,
-        option_before_command=early,
+        option_before_command=early if command else None,
     )
 
 
@@ -102,7 +103,8 @@ def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
     command = f"snapkit {call.command} --help" if call.command else "snapkit --help"
     message = error.format_message()
     if call.option_before_command:
-        message += f" Options come after the command: snapkit {call.command} {call.option_before_command} ..."
+        message = f"{message.removesuffix('.')}. Options come after the command:"
+        message += f" snapkit {call.command} {call.option_before_command} ..."
     return UsageError(message, hint=command)
 
 

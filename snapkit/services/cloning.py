@@ -47,7 +47,7 @@ class Cloned:
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
     duration: timedelta
-    """How long it took: as long as ``outage``, but where clients worked meanwhile."""
+    """How long it took once nobody was inside; the next one is judged by that, not by who happened to be there."""
     leaving: timedelta = timedelta(0)
     """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
@@ -156,7 +156,7 @@ def make_clone(
     leaving = record.leaving(began)
     copying = outage - leaving - gauge.checkpointing
     shared = False if cloning.copies else blocks_were_shared(cloning.strategy, cloning.total_bytes, copying)
-    return Cloned(oid, cloning.total_bytes, outage, disconnected, outage, leaving, shared)
+    return Cloned(oid, cloning.total_bytes, outage, disconnected, outage - leaving, leaving, shared)
 
 
 def untouched(plan: ClonePlan) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from snapkit.cli.exit_codes import ExitCode
 from snapkit.cli.main import application_for
-from tests.sandbox import command_environment
+from tests.sandbox import command_environment, run_snapkit
 
 HEAVY = ("sqlalchemy", "psycopg", "rich.table", "rich.progress", "pydantic", "asyncio", "dotenv")
 NOWHERE = "postgresql://app@127.0.0.1:1/app"
@@ -149,3 +150,13 @@ def test_of_the_commands_the_one_that_is_named_is_made() -> None:
     assert made("ls", "prune") == {"list", "ls"}
     for all_are_seen in ((), ("--help",), ("--help", "list"), ("lst",), ("lst", "list"), ("--json", "list")):
         assert {"list", "ls", "prune", "guard"} < made(*all_are_seen)
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [("--json ls", "list --json"), ("-u postgresql://h/d list", "list -u"), ("--label x backup", "backup --label")],
+)
+def test_an_option_before_the_command_is_told_where_it_goes(words: str, typed: str, tmp_path: Path) -> None:
+    done = run_snapkit(*words.split(), cwd=tmp_path)
+    assert done.code == ExitCode.USAGE
+    assert f". Options come after the command: snapkit {typed} ..." in done.err + done.out

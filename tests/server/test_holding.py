@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from sqlalchemy import Connection
 
+from snapkit.core.durations import milliseconds
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Strategy
 from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
@@ -115,6 +116,11 @@ def test_a_transaction_that_outlasts_the_grace_is_ended_and_named(sandbox: Sandb
     assert leaving.holds
     assert leaving.duration >= SECOND / 4
     assert leaving.duration <= receipt.outage <= leaving.duration + clone.duration
+    # How long the next clone will take is judged by what the clone took, not by who was in its way.
+    assert receipt.copy.duration == receipt.outage - leaving.duration
+    kept = next(entry for entry in sandbox.entries() if entry.name == receipt.backup.name).metadata
+    assert kept is not None
+    assert kept.clone_ms == milliseconds(receipt.copy.duration)
     assert session.state_since is not None
     assert session.backend_start is not None
     assert receipt.outage >= SECOND / 2
