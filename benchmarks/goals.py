@@ -43,16 +43,15 @@ def _backups(rows: Sequence[Row]) -> list[Verdict]:
     for place in places(rows):
         for size in sizes(of_place(rows, "overhead", place)):
             found = of_place(rows, "overhead", place, megabytes=size)
-            if _ours(found) and not _shares_blocks(place):
+            ours = summarise(_ours(found))
+            if ours.runs and not _shares_blocks(place):
                 times, told = _beside_parts(found)
                 verdicts.append(
                     Verdict(
                         "backup within 10 % of the best statement alone plus start-up",
                         f"{place}, {size} MB",
                         told,
-                        bool(times)
-                        and statistics.median(times) <= _MARGIN
-                        and all(row["good"] for row in _ours(found)),
+                        bool(times) and statistics.median(times) <= _MARGIN and ours.good == ours.runs,
                     )
                 )
     return verdicts

@@ -150,9 +150,9 @@ class Invocation:
         self._call.cautions += (caution,)
 
     def asking_for_deploy(self) -> AbstractContextManager[Callable[[], Deploy]]:
-        """Begin to ask what is known of the deploy that this run is part of, without the database; get who waits.
+        """Begin to ask, without the database, what is known of the deploy that this run is part of.
 
-        What the command needs besides is best loaded in this block, before the answer is asked for.
+        The block gets what waits for the answer; what the command needs besides is best loaded before that is called.
         """
         from snapkit.settings.surroundings import asking_for_deploy
 

@@ -56,15 +56,15 @@ def _run(words: Sequence[str], call: Call) -> int:
 def _guess(words: Sequence[str]) -> Call:
     """Read from the words alone what an error of parsing them has to know."""
     names = registry.canonical_names
-    early = words[0] if words and words[0].startswith("-") else None
-    command = next(filter(names.get, words), None) if early else next(iter(words), None)
+    is_option = bool(words) and words[0].startswith("-")
+    command = next((names[word] for word in (words if is_option else words[:1]) if word in names), None)
     options = set(words[: words.index("--")] if "--" in words else words)
     return Call(
-        command=names.get(command or ""),
+        command=command,
         as_json="--json" in options,
         verbose=bool({"--verbose", "-v"} & options),
         no_color="--no-color" in options,
-        option_before_command=early if command else None,
+        option_before_command=words[0] if is_option and command else None,
     )
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -229,7 +228,7 @@ def follow(
         if (caution := _caution(replica.place, log, change, elapsed)) is not None
     ]
     told = [
-        replace(receipt, disconnected=tuple(log.disconnected.values()))
+        dataclasses.replace(receipt, disconnected=tuple(log.disconnected.values()))
         for receipt, log in zip(receipts, logs, strict=True)
     ]
     return tuple(told), tuple(cautions)

@@ -107,7 +107,7 @@ def test_a_repository_does_not_get_its_programs_run_nor_a_lock_taken(repository:
 
 @pytest.fixture
 def other_git(tmp_path: Path) -> Any:
-    """A git of our own making: what it does is a shell script, whose last argument but the options is the command."""
+    """Makes a git of what a shell script does; returns the environment in which it is found."""
 
     def make(script: str) -> dict[str, str]:
         program = tmp_path / "bin" / "git"
