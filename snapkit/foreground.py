@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from snapkit import signals
-from snapkit.core.secrets import cut_secrets
+from snapkit.core.shown import shown_program
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
@@ -53,7 +53,7 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
     else:
         what = "cannot be found" if os.sep in words[0] else "cannot be found in PATH"
     raise UsageError(
-        f"The command {cut_secrets(words[0])!r} {what}.",
+        f"The command {shown_program(words[0])!r} {what}.",
         state="Nothing was changed.",
         hint="Give a program and its arguments behind --; for what only a shell understands: -- sh -c '...'",
     )
@@ -121,7 +121,7 @@ def _start(
                 raise
             return start(["/bin/sh", *words])
     except OSError as error:
-        raise UsageError(f"The command {cut_secrets(words[0])!r} cannot be run: {error.strerror}.") from None
+        raise UsageError(f"The command {shown_program(words[0])!r} cannot be run: {error.strerror}.") from None
 
 
 @contextmanager

@@ -14,7 +14,6 @@ from urllib.request import Request, urlopen
 from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words, what_went_wrong
-from snapkit.core.secrets import cut_secrets
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
@@ -131,6 +130,4 @@ def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | 
     ending = run_in_background(
         command_words(command), environment, "", timedelta(seconds=seconds), pass_on=lambda piece: None
     )
-    return what_went_wrong(
-        f"The command {cut_secrets(command)!r}", ending, timedelta(seconds=seconds), "health-timeout"
-    )
+    return what_went_wrong("The health command", ending, timedelta(seconds=seconds), "health-timeout")

@@ -80,6 +80,9 @@ StrategyOption = Annotated[
     ),
 ]
 Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
+ShowCommand = Annotated[
+    bool, typer.Option("--show-command", help="Show all words of the command, in JSON too, not its program alone.")
+]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
 
@@ -408,6 +411,7 @@ def shell(
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND...]", help="What to run, with DATABASE_URL set. [default: psql]"),
     ] = None,
+    show_command: ShowCommand = False,
 ) -> Any:
     """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
     from snapkit.foreground import find_command, run_command
@@ -415,7 +419,7 @@ def shell(
     found = find_command(command) if command else None
     server = run.server()
     from snapkit.core.results import ShellReceipt
-    from snapkit.core.secrets import without_secrets
+    from snapkit.core.shown import shown_command
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
@@ -426,7 +430,8 @@ def shell(
         run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
         ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
     run.terminal.note(f"{opened.entry.name} is sealed again.")
-    return ShellReceipt(opened.entry, without_secrets(command or ["psql"]), ending.exit_code, opened.cautions)
+    ran = shown_command(command or ["psql"], in_full=show_command)
+    return ShellReceipt(opened.entry, ran, ending.exit_code, opened.cautions)
 
 
 @registry.command("pin")
@@ -555,6 +560,7 @@ def guard(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
     settings = run.settings(
@@ -582,6 +588,7 @@ def guard(
         from snapkit.cli.guard_steps import TerminalSteps
         from snapkit.cli.hooking import tell_failure
         from snapkit.core.hooks import Operation
+        from snapkit.core.shown import shown_command
         from snapkit.services.backup import BackupRequest
         from snapkit.services.guard import ROLLBACK_LOCK_WAIT
         from snapkit.services.guard import guard as guard_
@@ -611,7 +618,7 @@ def guard(
     with ExitStack() as until_the_end:
         steps = TerminalSteps(
             invocation=run,
-            command=tuple(command),
+            command=shown_command(command, in_full=show_command),
             found=found,
             checks=checks,
             named_in_dotenv=settings.connection.named_in_dotenv,

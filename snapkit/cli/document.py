@@ -262,7 +262,8 @@ def _(result: GuardReceipt) -> Document:
     return {
         "backup": entry_document(result.backup.backup),
         "backup_outage_ms": milliseconds(result.backup.outage),
-        "command": list(result.command),
+        "command": list(result.command.shown),
+        "command_words": result.command.words,
         "command_exit_code": result.command_exit_code,
         "health": result.health.value,
         "rollback": data_of(result.rollback) if isinstance(result.rollback, SwapReceipt) else None,
@@ -285,7 +286,8 @@ def _(result: Recovery) -> Document:
 def _(result: ShellReceipt) -> Document:
     return {
         "entry": entry_document(result.entry),
-        "command": list(result.command),
+        "command": list(result.command.shown),
+        "command_words": result.command.words,
         "command_exit_code": result.exit_code,
     }
 

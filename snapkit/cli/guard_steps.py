@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, SwapReceipt
+    from snapkit.core.shown import ShownCommand
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class TerminalSteps:
     """
 
     invocation: Invocation
-    command: Sequence[str]
+    command: ShownCommand
     found: Sequence[str]
     checks: HealthChecks
     named_in_dotenv: Mapping[str, str] = field(repr=False)  # it may hold a password

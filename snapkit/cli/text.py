@@ -420,7 +420,7 @@ def _(result: GuardReceipt, console: Console) -> None:
         render(result.rollback, console)
     elif result.failure is None:
         health = ", and the health check passed" if result.health is Health.PASSED else ""
-        console.print(f"{printable(shlex.join(result.command))} went through{health}.", style="bold green")
+        console.print(f"{printable(str(result.command))} went through{health}.", style="bold green")
         console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
         if result.removal is not None and result.removal.removed:
             removed = result.removal.removed

@@ -9,7 +9,7 @@ from functools import singledispatch
 from snapkit.core.durations import milliseconds
 from snapkit.core.model import Place
 from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
-from snapkit.core.secrets import without_secrets
+from snapkit.core.shown import ShownCommand
 from snapkit.core.values import dataclass
 
 AUDIT_VERSION = 1
@@ -29,8 +29,8 @@ class AuditRecord:
     exit_code: int
     error: str | None
     entries: tuple[str, ...]
-    ran: tuple[tuple[str, ...], int | None] | None
-    """The words of the command that a guard or a shell ran, without secrets, and its exit code, if that is known."""
+    ran: tuple[ShownCommand, int | None] | None
+    """The command that a guard or a shell ran, as far as it is shown, and its exit code, if that is known."""
     outage: timedelta | None
     duration: timedelta
 
@@ -50,7 +50,8 @@ def line_of(record: AuditRecord) -> bytes:
         "exit_code": record.exit_code,
         "error": record.error,
         "entries": list(record.entries),
-        "ran": list(record.ran[0]) if record.ran else None,
+        "ran": list(record.ran[0].shown) if record.ran else None,
+        "ran_words": record.ran[0].words if record.ran else None,
         "ran_exit_code": record.ran[1] if record.ran else None,
         "outage_ms": None if record.outage is None else milliseconds(record.outage),
         "duration_ms": milliseconds(record.duration),
@@ -58,11 +59,11 @@ def line_of(record: AuditRecord) -> bytes:
     return json.dumps(document).encode("ascii") + b"\n"
 
 
-def ran_by(result: object) -> tuple[tuple[str, ...], int | None] | None:
+def ran_by(result: object) -> tuple[ShownCommand, int | None] | None:
     """Return what a result tells of a command of the user's that was run."""
     match result:
         case GuardReceipt(command=command, command_exit_code=code) | ShellReceipt(command=command, exit_code=code):
-            return without_secrets(command), code
+            return command, code
     return None
 
 

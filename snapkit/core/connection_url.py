@@ -81,7 +81,7 @@ def without_password(url: str) -> str:
     """Return ``url`` with three dots in place of its password, if it has one, and without a password in its query.
 
     It is one that ``split_url`` takes: all else is kept as it is, so that the rest can be typed. Of words of which less
-    is known ``core.secrets`` cuts more: it would take an "@" in the database's name for the end of a password.
+    is known ``core.shown`` cuts more: it would take an "@" in the database's name for the end of a password.
     """
     scheme, separator, rest = url.partition("://")
     credentials, at, place = rest.partition("@")

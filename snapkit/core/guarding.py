@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-from collections.abc import Sequence
 from enum import StrEnum
 
+from snapkit.core.shown import ShownCommand
 from snapkit.core.values import dataclass
 
 
@@ -36,15 +35,15 @@ class HealthReport:
 UNASKED = HealthReport(Health.NONE)
 
 
-def failure_of(command: Sequence[str], exit_code: int, interrupted: bool, report: HealthReport) -> str | None:
+def failure_of(command: ShownCommand, exit_code: int, interrupted: bool, report: HealthReport) -> str | None:
     """Return, as a sentence, why the deploy failed; None if it did not.
 
     ``interrupted`` is whether snapkit was told to end meanwhile, whatever the command made of it.
     """
     if exit_code:
-        return f"{shlex.join(command)} {_ending(exit_code)}."
+        return f"{command} {_ending(exit_code)}."
     if interrupted:
-        return f"The run was interrupted; {shlex.join(command)} ended with exit code 0."
+        return f"The run was interrupted; {command} ended with exit code 0."
     if report.health is Health.FAILED:
         return f"The health check failed: {report.reason}"
     return None

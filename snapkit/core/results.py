@@ -15,6 +15,7 @@ from snapkit.core.model import Caution, ClientSession, Entry, Standby
 from snapkit.core.planning import NOTHING_CHANGED, SwapPlan
 from snapkit.core.properties import Properties
 from snapkit.core.retention import Kept
+from snapkit.core.shown import ShownCommand
 from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
 
@@ -240,7 +241,7 @@ class ShellReceipt:
     """An entry that was looked into, and is sealed again; ``exit_code`` is the command's own."""
 
     entry: Entry
-    command: tuple[str, ...]
+    command: ShownCommand
     exit_code: int
     cautions: tuple[Caution, ...] = ()
 
@@ -255,7 +256,7 @@ class GuardReceipt:
     """
 
     backup: BackupReceipt
-    command: tuple[str, ...]
+    command: ShownCommand
     command_exit_code: int | None
     health: Health
     failure: str | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +11,7 @@ from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, fail
 from snapkit.core.model import Caution, Entry
 from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
-from snapkit.core.secrets import without_secrets
+from snapkit.core.shown import ShownCommand
 from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
@@ -30,8 +29,8 @@ class Steps(Protocol):
     """What a guarded deploy consists of. Each step is its caller's, with its progress, hooks and terminal."""
 
     @property
-    def command(self) -> Sequence[str]:
-        """The command's words."""
+    def command(self) -> ShownCommand:
+        """The command, as far as it is shown."""
 
     def back_up(self) -> BackupReceipt:
         """Make the backup; raises SnapkitError."""
@@ -60,7 +59,7 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     old backups could not be dropped does not make a deploy that went well a failed one.
     """
     backup = steps.back_up()
-    receipt = GuardReceipt(backup, without_secrets(steps.command), None, Health.NONE)
+    receipt = GuardReceipt(backup, steps.command, None, Health.NONE)
     end = None
     try:
         end = steps.run(backup)

@@ -32,6 +32,7 @@ KEYS = {
     "entries",
     "ran",
     "ran_exit_code",
+    "ran_words",
     "outage_ms",
     "duration_ms",
 }

@@ -120,11 +120,25 @@ def test_the_document(sandbox: Sandbox) -> None:
     done = sandbox.run("guard", "--json", *python("print('noise'); raise SystemExit(7)"))
     assert (done.code, done.document["status"], done.document["error"]["code"]) == (20, "error", "rolled_back")
     data = done.document["data"]
-    assert (data["command"][1:], data["command_exit_code"]) == (["-c", "print('noise'); raise SystemExit(7)"], 7)
+    assert (data["command"], data["command_words"], data["command_exit_code"]) == ([sys.executable], 3, 7)
     assert data["health"] == "none"
     assert data["backup"]["name"] == data["rollback"]["restored"]["name"]
     assert data["rollback"]["displaced"]["name"] == sandbox.entries()[0].name
     assert "noise" in done.err
+
+
+def test_all_words_of_the_command_are_shown_if_somebody_wants_them(sandbox: Sandbox, tmp_path: Path) -> None:
+    log = tmp_path / "audit.jsonl"
+    words = ["sh", "-c", "exit 3", "--token", "t0ken"]
+    for flags in ((), ("--show-command",)):
+        done = run_snapkit(
+            "guard", "--json", *flags, "--", *words, url=sandbox.url, cwd=tmp_path, SNAPKIT_AUDIT_LOG=str(log)
+        )
+        shown = words if flags else ["sh"]
+        assert (done.code, done.document["data"]["command"], done.document["data"]["command_words"]) == (20, shown, 5)
+        line = json.loads(log.read_text().splitlines()[-1])
+        assert (line["ran"], line["ran_words"], line["ran_exit_code"]) == (shown, 5, 3)
+        assert ("t0ken" in done.document["error"]["message"]) is bool(flags)
 
 
 def test_health_is_waited_for(sandbox: Sandbox) -> None:

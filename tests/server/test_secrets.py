@@ -110,12 +110,16 @@ def test_guard_shows_no_secret_of_its_command_and_its_health_check(
 ) -> None:
     (tmp_path / "snapkit.toml").write_text("[hooks]\non-failure = 'env; cat'")
     url = f"postgresql://app:{GOOD}@db/app"
+    log = tmp_path / "audit.jsonl"
     for words in (
         ["--", "sh", "-c", "exit 3", url, f"password='{GOOD}'", "--password", GOOD],
+        ["--", "sh", "-c", f"exit 3 # {GOOD}", "--secret-key", GOOD, "-H", f"Authorization: Bearer {GOOD}"],
+        ["--", "sh", "-c", "exit 3", f'{{"password": "{GOOD}"}}'],
         ["--health-url", f"http://app:{GOOD}@127.0.0.1:1/", "--health-timeout", "100ms", "--", "true", url],
         ["--health-command", f"false {url}", "--health-timeout", "100ms", "--", "true"],
         ["--", f"PGPASSWORD={GOOD}"],
     ):
-        ran = run_snapkit("guard", "--json" if as_json else "--verbose", *words, url=sandbox.url, cwd=tmp_path)
+        form = "--json" if as_json else "--verbose"
+        ran = run_snapkit("guard", form, *words, url=sandbox.url, cwd=tmp_path, SNAPKIT_AUDIT_LOG=str(log))
         assert ran.code == (2 if words[-1].startswith("PGPASSWORD") else 20), ran
-        assert GOOD not in ran.out + ran.err
+        assert GOOD not in ran.out + ran.err + log.read_text()

@@ -180,7 +180,7 @@ def test_one_document_and_the_commands_output_is_on_stderr(sandbox: Sandbox) -> 
     assert (ran.code, "hello\n" in ran.err) == (3, True)
     data = ran.data
     assert (data["entry"]["name"], data["entry"]["opened"]) == (name, None)
-    assert (data["command"], data["command_exit_code"]) == (["sh", "-c", "echo hello; exit 3"], 3)
+    assert (data["command"], data["command_words"], data["command_exit_code"]) == (["sh"], 3, 3)
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137)])

@@ -32,6 +32,7 @@ from snapkit.core.results import (
     ShellReceipt,
     SwapReceipt,
 )
+from snapkit.core.shown import ShownCommand
 from snapkit.errors import SnapkitError
 from tests.unit.builders import NOW, make_entry
 
@@ -49,7 +50,7 @@ def test_a_line_of_the_log() -> None:
         exit_code=0,
         error=None,
         entries=("one", "zwö"),
-        ran=(("./migrate", "--all"), 3),
+        ran=(ShownCommand(("./migrate",), 2), 3),
         outage=timedelta(milliseconds=12),
         duration=SECOND,
     )
@@ -69,7 +70,8 @@ def test_a_line_of_the_log() -> None:
         "exit_code": 0,
         "error": None,
         "entries": ["one", "zwö"],
-        "ran": ["./migrate", "--all"],
+        "ran": ["./migrate"],
+        "ran_words": 2,
         "ran_exit_code": 3,
         "outage_ms": 12,
         "duration_ms": 1000,
@@ -100,9 +102,9 @@ def test_the_command_that_a_result_tells_of() -> None:
     backup = BackupReceipt(
         make_entry("one"), 1, Choice.FASTEST, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ()
     )
-    guarded = GuardReceipt(backup, ("./migrate", "--password=x"), None, Health.NONE)
-    assert ran_by(guarded) == (("./migrate", "--password=..."), None)
-    assert ran_by(ShellReceipt(make_entry("one"), ("psql", "password=x"), 3)) == (("psql", "password=..."), 3)
+    migration, psql = ShownCommand(("./migrate",), 2), ShownCommand(("psql",), 1)
+    assert ran_by(GuardReceipt(backup, migration, None, Health.NONE)) == (migration, None)
+    assert ran_by(ShellReceipt(make_entry("one"), psql, 3)) == (psql, 3)
     assert ran_by(backup) is None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -12,6 +11,7 @@ import pytest
 from snapkit.core.audit import entries_of
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.shown import ShownCommand
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,
@@ -32,6 +32,7 @@ BACKUP = BackupReceipt(make_entry(), 1, Choice.FASTEST, ADDRESS, Copying(1, NOTH
 SWAP = SwapReceipt("app", make_entry(), False, 0, make_entry("app_old_20260110_103045"), NOTHING, (), NOTHING, ())
 REMOVAL = Removal((), (make_entry(),), (), NOW)
 NAME = BACKUP.backup.name
+COMMAND = ShownCommand(("migrate", "now then"), 2)
 LEFT_THERE = f"'app' is as the command left it; the backup {NAME!r} is there."
 TYPE = f"snapkit rollback {NAME}"
 LOOK = f"See what there is (snapkit list). To roll back: {TYPE}"
@@ -48,7 +49,7 @@ class Script:
     report: HealthReport | Exception = UNASKED
     rollback: SwapReceipt | Exception = SWAP
     removal: Removal | SnapkitError | None = None
-    command: Sequence[str] = ("migrate", "now then")
+    command: ShownCommand = COMMAND
     taken: list[str] = field(default_factory=list)
 
     def back_up(self) -> BackupReceipt:
@@ -153,7 +154,7 @@ def test_an_error_says_where_things_are() -> None:
     ],
 )
 def test_why_it_failed(exit_code: int, interrupted: bool, report: HealthReport, said: str | None) -> None:
-    assert failure_of(("migrate", "now then"), exit_code, interrupted, report) == said
+    assert failure_of(ShownCommand(("migrate", "now then"), 2), exit_code, interrupted, report) == said
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,9 @@ def test_a_command_that_could_not_be_started_leaves_a_backup_that_is_named() -> 
 def test_the_audit_log_names_what_all_its_parts_touched_and_the_outage_is_that_of_all() -> None:
     swap = replace(SWAP, outage=timedelta(seconds=2))
     backup = replace(BACKUP, outage=timedelta(seconds=1))
-    receipt = GuardReceipt(backup, ("migrate",), 1, Health.NONE, "It failed.", rollback=swap, removal=REMOVAL)
+    receipt = GuardReceipt(
+        backup, ShownCommand(("migrate",), 1), 1, Health.NONE, "It failed.", rollback=swap, removal=REMOVAL
+    )
     assert entries_of(receipt) == ("app_backup_20260110_103045", "app_old_20260110_103045")
     assert receipt.outage == timedelta(seconds=3)
     assert replace(receipt, rollback=None).outage == timedelta(seconds=1)
