@@ -10,15 +10,11 @@ from psycopg import sql
 from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
 from snapkit.core.online import Table
+from snapkit.postgres.pins import OF_PLACE
 from snapkit.postgres.relay import Stopped, patiently, relay
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.server import began_with, driver_connection
 
 _FOR_ROWS = {
-    # How values are written and read as text: the same on both sides, and without loss.
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "extra_float_digits": "3",
-    "xmloption": "content",
     # Rather an error than the rows that a policy leaves over.
     "row_security": "off",
     # They hold no client up. A disk that stands still for some seconds must not end a copy of hours.
@@ -28,14 +24,16 @@ _FOR_ROWS = {
 _CANCELLING = 5.0
 """Seconds within which the server is to take a request to cancel."""
 
-_AS_IN_SOURCE = ("TimeZone", "lc_monetary", "default_text_search_config")
-"""What a database may have set, and the text of a value or of a definition may depend on."""
+_AS_IN_SOURCE = "default_text_search_config"
+"""With those of ``OF_PLACE`` what a database may have set, and what constraints and definitions may depend on."""
 
 _PROGRAMS = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
     "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
     # The COMMIT that makes the copy a backup makes all of it safe on disk.
     "synchronous_commit": "off",
 }
@@ -43,11 +41,12 @@ _PROGRAMS = {
 
 def session_settings(connection: Connection) -> dict[str, str]:
     """Return the settings with which programs and sessions are to work, read in a session at the source."""
-    names = (*_AS_IN_SOURCE, "client_connection_check_interval")
+    names = (_AS_IN_SOURCE, "client_connection_check_interval")
     setting = table("pg_settings", column("name", Text), schema="pg_catalog")
     value = func.current_setting(setting.c.name, type_=Text)
     rows = connection.execute(select(setting.c.name, value).where(setting.c.name.in_(names)))
-    return {**_PROGRAMS, **{name: value for name, value in rows if value}}
+    found = {name: value for name, value in rows if value}
+    return {**_PROGRAMS, **found, **{name: began_with(connection, name).value for name in OF_PLACE}}
 
 
 def without_event_triggers(connection: Connection) -> dict[str, str]:
@@ -64,10 +63,9 @@ def without_event_triggers(connection: Connection) -> dict[str, str]:
     return {name: "off"} if may_set else {}
 
 
-def settle(connection: Connection, settings: Mapping[str, str] | None = None) -> None:
-    """Make a session fit to move rows; ``settings`` as ``session_settings`` returns them."""
-    timeouts = {name for name in _PROGRAMS if name.endswith("timeout")}  # its own are those of all our sessions
-    wanted = {name: value for name, value in (settings or {}).items() if name not in timeouts}
+def settle(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Make a session fit to read or to load rows; ``settings`` as ``session_settings`` returns them."""
+    wanted = {name: value for name, value in settings.items() if not name.endswith("timeout")}  # it has our own
     for name, value in {**wanted, **_FOR_ROWS}.items():
         connection.execute(select(func.set_config(name, value, False)))
 

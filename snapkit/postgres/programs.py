@@ -113,6 +113,14 @@ def major_of(program: Path) -> int | None:
     return int(match[1]) if match else None
 
 
+def _in_english() -> dict[str, str]:
+    """Our own environment, in which programs complain in the language that ``said_by`` and ``kind_of`` know."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("LC_ALL", "LANGUAGE")}
+    if "LC_ALL" in os.environ:
+        environment["LC_CTYPE"] = os.environ["LC_ALL"]
+    return environment | {"LC_MESSAGES": "C"}
+
+
 class ProgramError(Exception):
     """A program has failed; the message is what it said, without statements, which may hold secrets."""
 
@@ -136,7 +144,7 @@ class Running:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115 - closed by ``close``
         self._process = subprocess.Popen(  # noqa: S603 - programs that were looked for
             [str(word) for word in words],
-            env={**os.environ, **environment},
+            env={**_in_english(), **environment},
             stdin=stdin or subprocess.DEVNULL,
             stdout=subprocess.PIPE if piped else subprocess.DEVNULL,
             stderr=self._complaints,

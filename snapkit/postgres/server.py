@@ -40,6 +40,7 @@ from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import dialect
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.pins import CONVERSIONS, OF_PLACE
 
 __all__ = [
     "ANSWER_LIMIT",
@@ -94,10 +95,14 @@ _SAFE_SETTINGS = {
     # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
     "default_transaction_read_only": "off",
     "synchronous_commit": "on",
+    # Under any other, what others have committed meanwhile could not be seen in a transaction of ours.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
     # Nothing of ours may resolve to somebody's own function or operator.
     "search_path": "pg_catalog",
-    "standard_conforming_strings": "on",
     "client_min_messages": "warning",
+    **CONVERSIONS,
+    **OF_PLACE,
 }
 
 _SAFE_AT_A_GLANCE = {name: value for name, value in _SAFE_SETTINGS.items() if name != "transaction_timeout"}
@@ -270,8 +275,9 @@ class Server:
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Return how a client program reaches a database of this server: its connection string, and its environment.
 
-        ``settings`` are those of its session. The password and the options that were given go by the environment, since
-        everybody on the machine can read a command line. Raises UsageError for a secret that cannot go that way.
+        ``settings`` are those of its session, besides CONVERSIONS. The password and the options that were given go by
+        the environment, since everybody on the machine can read a command line. Raises UsageError for a secret that
+        cannot go that way.
         """
         parameters = {key: value for key, value in self._parameters.items() if key not in _NOT_FOR_PROGRAMS}
         given = self._given_options()
@@ -283,7 +289,7 @@ class Server:
                 state=NOTHING_CHANGED,
                 hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
             )
-        options, password = _options(given, settings), self._parameters.get("password")
+        options, password = _options(given, {**CONVERSIONS, **settings}), self._parameters.get("password")
         environment = {"PGPASSWORD": password} if password else {}
         if has_service:  # what that says goes before the environment
             parameters["options"] = options

@@ -254,7 +254,7 @@ class _Copying:
 
     def _at_source(self, stack: ExitStack) -> Connection:
         connection = stack.enter_context(self._server.look_into_source(self._quiet))
-        settle(connection)
+        settle(connection, self._settings)
         return connection
 
     def _check_extensions(self, connection: Connection) -> None:
@@ -428,7 +428,7 @@ class _Copying:
             self._dump_definitions(self._plan.name, copied)
             differing.extend(compare_definitions(self._text(source), self._text(copied)))
             with self._server.enter(self._plan.name, self._quiet) as copy:
-                settle(copy)
+                settle(copy, self._settings)
                 rows, objects = self._count(copy)
                 differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
                 differing.extend(compare_numbers(self._objects, objects))
@@ -494,8 +494,7 @@ class _Copying:
         self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
     ) -> Running:
         conninfo, environment = self._server.access_for_programs(database, {**self._settings, **self._quiet})
-        if self._encoding == "UTF8":  # the tables named on its command line are
-            environment["PGCLIENTENCODING"] = self._encoding
+        environment["PGCLIENTENCODING"] = self._encoding
         return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)
 
 
