@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import time
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from http.client import HTTPException
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
 from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words, what_went_wrong
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
+from snapkit.http_check import what_is_wrong
 
 _BETWEEN = 0.5
 """Seconds between two tries."""
@@ -59,7 +56,7 @@ def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> Health
     """Try until all checks pass or the time is up. ``environment`` is the command's."""
     tries: list[Callable[[float], str | None]] = []
     if checks.url is not None:
-        tries.append(lambda seconds: _ask(checks.url or "", seconds))
+        tries.append(lambda seconds: what_is_wrong(checks.url or "", min(seconds, _ANSWER)))
     if checks.command is not None:
         tries.append(lambda seconds: _run(checks.command or "", environment, seconds))
     if not tries:
@@ -85,45 +82,6 @@ def _until(attempt: Callable[[float], str | None], deadline: float) -> str | Non
         time.sleep(_BETWEEN)
         reason = attempt(left - _BETWEEN)
     return None
-
-
-def _ask(url: str, seconds: float) -> str | None:
-    shown = _shown(url)
-    try:
-        with urlopen(_request(url), timeout=min(seconds, _ANSWER)) as answer:  # noqa: S310
-            status = answer.status
-    except HTTPError as error:
-        status = error.code
-    except (OSError, HTTPException, ValueError) as error:
-        return f"{shown} gave no answer ({_why(error)})."
-    return None if 200 <= status < 300 else f"{shown} answered {status}."
-
-
-def _request(url: str) -> Request:
-    """Return the request for a URL. User and password are for that server alone, not for one that it redirects to.
-
-    https://docs.python.org/3/library/urllib.request.html#urllib.request.Request.add_unredirected_header
-    """
-    parts = urlsplit(url)
-    userinfo, _, place = parts.netloc.rpartition("@")
-    request = Request(urlunsplit(parts._replace(netloc=place)), headers={"User-Agent": "snapkit"})  # noqa: S310
-    if userinfo:
-        user, _, password = userinfo.partition(":")
-        given = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
-        request.add_unredirected_header("Authorization", f"Basic {given}")
-    return request
-
-
-def _why(error: Exception) -> str:
-    """What is wrong, in the system's words; others may repeat the URL."""
-    reason = getattr(error, "reason", error)
-    return str(reason) if isinstance(reason, OSError) and not isinstance(reason, URLError) else type(reason).__name__
-
-
-def _shown(url: str) -> str:
-    """Leave out what may be secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _run(command: str, environment: Mapping[str, str], seconds: float) -> str | None:
