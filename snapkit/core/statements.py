@@ -85,6 +85,17 @@ class AlterDatabase:
 
 
 @dataclass(frozen=True, slots=True)
+class FreezeDatabase:
+    """Change nothing; but name, owner, access list, flags and limit stay as they are until the transaction ends.
+
+    ALTER DATABASE without an option writes the row of pg_database anew, and whoever would change that has to wait. It
+    takes no lock that a client waits for. https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeOwner:
     name: str
     owner: str
@@ -171,6 +182,7 @@ Statement = (
     | RenameDatabase
     | DropDatabase
     | AlterDatabase
+    | FreezeDatabase
     | ChangeOwner
     | CommentOnDatabase
     | LabelDatabase

@@ -135,6 +135,11 @@ def _(statement: st.AlterDatabase, name: Quote, literal: Quote) -> str:
 
 
 @_sql.register
+def _(statement: st.FreezeDatabase, name: Quote, literal: Quote) -> str:
+    return f"ALTER DATABASE {name(statement.name)}"
+
+
+@_sql.register
 def _(statement: st.ChangeOwner, name: Quote, literal: Quote) -> str:
     return f"ALTER DATABASE {name(statement.name)} OWNER TO {name(statement.owner)}"
 

@@ -8,17 +8,19 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from snapkit.core import metadata as comments
+from snapkit.core.identity import facts_of
 from snapkit.core.inventory import select_one
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, plan_adoption
 from snapkit.core.results import EntryReport, Listing
-from snapkit.core.statements import CommentOnDatabase
+from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.status import StatusReport, judge
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
 from snapkit.postgres import catalog, eviction
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
+from snapkit.postgres.identity import check_overwritten
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import give_properties
 from snapkit.services.common import (
@@ -137,7 +139,14 @@ def _rewrite(
         assert entry.metadata is not None  # noqa: S101 - the same as before
         document = change(entry.metadata)
         text = comments.encode(document)
-        _commit(server, connection, entry, text, lambda: run(connection, CommentOnDatabase(entry.name, text)))
+        before = facts_of(entry.database, entry.database.document)
+
+        def work() -> None:
+            # Both of its rows are written by one transaction, as by the one that has sealed it.
+            run(connection, CommentOnDatabase(entry.name, text), FreezeDatabase(entry.name))
+            check_overwritten(connection, {entry.database.oid: before})
+
+        _commit(server, connection, entry, text, work)
     changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
     return _changed(server, changed, done, gathered, observe)
 

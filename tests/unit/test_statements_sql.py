@@ -79,6 +79,7 @@ def identifier(name: str) -> str:
             s.AlterDatabase("a", allow_connections=True, connection_limit=-1, is_template=False),
             'ALTER DATABASE "a" ALLOW_CONNECTIONS true CONNECTION LIMIT -1 IS_TEMPLATE false',
         ),
+        (s.FreezeDatabase('a"b'), 'ALTER DATABASE "a""b"'),
         (s.AlterDatabase("a", connection_limit=0), 'ALTER DATABASE "a" CONNECTION LIMIT 0'),
         (s.AlterDatabase("a", is_template=True), 'ALTER DATABASE "a" IS_TEMPLATE true'),
         (s.ChangeOwner("a", "Bob"), 'ALTER DATABASE "a" OWNER TO "Bob"'),
