@@ -32,7 +32,21 @@ class BusyError(SnapkitError):
 
 
 class ConnectionFailedError(SnapkitError):
-    """The server cannot be reached, refuses the login, or hung up before anything was decided."""
+    """The server cannot be reached, refuses the login, or hung up before anything was decided.
+
+    ``is_passing``: it may be otherwise in a moment, with nobody doing anything about it (slots that are taken, a server
+    that is starting, a connection that was lost), so that it is worth while to try again.
+    """
+
+    def __init__(
+        self, message: str, *, state: str | None = None, hint: str | None = None, is_passing: bool = False
+    ) -> None:
+        super().__init__(message, state=state, hint=hint)
+        self.is_passing = is_passing
+
+
+class NoSuchDatabaseError(NotFoundError, ConnectionFailedError):
+    """The server has no database of the name that was to be connected to."""
 
 
 class PrivilegeError(SnapkitError):

@@ -117,10 +117,10 @@ def _report(error: SnapkitError, call: Call) -> int:
 
 def _tell(error: SnapkitError, call: Call) -> int:
     call.end(int(exit_code_of(error)), exit_code_of(error))
-    if call.verbose:
+    if call.verbose and error.__cause__ is not None:  # of an error of ours alone the message tells all
         import traceback
 
-        traceback.print_exception(error.__cause__ or error, file=sys.stderr)
+        traceback.print_exception(error.__cause__, file=sys.stderr)
     if call.as_json:
         from snapkit.cli.document import envelope, error_document
 

@@ -68,7 +68,8 @@ def translate(error: Exception, state: str) -> SnapkitError:
     code = sqlstate_of(error)
     message = _message(error)
     if is_connection_loss(error) or (code is not None and code[:2] in ("08", "28")) or code in ("53300", "57P03"):
-        return ConnectionFailedError(message, state=state, hint=_HINTS.get(code or ""))
+        is_passing = code is None or code[:2] != "28"
+        return ConnectionFailedError(message, state=state, hint=_HINTS.get(code or ""), is_passing=is_passing)
     kinds: dict[str | None, type[SnapkitError]] = {
         "55006": BusyError,
         "55P03": BusyError,

@@ -31,16 +31,17 @@ from sqlalchemy import (
     table,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from snapkit.core.model import Place
+from snapkit.core.refusals import Attempt, Refusal
 from snapkit.core.values import dataclass
-from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
+from snapkit.errors import ConnectionFailedError, UsageError
 from snapkit.postgres import dialect
 from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.pins import CONVERSIONS, OF_PLACE
+from snapkit.postgres.refused import refusal_error, why_refused
 
 __all__ = [
     "ANSWER_LIMIT",
@@ -248,7 +249,7 @@ class Server:
 
         Raises ConnectionFailedError where the role may not.
         """
-        with _connected(_engine(lambda: self._open_one(database, **self._unfooled(settings)))) as connection:
+        with _connected(_engine(lambda: self._open_inside(database, **self._unfooled(settings)))) as connection:
             yield connection
 
     @contextmanager
@@ -262,7 +263,7 @@ class Server:
         """
         quiet = self._unfooled({**settings, "row_security": "off"})
         limits = {"statement_timeout": _milliseconds(limit), "lock_timeout": _milliseconds(limit / 4)}
-        engine = _engine(lambda: self._open_one(database, **quiet, connect_timeout=_GLANCE))
+        engine = _engine(lambda: self._open_inside(database, **quiet, connect_timeout=_GLANCE))
         with (
             _connected(engine, settings=_SAFE_AT_A_GLANCE | limits | {"row_security": "off"}) as connection,
             answers_within(connection, 2 * limit),
@@ -303,24 +304,44 @@ class Server:
 
         Raises ConnectionFailedError; the state it gives holds for a first connection.
         """
-        with _connected(self._engine, self._asked_for) as connection:
+        with _connected(self._engine) as connection:
             yield connection
 
     def _open(self) -> psycopg.Connection[Any]:
-        first_error: psycopg.Error | None = None
+        first: tuple[Refusal, ConnectionFailedError] | None = None
         for dbname in self._maintenance_dbs:
             try:
                 connection = self._open_one(dbname)
-            except psycopg.ProgrammingError as error:
-                raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from error
-            except psycopg.errors.ConnectionTimeout:
-                raise
             except psycopg.Error as error:
-                first_error = first_error or error
+                refused = self._refused(error, dbname, is_workplace=True)
+                # Of one that is not there, and that nobody has named, nothing is said where another is tried.
+                if first is None or first[0] is Refusal.NO_DATABASE:
+                    first = refused
+                if not refused[0].is_of_database:
+                    break
             else:
                 self._stay_with(connection, dbname)
                 return connection
-        raise cast(psycopg.Error, first_error)
+        raise cast(tuple[Refusal, ConnectionFailedError], first)[1]
+
+    def _open_inside(self, database: str, **more: str) -> psycopg.Connection[Any]:
+        try:
+            return self._open_one(database, **more)
+        except psycopg.Error as error:
+            raise self._refused(error, database, is_workplace=False)[1] from None
+
+    def _refused(
+        self, error: psycopg.Error, database: str, *, is_workplace: bool
+    ) -> tuple[Refusal, ConnectionFailedError]:
+        was_named = is_workplace and self._asked_for is not None
+        tried = error.pgconn
+        if tried is not None and tried.host and tried.user:  # what libpq has made of all that names them
+            place, role = f"{tried.host.decode()}:{tried.port.decode()}", tried.user.decode()
+        else:
+            place, role = str(self.place), self.place.role or ""
+        attempt = Attempt(place, role, database, is_workplace, was_named)
+        refusal, said = why_refused(error, {**self._parameters, "dbname": database})
+        return refusal, refusal_error(refusal, said, attempt, NOTHING_CHANGED)
 
     def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
@@ -334,6 +355,8 @@ class Server:
         parameters = {**self._parameters, **more}
         try:
             connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
+        except psycopg.ProgrammingError as error:
+            raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from None
         except BaseException as error:
             # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would
             # stay, once it got in, as a session of ours in the way of a clone.
@@ -381,14 +404,9 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 
 @contextmanager
-def _connected(
-    engine: Engine, maintenance_db: str | None = None, *, settings: Mapping[str, str] | None = None
-) -> Iterator[Connection]:
+def _connected(engine: Engine, *, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
     """Open a connection and make it safe, with just these ``settings`` if there are any."""
-    try:
-        connection = engine.connect()
-    except DBAPIError as error:  # SQLAlchemy wraps what psycopg raises
-        raise _refused(error, maintenance_db) from error
+    connection = engine.connect()
     try:
         with server_errors(NOTHING_CHANGED):
             if settings is None:
@@ -403,19 +421,6 @@ def _connected(
 def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     """Return psycopg's own connection, for what SQLAlchemy has no word for: transactions, cancelling, libpq's facts."""
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-
-
-def _refused(error: DBAPIError, maintenance_db: str | None) -> SnapkitError:
-    """``maintenance_db`` is the one that the user named; libpq gives no SQLSTATE to tell whether it is there."""
-    pgconn = error.orig.pgconn if isinstance(error.orig, psycopg.Error) else None
-    hint = "Check host, port and user in the connection URL, and that the server runs and lets you in (pg_hba.conf)."
-    if pgconn is not None and pgconn.needs_password:
-        hint = "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass."
-    elif pgconn is not None and pgconn.used_password:
-        hint = "Check user, password (in the URL, PGPASSWORD or ~/.pgpass) and database."
-    if maintenance_db is not None:
-        hint += f" It was to work from the database {maintenance_db!r}, as --maintenance-db says."
-    return ConnectionFailedError(" ".join(str(error.orig).split()), state=NOTHING_CHANGED, hint=hint)
 
 
 def began_with(connection: Connection, name: str) -> SessionDefault:

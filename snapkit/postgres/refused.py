@@ -1,0 +1,86 @@
+"""From a connection that was refused to an error of ours that says why, and what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import make_conninfo
+
+from snapkit.core.refusals import Attempt, Refusal, explained, refusal_of
+from snapkit.errors import ConnectionFailedError, NoSuchDatabaseError
+
+_LIMIT = 3.0
+"""Seconds that the server may take to refuse once more."""
+
+_SQLSTATE = re.compile(rb'\tErrorResponse\t.* C "(\w{5})"')
+
+
+def why_refused(error: psycopg.Error, parameters: Mapping[str, Any]) -> tuple[Refusal, str]:
+    """Return why, and what was said about it; ``parameters`` are those that were connected with.
+
+    The text decides. Where it does not (it is in the server's language), the server is asked a second time, for the
+    SQLSTATE that libpq keeps to itself.
+    """
+    needs_password = error.pgconn is not None and error.pgconn.needs_password
+    refusal, said = refusal_of(str(error), error.sqlstate, needs_password=needs_password)
+    if refusal is Refusal.UNKNOWN and error.pgconn is not None:
+        refusal, _ = refusal_of(str(error), _sqlstate_told(parameters))
+    return refusal, said
+
+
+def refusal_error(refusal: Refusal, said: str, attempt: Attempt, state: str) -> ConnectionFailedError:
+    """Return the error; ``state`` says what became of the databases.
+
+    A database to work from that is not there is a connection that cannot be had; NoSuchDatabaseError is for those that
+    a command is about.
+    """
+    message, hint = explained(refusal, said, attempt)
+    is_missing = refusal is Refusal.NO_DATABASE and not attempt.is_workplace
+    kind = NoSuchDatabaseError if is_missing else ConnectionFailedError
+    return kind(message, state=state, hint=hint, is_passing=refusal.is_passing)
+
+
+def _sqlstate_told(parameters: Mapping[str, Any]) -> str | None:
+    """Connect once more, and return the SQLSTATE of the refusal; None where it cannot be had.
+
+    It stands in what the server sends, which libpq writes down if it is asked to: on Linux, and from libpq 18 on for a
+    session that is just starting. What it writes (the answer to the server's question for a password, too) goes into
+    memory that no other process can name, and is let go of.
+    https://www.postgresql.org/docs/current/libpq-control.html#LIBPQ-PQTRACE
+    """
+    if sys.platform != "linux":
+        return None
+    written = os.memfd_create("snapkit")
+    connection = pq.PGconn.connect_start(make_conninfo("", **parameters).encode())
+    try:
+        with suppress(psycopg.Error, OSError, ValueError):
+            connection.trace(written)
+            _await_refusal(connection)
+            connection.untrace()  # which writes what is still kept back
+        os.lseek(written, 0, os.SEEK_SET)
+        found = _SQLSTATE.findall(os.read(written, 1 << 16))
+        return found[-1].decode() if found else None
+    finally:
+        connection.finish()
+        os.close(written)
+
+
+def _await_refusal(connection: pq.abc.PGconn) -> None:
+    deadline = time.monotonic() + _LIMIT
+    while (left := deadline - time.monotonic()) > 0:
+        step = connection.connect_poll()
+        if step == pq.PollingStatus.READING:
+            select.select([connection.socket], [], [], left)
+        elif step == pq.PollingStatus.WRITING:
+            select.select([], [connection.socket], [], left)
+        else:
+            return
