@@ -70,12 +70,47 @@ def maybe_forgotten(
 
 def logins_under_way(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
     """Whether PgBouncer is logging in to the server for one of the databases, by the rows of SHOW POOLS."""
-    return any(row.get("database") in names and row.get("sv_login") not in (None, "", "0") for row in pools)
+    return any(_number(row, "sv_login") for row in _of(pools, names))
 
 
 def clients_wait(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
     """Whether clients wait for a connection to the server, for which PgBouncer may log in next."""
-    return any(row.get("database") in names and row.get("cl_waiting") not in (None, "", "0") for row in pools)
+    return any(_number(row, "cl_waiting") for row in _of(pools, names))
+
+
+def not_served(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
+    """Whether clients wait in a pool that has no connection to the server by which they could be served."""
+    return any(map(_lacks_servers, _of(pools, names)))
+
+
+def logins_put_off(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> bool:
+    """Whether clients wait in a pool that has no connection to the server, and makes none.
+
+    Since a login has failed, PgBouncer lets server_login_retry pass; a PAUSE fails every login that it meets.
+    """
+    return any(_lacks_servers(row) and not _number(row, "sv_login") for row in _of(pools, names))
+
+
+def _of(pools: Iterable[Mapping[str, str | None]], names: Collection[str]) -> Iterable[Mapping[str, str | None]]:
+    return (row for row in pools if row.get("database") in names)
+
+
+def _lacks_servers(row: Mapping[str, str | None]) -> bool:
+    of_use = sum(_number(row, column) for column in row if column.startswith("sv_") and column != "sv_login")
+    return bool(_number(row, "cl_waiting")) and not of_use
+
+
+def _number(row: Mapping[str, str | None], column: str) -> int:
+    value = row.get(column) or "0"
+    return int(value) if value.isdigit() else 0
+
+
+def seconds_of(setting: str | None) -> float | None:
+    """Return what a setting of PgBouncer says in seconds; None for what is not a number."""
+    try:
+        return float(setting or "")
+    except ValueError:
+        return None
 
 
 def command(verb: str, name: str) -> str:
@@ -97,8 +132,4 @@ def as_typed(url: str, names: Iterable[str]) -> str:
 
 def outlasts(held: timedelta, wait_timeout: str | None) -> bool:
     """Whether a pause was longer than PgBouncer lets clients wait: query_wait_timeout, in seconds; 0 is for ever."""
-    try:
-        limit = float(wait_timeout or 0)
-    except ValueError:
-        return False
-    return 0 < limit < held.total_seconds()
+    return 0 < (seconds_of(wait_timeout) or 0) < held.total_seconds()

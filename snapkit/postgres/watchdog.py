@@ -18,12 +18,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import IO
 
 from snapkit.core.values import dataclass
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
+from snapkit.postgres.relogin import await_service, put_back
 
 SILENCE = 20.0
 """Seconds without a sign of life after which snapkit is taken for dead."""
@@ -35,6 +36,7 @@ _SIGN_OF_LIFE = 2.0
 _SETTLING = 3.0
 """Seconds that it looks again: a PAUSE that snapkit sent as it died may arrive later than our RESUME."""
 
+_SERVICE_PATIENCE = 1.0
 _RETRY_AFTER = 1.0
 _START_LIMIT = 30.0
 _END_LIMIT = 2.0
@@ -52,10 +54,14 @@ class WatchdogError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A console, and the names of the databases there that are going to be paused."""
+    """A console, and the names of the databases there that are going to be paused.
+
+    ``login_retry`` is what server_login_retry is there (``postgres.relogin``), if that is known.
+    """
 
     parameters: Mapping[str, str]
     names: tuple[str, ...]
+    login_retry: str | None = None
 
 
 # --- on snapkit's side -----------------------------------------------------------------------------------------------
@@ -81,7 +87,10 @@ class Watchdog:
             raise WatchdogError(str(error)) from error
         self._said: queue.Queue[bytes] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
-        consoles = [{"parameters": dict(post.parameters), "names": post.names} for post in posts]
+        consoles = [
+            {"parameters": dict(post.parameters), "names": post.names, "login_retry": post.login_retry}
+            for post in posts
+        ]
         self._tell({"limit": limit, "silence": SILENCE, "posts": consoles})
         self._closed = threading.Event()
         threading.Thread(target=self._give_signs_of_life, daemon=True).start()
@@ -156,18 +165,35 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 class _Guarded:
     """A console that may have something to resume; reconnected to as often as it takes."""
 
-    def __init__(self, parameters: Mapping[str, str], names: Sequence[str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], names: Sequence[str], login_retry: str | None) -> None:
         self._parameters = parameters
         self._names = names
+        self._login_retry = login_retry
         self._console: Console | None = Console(parameters)
 
     def resume(self) -> bool:
         """Whether every RESUME was answered; that something was not paused any more is an answer too."""
+
+        def resume_all(console: Console) -> None:
+            for name in self._names:
+                console.resume(name)
+
+        return self._told(resume_all)
+
+    def serve(self) -> bool:
+        """Whether what snapkit has set there, so that clients are served, is again what it was."""
+
+        def see_to_it(console: Console) -> None:
+            await_service(console, self._names, time.monotonic() + _SERVICE_PATIENCE)
+            put_back(console, self._login_retry)
+
+        return self._told(see_to_it)
+
+    def _told(self, tell: Callable[[Console], None]) -> bool:
         try:
             if self._console is None:
                 self._console = Console(self._parameters)
-            for name in self._names:
-                self._console.resume(name)
+            tell(self._console)
         except ConsoleError as error:
             if isinstance(error, ConsoleLostError) and self._console is not None:
                 self._console.close()
@@ -210,7 +236,8 @@ def _stand_in(guarded: dict[int, _Guarded]) -> None:
     settled_at = time.monotonic() + _SETTLING
     deadline = time.monotonic() + RETRY_FOR
     while guarded and time.monotonic() < deadline:
-        for number in [number for number, each in guarded.items() if each.resume()]:
+        resumed = [number for number, each in guarded.items() if each.resume()]
+        for number in [number for number in resumed if guarded[number].serve()]:
             if time.monotonic() >= settled_at:
                 del guarded[number]
         time.sleep(_RETRY_AFTER)
@@ -225,7 +252,7 @@ def main() -> None:
     guarded: dict[int, _Guarded] = {}
     try:
         for number, post in enumerate(orders["posts"]):
-            guarded[number] = _Guarded(post["parameters"], post["names"])
+            guarded[number] = _Guarded(post["parameters"], post["names"], post["login_retry"])
     except ConsoleError as error:
         _say({"problem": str(error)})
         return

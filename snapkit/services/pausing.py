@@ -24,6 +24,7 @@ from snapkit.errors import SnapkitError, UsageError
 from snapkit.postgres.catalog import keep_awake
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError, await_answers
+from snapkit.postgres.relogin import SETTING, Service, await_service
 from snapkit.postgres.server import Connection
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.hold import Hold
@@ -46,8 +47,8 @@ _RESUME_PATIENCE = 5.0
 class Pause:
     """How a pause went; complete once it is over. Without poolers it is none, and nobody was held by it.
 
-    ``began`` is when the first PAUSE was sent, ``ended`` when the last RESUME was answered: seconds of the monotonic
-    clock. ``leaving`` is how long the pools took to be empty, or were waited for.
+    ``began`` is when the first PAUSE was sent, ``ended`` when the last pool served its clients again: seconds of the
+    monotonic clock. ``leaving`` is how long the pools took to be empty, or were waited for.
     """
 
     poolers: tuple[PoolerReceipt, ...] = ()
@@ -77,10 +78,15 @@ class _Pool:
     names: tuple[str, ...]
     pausing: list[Console]
     wait_timeout: str | None
+    login_retry: str | None
     left: list[str] = field(default_factory=list)
     """The databases that are paused, as far as we know."""
     was_resumed: bool = False
     """Whether somebody else has let clients on before us: a restart, an administrator, the watchdog."""
+    let_on_at: float | None = None
+    """When we let them on, or found that it could not be done; on the monotonic clock."""
+    is_settled: bool = False
+    """Whether all that we have set there is again what it was."""
 
     def close(self) -> None:
         for console in (self.console, *self.pausing):
@@ -149,7 +155,8 @@ def _poised(pooler: Pooler, source: str, connection: Connection, token: str) -> 
         check_admin(console, pooler, databases)
         very_one = {**parameters, **console.address}
         names = tuple(database.name for database in databases)
-        pool = _Pool(pooler, very_one, console, names, [], settings_of(console).get("query_wait_timeout"))
+        settings = settings_of(console)
+        pool = _Pool(pooler, very_one, console, names, [], settings.get("query_wait_timeout"), settings.get(SETTING))
         stack.callback(pool.close)
         pool.pausing += [Console(very_one) for _ in names]
         yield pool
@@ -159,7 +166,8 @@ def _poised(pooler: Pooler, source: str, connection: Connection, token: str) -> 
 def _watchdog(pools: Sequence[_Pool], limit: timedelta) -> Iterator[Watchdog]:
     problem: WatchdogError
     try:
-        watchdog = Watchdog([Post(pool.parameters, pool.names) for pool in pools], limit.total_seconds())
+        posts = [Post(pool.parameters, pool.names, pool.login_retry) for pool in pools]
+        watchdog = Watchdog(posts, limit.total_seconds())
         try:
             watchdog.wait_until_ready()
             yield watchdog
@@ -234,21 +242,28 @@ def _wait_for_calm(pool: _Pool, deadline: float) -> None:
 
 
 def _resume(pools: Sequence[_Pool], pause: Pause, watchdog: Watchdog) -> None:
-    """Resume everywhere, on all consoles at once; Ctrl-C begins it anew, once. Done again, it does nothing."""
+    """Resume everywhere, on all consoles at once; Ctrl-C begins it anew, once. Done again, it does nothing.
+
+    How long clients were held is until they are served again. What cannot be reached any more is not counted: who was
+    connected to a PgBouncer that is gone does not wait there.
+    """
     if pause.ended is not None or not any(pool.left for pool in pools):
         return
     deadline = monotonic() + _RESUME_PATIENCE
     for _ in range(2):
         try:
             _resume_quickly(pools)
+            for pool in pools:
+                _await_service(pool, pause, deadline)
             while any(pool.left for pool in pools) and monotonic() < deadline:
                 for pool in pools:
                     _resume_patiently(pool)
+                    _await_service(pool, pause, deadline)
             break
         except KeyboardInterrupt:
             continue
-    pause.ended = monotonic()
-    watchdog.resumed([number for number, pool in enumerate(pools) if not pool.left])
+    pause.ended = max((pool.let_on_at for pool in pools if pool.let_on_at is not None), default=monotonic())
+    watchdog.resumed([number for number, pool in enumerate(pools) if pool.is_settled])
     pause.cautions += tuple(_still_paused(pool.pooler, pool.left) for pool in pools if pool.left)
 
 
@@ -265,6 +280,7 @@ def _resume_quickly(pools: Sequence[_Pool]) -> None:
                 pool.left[round_] = ""
     for pool in pools:
         pool.left = [name for name in pool.left if name]
+        pool.let_on_at = monotonic()
 
 
 def _resume_patiently(pool: _Pool) -> None:
@@ -276,13 +292,47 @@ def _resume_patiently(pool: _Pool) -> None:
             pool.console.close()
             pool.console = Console(pool.parameters)
         for name in tuple(pool.left):
-            pool.was_resumed |= not pool.console.resume(name)
+            was_paused = pool.console.resume(name)
+            pool.was_resumed |= not was_paused
+            if was_paused:
+                pool.let_on_at = monotonic()
             pool.left.remove(name)
     except ConsoleLostError:
         pool.console.close()
         time.sleep(_LOOK_AGAIN)
     except ConsoleError:
         time.sleep(_LOOK_AGAIN)
+
+
+def _await_service(pool: _Pool, pause: Pause, deadline: float) -> None:
+    """Wait until those who waited are served. What cannot be learnt, or put back, the watchdog sees to."""
+    if pool.left or pool.is_settled:
+        return
+    try:
+        service = await_service(pool.console, pool.names, deadline)
+    except ConsoleError:
+        return
+    pool.is_settled = True
+    if not pool.was_resumed:
+        pool.let_on_at = monotonic()
+    if service.put_off or not service.again:
+        pause.cautions += (_not_served(pool.pooler, pool.names, service),)
+
+
+def _not_served(pooler: Pooler, names: Sequence[str], service: Service) -> Caution:
+    """Say that clients did not just wait. PgBouncer counts nobody whom it refuses."""
+    if service.again:
+        said = (
+            "took a login that the pause had cut short for a failed one. It was made to log in again as soon as the "
+            "pause was over. Until it had, it refused queries of clients who did not wait already: 08P01, server login "
+            "has been failing."
+        )
+    else:
+        said = (
+            f"still had no connection to the server {_RESUME_PATIENCE:g} s after the pause, and clients wait, or are "
+            "refused: see SHOW POOLS on its console."
+        )
+    return Caution("pool_login_failed", f"PgBouncer {pooler.place} ({', '.join(names)}) {said}")
 
 
 def _still_paused(pooler: Pooler, names: Sequence[str]) -> Caution:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from snapkit.postgres.programs import VARIABLE
 from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
+from tests.pgbouncer import PgBouncer, program
 from tests.sandbox import Sandbox, wait_until
+
+MakeBouncer = Callable[..., PgBouncer]
 
 
 @pytest.fixture
@@ -58,3 +62,23 @@ def standby(sandbox: Sandbox, standby_server: Cluster) -> Cluster:
     )
     wait_until(lambda: sandbox.execute(caught_up) == [(1,)])
     return standby_server
+
+
+@pytest.fixture
+def make_bouncer(sandbox: Sandbox) -> Iterator[MakeBouncer]:
+    """Start PgBouncers in front of the sandbox's server."""
+    if program() is None:
+        pytest.skip("needs pgbouncer")
+    made: list[PgBouncer] = []
+
+    def make(**options: Any) -> PgBouncer:
+        bouncer = PgBouncer(sandbox.cluster, sandbox.cluster.root / f"{sandbox.prefix}_bouncer{len(made)}", **options)
+        made.append(bouncer)
+        bouncer.start()
+        return bouncer
+
+    try:
+        yield make
+    finally:
+        for bouncer in made:
+            bouncer.stop()

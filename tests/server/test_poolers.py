@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -29,32 +29,11 @@ from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.pausing import paused
 from snapkit.services.poolers import poolers_of
 from tests.cluster import free_port
-from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer, program
+from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer
 from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
+from tests.server.conftest import MakeBouncer
 
 pytestmark = pytest.mark.any_version
-
-MakeBouncer = Callable[..., PgBouncer]
-
-
-@pytest.fixture
-def make_bouncer(sandbox: Sandbox) -> Iterator[MakeBouncer]:
-    """Start PgBouncers in front of the sandbox's server."""
-    if program() is None:
-        pytest.skip("needs pgbouncer")
-    made: list[PgBouncer] = []
-
-    def make(**options: Any) -> PgBouncer:
-        bouncer = PgBouncer(sandbox.cluster, sandbox.cluster.root / f"{sandbox.prefix}_bouncer{len(made)}", **options)
-        made.append(bouncer)
-        bouncer.start()
-        return bouncer
-
-    try:
-        yield make
-    finally:
-        for bouncer in made:
-            bouncer.stop()
 
 
 @pytest.fixture

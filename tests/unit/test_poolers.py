@@ -16,8 +16,10 @@ from snapkit.core.poolers import (
     clients_wait,
     command,
     leading_to,
+    logins_put_off,
     logins_under_way,
     maybe_forgotten,
+    not_served,
     outlasts,
     pooled_database,
 )
@@ -143,6 +145,25 @@ def test_what_is_to_be_typed_survives_the_shell(name: str) -> None:
 )
 def test_whether_clients_were_refused(seconds: int, wait_timeout: str | None, expected: bool) -> None:
     assert outlasts(timedelta(seconds=seconds), wait_timeout) is expected
+
+
+@pytest.mark.parametrize(
+    ("row", "lacks", "put_off"),
+    [
+        ({}, False, False),
+        ({"cl_waiting": "0", "sv_active": "0"}, False, False),
+        ({"cl_waiting": "2", "sv_active": "0", "sv_login": "0", "sv_idle": None}, True, True),
+        ({"cl_waiting": "2", "sv_login": "1"}, True, False),
+        ({"cl_waiting": "2", "sv_active": "1", "sv_login": "0"}, False, False),
+        ({"cl_waiting": "2", "sv_tested": "1", "sv_login": "1"}, False, False),
+        ({"cl_waiting": "?", "sv_login": "0"}, False, False),
+    ],
+)
+def test_who_is_served_after_a_pause(row: dict[str, str | None], lacks: bool, put_off: bool) -> None:
+    others: dict[str, str | None] = {"database": "other", "cl_waiting": "1"}
+    pools = [others, {"database": "app", **row}]
+    assert not_served(pools, ["app"]) is lacks
+    assert logins_put_off(pools, ["app"]) is put_off
 
 
 def test_the_pause_in_a_plan() -> None:
