@@ -9,14 +9,22 @@ from __future__ import annotations
 class SnapkitError(Exception):
     """The server or snapkit failed.
 
-    ``message`` says what happened, ``state`` what became of the databases, ``hint`` what to do next.
+    ``message`` says what happened, ``state`` what became of the databases, ``hint`` what to do next. ``is_passing``: it
+    may be otherwise in a moment, with nobody doing anything about it (slots that are taken, a server that is starting,
+    a session in the way), so that it is worthwhile to try again; None is what holds for the class.
     """
 
-    def __init__(self, message: str, *, state: str | None = None, hint: str | None = None) -> None:
+    is_passing = False
+
+    def __init__(
+        self, message: str, *, state: str | None = None, hint: str | None = None, is_passing: bool | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.state = state
         self.hint = hint
+        if is_passing is not None:
+            self.is_passing = is_passing
 
 
 class UsageError(SnapkitError):
@@ -30,19 +38,11 @@ class NotFoundError(SnapkitError):
 class BusyError(SnapkitError):
     """Sessions, prepared transactions or another run are in the way."""
 
+    is_passing = True
+
 
 class ConnectionFailedError(SnapkitError):
-    """The server cannot be reached, refuses the login, or hung up before anything was decided.
-
-    ``is_passing``: it may be otherwise in a moment, with nobody doing anything about it (slots that are taken, a server
-    that is starting, a connection that was lost), so that it is worth while to try again.
-    """
-
-    def __init__(
-        self, message: str, *, state: str | None = None, hint: str | None = None, is_passing: bool = False
-    ) -> None:
-        super().__init__(message, state=state, hint=hint)
-        self.is_passing = is_passing
+    """The server cannot be reached, refuses the login, or hung up before anything was decided."""
 
 
 class NoSuchDatabaseError(NotFoundError, ConnectionFailedError):

@@ -28,6 +28,14 @@ UNDEFINED_DATABASE = "3D000"
 LOCK_NOT_AVAILABLE = "55P03"
 QUERY_CANCELED = "57014"
 
+_INTERNAL = "XX000"
+_OF_A_LATE_UPDATE = ("simple_heap_update", "simple_heap_delete")
+"""Functions in PostgreSQL's source that refuse a row of a catalog which another transaction has changed meanwhile, with
+no SQLSTATE of its own: "tuple concurrently updated"."""
+
+_PASSING = ("53", "57")
+"""Classes of errors that may be over in a moment: too little of something, and what an operator does."""
+
 _ABOUT_VALUES = ("22", "23", "P0")
 """Classes of errors that quote values: a datum that cannot be, a constraint, what a function of the user's says."""
 
@@ -68,8 +76,14 @@ def translate(error: Exception, state: str) -> SnapkitError:
     code = sqlstate_of(error)
     message = _message(error)
     if is_connection_loss(error) or (code is not None and code[:2] in ("08", "28")) or code in ("53300", "57P03"):
-        is_passing = code is None or code[:2] != "28"
-        return ConnectionFailedError(message, state=state, hint=_HINTS.get(code or ""), is_passing=is_passing)
+        lasts = code is not None and code[:2] == "28"
+        return ConnectionFailedError(message, state=state, hint=_HINTS.get(code or ""), is_passing=not lasts)
+    if is_late_update(error):
+        return BusyError(
+            "Another transaction has just changed the same database (GRANT, ALTER DATABASE, COMMENT).",
+            state=state,
+            hint="Run the command again.",
+        )
     kinds: dict[str | None, type[SnapkitError]] = {
         "55006": BusyError,
         "55P03": BusyError,
@@ -80,7 +94,17 @@ def translate(error: Exception, state: str) -> SnapkitError:
         "42501": PrivilegeError,
         "3D000": NotFoundError,
     }
-    return kinds.get(code, SnapkitError)(message, state=state, hint=_HINTS.get(code or "") or _server_hint(error))
+    kind = kinds.get(code, SnapkitError)
+    is_passing = True if kind is SnapkitError and (code or "")[:2] in _PASSING else None
+    return kind(message, state=state, hint=_HINTS.get(code or "") or _server_hint(error), is_passing=is_passing)
+
+
+def is_late_update(error: BaseException) -> bool:
+    """Whether a statement waited for a transaction that then changed the same row of a catalog, a database's say."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    if not isinstance(original, psycopg.Error) or original.sqlstate != _INTERNAL:
+        return False
+    return original.diag.source_function in _OF_A_LATE_UPDATE
 
 
 def _message(error: Exception) -> str:

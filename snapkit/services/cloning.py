@@ -26,6 +26,7 @@ from snapkit.postgres.errors import (
     QUERY_CANCELED,
     SERVER_ERRORS,
     is_connection_loss,
+    is_late_update,
     server_errors,
     sqlstate_of,
     translate,
@@ -181,7 +182,7 @@ def door_error(
         return sessions_busy(remaining, state)
     if code == OBJECT_IN_USE and protected:
         return sessions_protected(protected, state, role)
-    if code == LOCK_NOT_AVAILABLE:
+    if code == LOCK_NOT_AVAILABLE or is_late_update(error):
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)
     if code == OBJECT_IN_USE and record.problem is not None:
@@ -196,6 +197,7 @@ def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitErro
         f"Clients had been held for {duration_text(held)}, and --max-outage allows {duration_text(limit)}: given up.",
         state=state,
         hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
+        is_passing=True,
     )
 
 

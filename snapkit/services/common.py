@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
-from time import monotonic
+from datetime import datetime, timedelta
+from time import monotonic, sleep
 
 from snapkit.core.checks import no_writes
 from snapkit.core.inventory import Inventory, take_inventory
@@ -25,11 +25,18 @@ from snapkit.errors import (
     UsageError,
 )
 from snapkit.postgres import catalog
+from snapkit.postgres.blocking import blockers_seen
 from snapkit.postgres.catalog import ServerFacts
 from snapkit.postgres.ddl import quote_name, sql_text
-from snapkit.postgres.errors import server_errors
+from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, is_late_update, server_errors, sqlstate_of
 from snapkit.postgres.locks import source_lock
 from snapkit.postgres.server import Connection, Server, driver_connection
+
+LEAVING = timedelta(seconds=5)
+"""How long sessions that we may not end have to end by themselves: as long as PostgreSQL itself gives them. Those that
+come meanwhile get that from PostgreSQL. https://www.postgresql.org/docs/current/sql-createdatabase.html"""
+
+_LOOK_AGAIN = 0.1
 
 MINIMUM_VERSION = 140000
 """As server_version_num."""
@@ -217,10 +224,11 @@ def check_empty_enough(
     """Return who is inside; raise before anything is touched if somebody is there who would not go.
 
     BusyError for prepared transactions, and for any session if nobody is to be disconnected; PrivilegeError for a
-    session that this role may not end.
+    session that this role may not end and that does not end by itself within ``LEAVING``.
     """
+    oids = [database.oid for database in databases]
     with server_errors(NOTHING_CHANGED):
-        sessions = catalog.sessions_inside(connection, [database.oid for database in databases])
+        sessions = catalog.sessions_inside(connection, oids)
         prepared = catalog.prepared_transactions(connection, [database.name for database in databases])
     for name, gids in prepared.items():
         listed = ", ".join(repr(gid) for gid in gids)
@@ -231,10 +239,26 @@ def check_empty_enough(
         )
     if sessions and not disconnect:
         raise sessions_busy(sessions, NOTHING_CHANGED)
-    protected = [session for session in sessions if not session.may_terminate]
-    if protected:
-        raise sessions_protected(protected, NOTHING_CHANGED, catalog.server_facts(connection).role)
+    deadline = monotonic() + LEAVING.total_seconds()
+    stays = _protected(sessions)
+    while stays:
+        if monotonic() >= deadline:
+            protected = [session for session in sessions if _who(session) in stays]
+            raise sessions_protected(protected, NOTHING_CHANGED, catalog.server_facts(connection).role)
+        sleep(_LOOK_AGAIN)
+        with server_errors(NOTHING_CHANGED):
+            sessions = catalog.sessions_inside(connection, oids)
+        stays &= _protected(sessions)
     return tuple(sessions)
+
+
+def _protected(sessions: Iterable[ClientSession]) -> set[tuple[int, datetime | None]]:
+    return {_who(session) for session in sessions if not session.may_terminate}
+
+
+def _who(session: ClientSession) -> tuple[int, datetime | None]:
+    """What tells a session from a later one of the same process ID, where this role may see it."""
+    return session.pid, session.backend_start
 
 
 def sessions_busy(sessions: list[ClientSession], state: str) -> BusyError:
@@ -251,16 +275,30 @@ def sessions_protected(sessions: list[ClientSession], state: str, role: str) -> 
         state=state,
         hint=f"A superuser can let it: GRANT pg_signal_backend TO {quote_name(role)}; "
         "(sessions of superusers can be ended by superusers only). Or stop these clients.",
+        is_passing=True,
     )
 
 
 def locked_by_others(sessions: list[ClientSession], state: str) -> BusyError:
+    """The error for a lock that was not to be had, or not before its holder had changed the database."""
     who = f"{_count(sessions)} holding it:\n{_lines(sessions)}" if sessions else "it has just been released."
     return BusyError(
         f"Another transaction holds a lock on the database; {who}",
         state=state,
         hint="Wait for that transaction to end, or end it, and run the command again.",
     )
+
+
+@contextmanager
+def blockers_named(connection: Connection, state: str) -> Iterator[None]:
+    """Translate what the server raises inside, as ``server_errors`` does, and name for whose lock it was waited."""
+    with blockers_seen(connection) as seen, server_errors(state):
+        try:
+            yield
+        except SERVER_ERRORS as error:
+            if seen and (sqlstate_of(error) == LOCK_NOT_AVAILABLE or is_late_update(error)):
+                raise locked_by_others(list(seen.values()), state) from error
+            raise
 
 
 def _count(sessions: list[ClientSession]) -> str:

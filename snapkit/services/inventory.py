@@ -25,6 +25,7 @@ from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import give_properties
 from snapkit.services.common import (
     Gathered,
+    blockers_named,
     check_empty_enough,
     check_rights,
     gather,
@@ -161,7 +162,7 @@ def _commit(server: Server, connection: Connection, entry: Entry, document: str,
         expected = f"its comment is now: {document}"
         return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
 
-    with interruptions(NOTHING_CHANGED) as standing, server_errors(NOTHING_CHANGED):
+    with interruptions(NOTHING_CHANGED) as standing, blockers_named(connection, NOTHING_CHANGED):
 
         def work_and_note() -> None:
             work()

@@ -54,7 +54,7 @@ from snapkit.postgres.opened import (
 )
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.services.common import Standing, check_rights, gather, interruptions, locked
+from snapkit.services.common import Standing, blockers_named, check_rights, gather, interruptions, locked
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.outcome import went_through
 
@@ -200,7 +200,8 @@ def _open(server: Server, connection: Connection, entry: Entry, opened: Opened, 
         what = f"the opening of {entry.name!r}"
         return went_through(server, lost_pid, lambda asked: catalog.comment_of(asked, oid) == document, what, expected)
 
-    commit(connection, work, ask, standing.undone, goes_on=False)
+    with blockers_named(connection, NOTHING_CHANGED):
+        commit(connection, work, ask, standing.undone, goes_on=False)
 
 
 def _check_same(connection: Connection, entry: Entry, document: str | None, state: str) -> None:
@@ -354,10 +355,10 @@ def _seal(connection: Connection, entry: Entry) -> Entry:
     metadata, database = entry.metadata, entry.database
     assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
     state = f"{entry.name!r} is open to its owner {database.owner}, and to nobody else."
-    with server_errors(state):
+    with blockers_named(connection, state):
         _shut(connection, entry, state)
     state = f"{entry.name!r} lets nobody in, but is not yet what it was."
-    with server_errors(state):
+    with blockers_named(connection, state):
         empty_sealed(connection, entry.database.oid, entry.name, state)
         return _restore(connection, entry, metadata, metadata.opened, state)
 

@@ -292,3 +292,92 @@ def test_adopting_where_the_source_is_gone_says_what_was_done(sandbox: Sandbox) 
     assert ran.data["entry"]["state"] == "ready"
     assert sandbox.run("rollback", name).code == 0
     assert sandbox.items()
+
+
+def _passing_session(sandbox: Sandbox, *, until: Callable[[], bool]) -> threading.Thread:
+    """A superuser's session in the source, which ends by itself as soon as the condition comes."""
+    session = sandbox.connect(application_name="monitoring")
+
+    def end() -> None:
+        try:
+            wait_until(until)
+        finally:
+            session.close()
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("command", ["backup", "rollback"])
+def test_a_session_that_nobody_may_end_has_the_time_to_end_by_itself(sandbox: Sandbox, command: str) -> None:
+    """PostgreSQL itself gives it five seconds; an owner's run must not fail at the first look."""
+    owner = sandbox.role("owner", f"LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+    _owned_by(sandbox, owner)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    if command == "rollback":
+        back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    looked = "SELECT 1 FROM pg_stat_activity WHERE usename = %s AND query LIKE '%%pg_stat_activity%%'"
+    session = _passing_session(sandbox, until=lambda: bool(sandbox.execute(looked, owner)))
+    if command == "rollback":
+        swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None)
+    else:
+        back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    session.join()
+    assert len(sandbox.entries()) == 1
+
+
+def test_a_session_that_stays_is_named(sandbox: Sandbox) -> None:
+    owner = sandbox.role("owner", f"LOGIN CREATEDB PASSWORD '{PASSWORD}'")
+    _owned_by(sandbox, owner)
+    with sandbox.connect(application_name="monitoring") as session:
+        named = f"pid {session.info.backend_pid}, user {SUPERUSER}, monitoring"
+        with pytest.raises(PrivilegeError, match=named):
+            back_up(sandbox.server(sandbox.cluster.url(sandbox.name, user=owner)), BackupRequest(), LOCK_WAIT, print)
+
+
+WAITS = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype <> 'virtualxid'"
+
+
+def _commit_once_somebody_waits(sandbox: Sandbox, other: psycopg.Connection[Any]) -> threading.Thread:
+    """Let whoever waits for a transaction find out for whom, and commit that."""
+
+    def commit() -> None:
+        wait_until(lambda: bool(sandbox.execute(WAITS)))
+        threading.Event().wait(1.5)  # so that who is in the way has been looked at
+        other.execute("COMMIT")
+
+    thread = threading.Thread(target=commit)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("command", ["rollback", "pin", "shell"])
+def test_who_grants_meanwhile_is_named_and_nothing_is_changed(sandbox: Sandbox, command: str) -> None:
+    """PostgreSQL refuses the row that was changed meanwhile with XX000, and names nobody."""
+    backup = sandbox.back_up().backup.name
+    names = sandbox.databases()
+    database = sql.Identifier(sandbox.name if command == "rollback" else backup)
+    words = ["rollback", "--latest"] if command == "rollback" else [command, backup, "--json"]
+    if command == "shell":
+        words += ["--", "true"]
+    with sandbox.connect("postgres", application_name="deploy") as other:
+        other.execute("BEGIN")
+        other.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(database))
+        thread = _commit_once_somebody_waits(sandbox, other)
+        done = sandbox.run(*words)
+        thread.join()
+        assert done.code == 11, done
+        assert f"pid {other.info.backend_pid}, user {SUPERUSER}, deploy" in done.out + done.err
+    assert sandbox.databases() == names
+    assert sandbox.run("rollback", "--latest").code == 0
+
+
+def test_who_has_an_entry_locked_is_named(sandbox: Sandbox) -> None:
+    backup = sandbox.back_up().backup.name
+    with sandbox.connect("postgres", application_name="deploy") as other:
+        other.execute("BEGIN")
+        other.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(backup)))
+        done = sandbox.run("label", backup, "x")
+        assert done.code == 11, done
+        assert f"pid {other.info.backend_pid}, user {SUPERUSER}, deploy" in done.err
