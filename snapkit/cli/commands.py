@@ -627,7 +627,7 @@ def guard(
             swap_in=lambda request, entry, decide: _swap_in(
                 run, request, None, entry=entry, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)
             ),
-            drop=lambda: _drop(run, choose_by_policy(policy, server.source)) if policy else None,
+            drop=lambda made: _drop(run, choose_by_policy(policy, server.source, made)) if policy else None,
             until_the_end=until_the_end,
         )
         receipt = guard_(steps, settings.on_failure)

@@ -224,6 +224,7 @@ def _(result: EntryReport) -> Document:
         "owner": database.owner,
         "tablespace": database.tablespace,
         "sealed": not database.allow_connections,
+        "altered": result.entry.altered,
         "comment": own.comment if own else None,
     }
     return {"entry": entry_document(result.entry) | more}

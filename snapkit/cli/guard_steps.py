@@ -41,11 +41,13 @@ class TerminalSteps:
     make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
     swap_in: Callable[[SwapRequest, Entry, Callable[[], SwapPlan]], SwapReceipt]
-    drop: Callable[[], Removal | None]
+    drop: Callable[[Sequence[int]], Removal | None]
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
     _kept: ExitStack = field(default_factory=ExitStack)
     """What keeps other runs from dropping the backup, until it is used or all is well."""
+    _made: list[int] = field(default_factory=list)
+    """The OID of the backup: whatever a prune drops, it is not that."""
     _problems: list[SnapkitError] = field(default_factory=list)
     """Why they could not be kept from it."""
 
@@ -98,6 +100,7 @@ class TerminalSteps:
 
     def _keep(self, backup: Entry) -> None:
         """Called while no other run can get at the backup. Nothing is raised: the backup is complete."""
+        self._made.append(backup.database.oid)
         try:
             caution = keep_from_others(self.invocation.server(), backup, self._kept)
         except InterruptedRunError:
@@ -111,7 +114,7 @@ class TerminalSteps:
     def prune(self) -> Removal | None:
         self._kept.close()  # newer ones may have come, and then it may go
         with self._interruptible():
-            return self.drop()
+            return self.drop(self._made)
 
     @contextmanager
     def _interruptible(self, but_for: int = 0) -> Iterator[None]:

@@ -23,6 +23,7 @@ from snapkit.core.durations import duration_text
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import ClientSession, Entry, Kind, State
+from snapkit.core.planning import how_to_trust
 from snapkit.core.properties import describe
 from snapkit.core.results import (
     BackupReceipt,
@@ -51,7 +52,13 @@ _CHOICES = {
 
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
-_STATE_STYLES = {State.READY: "green", State.INVALID: "red", State.INCOMPLETE: "yellow", State.UNMANAGED: "yellow"}
+_STATE_STYLES = {
+    State.READY: "green",
+    State.INVALID: "red",
+    State.INCOMPLETE: "yellow",
+    State.UNMANAGED: "yellow",
+    State.ALTERED: "yellow",
+}
 
 
 @singledispatch
@@ -316,6 +323,8 @@ def _(result: EntryReport, console: Console) -> None:
     ]
     if metadata and metadata.gave_way_to:
         rows.append(("Put aside", f"by the rollback to {metadata.gave_way_to}"))
+    if entry.altered:
+        rows.append(("Altered", f"it {entry.altered}. {how_to_trust(entry)}"))
     if entry.opened:
         rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
     if metadata and metadata.comment:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from snapkit.core import metadata, naming
 from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.ordering import in_order
+from snapkit.core.sealing import alteration
 from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, UsageError
 
@@ -49,8 +52,11 @@ class Inventory:
         return any(database.name == name for database in (*ours, *self.newer))
 
 
-def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
-    """Recognise what each database is. ``role`` is who asks; see ``_is_trusted``."""
+_NO_CLOCK = datetime.max.replace(tzinfo=UTC)
+
+
+def take_inventory(databases: Iterable[Database], role: str, now: datetime = _NO_CLOCK) -> Inventory:
+    """Recognise what each database is. ``role`` is who asks (see ``_is_trusted``), ``now`` the server's clock."""
     by_name = {database.name: database for database in databases}
     entries: list[Entry] = []
     newer: list[Database] = []
@@ -67,20 +73,22 @@ def take_inventory(databases: Iterable[Database], role: str) -> Inventory:
             trusted = _is_trusted(database, by_name.get(document.source), role)
             (entries if trusted else distrusted).append(_with_document(database, document))
     entries = [entry for entry in entries if entry.kind is not Kind.PARTIAL] + list(_partials(entries, by_name))
-    entries.sort(key=lambda entry: entry.age_key, reverse=True)
-    return Inventory(by_name, tuple(entries), tuple(newer), tuple(distrusted))
+    return Inventory(by_name, in_order(entries, now), tuple(newer), tuple(distrusted))
 
 
 def _with_document(database: Database, document: metadata.Metadata) -> Entry:
+    is_to_go = database.is_invalid or document.dropping is not None
+    altered = None if is_to_go else alteration(database, document)
     return Entry(
         database=database,
         source=document.source,
         kind=document.kind,
-        state=State.INVALID if database.is_invalid else State.READY,
+        state=State.INVALID if is_to_go else State.ALTERED if altered else State.READY,
         created_at=document.created_at,
         sequence=naming.sequence_of(database.name),
         metadata=document,
-        bears_its_name=naming.belongs_to(database.name, document.source, document.kind),
+        bears_its_name=is_to_go or naming.belongs_to(database.name, document.source, document.kind),
+        altered=altered,
     )
 
 
@@ -144,7 +152,7 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     for entry in entries:
         if entry.name == wanted:
             return entry
-    fitting = [entry for entry in entries if wanted in (naming.stamp_of(entry.name), entry.label)]
+    fitting = [entry for entry in entries if wanted in (naming.stamp_of(entry.name), entry.label, _former_name(entry))]
     if not fitting:
         raise NotFoundError(
             f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
@@ -157,6 +165,11 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
             f"{wanted!r} fits several entries:\n{names}", state="Nothing was changed.", hint="Give one of these names."
         )
     return fitting[0]
+
+
+def _former_name(entry: Entry) -> str | None:
+    """The name of an entry before a run began to drop it."""
+    return entry.metadata.dropping if entry.metadata else None
 
 
 def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
@@ -179,12 +192,7 @@ def usable_backups(entries: Iterable[Entry]) -> tuple[Entry, ...]:
 
 def ready_backups(entries: Iterable[Entry], *, without: Entry | None = None) -> int:
     """Return how many backups there are to roll back to, or would be if one were used up."""
-    return sum(
-        entry.kind is Kind.BACKUP
-        and entry.state is State.READY
-        and (without is None or entry.database.oid != without.database.oid)
-        for entry in entries
-    )
+    return sum(without is None or each.database.oid != without.database.oid for each in usable_backups(entries))
 
 
 def _instead(entries: Sequence[Entry]) -> str:
@@ -208,9 +216,10 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
     """Return the database that the last rollback or undo put aside: the one that gave way to what is ``live``.
 
     Raises NotFoundError where that one is gone, rather than to take what an earlier rollback put aside. The newest is
-    believed where it does not say what it gave way to, or where nothing is live.
+    believed where it does not say what it gave way to, or where nothing is live. One that was altered is returned, too:
+    to take another in its place would be wrong, and who plans to use it is told what about it was altered.
     """
-    ready = [entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY]
+    ready = [entry for entry in entries if entry.kind is Kind.OLD and entry.state in (State.READY, State.ALTERED)]
     newest = max(ready, key=lambda entry: entry.age_key, default=None)
     if newest is None:
         raise NotFoundError(

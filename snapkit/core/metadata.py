@@ -19,6 +19,7 @@ from snapkit.core.activity import Activity
 from snapkit.core.deploy import Deploy
 from snapkit.core.model import Kind, Strategy
 from snapkit.core.opening import Opened, decode_opened, encode_opened
+from snapkit.core.sealing import Seal, decode_seal, encode_seal
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
@@ -50,6 +51,10 @@ _KNOWN = frozenset(
         "activity",
         "gave_way_to",
         "gave_way_to_oid",
+        "order",
+        "seal",
+        "altered",
+        "dropping",
     )
 )
 
@@ -83,6 +88,15 @@ class Metadata:
     gave_way_to: str | None = None
     gave_way_to_oid: int | None = None
     """Of a displaced database: the entry that was rolled back to, and the OID of what then became live."""
+    order: int | None = None
+    """The server's next transaction ID, in 64 bits, when the entry was planned: it grows whatever the clock does, and
+    goes on growing on a standby that takes the server's place. Earlier versions noted none."""
+    seal: Seal | None = None
+    """What shows of the database when it is sealed; see ``sealing``."""
+    altered: str | None = None
+    """Why it is not what it was when it was made, in words that go on from its name: ``was written to in a shell``."""
+    dropping: str | None = None
+    """The name that it had before a run began to drop it: nothing but dropping it is left to do."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -90,6 +104,13 @@ class Metadata:
 
     def with_opened(self, opened: Opened | None) -> Metadata:
         return replace(self, opened=opened)
+
+    def with_altered(self, reason: str | None) -> Metadata:
+        """Note that it is no way back any more, and why (see ``altered``); None takes that back."""
+        return replace(self, altered=reason)
+
+    def with_dropping(self, name: str | None) -> Metadata:
+        return replace(self, dropping=name)
 
     def with_pin(self, pinned: bool, reason: str | None = None) -> Metadata:
         return replace(self, pinned=pinned, pin_reason=reason if pinned else None)
@@ -128,6 +149,10 @@ def encode(metadata: Metadata) -> str:
         "activity": activities.to_document(metadata.activity) if metadata.activity else None,
         "gave_way_to": metadata.gave_way_to,
         "gave_way_to_oid": metadata.gave_way_to_oid,
+        "order": metadata.order,
+        "seal": encode_seal(metadata.seal) if metadata.seal else None,
+        "altered": metadata.altered,
+        "dropping": metadata.dropping,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -195,6 +220,10 @@ def _read(document: dict[str, Any]) -> Metadata:
         activity=activity,
         gave_way_to=_optional(document, "gave_way_to", str),
         gave_way_to_oid=_optional(document, "gave_way_to_oid", int),
+        order=_optional(document, "order", int),
+        seal=decode_seal(_optional(document, "seal", dict)),
+        altered=_optional(document, "altered", str),
+        dropping=_optional(document, "dropping", str),
         unknown={
             key: value
             for key, value in document.items()

@@ -43,6 +43,8 @@ class State(StrEnum):
     INCOMPLETE = "incomplete"
     INVALID = "invalid"
     UNMANAGED = "unmanaged"
+    ALTERED = "altered"
+    """It is ours, and not as we sealed it; see ``sealing``."""
 
 
 class Strategy(StrEnum):
@@ -73,6 +75,10 @@ class Database:
     has_comment: bool
     is_mine: bool
     """Whether the role that asks owns it, itself or through another role."""
+    access: int | None = None
+    """The hash of its access list, the default one written out; None where that was not asked for."""
+    row_is_newer: bool | None = None
+    """Whether its row in pg_database was written by a later transaction than its comment; None: it has no comment."""
 
     @property
     def is_invalid(self) -> bool:
@@ -98,6 +104,10 @@ class Entry:
     size_bytes: int | None = None
     bears_its_name: bool = True
     """Whether it is named as snapkit named it. One that was renamed by hand is used only if it is asked for by name."""
+    altered: str | None = None
+    """What about it is not as it was sealed, in words that go on from its name."""
+    ordered_at: datetime | None = None
+    """When it was made at the latest, by what the server made after it; None: as it says."""
 
     @property
     def name(self) -> str:
@@ -133,9 +143,19 @@ class Entry:
         return self.metadata is not None
 
     @property
-    def age_key(self) -> tuple[datetime, int, str]:
+    def order(self) -> int | None:
+        """A number that grows with each run on the server, whatever its clock says; None: it has none."""
+        return self.metadata.order if self.metadata else None
+
+    @property
+    def dated(self) -> datetime:
+        """When it was made, as far as that can be believed; see ``ordering``."""
+        return self.ordered_at or self.created_at
+
+    @property
+    def age_key(self) -> tuple[datetime, int, int, str]:
         """Sorts from the oldest to the newest; within one second the higher number is the newer."""
-        return (self.created_at, self.sequence, self.name)
+        return (self.dated, self.order or 0, self.sequence, self.name)
 
 
 @dataclass(frozen=True, slots=True)

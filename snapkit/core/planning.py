@@ -22,6 +22,7 @@ from snapkit.core.model import (
 )
 from snapkit.core.naming import free_name
 from snapkit.core.properties import Privilege, Properties, statements_to_replace, statements_to_set
+from snapkit.core.sealing import Seal, seal_of
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
@@ -248,14 +249,17 @@ def plan_backup(
     keeper: str | None = None,
     *,
     may_checkpoint: bool,
+    order: int | None = None,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``; the last two as for a clone.
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``.
+
+    ``locale`` and ``keeper`` are as for a clone, ``order`` as in the document.
 
     A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
     """
     metadata = replace(
-        _sealed_metadata(live, comment, live.name, Kind.BACKUP, at),
+        _sealed_metadata(live, comment, live.name, Kind.BACKUP, at, order),
         strategy=method.strategy,
         label=label,
         pinned=pinned,
@@ -270,7 +274,9 @@ def plan_backup(
     )
 
 
-def _sealed_metadata(database: Database, comment: str | None, source: str, kind: Kind, at: datetime) -> Metadata:
+def _sealed_metadata(
+    database: Database, comment: str | None, source: str, kind: Kind, at: datetime, order: int | None
+) -> Metadata:
     """The document of a database that is being sealed; it keeps what the seal takes away.
 
     A comment that is a document of ours came along with a rename by hand; then what it kept is the database's own.
@@ -283,6 +289,8 @@ def _sealed_metadata(database: Database, comment: str | None, source: str, kind:
         comment=left.comment if isinstance(left, Metadata) else comment,
         is_template=database.is_template,
         allow_connections=database.allow_connections,
+        order=order,
+        seal=seal_of(database),
     )
 
 
@@ -391,16 +399,17 @@ def plan_swap(
     clone: ClonePlan | None,
     at: datetime,
     taken: Collection[str],
+    order: int | None = None,
 ) -> SwapPlan:
     """Plan to make ``entry`` (or ``clone``, its clone) the live database ``source``; ``comment`` is the live one's.
 
-    Raises UsageError for an entry that cannot be rolled back to.
+    ``order`` is as in the document. Raises UsageError for an entry that cannot be rolled back to.
     """
     check_usable(entry)
     if live is not None:
         check_live(live)
     displaced = (
-        Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at)
+        Metadata(Kind.OLD, source, at) if live is None else _sealed_metadata(live, comment, source, Kind.OLD, at, order)
     )
     displaced = replace(
         displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
@@ -429,9 +438,18 @@ def check_usable(entry: Entry) -> None:
         ),
         State.INCOMPLETE: ("is a clone that was never completed, or that is being made at this moment", another),
         State.INVALID: ("is invalid: dropping it was interrupted, and it can only be dropped", another),
+        State.ALTERED: (f"is not as it was sealed: it {entry.altered}", how_to_trust(entry)),
     }
     reason, hint = reasons[entry.state]
     raise UsageError(f"{entry.name!r} {reason}.", state=NOTHING_CHANGED, hint=hint)
+
+
+def how_to_trust(entry: Entry) -> str:
+    """Say what can be done with an entry that was altered."""
+    return (
+        "Nobody knows what it holds by now. If it is to be trusted all the same, seal it again as it is: snapkit adopt "
+        f"{entry.name}. Else drop it: snapkit delete {entry.name}"
+    )
 
 
 def check_live(live: Database) -> None:
@@ -449,7 +467,7 @@ def plan_adoption(
 ) -> tuple[Statement, ...]:
     """Plan to seal ``entry`` and make it ours; ``comment`` and ``properties`` are its source's, if that is still there.
 
-    Its properties come after, in the same transaction.
+    Its properties come after, in the same transaction, and then it is sealed once more.
     """
     metadata = Metadata(
         kind=Kind.BACKUP,
@@ -458,12 +476,27 @@ def plan_adoption(
         comment=comment,
         is_template=live.is_template if live else False,
         allow_connections=live.allow_connections if live else True,
+        seal=seal_of(live or entry.database),
     )
     wrong_owner = properties is not None and properties.owner != entry.database.owner
     return (
         *((ChangeOwner(entry.name, properties.owner),) if properties and wrong_owner else ()),
         AlterDatabase(entry.name, allow_connections=False, is_template=False if entry.database.is_template else None),
         CommentOnDatabase(entry.name, comments.encode(metadata)),
+    )
+
+
+def plan_resealing(entry: Entry) -> tuple[Statement, ...]:
+    """Plan to seal an entry of ours that was altered, as it is; its connection limit becomes what it was again."""
+    assert entry.metadata is not None  # noqa: S101 - only what has a document can be altered
+    database, seal = entry.database, entry.metadata.seal
+    limit = seal.connection_limit if seal else database.connection_limit
+    if database.access is not None:
+        seal = Seal(database.owner, database.access, limit)
+    document = replace(entry.metadata, altered=None, seal=seal)
+    return (
+        AlterDatabase(entry.name, allow_connections=False, connection_limit=limit, is_template=False),
+        CommentOnDatabase(entry.name, comments.encode(document)),
     )
 
 

@@ -202,6 +202,7 @@ class RemovalPreview:
     removed: tuple[Entry, ...]
     steps: tuple[WrittenStep, ...]
     now: datetime
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

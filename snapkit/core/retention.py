@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from snapkit.core.inventory import usable_backups
 from snapkit.core.model import Entry, Kind, State
 from snapkit.core.values import dataclass
 
@@ -61,12 +62,14 @@ class Verdict:
     removed: tuple[Entry, ...]
 
 
-def decide(entries: Iterable[Entry], policy: Policy, now: datetime) -> Verdict:
+def decide(entries: Iterable[Entry], policy: Policy, now: datetime, spared: Collection[int] = ()) -> Verdict:
     """Apply the policy to each source by itself.
 
-    Never removed, whatever the policy: a pinned entry, the last ready backup of a source, one under construction,
-    and anything that carries no proof of being ours. Removed whatever the policy: an invalid backup of ours, once
-    there is a rule for backups, and an invalid displaced database, once there is one for these.
+    What counts is what a rollback would take by itself: nothing else uses up a place, or is the last backup. Never
+    removed, whatever the policy: a pinned entry, the last such backup of a source, one that was renamed by hand or
+    altered, one under construction, anything that carries no proof of being ours, and what the run itself has made,
+    whose OIDs are ``spared``. Removed whatever the policy: an invalid backup of ours, once there is a rule for backups,
+    and an invalid displaced database, once there is one for these.
     """
     newest_first = sorted(entries, key=lambda entry: entry.age_key, reverse=True)
     by_source: dict[str, list[Entry]] = {}
@@ -74,27 +77,30 @@ def decide(entries: Iterable[Entry], policy: Policy, now: datetime) -> Verdict:
         by_source.setdefault(entry.source, []).append(entry)
     reasons: dict[int, list[str]] = {}
     for of_source in by_source.values():
-        reasons |= _reasons_of_source(of_source, policy, now)
+        reasons |= _reasons_of_source(of_source, policy, now, spared)
     return Verdict(
         kept=tuple(Kept(e, tuple(why)) for e in newest_first if (why := reasons[e.database.oid])),
         removed=tuple(e for e in newest_first if not reasons[e.database.oid]),
     )
 
 
-def _reasons_of_source(entries: Sequence[Entry], policy: Policy, now: datetime) -> dict[int, list[str]]:
+def _reasons_of_source(
+    entries: Sequence[Entry], policy: Policy, now: datetime, spared: Collection[int]
+) -> dict[int, list[str]]:
     reasons: dict[int, list[str]] = {entry.database.oid: _standing_reasons(entry, policy) for entry in entries}
-    backups = [entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY]
-    displaced = [entry for entry in entries if entry.kind is Kind.OLD and entry.state is State.READY]
+    backups = usable_backups(entries)
+    displaced = [e for e in entries if e.kind is Kind.OLD and e.state is State.READY and e.bears_its_name]
 
     def keep(which: Iterable[Entry], reason: str) -> None:
         for entry in which:
             reasons[entry.database.oid].append(reason)
 
+    keep((entry for entry in entries if entry.database.oid in spared), "made by this run")
     counted = [entry for entry in backups if not entry.pinned]
     if policy.last is not None:
         keep(counted[: policy.last], f"last {policy.last}")
     if policy.within is not None:
-        keep((entry for entry in backups if now - entry.created_at <= policy.within), "within the given time")
+        keep((entry for entry in backups if now - entry.dated <= policy.within), "within the given time")
     periods: tuple[tuple[int | None, str, Callable[[datetime], str]], ...] = (
         (policy.daily, "daily", lambda at: at.strftime("%Y-%m-%d")),
         (policy.weekly, "weekly", lambda at: f"{at.isocalendar().year}-W{at.isocalendar().week:02}"),
@@ -118,6 +124,8 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     reasons = ["pinned" + (f": {entry.pin_reason}" if entry.pin_reason else "")] if entry.pinned else []
     if not entry.bears_its_name:
         reasons.append("renamed by hand")
+    if entry.state is State.ALTERED:
+        reasons.append("altered, so it may hold what is wanted")
     if entry.kind is Kind.OLD and policy.old is None:
         reasons.append("put aside by a rollback")
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:
@@ -128,5 +136,5 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
 def _newest_by_period(newest_first: Sequence[Entry], period_of: Callable[[datetime], str]) -> list[tuple[str, Entry]]:
     newest: dict[str, Entry] = {}
     for entry in newest_first:
-        newest.setdefault(period_of(entry.created_at.astimezone(UTC)), entry)
+        newest.setdefault(period_of(entry.dated.astimezone(UTC)), entry)
     return list(newest.items())

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from snapkit.core.durations import written_duration
 from snapkit.core.inventory import usable_backups
 from snapkit.core.model import Caution, Entry, Kind
+from snapkit.core.ordering import is_ahead
 from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, SnapkitError
 
@@ -25,8 +26,12 @@ class SourceStatus:
         return self.backups[0] if self.backups else None
 
     def age(self, now: datetime) -> timedelta | None:
-        """How old the newest backup is, at least nothing (a clock may have been set back); None if there is none."""
-        return max(now - self.newest.created_at, timedelta(0)) if self.newest else None
+        """How old the newest backup is of which that can be known; None if there is none.
+
+        One that is dated ahead of the server's clock may be of any age. Where it is a matter of moments, it is nothing.
+        """
+        newest = next((entry for entry in self.backups if not is_ahead(entry, now)), None)
+        return max(now - newest.created_at, timedelta(0)) if newest else None
 
     def size(self, kind: Kind) -> int | None:
         """The bytes of all entries of a kind; None if one of them is not known."""
@@ -35,8 +40,9 @@ class SourceStatus:
         return sum(known) if len(known) == len(sizes) else None
 
     def is_too_old(self, now: datetime, max_age: timedelta) -> bool:
+        """Whether there is a backup, and none that is known to be young enough."""
         age = self.age(now)
-        return age is not None and age > max_age
+        return self.newest is not None and (age is None or age > max_age)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +73,16 @@ class StatusReport:
         said = []
         if self.without or not self.sources:
             said.append(f"There is no backup of {_names(self.without)}." if self.without else "There is no backup.")
-        if self.too_old:
-            limit = written_duration(self.max_age)
-            said.append(f"The newest backup of {_names(self.too_old)} is older than {limit} (max-age).")
+        limit = written_duration(self.max_age)
+        undated = tuple(each for each in self.too_old if each.age(self.now) is None)
+        too_old = tuple(each for each in self.too_old if each not in undated)
+        if too_old:
+            said.append(f"The newest backup of {_names(too_old)} is older than {limit} (max-age).")
+        if undated:
+            said.append(
+                f"How old the newest backup of {_names(undated)} is cannot be known: it is dated ahead of the server's "
+                f"clock, and so does not count as younger than {limit} (max-age)."
+            )
         if not said:
             return None
         is_missing = bool(self.without or not self.sources)

@@ -23,12 +23,13 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     null,
     or_,
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, OID
+from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
 
 from snapkit.core.metadata import MAX_BYTES, PREFIX
 from snapkit.core.model import ClientSession, Database, Standby
@@ -48,6 +49,7 @@ pg_database = catalog_table(
     column("datistemplate", Boolean),
     column("dattablespace", OID),
     column("datacl"),
+    column("xmin"),
 )
 pg_roles = catalog_table(
     "pg_roles",
@@ -102,7 +104,7 @@ pg_shseclabel = catalog_table(
 )
 
 pg_shdescription = catalog_table(
-    "pg_shdescription", column("objoid", OID), column("classoid", OID), column("description", Text)
+    "pg_shdescription", column("objoid", OID), column("classoid", OID), column("description", Text), column("xmin")
 )
 
 PG_DATABASE_OID = 1262
@@ -121,6 +123,8 @@ class ServerFacts:
     now: datetime
     can_share_blocks: bool
     may_checkpoint: bool
+    order: int
+    """The next transaction ID, in 64 bits: what entries are ordered by, whatever the clock says."""
 
     @property
     def quiet(self) -> dict[str, str]:
@@ -150,7 +154,13 @@ def _facts() -> tuple[ColumnElement[Any], ...]:
         func.clock_timestamp(type_=DateTime(timezone=True)).label("now"),
         share.label("can_share_blocks"),
         may_checkpoint.label("may_checkpoint"),
+        _next_transaction().label("order"),
     )
+
+
+def _next_transaction() -> ColumnElement[int]:
+    """https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT"""
+    return cast(cast(func.pg_snapshot_xmax(func.pg_current_snapshot()), Text), BigInteger)
 
 
 def server_facts(connection: Connection) -> ServerFacts:
@@ -195,6 +205,8 @@ def _databases() -> Select[Any]:
             ).label("document"),
             comment.is_not(None).label("has_comment"),
             func.pg_has_role(pg_database.c.datdba, "USAGE").label("is_mine"),
+            _access().label("access"),
+            (func.age(pg_database.c.xmin) < func.age(pg_shdescription.c.xmin)).label("row_is_newer"),
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
         .outerjoin(pg_tablespace, pg_tablespace.c.oid == pg_database.c.dattablespace)
@@ -205,6 +217,15 @@ def _databases() -> Select[Any]:
         )
         .where(pg_database.c.datname.not_in(("template0", "template1")))
     )
+
+
+def _access() -> ColumnElement[int]:
+    """The hash of a database's access list, whatever the order of its items; the default one is written out."""
+    items = func.coalesce(pg_database.c.datacl, func.acldefault(literal_column("'d'"), pg_database.c.datdba))
+    item = cast(func.unnest(items).column_valued("item"), Text)
+    separator = aggregate_order_by(literal(" ", Text), item)
+    listed = select(func.string_agg(item, separator)).scalar_subquery()
+    return func.hashtextextended(func.coalesce(listed, ""), 0, type_=BigInteger)
 
 
 def comment_of(connection: Connection, oid: int) -> str | None:

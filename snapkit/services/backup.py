@@ -50,6 +50,7 @@ from snapkit.services.common import (
     check_empty_enough,
     check_rights,
     check_server,
+    entry_cautions,
     gather,
     interruptions,
     lock_on,
@@ -171,6 +172,7 @@ def _plan(
         locale,
         None if locale is None or is_owners else gathered.facts.role,
         may_checkpoint=gathered.facts.may_checkpoint,
+        order=gathered.facts.order,
     )
     return plan.noting(request.deploy, None), method
 
@@ -200,7 +202,9 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             decided = _decide(server, ddl, gathered, request)
             plan = decided.plan
             with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
-                cautions = method_cautions(request.strategy) + sweep(ddl, gathered.inventory, server.source)
+                present = gathered.inventory.of_source(server.source)
+                cautions = method_cautions(request.strategy) + entry_cautions(present, gathered.facts.now)
+                cautions += sweep(ddl, gathered.inventory, server.source)
                 watch.lap("checks")
                 copied = _copy(server, ddl, gathered, decided, request, watch, observe)
                 cloned = copied.cloned

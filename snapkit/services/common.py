@@ -10,8 +10,9 @@ from time import monotonic, sleep
 
 from snapkit.core.checks import no_writes
 from snapkit.core.inventory import Inventory, take_inventory
-from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe, Progress, unobserved
-from snapkit.core.planning import NOTHING_CHANGED
+from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe, Progress, State, unobserved
+from snapkit.core.ordering import ahead_cautions
+from snapkit.core.planning import NOTHING_CHANGED, how_to_trust
 from snapkit.core.results import Address, WrittenStep
 from snapkit.core.statements import Step
 from snapkit.core.values import dataclass
@@ -60,7 +61,7 @@ def gather(connection: Connection, source: str) -> Gathered:
     _check_version(driver_connection(connection).info.server_version)  # one that is far too old would not understand
     with server_errors(NOTHING_CHANGED):
         facts, databases = catalog.survey(connection)
-    inventory = take_inventory(databases, facts.role)
+    inventory = take_inventory(databases, facts.role, facts.now)
     if inventory.is_ours(source):
         raise UsageError(
             f"The connection URL names {source!r}, which is itself a backup.",
@@ -330,6 +331,17 @@ def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
         for entry in inventory.distrusted
     ]
     return tuple(cautions)
+
+
+def entry_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:
+    """Warn of entries whose date cannot be, and of those that are no way back since somebody has altered them."""
+    entries = tuple(entries)
+    altered = tuple(
+        Caution("altered", f"{entry.name} is no way back: it {entry.altered}. {how_to_trust(entry)}")
+        for entry in entries
+        if entry.state is State.ALTERED
+    )
+    return (*ahead_cautions(entries, now), *altered)
 
 
 def written(steps: Iterable[Step]) -> tuple[WrittenStep, ...]:

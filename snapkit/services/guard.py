@@ -48,7 +48,7 @@ class Steps(Protocol):
         """
 
     def prune(self) -> Removal | None:
-        """Drop what no rule keeps; None where no rule was given. Raises SnapkitError."""
+        """Drop what no rule keeps, but not the backup; None where no rule was given. Raises SnapkitError."""
 
 
 def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:

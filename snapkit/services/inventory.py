@@ -12,8 +12,9 @@ from snapkit.core.identity import facts_of
 from snapkit.core.inventory import select_one
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import Caution, Entry, Observe, State, unobserved
-from snapkit.core.planning import NOTHING_CHANGED, plan_adoption
+from snapkit.core.planning import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
 from snapkit.core.results import EntryReport, Listing
+from snapkit.core.sealing import statements_to_seal
 from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.status import StatusReport, judge
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
@@ -28,6 +29,7 @@ from snapkit.services.common import (
     blockers_named,
     check_empty_enough,
     check_rights,
+    entry_cautions,
     gather,
     interruptions,
     locked,
@@ -54,7 +56,7 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
             entries=entries,
             now=gathered.facts.now,
             sized=sizes,
-            cautions=recognition_cautions(gathered.inventory),
+            cautions=recognition_cautions(gathered.inventory) + entry_cautions(entries, gathered.facts.now),
         )
 
 
@@ -133,6 +135,8 @@ def _rewrite(
                 state=NOTHING_CHANGED,
                 hint=f"Make it one of ours first: snapkit adopt {entry.name}"
                 if entry.state is State.UNMANAGED
+                else how_to_trust(entry)
+                if entry.state is State.ALTERED
                 else None,
             )
         check_rights(connection, entry.database, createdb=False)
@@ -189,12 +193,13 @@ def _changed(
 def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Make a backup that the original script made one of ours: seal it, date it, give it the source's properties.
 
-    Who is connected to it is disconnected once it is sealed.
+    One of ours that was altered is sealed again, as it is. Who is connected to it is disconnected once it is sealed.
     """
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
         entry = _adoptable(gathered, name, server.source)
-        if entry.is_managed:
+        is_ours = entry.is_managed
+        if is_ours and entry.state is not State.ALTERED:
             caution = Caution("already_managed", f"{entry.name} is managed by snapkit already; nothing was changed.")
             return _report(connection, entry, gathered.facts.now, None, (caution,))
         check_rights(connection, entry.database)
@@ -202,8 +207,8 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
         live = gathered.live
         with server_errors(NOTHING_CHANGED):
             comment = catalog.comment_of(connection, live.oid) if live else None
-            properties = catalog.read_properties(connection, live.oid) if live else None
-        statements = plan_adoption(entry, live, comment, properties)
+            properties = catalog.read_properties(connection, live.oid) if live and not is_ours else None
+        statements = plan_resealing(entry) if is_ours else plan_adoption(entry, live, comment, properties)
         (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase) if each.comment]
         cautions: list[Caution] = []
 
@@ -214,6 +219,7 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
                 cautions.extend(
                     give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
                 )
+                run(connection, *statements_to_seal(entry.name, document))
 
         _commit(server, connection, entry, document, work)
     cautions += _disconnect(server, entry)
@@ -222,9 +228,10 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
         entry,
         database=replace(entry.database, allow_connections=False, document=document, has_comment=True),
         state=State.READY,
+        altered=None,
         metadata=metadata if isinstance(metadata, Metadata) else None,
     )
-    return _changed(server, adopted, "adopted", gathered, observe, tuple(cautions))
+    return _changed(server, adopted, "sealed again" if is_ours else "adopted", gathered, observe, tuple(cautions))
 
 
 def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:

@@ -34,6 +34,7 @@ from snapkit.core.opening import (
 )
 from snapkit.core.planning import NOTHING_CHANGED, check_usable
 from snapkit.core.properties import Privilege
+from snapkit.core.statements import FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
@@ -379,6 +380,7 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
         wanted = named(opened.connect, role_names(connection, opened.connect))
         present = _who_may_connect(connection, oid)
         run(connection, *statements_to_restore(entry.name, owner, present, wanted, opened.read_only, document))
+        run(connection, FreezeDatabase(entry.name))  # both of its rows are written here, and not behind a savepoint
         found = _who_may_connect(connection, oid)
         if found != wanted:
             raise PrivilegeError(

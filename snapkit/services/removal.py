@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 
 from snapkit.core.inventory import select_one
@@ -14,7 +14,16 @@ from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.errors import BusyError, UsageError
 from snapkit.postgres.server import Server
-from snapkit.services.common import Gathered, check_server, gather, hold_lock, need_live, with_sizes, written
+from snapkit.services.common import (
+    Gathered,
+    check_server,
+    entry_cautions,
+    gather,
+    hold_lock,
+    need_live,
+    with_sizes,
+    written,
+)
 from snapkit.services.dropping import Drops, Shielded
 from snapkit.services.remains import sweep
 
@@ -22,14 +31,17 @@ Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
 
 
-def choose_by_policy(policy: Policy, source: str | None) -> Choose:
-    """Choose by retention policy; ``source`` None is every source on the server."""
+def choose_by_policy(policy: Policy, source: str | None, spared: Collection[int] = ()) -> Choose:
+    """Choose by retention policy; ``source`` None is every source on the server.
+
+    ``spared`` are the OIDs of what the run itself has made: no rule drops that.
+    """
 
     def choose(gathered: Gathered) -> Verdict:
         entries = gathered.inventory.entries if source is None else gathered.inventory.of_source(source)
         if source is not None and not entries:
             need_live(gathered, source)  # a misspelt name must not look like a database without backups
-        return decide(entries, policy, gathered.facts.now)
+        return decide(entries, policy, gathered.facts.now, spared)
 
     return choose
 
@@ -70,7 +82,12 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
         gathered = gather(connection, server.source)
         verdict = choose(gathered)
         sized = with_sizes(connection, verdict.removed)
-        return RemovalPreview(verdict.kept, sized, written(plan_drops(verdict.removed)), gathered.facts.now)
+        steps, now = written(plan_drops(verdict.removed)), gathered.facts.now
+        return RemovalPreview(verdict.kept, sized, steps, now, _cautions(verdict, now))
+
+
+def _cautions(verdict: Verdict, now: datetime) -> tuple[Caution, ...]:
+    return entry_cautions((*(each.entry for each in verdict.kept), *verdict.removed), now)
 
 
 def remove(
@@ -94,7 +111,7 @@ def remove(
         shown = {entry.database.oid for entry in (confirmed.removed if confirmed else first.removed)}
         kept = list(first.kept)
         drops = Drops(wanted=len(shown), shielded=shielded)
-        cautions: list[Caution] = []
+        cautions = list(_cautions(first, gathered.facts.now))
         check_server(connection, makes_room=True)
         for source in dict.fromkeys(entry.source for entry in first.removed):
             try:

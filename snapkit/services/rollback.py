@@ -54,6 +54,7 @@ from snapkit.services.common import (
     check_empty_enough,
     check_rights,
     check_server,
+    entry_cautions,
     gather,
     interruptions,
     locked,
@@ -134,7 +135,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
             poolers=poolers,
             written_since=left.written_since,
             migrations_now=left.migrations,
-            cautions=_other_code(plan.entry, request.code),
+            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code),
         )
 
 
@@ -165,7 +166,7 @@ def _decide(
             method = method_for(connection, gathered, entry.database)
             properties = catalog.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
-    return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names), method
+    return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
 
 
 def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
@@ -180,7 +181,9 @@ def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
     if request.undo:
         return latest_displaced(entries, source, gathered.live)
     if request.own is not None:
-        return inventory.made_here(request.own, source)
+        own = inventory.made_here(request.own, source)
+        # It was promised as the way back, and is so still where somebody has altered it: told, but not refused.
+        return replace(own, state=State.READY) if own.state is State.ALTERED else own
     if request.wanted is None:
         return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
     return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
@@ -237,7 +240,7 @@ def swap(
     outage = pause.outage(swapped.outage)
     cautions = swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
     cautions += untold_caution(standbys, len(replicas), displaced_oid)
-    cautions += _other_code(plan.entry, request.code)
+    cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
@@ -255,6 +258,14 @@ def swap(
         written_since=left.written_since,
         cautions=cautions,
     )
+
+
+def _entry_cautions(gathered: Gathered, plan: SwapPlan) -> tuple[Caution, ...]:
+    """Warn of what is wrong with the dates and the seals of the source's entries, the one that is taken among them."""
+    others = [each for each in gathered.inventory.of_source(plan.source) if each.name != plan.entry.name]
+    entry = plan.entry
+    taken = Caution("altered", f"{entry.name} is not as it was sealed: it {entry.altered}. It was taken all the same.")
+    return entry_cautions([*others, entry], gathered.facts.now) + ((taken,) if entry.altered else ())
 
 
 def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:

@@ -54,6 +54,8 @@ def make_database(
     document: str | None = None,
     has_comment: bool | None = None,
     is_mine: bool = True,
+    access: int | None = None,
+    row_is_newer: bool | None = None,
     oid: int | None = None,
 ) -> Database:
     return Database(
@@ -68,6 +70,8 @@ def make_database(
         document=document,
         has_comment=document is not None if has_comment is None else has_comment,
         is_mine=is_mine,
+        access=access,
+        row_is_newer=row_is_newer,
     )
 
 

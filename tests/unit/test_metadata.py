@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from snapkit.core.metadata import MAX_BYTES, PREFIX, VERSION, Metadata, NewerDocument, decode, encode
 from snapkit.core.model import Kind, Strategy
+from snapkit.core.sealing import Seal
 from snapkit.errors import UsageError
 from tests.unit.builders import AT, make_metadata, openings, texts
 
@@ -33,6 +34,10 @@ KNOWN = {
     "activity",
     "gave_way_to",
     "gave_way_to_oid",
+    "order",
+    "seal",
+    "altered",
+    "dropping",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -55,6 +60,10 @@ documents_of_ours = st.builds(
     opened=st.none() | openings,
     gave_way_to=st.none() | texts,
     gave_way_to_oid=st.none() | st.integers(0, 2**32 - 1),
+    order=st.none() | st.integers(3, 2**63),
+    seal=st.none() | st.builds(Seal, texts, st.integers(-(2**63), 2**63), st.integers(-1, 2**31)),
+    altered=st.none() | texts,
+    dropping=st.none() | texts,
     unknown=unknown_keys,
 )
 

@@ -16,6 +16,7 @@ from tests.unit.builders import NOW, make_entry, words
 
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
 
 
 def _backup(source: str, age: timedelta, **more: object) -> Entry:
@@ -36,12 +37,23 @@ def test_a_young_backup_is_enough() -> None:
     assert report.shortfall is None
 
 
-@pytest.mark.parametrize(("age", "is_enough"), [(DAY, True), (DAY + timedelta(seconds=1), False), (-HOUR, True)])
+@pytest.mark.parametrize(("age", "is_enough"), [(DAY, True), (DAY + SECOND, False), (-3 * SECOND, True)])
 def test_the_age_that_is_allowed_still_is(age: timedelta, is_enough: bool) -> None:
     report = _judge(_backup("app", age))
     assert (report.shortfall is None) is is_enough
     (status,) = report.sources
     assert status.age(NOW) == max(age, timedelta(0))
+
+
+def test_a_date_still_to_come_is_no_age_and_does_not_count_as_young() -> None:
+    ahead = _backup("app", -HOUR)
+    report = _judge(ahead)
+    error = report.shortfall
+    assert type(error) is SnapkitError
+    assert "'app' is cannot be known: it is dated ahead of the server's clock" in error.message
+    assert report.sources[0].age(NOW) is None
+    both = _judge(ahead, _backup("app", 3 * HOUR))
+    assert (both.shortfall, both.sources[0].age(NOW), both.sources[0].newest) == (None, 3 * HOUR, ahead)
 
 
 def test_one_that_is_too_old() -> None:
