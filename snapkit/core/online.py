@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 
 from snapkit.core.model import Caution
 from snapkit.core.values import dataclass
@@ -23,7 +24,8 @@ MOST_RELAYED = 400
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An ordinary table or a partition, with its rows. ``columns`` are those that are stored and not generated.
+    """An ordinary table or a partition, with its rows. ``columns`` are those that are stored and not generated,
+    ``generated`` those that are both.
 
     ``hashed_root`` is the partitioned table above it where one between them divides its rows by their hash.
     """
@@ -35,10 +37,19 @@ class Table:
     columns: tuple[str, ...]
     is_extensions: bool = False
     hashed_root: tuple[str, str] | None = None
+    generated: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         return title_of(self.schema, self.name)
+
+    @property
+    def as_compared(self) -> Counted:
+        """Whose rows are compared: those of the root where a row may be in another partition of the copy."""
+        columns = tuple(sorted((*self.columns, *self.generated)))  # a child's may be in another order in the copy
+        if self.hashed_root is not None:
+            return Counted(*self.hashed_root, only=False, columns=columns)
+        return Counted(self.schema, self.name, columns=columns)
 
 
 def title_of(schema: str, name: str) -> str:
@@ -51,11 +62,12 @@ def title_of(schema: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Counted:
-    """With ``only`` the rows of the table itself count, without those of its descendants."""
+    """Rows that are compared, by these ``columns``; with ``only`` without those of the table's descendants."""
 
     schema: str
     name: str
     only: bool = True
+    columns: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -80,10 +92,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """The tables that are relayed, largest first, and those whose rows are to be counted instead."""
+    """The tables that are relayed, largest first, and the rest, which pg_dump copies. Those of extensions are in
+    neither: pg_dump takes along what an extension declares as a user's."""
 
     relayed: tuple[Table, ...]
-    counted: tuple[Counted, ...]
+    rest: tuple[Counted, ...]
 
 
 def divide(tables: Sequence[Table], encoding: str) -> Division:
@@ -105,12 +118,8 @@ def divide(tables: Sequence[Table], encoding: str) -> Division:
     relayed.sort(key=lambda table: (-table.bytes, table.title))
     relayed = relayed[:MOST_RELAYED]
     oids = {table.oid for table in relayed}
-    counted = {
-        Counted(table.schema, table.name) if table.hashed_root is None else Counted(*table.hashed_root, only=False)
-        for table in tables
-        if table.oid not in oids and not table.is_extensions
-    }
-    return Division(tuple(relayed), tuple(sorted(counted)))
+    rest = {table.as_compared for table in tables if table.oid not in oids and not table.is_extensions}
+    return Division(tuple(relayed), tuple(sorted(rest)))
 
 
 _EVENT_TRIGGER = re.compile(r"\d+; \d+ \d+ (?:(?:COMMENT|SECURITY LABEL) - )?EVENT TRIGGER ")
@@ -180,11 +189,60 @@ def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tupl
 
 
 @dataclass(frozen=True, slots=True)
+class Contents:
+    """How many rows, and the sum of a 64-bit hash of each: the same rows give the same, in whatever order."""
+
+    rows: int
+    checksum: int
+
+
+def compare_contents(wanted: Mapping[str, Contents], found: Mapping[str, Contents]) -> tuple[str, ...]:
+    """Compare the rows of each table, and name what differs."""
+    numbers = [{name: each.rows for name, each in side.items()} for side in (wanted, found)]
+    others = [
+        f"{name}: as many in the copy, but not the same"
+        for name, each in wanted.items()
+        if name in found and found[name].rows == each.rows and found[name].checksum != each.checksum
+    ]
+    return tuple(sorted((*compare_numbers(*numbers), *others)))
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """An object that pg_dump takes for given: a hash of what it does, and one of what is said of it (owner, cost,
+    privileges, comment)."""
+
+    definition: int
+    rest: int
+
+
+def compare_given(
+    wanted: Mapping[str, Fingerprint], found: Mapping[str, Fingerprint]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the objects that are defined otherwise, or that one side lacks; and those of which only the rest differs."""
+    names = sorted({*wanted, *found})
+    differing = tuple(name for name in names if _definition(wanted, name) != _definition(found, name))
+    changed = (name for name in names if name not in differing and wanted[name] != found[name])
+    return differing, tuple(changed)
+
+
+def _definition(objects: Mapping[str, Fingerprint], name: str) -> int | None:
+    return objects[name].definition if name in objects else None
+
+
+@dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What pg_dump does not tell of a database: who owns each extension, and which foreign keys are not enforced."""
+    """What pg_dump does not tell of a database.
+
+    Who owns each extension; which foreign keys are not enforced; the objects that PostgreSQL or an extension brings;
+    the rows of extensions' own tables; those of materialised views, which are computed anew.
+    """
 
     extension_owners: Mapping[str, str]
     disabled_keys: frozenset[str]
+    given: Mapping[str, Fingerprint] = field(default_factory=dict)
+    of_extensions: Mapping[str, Contents] = field(default_factory=dict)
+    views: Mapping[str, Contents] = field(default_factory=dict)
 
 
 def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
@@ -194,21 +252,46 @@ def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
         for name, owner in sorted(wanted.extension_owners.items())
         if found.extension_owners.get(name, owner) != owner
     ]
+    views = {name: each for name, each in found.views.items() if name in wanted.views}
     keys = sorted(wanted.disabled_keys - found.disabled_keys)
-    cautions = []
-    if owners:
-        cautions.append(
-            Caution("extension_owners", f"Extensions have another owner in the backup: {', '.join(owners)}.")
-        )
-    if keys:
-        cautions.append(
+    given = compare_given(wanted.given, found.given)[1]
+    own = compare_contents(wanted.of_extensions, found.of_extensions)
+    anew = compare_contents(wanted.views, views)
+    told = (
+        (owners, Caution("extension_owners", f"Extensions have another owner in the backup: {', '.join(owners)}.")),
+        (
+            keys,
             Caution(
                 "keys_enforced",
                 "Foreign keys are enforced in the backup whose triggers are disabled in the source (ALTER TABLE ... "
                 f"DISABLE TRIGGER ALL): {', '.join(keys)}.",
-            )
-        )
-    return tuple(cautions)
+            ),
+        ),
+        (
+            given,
+            Caution(
+                "given_objects_changed",
+                "PostgreSQL's own or an extension's, with another owner, privileges, cost or comment in the backup: "
+                f"{', '.join(given)}.",
+            ),
+        ),
+        (
+            own,
+            Caution(
+                "extension_rows",
+                "Tables of extensions hold other rows in the backup, since these are not declared as a user's: "
+                f"{', '.join(own)}.",
+            ),
+        ),
+        (
+            anew,
+            Caution(
+                "views_refreshed",
+                f"Materialised views hold other rows in the backup, since they were computed anew: {', '.join(anew)}.",
+            ),
+        ),
+    )
+    return tuple(caution for names, caution in told if names)
 
 
 def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | None]) -> tuple[str, ...]:

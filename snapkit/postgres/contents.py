@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -13,6 +14,8 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Connection,
+    ScalarSelect,
+    Select,
     SelectBase,
     Text,
     and_,
@@ -25,16 +28,19 @@ from sqlalchemy import (
     null,
     select,
     table,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order_by
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.model import ClientSession
-from snapkit.core.online import Counted, LeftOut, Table
+from snapkit.core.online import Contents, Counted, LeftOut, Table
 from snapkit.core.statements import Locale
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
+from snapkit.postgres.given import FIRST_OWN, given_objects
 from snapkit.postgres.relations import catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.relay import Stopped, StoppedError
 from snapkit.postgres.server import driver_connection
@@ -47,9 +53,6 @@ LOCKING_LIMIT = timedelta(seconds=30)
 
 _depend = catalog_table("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
 _partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
-
-FIRST_OWN = 16384
-"""The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
 
 _CLASS_OID = 1259
 """The OID of pg_class itself."""
@@ -92,16 +95,7 @@ def locale_of(connection: Connection, oid: int) -> Locale:
 
 def tables(connection: Connection) -> list[Table]:
     """Return the tables of the database that this connection is to, but temporary ones and PostgreSQL's own."""
-    names = (
-        select(func.array_agg(aggregate_order_by(pg_attribute.c.attname, pg_attribute.c.attnum), type_=ARRAY(Text)))
-        .where(
-            pg_attribute.c.attrelid == pg_class.c.oid,
-            pg_attribute.c.attnum > 0,
-            ~pg_attribute.c.attisdropped,
-            pg_attribute.c.attgenerated == "",
-        )
-        .scalar_subquery()
-    )
+    names, generated = (_columns(generated) for generated in ("", "s"))
     is_extensions = exists().where(
         _depend.c.classid == _CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
     )
@@ -120,6 +114,7 @@ def tables(connection: Connection) -> list[Table]:
             is_extensions,
             case((hashed, root_namespace.c.nspname)),
             root.c.relname,
+            generated,
         )
         .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
         .outerjoin(root, root.c.oid == func.pg_partition_root(pg_class.c.oid))
@@ -128,9 +123,50 @@ def tables(connection: Connection) -> list[Table]:
         .order_by(pg_class.c.oid)
     )
     return [
-        Table(oid, schema, name, size, tuple(columns or ()), is_extensions, (top_schema, top) if top_schema else None)
-        for oid, schema, name, size, columns, is_extensions, top_schema, top in rows
+        Table(
+            oid,
+            schema,
+            name,
+            size,
+            tuple(columns or ()),
+            is_extensions,
+            (top_schema, top) if top_schema else None,
+            tuple(generated or ()),
+        )
+        for oid, schema, name, size, columns, is_extensions, top_schema, top, generated in rows
     ]
+
+
+def _columns(generated: str) -> ScalarSelect[Any]:
+    """The columns of the ``pg_class`` row around it that are generated in this way; an empty text is not at all."""
+    names = func.array_agg(aggregate_order_by(pg_attribute.c.attname, pg_attribute.c.attnum), type_=ARRAY(Text))
+    return (
+        select(names)
+        .where(
+            pg_attribute.c.attrelid == pg_class.c.oid,
+            pg_attribute.c.attnum > 0,
+            ~pg_attribute.c.attisdropped,
+            pg_attribute.c.attgenerated == generated,
+        )
+        .scalar_subquery()
+    )
+
+
+def materialised_views(connection: Connection) -> list[Counted]:
+    """Return the materialised views that hold rows, and that this role may read."""
+    populated = column("relispopulated", Boolean)
+    view = catalog_table("pg_class", *(column(each.name, each.type) for each in pg_class.columns), populated)
+    columns = (
+        select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
+        .where(pg_attribute.c.attrelid == view.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(pg_namespace.c.nspname, view.c.relname, columns)
+        .join_from(view, pg_namespace, pg_namespace.c.oid == view.c.relnamespace)
+        .where(view.c.relkind == "m", view.c.relispopulated, func.has_table_privilege(view.c.oid, "SELECT"))
+    )
+    return [Counted(schema, name, only=False, columns=tuple(sorted(names or ()))) for schema, name, names in rows]
 
 
 def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[Table]]:
@@ -236,18 +272,61 @@ def locks_in_the_way(connection: Connection, oid: int) -> list[ClientSession]:
     return [ClientSession(*row) for row in rows]
 
 
-def count_rows(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, int]]:
-    """Count the rows of tables, some at a time."""
+def contents_of(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, Contents]]:
+    """Count the rows of tables, and add up a hash of each, some tables at a time.
+
+    What is hashed is the row as text, by the settings that all our sessions have (``pins``), column by column. No cast
+    is asked for: a user may have made one of his own.
+    https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
+    """
     waiting = iter(counted)
     while some := list(islice(waiting, 50)):
-        queries = [_count(each) for each in some]
-        yield dict(_pairs(connection, queries))
+        rows: Iterable[Any] = connection.execute(union_all(*map(_contents, some)))
+        yield {title: Contents(number, int(checksum)) for title, number, checksum in rows}
 
 
-def _count(each: Counted) -> SelectBase:
-    rows = table(each.name, schema=each.schema)
-    query = select(literal(each.title, Text), func.count(type_=BigInteger)).select_from(rows)
+def contents_of_views(connection: Connection) -> dict[str, Contents]:
+    """Do the same with materialised views; without those that somebody refreshes, or that this role may not read."""
+    found: dict[str, Contents] = {}
+    for each in materialised_views(connection):
+        with suppress(DBAPIError), driver_connection(connection).transaction():  # in one of ours, a savepoint
+            for some in contents_of(connection, [each]):
+                found |= some
+    return found
+
+
+def _contents(each: Counted) -> SelectBase:
+    rows = table(each.name, *map(column, each.columns), schema=each.schema)
+    text = func.textin(func.record_out(func.row(*rows.columns)))
+    checksum = func.coalesce(func.sum(func.hashtextextended(text, 0)), 0)
+    query = select(literal(each.title, Text), func.count(type_=BigInteger), checksum).select_from(rows)
     return query.with_hint(rows, "ONLY", "postgresql") if each.only else query
+
+
+_PIECE = 1 << 24
+"""Bytes of a large object that are looked at in one go."""
+
+
+def large_objects(connection: Connection) -> Contents:
+    """Count the large objects, and add up hashes of their bytes; how those lie in pages does not matter.
+
+    https://www.postgresql.org/docs/current/lo-funcs.html
+    """
+    found = catalog_table("pg_largeobject_metadata", column("oid", OID))
+
+    def pieces_at(oid: ColumnElement[int], at: ColumnElement[int]) -> Select[Any]:
+        data = func.lo_get(oid, at, _PIECE).table_valued("data", name="piece").render_derived().lateral()
+        digest, length = func.md5(data.c.data, type_=Text), func.octet_length(data.c.data, type_=BigInteger)
+        columns: list[ColumnElement[Any]] = [oid.label("oid"), at.label("at")]
+        columns += [digest.label("digest"), length.label("length")]
+        return select(*columns).select_from(oid.table).join(data, true())
+
+    pieces = pieces_at(found.c.oid, cast(0, BigInteger)).cte("pieces", recursive=True)
+    pieces = pieces.union_all(pieces_at(pieces.c.oid, pieces.c.at + _PIECE).where(pieces.c.length == _PIECE))
+    text = func.concat_ws(" ", pieces.c.oid, pieces.c.at, pieces.c.digest)
+    whole = func.count(type_=BigInteger).filter(pieces.c.at == 0)
+    row = connection.execute(select(whole, func.coalesce(func.sum(func.hashtextextended(text, 0)), 0))).one()
+    return Contents(row[0], int(row[1]))
 
 
 _RELATIONS = {
@@ -272,7 +351,6 @@ _IN_SCHEMAS = {
 _BY_THEMSELVES = {
     "event triggers": "pg_event_trigger",
     "foreign servers": "pg_foreign_server",
-    "large objects": "pg_largeobject_metadata",
     "policies": "pg_policy",
     "publications": "pg_publication",
     "rules": "pg_rewrite",
@@ -324,7 +402,7 @@ def given_extensions(connection: Connection) -> set[str]:
 
 
 def left_out(connection: Connection) -> LeftOut:
-    """Return what pg_dump leaves out of the database and nothing else compares."""
+    """Return of what pg_dump leaves out who owns extensions, which keys are disabled, and what was there before."""
     extension = catalog_table("pg_extension", column("extname", Text), column("extowner", OID))
     owner = func.pg_get_userbyid(extension.c.extowner, type_=Text)
     owners = connection.execute(select(extension.c.extname, owner)).all()
@@ -341,7 +419,7 @@ def left_out(connection: Connection) -> LeftOut:
         .where(trigger.c.tgisinternal, trigger.c.tgenabled != "O", constraint.c.contype == "f")
         .distinct()
     ).scalars()
-    return LeftOut({row[0]: row[1] for row in owners}, frozenset(keys))
+    return LeftOut({row[0]: row[1] for row in owners}, frozenset(keys), given_objects(connection))
 
 
 def offered_versions(connection: Connection) -> dict[str, str | None]:

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
 from snapkit.core.online import Call
 from snapkit.postgres.catalog import pg_roles
-from snapkit.postgres.contents import FIRST_OWN
+from snapkit.postgres.given import FIRST_OWN
 from snapkit.postgres.relations import catalog_table, pg_attribute, pg_class
 
 _PG_PROC = 1255

@@ -12,8 +12,9 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -21,11 +22,15 @@ from typing import IO, TypeVar
 
 from snapkit.core.model import Caution, Observe, Progress
 from snapkit.core.online import (
+    Contents,
+    Counted,
     Division,
     LeftOut,
     Table,
     cautions_of,
+    compare_contents,
     compare_definitions,
+    compare_given,
     compare_numbers,
     compare_versions,
     divide,
@@ -74,6 +79,7 @@ PATIENCE = LOCK_TIMEOUT
 _SECTIONS = ("--section=pre-data", "--section=post-data")
 _RESTORING = ("--no-password", "--exit-on-error")
 _NAMED = 10
+_LARGE = "large objects"
 _HINTS = {
     PrivilegeError: "The role must be able to read everything in the database, and to make everything in it anew. Give "
     "it the right, or connect as one that has it, or leave --strategy online out.",
@@ -177,7 +183,8 @@ class _Copying:
         self._settings: dict[str, str] = {}
         self._quiet = without_event_triggers(ddl)
         self._division = Division((), ())
-        self._rows: dict[str, int] = {}
+        self._rows: dict[str, Contents] = {}
+        self._large = Contents(0, 0)
         self._objects: dict[str, int] = {}
         self._left_out = LeftOut({}, frozenset())
         self._began = monotonic()
@@ -185,7 +192,7 @@ class _Copying:
         self._crew = Crew(self._beat, self._cancel)
         self._holder: Connection | None = None
         self._idle: list[Connection] = []
-        self._under_way: Connection | None = None
+        self._under_way: list[Connection] = []
 
     # --- while the source is read ---
 
@@ -224,10 +231,8 @@ class _Copying:
         held: list[_Held] = []
 
         def lock(connection: Connection, take: Callable[[], _T]) -> _T:
-            self._under_way = connection
-            with self._locks():
+            with self._cancelled_with_us(connection), self._locks():
                 result = take()
-            self._under_way = None
             self._idle = [*self._idle, connection]
             return result
 
@@ -345,6 +350,7 @@ class _Copying:
                         sent, arrived = copy_table(source, copy, table, self._crew.stopped)
                         if sent != arrived:
                             raise self._differs([f"rows of {table.title}: {sent} were sent, {arrived} have arrived"])
+                        self._rows |= self._contents(source, [table.as_compared])
                 source.close()
 
             return work
@@ -359,24 +365,47 @@ class _Copying:
                 rest.wait(self._crew.stopped)
 
         def count() -> None:
-            self._rows, self._objects = self._count(counter)
-            self._left_out = contents.left_out(counter)
+            self._rows |= self._contents(counter, self._division.rest)
+            self._large = self._large_objects(counter)
+            self._objects = self._count(counter)
+            self._left_out = self._look_at_what_is_left_out(counter)
             counter.close()
 
         self._crew.run(restore_rest, count, *map(relay_from, readers))
 
-    def _count(self, connection: Connection) -> tuple[dict[str, int], dict[str, int]]:
-        """Count the rows that are not relayed, and the objects."""
-        rows: dict[str, int] = {}
-        self._under_way = connection
-        with overseen(connection):
-            for some in contents.count_rows(connection, self._division.counted):
-                rows |= some
+    def _contents(self, connection: Connection, counted: Iterable[Counted]) -> dict[str, Contents]:
+        found: dict[str, Contents] = {}
+        with self._cancelled_with_us(connection), overseen(connection):
+            for some in contents.contents_of(connection, tuple(counted)):
+                found |= some
                 if self._crew.stopped():
                     raise StoppedError
-            objects = contents.numbers_of_objects(connection)
-        self._under_way = None
-        return rows, objects
+        return found
+
+    def _large_objects(self, connection: Connection) -> Contents:
+        with self._cancelled_with_us(connection), overseen(connection):
+            return contents.large_objects(connection)
+
+    def _count(self, connection: Connection) -> dict[str, int]:
+        """Count the objects, kind by kind."""
+        with self._cancelled_with_us(connection), overseen(connection):
+            return contents.numbers_of_objects(connection)
+
+    def _look_at_what_is_left_out(self, connection: Connection) -> LeftOut:
+        with self._cancelled_with_us(connection), overseen(connection):
+            found = contents.left_out(connection)
+            views = contents.contents_of_views(connection)
+            own = [table.as_compared for table in contents.tables(connection) if table.is_extensions]
+        return replace(found, of_extensions=self._contents(connection, own), views=views)
+
+    @contextmanager
+    def _cancelled_with_us(self, connection: Connection) -> Iterator[None]:
+        """Let what a session does in the block be cancelled where all is to stop."""
+        self._under_way.append(connection)
+        try:
+            yield
+        finally:
+            self._under_way.remove(connection)
 
     # --- afterwards, in the copy alone ---
 
@@ -427,16 +456,33 @@ class _Copying:
             source, copied = self._directory / "source", self._directory / "copy"
             self._dump_definitions(self._plan.name, copied)
             differing.extend(compare_definitions(self._text(source), self._text(copied)))
-            with self._server.enter(self._plan.name, self._quiet) as copy:
-                settle(copy, self._settings)
-                rows, objects = self._count(copy)
-                differing.extend(f"rows of {each}" for each in compare_numbers(self._rows, rows))
-                differing.extend(compare_numbers(self._objects, objects))
-                self.cautions = cautions_of(self._left_out, contents.left_out(copy))
+            with self._in_copy() as copy:
+                differing.extend(compare_numbers(self._objects, self._count(copy)))
+                left_out = self._look_at_what_is_left_out(copy)
+                differing.extend(compare_given(self._left_out.given, left_out.given)[0])
+                self.cautions = cautions_of(self._left_out, left_out)
+                large = self._large_objects(copy)
+                differing.extend(compare_contents({_LARGE: self._large}, {_LARGE: large}))
+                found.update(self._contents(copy, self._division.rest))
 
-        self._crew.run(look)
+        def add_up(tables: Sequence[Table]) -> Callable[[], None]:
+            def work() -> None:
+                with self._in_copy() as copy:
+                    found.update(self._contents(copy, [table.as_compared for table in tables]))
+
+            return work
+
+        relayed, found = self._division.relayed, dict[str, Contents]()
+        self._crew.run(look, *(add_up(some) for n in range(JOBS) if (some := relayed[n::JOBS])))
+        differing.extend(f"rows of {each}" for each in compare_contents(self._rows, found))
         if differing:
             raise self._differs(differing)
+
+    @contextmanager
+    def _in_copy(self) -> Iterator[Connection]:
+        with self._server.enter(self._plan.name, self._quiet) as copy:
+            settle(copy, self._settings)
+            yield copy
 
     def _text(self, dump: Path) -> str:
         script = dump.with_suffix(".sql")
@@ -471,8 +517,8 @@ class _Copying:
 
     def _cancel(self) -> None:
         """Cancel what is under way and does not see by itself that it is to stop: a count, or a wait for locks."""
-        if self._under_way is not None:
-            cancel(self._under_way)
+        for connection in tuple(self._under_way):
+            cancel(connection)
 
     def _give_way(self, holder_pid: int) -> None:
         waiting = contents.kept_waiting(self._ddl, holder_pid)

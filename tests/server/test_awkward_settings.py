@@ -35,7 +35,7 @@ AWKWARD = {
     "default_transaction_deferrable": "on",
     "default_transaction_read_only": "on",
     "lock_timeout": "1ms",
-    "statement_timeout": "20ms",
+    "statement_timeout": "500ms",
     "row_security": "off",
     "lc_monetary": "POSIX",
     "lc_numeric": "POSIX",

@@ -8,11 +8,15 @@ from snapkit.core.online import (
     MOST_RELAYED,
     WORTH_RELAYING,
     Call,
+    Contents,
     Counted,
+    Fingerprint,
     LeftOut,
     Table,
     cautions_of,
+    compare_contents,
     compare_definitions,
+    compare_given,
     compare_numbers,
     compare_versions,
     divide,
@@ -40,7 +44,7 @@ def test_large_tables_are_relayed_largest_first_and_the_rest_is_counted() -> Non
     small, large, larger = make_table(1, "small", 8192), make_table(2, "large"), make_table(3, "larger", 2**30)
     division = divide([small, large, larger], "UTF8")
     assert division.relayed == (larger, large)
-    assert division.counted == (Counted("public", "small"),)
+    assert division.rest == (Counted("public", "small", columns=("a",)),)
 
 
 @pytest.mark.parametrize(
@@ -48,14 +52,17 @@ def test_large_tables_are_relayed_largest_first_and_the_rest_is_counted() -> Non
     [
         (make_table(1, columns=()), (Counted("public", "t"),)),
         (make_table(1, is_extensions=True), ()),
-        (make_table(1, hashed_root=("public", "root")), (Counted("public", "root", only=False),)),
-        (make_table(1, "ü"), (Counted("public", "ü"),)),
-        (make_table(1, columns=("ü",)), (Counted("public", "t"),)),
+        (
+            make_table(1, hashed_root=("public", "root")),
+            (Counted("public", "root", only=False, columns=("a",)),),
+        ),
+        (make_table(1, "ü"), (Counted("public", "ü", columns=("a",)),)),
+        (make_table(1, columns=("ü",)), (Counted("public", "t", columns=("ü",)),)),
     ],
 )
 def test_what_pg_dump_knows_better_is_left_to_it(table: Table, counted: tuple[Counted, ...]) -> None:
     division = divide([table], "LATIN1")
-    assert (division.relayed, division.counted) == ((), counted)
+    assert (division.relayed, division.rest) == ((), counted)
 
 
 def test_names_that_are_not_ascii_are_relayed_where_all_speak_utf_8() -> None:
@@ -66,7 +73,43 @@ def test_names_that_are_not_ascii_are_relayed_where_all_speak_utf_8() -> None:
 def test_the_command_line_has_an_end() -> None:
     division = divide([make_table(n, f"t{n:04}") for n in range(MOST_RELAYED + 5)], "UTF8")
     assert len(division.relayed) == MOST_RELAYED
-    assert [each.name for each in division.counted] == [f"t{n:04}" for n in range(MOST_RELAYED, MOST_RELAYED + 5)]
+    assert [each.name for each in division.rest] == [f"t{n:04}" for n in range(MOST_RELAYED, MOST_RELAYED + 5)]
+
+
+def test_rows_are_compared_by_all_columns_that_are_stored_in_an_order_of_ours() -> None:
+    table = Table(1, "public", "t", 0, ("b", "a"), generated=("aa",))
+    assert table.as_compared == Counted("public", "t", columns=("a", "aa", "b"))
+
+
+def test_contents_are_compared_by_number_and_by_checksum() -> None:
+    wanted = {"same": Contents(1, 7), "other": Contents(2, 8), "fewer": Contents(3, 9), "gone": Contents(1, 1)}
+    found = {"same": Contents(1, 7), "other": Contents(2, 9), "fewer": Contents(2, 9), "new": Contents(1, 1)}
+    assert compare_contents(wanted, wanted) == ()
+    assert compare_contents(wanted, found) == (
+        "fewer: 3 in the source, 2 in the copy",
+        "gone: 1 in the source, 0 in the copy",
+        "new: 0 in the source, 1 in the copy",
+        "other: as many in the copy, but not the same",
+    )
+
+
+def test_what_postgresql_brings_is_compared_by_what_it_does_and_by_the_rest() -> None:
+    wanted = {"a": Fingerprint(1, 1), "b": Fingerprint(1, 1), "c": Fingerprint(1, 1), "d": Fingerprint(1, 1)}
+    found = {"a": Fingerprint(1, 1), "b": Fingerprint(2, 2), "c": Fingerprint(1, 2), "e": Fingerprint(1, 1)}
+    assert compare_given(wanted, found) == (("b", "d", "e"), ("c",))
+
+
+def test_what_else_a_copy_has_otherwise_is_warned_of() -> None:
+    source = LeftOut(
+        {}, frozenset(), {"f": Fingerprint(1, 1)}, {"e": Contents(1, 1)}, {"v": Contents(1, 1), "w": Contents(1, 1)}
+    )
+    copy = LeftOut(
+        {}, frozenset(), {"f": Fingerprint(1, 2)}, {"e": Contents(1, 2)}, {"v": Contents(1, 2), "x": Contents(1, 1)}
+    )
+    cautions = cautions_of(source, copy)
+    assert [each.code for each in cautions] == ["given_objects_changed", "extension_rows", "views_refreshed"]
+    assert "comment in the backup: f." in cautions[0].message
+    assert "v: as many" in cautions[2].message and "x" not in cautions[2].message.partition(": ")[2]
 
 
 def test_titles_are_quoted() -> None:
