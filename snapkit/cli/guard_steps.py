@@ -15,7 +15,7 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.left_running import adopting, end_what_is_left
-from snapkit.services.guard import keep_from_others, plan_return
+from snapkit.services.guard import check_backed_up, keep_from_others, plan_return
 from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ class TerminalSteps:
             f"clients were held for {duration_text(receipt.outage)}."
         )
         return receipt
+
+    def confirm(self, backup: BackupReceipt) -> None:
+        with self._interruptible():
+            check_backed_up(self.invocation.server(), backup)
 
     def run(self, backup: BackupReceipt) -> Ending:
         # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.

@@ -5,7 +5,7 @@ A database is known by its OID. Statements go by name, and act on whatever bears
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 
 from snapkit.core.model import Database
@@ -26,6 +26,8 @@ class Facts:
     connection_limit: int
     is_template: bool
     comment: str | None
+    access: int | None
+    """The hash of its access list; see ``Database``."""
 
 
 def facts_of(database: Database, comment: str | None) -> Facts:
@@ -37,6 +39,7 @@ def facts_of(database: Database, comment: str | None) -> Facts:
         connection_limit=database.connection_limit,
         is_template=database.is_template,
         comment=comment,
+        access=database.access,
     )
 
 
@@ -57,13 +60,22 @@ def check_names_found(names: Mapping[int, str], found: Mapping[int, str], state:
             )
 
 
-def check_facts_found(assumed: Mapping[int, Facts], found: Mapping[int, Facts], state: str) -> None:
-    """Raise BusyError for another database, and AlteredMeanwhileError for one that is no longer as it was."""
+EVERYTHING = frozenset(field.name for field in fields(Facts)) - {"access"}
+"""A transaction that does not change the access list leaves it as it finds it."""
+
+
+def check_facts_found(
+    assumed: Mapping[int, Facts], found: Mapping[int, Facts], state: str, only: Collection[str] = EVERYTHING
+) -> None:
+    """Raise BusyError for another database, and AlteredMeanwhileError for one that is no longer as it was.
+
+    ``only`` says which of the facts count besides the name.
+    """
     check_names_found(
         {oid: facts.name for oid, facts in assumed.items()}, {oid: facts.name for oid, facts in found.items()}, state
     )
     for oid, facts in assumed.items():
-        altered = list(_altered(facts, found[oid]))
+        altered = list(_altered(facts, found[oid], only))
         if altered:
             raise AlteredMeanwhileError(
                 f"{facts.name!r} was altered by somebody else meanwhile: {', '.join(altered)}.",
@@ -72,8 +84,8 @@ def check_facts_found(assumed: Mapping[int, Facts], found: Mapping[int, Facts], 
             )
 
 
-def _altered(before: Facts, now: Facts) -> Iterator[str]:
+def _altered(before: Facts, now: Facts, only: Collection[str]) -> Iterator[str]:
     """Name what differs."""
     for field in fields(Facts):
-        if getattr(before, field.name) != getattr(now, field.name):
+        if field.name in only and getattr(before, field.name) != getattr(now, field.name):
             yield field.name.replace("_", " ")

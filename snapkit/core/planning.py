@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ from snapkit.core import metadata as comments
 from snapkit.core.activity import Activity
 from snapkit.core.deploy import Deploy
 from snapkit.core.durations import milliseconds
+from snapkit.core.identity import Facts, check_facts_found, facts_of
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import (
     OPEN_PARTIAL_CONNECTION_LIMIT,
@@ -22,7 +23,7 @@ from snapkit.core.model import (
 )
 from snapkit.core.naming import free_name
 from snapkit.core.properties import Privilege, Properties, statements_to_replace, statements_to_set
-from snapkit.core.sealing import Seal, seal_of
+from snapkit.core.sealing import Seal, seal_of, statements_to_seal
 from snapkit.core.statements import (
     AlterDatabase,
     ChangeOwner,
@@ -124,6 +125,12 @@ class ClonePlan:
         owner = self.properties.owner
         own = frozenset(Privilege(owner, owner, each, False) for each in ("CONNECT", "CREATE", "TEMPORARY"))
         return Properties(owner, PARTIAL_CONNECTION_LIMIT, own, frozenset(), frozenset())
+
+    @property
+    def facts(self) -> Facts:
+        """What it is like once it is made."""
+        limit = self.create.connection_limit
+        return Facts(self.name, self.create.owner, False, limit, is_template=False, comment=None, access=None)
 
     @property
     def is_online(self) -> bool:
@@ -346,22 +353,55 @@ class SwapPlan:
         wanted = self.unsealed
         return (
             *(() if self.clone else (RenameDatabase(self.entry.name, wanted.name),)),
-            AlterDatabase(
-                wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template or None
-            ),
+            AlterDatabase(wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template),
             CommentOnDatabase(wanted.name, wanted.comment),
-            *self._seal,
+            *self.seal,
         )
 
     @property
-    def _seal(self) -> tuple[Statement, ...]:
+    def seal(self) -> tuple[Statement, ...]:
+        """What puts the seal on the live database: all of it, however it was found."""
+        return () if self.live is None else statements_to_seal(self.live.name, self.displaced_document)
+
+    @property
+    def assumed(self) -> Mapping[int, Facts]:
+        """What ``prepare`` takes for granted of the database that is to be live, by OID: it writes over that."""
+        if self.clone is None:
+            return {self.entry.database.oid: facts_of(self.entry.database, self.entry.database.document)}
+        oid = self.displaced_metadata.gave_way_to_oid
+        return {} if oid is None else {oid: self.clone.facts}
+
+    def held_against(self, found: Mapping[int, Facts], state: str) -> SwapPlan:
+        """Return the plan for what there is ``found``, by OID, once ``prepare`` has run and nobody can change it.
+
+        Of the live database the comment and the flags are put aside as they were by then. Raises BusyError if one of
+        the databases is another, or otherwise not what the plan is for.
+        """
+        check_facts_found(self.assumed, found, state)
         if self.live is None:
-            return ()
-        name, is_template = self.live.name, self.live.is_template
-        return (
-            AlterDatabase(name, allow_connections=False, is_template=False if is_template else None),
-            CommentOnDatabase(name, self.displaced_document),
+            return self
+        live = self.live
+        check_facts_found({live.oid: facts_of(live, None)}, found, state, only=("owner",))
+        facts = found[live.oid]
+        live = replace(
+            live,
+            allow_connections=facts.allow_connections,
+            connection_limit=facts.connection_limit,
+            is_template=facts.is_template,
+            has_comment=facts.comment is not None,
+            access=facts.access,
         )
+        check_live(live)
+        before = self.displaced_metadata
+        sealed = _sealed_metadata(live, facts.comment, self.source, Kind.OLD, before.created_at, before.order)
+        metadata = replace(
+            before,
+            comment=sealed.comment,
+            is_template=sealed.is_template,
+            allow_connections=sealed.allow_connections,
+            seal=sealed.seal,
+        )
+        return replace(self, live=live, displaced_metadata=metadata)
 
     @property
     def unsealed(self) -> Unsealed:
@@ -480,9 +520,8 @@ def plan_adoption(
     )
     wrong_owner = properties is not None and properties.owner != entry.database.owner
     return (
+        *statements_to_seal(entry.name, comments.encode(metadata)),
         *((ChangeOwner(entry.name, properties.owner),) if properties and wrong_owner else ()),
-        AlterDatabase(entry.name, allow_connections=False, is_template=False if entry.database.is_template else None),
-        CommentOnDatabase(entry.name, comments.encode(metadata)),
     )
 
 

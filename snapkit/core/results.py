@@ -261,6 +261,8 @@ class GuardReceipt:
     command_exit_code: int | None
     health: Health
     failure: str | None = None
+    failed_as: type[SnapkitError] = SnapkitError
+    """What kind of error it is that the command was not run."""
     was_run: bool = True
     rollback: SwapReceipt | SnapkitError | None = None
     removal: Removal | None = None
@@ -289,7 +291,7 @@ class GuardReceipt:
         source, name = self.backup.backup.source, self.backup.backup.name
         as_it_was_left = f"{source!r} is as the command left it"
         if not self.was_run:
-            return SnapkitError(
+            return self.failed_as(
                 self.failure,
                 state=f"The command was not run: {source!r} is as it was. The backup {name!r} is there.",
                 hint=f"It is no longer needed? snapkit delete {name}",

@@ -35,9 +35,10 @@ def seal_of(database: Database) -> Seal | None:
 def statements_to_seal(name: str, document: str) -> tuple[Statement, ...]:
     """Seal a database and give it its document, as the last statements of a transaction, and not behind a savepoint.
 
-    Both rows are written, whatever they were before; so they agree on who wrote them last.
+    Both rows are written, whatever they were before; so they agree on who wrote them last. COMMENT comes first, since
+    it takes a lock: who renames the database holds a stronger one, and waits for the row.
     """
-    return AlterDatabase(name, allow_connections=False), CommentOnDatabase(name, document)
+    return CommentOnDatabase(name, document), AlterDatabase(name, allow_connections=False, is_template=False)
 
 
 def alteration(database: Database, document: Metadata) -> str | None:

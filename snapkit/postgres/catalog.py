@@ -205,7 +205,7 @@ def _databases() -> Select[Any]:
             ).label("document"),
             comment.is_not(None).label("has_comment"),
             func.pg_has_role(pg_database.c.datdba, "USAGE").label("is_mine"),
-            _access().label("access"),
+            access().label("access"),
             (func.age(pg_database.c.xmin) < func.age(pg_shdescription.c.xmin)).label("row_is_newer"),
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
@@ -219,7 +219,7 @@ def _databases() -> Select[Any]:
     )
 
 
-def _access() -> ColumnElement[int]:
+def access() -> ColumnElement[int]:
     """The hash of a database's access list, whatever the order of its items; the default one is written out."""
     items = func.coalesce(pg_database.c.datacl, func.acldefault(literal_column("'d'"), pg_database.c.datdba))
     item = cast(func.unnest(items).column_valued("item"), Text)

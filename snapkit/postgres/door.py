@@ -22,7 +22,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -116,6 +116,7 @@ def hold_door(
     watch: Callable[[Connection], None] = lambda connection: None,
     *,
     nudge: bool = True,
+    turn: AbstractContextManager[Any] | None = None,
 ) -> Iterator[DoorRecord]:
     """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
 
@@ -124,12 +125,12 @@ def hold_door(
     Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
     is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
     watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
-    affair.
+    affair. Whoever has the ``turn``, a lock, may use that connection meanwhile; no look is taken then.
 
     What is sent while clients are held is prepared beforehand; see ``_prepared_look``.
     """
     look = _prepared_look(watcher, oids, driver_connection(ddl).info.backend_pid, rules, nudge=nudge)
-    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules, watch)
+    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules, watch, turn)
     if look.channel is not None:
         ddl.execute(DatabaseDDL(Listen(look.channel)))
     doorkeeper.start()
@@ -194,8 +195,10 @@ class _Doorkeeper:
         look: DoorLook,
         rules: HoldRules,
         watch: Callable[[Connection], None],
+        turn: AbstractContextManager[Any] | None,
     ) -> None:
         self.record = DoorRecord()
+        self._turn = turn or nullcontext()
         self._ddl = ddl
         self._holder = ddl.info.backend_pid
         self._watcher = watcher
@@ -225,7 +228,8 @@ class _Doorkeeper:
                 while not self._finished.is_set():
                     now = time.monotonic()
                     tell = self._may_nudge(now)
-                    found = self._find(now, tell=tell)
+                    with self._turn:
+                        found = self._find(now, tell=tell)
                     record.note(found, disconnect=self._rules.disconnect)
                     if record.remaining and not self._rules.disconnect:
                         self._ddl.cancel_safe()
@@ -235,7 +239,8 @@ class _Doorkeeper:
                     elif tell:
                         self._nudges, self._nudged_at = self._nudges + 1, now
                     if now - watched_at >= _CALM_INTERVAL:
-                        self._see()
+                        with self._turn:
+                            self._see()
                         watched_at = now
                     calm_for = now - (record.emptied_at or began)
                     self._finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))

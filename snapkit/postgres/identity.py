@@ -16,13 +16,22 @@ https://www.postgresql.org/docs/current/explicit-locking.html
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.identity import ROLLED_BACK, Facts, check_facts_found, check_names_found
-from snapkit.postgres.catalog import PG_DATABASE_OID, pg_database, pg_roles, pg_shdescription
+from snapkit.core.identity import (
+    EVERYTHING,
+    LOOK_AGAIN,
+    ROLLED_BACK,
+    AlteredMeanwhileError,
+    Facts,
+    check_facts_found,
+    check_names_found,
+)
+from snapkit.postgres.catalog import PG_DATABASE_OID, access, pg_database, pg_roles, pg_shdescription
 from snapkit.postgres.server import beside
 
 
@@ -35,24 +44,47 @@ def check_names(asked: Connection, names: Mapping[int, str], state: str = ROLLED
     check_names_found(names, {row.oid: row.datname for row in rows}, state)
 
 
-def check_overwritten(ddl: Connection, assumed: Mapping[int, Facts], state: str = ROLLED_BACK) -> None:
+def check_overwritten(
+    ddl: Connection, assumed: Mapping[int, Facts], state: str = ROLLED_BACK, only: Collection[str] = EVERYTHING
+) -> None:
     """Raise unless what the transaction of ``ddl`` has written over was as it is ``assumed``, by OID.
 
-    A session beside it is asked; see ``check_facts`` for what is raised.
+    A session beside it is asked. BusyError where a name belongs to another database, AlteredMeanwhileError where it is
+    the same, but was altered; ``only`` says which facts count besides the name.
     """
     with beside(ddl) as another:
-        check_facts(another, assumed, state)
+        check_facts_found(assumed, read_facts(another, assumed), state, only)
 
 
-def check_facts(asked: Connection, assumed: Mapping[int, Facts], state: str = ROLLED_BACK) -> None:
-    """Raise unless the databases, by OID, are for the session ``asked`` as they are ``assumed``.
+@contextmanager
+def unaltered(connection: Connection, assumed: Mapping[int, Facts], state: str) -> Iterator[None]:
+    """Raise unless the databases, by OID, are as they are ``assumed``, and stay so for as long as the block takes.
 
-    BusyError where a name belongs to another database, AlteredMeanwhileError where it is the same, but was altered.
+    For a statement that cannot run in a transaction: what was renamed and named back, or altered and set back, is found
+    too, since each change writes the row anew. https://www.postgresql.org/docs/current/ddl-system-columns.html
     """
-    check_facts_found(assumed, _read_facts(asked, assumed), state)
+    before = _written_by(connection, assumed)
+    check_facts_found(assumed, read_facts(connection, assumed), state)
+    yield
+    if _written_by(connection, assumed) != before:
+        found = read_facts(connection, assumed)
+        check_facts_found(assumed, found, state)
+        names = ", ".join(repr(facts.name) for facts in assumed.values())
+        raise AlteredMeanwhileError(f"{names} was altered meanwhile, and set back.", state=state, hint=LOOK_AGAIN)
 
 
-def _read_facts(asked: Connection, oids: Mapping[int, object]) -> Mapping[int, Facts]:
+def _written_by(connection: Connection, oids: Collection[int]) -> Mapping[int, tuple[str, str | None]]:
+    """Return the transactions that have written what there is of each database: its row, and its comment."""
+    rows = connection.execute(
+        select(pg_database.c.oid, cast(pg_database.c.xmin, Text), cast(pg_shdescription.c.xmin, Text))
+        .outerjoin_from(pg_database, pg_shdescription, _is_its_comment())
+        .where(_is_one_of(oids))
+    )
+    return {oid: (row, comment) for oid, row, comment in rows}
+
+
+def read_facts(asked: Connection, oids: Collection[int]) -> Mapping[int, Facts]:
+    """Return what databases, by OID, are for the session ``asked``; those that are gone are left out."""
     rows = asked.execute(
         select(
             pg_database.c.oid,
@@ -62,16 +94,18 @@ def _read_facts(asked: Connection, oids: Mapping[int, object]) -> Mapping[int, F
             pg_database.c.datconnlimit,
             pg_database.c.datistemplate,
             pg_shdescription.c.description,
+            access(),
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
-        .outerjoin(
-            pg_shdescription,
-            and_(pg_shdescription.c.objoid == pg_database.c.oid, pg_shdescription.c.classoid == PG_DATABASE_OID),
-        )
+        .outerjoin(pg_shdescription, _is_its_comment())
         .where(_is_one_of(oids))
     )
     return {oid: Facts(*facts) for oid, *facts in rows}
 
 
-def _is_one_of(oids: Mapping[int, object]) -> ColumnElement[bool]:
+def _is_its_comment() -> ColumnElement[bool]:
+    return and_(pg_shdescription.c.objoid == pg_database.c.oid, pg_shdescription.c.classoid == PG_DATABASE_OID)
+
+
+def _is_one_of(oids: Collection[int]) -> ColumnElement[bool]:
     return pg_database.c.oid == func.any(bindparam("oids", list(oids), ARRAY(OID)))

@@ -35,6 +35,9 @@ class Steps(Protocol):
     def back_up(self) -> BackupReceipt:
         """Make the backup; raises SnapkitError."""
 
+    def confirm(self, backup: BackupReceipt) -> None:
+        """See that the command would work on what was backed up; raises SnapkitError."""
+
     def run(self, backup: BackupReceipt) -> Ending:
         """Run the command to its end; raises UsageError if it cannot be started."""
 
@@ -61,6 +64,10 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     backup = steps.back_up()
     receipt = GuardReceipt(backup, steps.command, None, Health.NONE)
     end = None
+    try:
+        steps.confirm(backup)
+    except SnapkitError as error:
+        return replace(receipt, failure=error.message, failed_as=type(error), was_run=False)
     try:
         end = steps.run(backup)
         receipt = _judged(receipt, steps, end)
@@ -120,6 +127,15 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Caution 
             )
         until.enter_context(way_back(server, entry))
     return None
+
+
+def check_backed_up(server: Server, backup: BackupReceipt) -> None:
+    """Raise BusyError unless the database that the command will find by its name is the one that was backed up."""
+    source = backup.backup.source
+    if _name_of(server, backup.source_oid) != source:
+        raise BusyError(
+            f"{source!r} is another database than the one that was backed up: it was renamed or replaced meanwhile."
+        )
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:

@@ -214,6 +214,7 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
 
         def work() -> None:
             run(connection, *statements)
+            check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
             if properties is not None:
                 present = catalog.read_properties(connection, entry.database.oid)
                 cautions.extend(

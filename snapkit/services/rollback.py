@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from threading import Lock
 from time import monotonic
 
 from snapkit.core.deploy import Checkout, Deploy, differs
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
+from snapkit.core.identity import LOOK_AGAIN, ROLLED_BACK, AlteredMeanwhileError, Facts, facts_of
 from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.model import (
     Caution,
@@ -24,6 +26,7 @@ from snapkit.core.model import (
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
+    ClonePlan,
     CopyMethod,
     SwapPlan,
     Unsealed,
@@ -32,14 +35,16 @@ from snapkit.core.planning import (
     plan_swap,
 )
 from snapkit.core.results import SwapPreview, SwapReceipt
+from snapkit.core.statements import FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, DiskFullError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.execution import commit, run
+from snapkit.postgres.identity import check_names, read_facts, unaltered
 from snapkit.postgres.script import swap_script
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.server import Connection, Server, beside
 from snapkit.services.cloning import (
     discarded_on_failure,
     door_error,
@@ -219,8 +224,8 @@ def swap(
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
-                with _room_for(plan.entry):
-                    state = _unswapped(plan)
+                state = _unswapped(plan)
+                with _room_for(plan.entry), _template_unaltered(ddl, plan.entry, plan.clone, state):
                     clone = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe, state)
                 restored_oid = clone.oid
                 plan = plan.cloned(restored_oid)
@@ -234,6 +239,7 @@ def swap(
                 hold = pause.hold(request.hold)
                 swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
+    plan = swapped.plan
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(request.replicas, replicas, change, observe)
@@ -294,6 +300,18 @@ def _room_for(entry: Entry) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _template_unaltered(ddl: Connection, entry: Entry, clone: ClonePlan, state: str) -> Iterator[None]:
+    """Raise BusyError unless what is cloned in the block is the entry, with the properties that the clone is to get."""
+    oid = entry.database.oid
+    with server_errors(state), unaltered(ddl, {oid: facts_of(entry.database, entry.database.document)}, state):
+        yield
+        if catalog.read_properties(ddl, oid) != clone.properties:
+            raise AlteredMeanwhileError(
+                f"Privileges or settings of {entry.name!r} were altered meanwhile.", state=state, hint=LOOK_AGAIN
+            )
+
+
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
     """Run the checks that concern a swap, before anything is touched; return who is connected."""
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
@@ -319,8 +337,9 @@ def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
 
 @dataclass(frozen=True, slots=True)
 class _Swapped:
-    """What came of the one transaction."""
+    """What came of the one transaction, and the plan as it was followed in the end."""
 
+    plan: SwapPlan
     outage: timedelta
     leaving: timedelta
     """How much of it went by before the last session inside had left."""
@@ -345,13 +364,21 @@ def _apply(
     doors = [plan.entry.database.oid, *names]
     cautions: list[Caution] = []
     closed_at = 0.0
+    turn = Lock()
 
     def work() -> None:
-        nonlocal closed_at
+        nonlocal closed_at, plan
         if plan.clone is not None:
             properties, name = plan.clone.properties, plan.clone.name
+            run(ddl, FreezeDatabase(name), left=hold.left)
+            check_names(ddl, {restored_oid: name})
             cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left))
         run(ddl, *plan.prepare, left=hold.left)
+        with turn:
+            found = _seen_from_beside(ddl, watcher, [*plan.assumed, *([plan.live.oid] if plan.live else [])])
+        before, plan = plan, plan.held_against(found, ROLLED_BACK)
+        if plan.seal != before.seal:
+            run(ddl, *plan.seal, left=hold.left)
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
         closed_at = monotonic()
         hold.begin()
@@ -365,7 +392,7 @@ def _apply(
         watcher = stack.enter_context(server.connect())
         stack.enter_context(_unless(lambda: is_done))
         with server_errors(state):
-            record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest()))
+            record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest(), turn=turn))
         try:
             warnings = commit(
                 ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone, hold.left
@@ -376,7 +403,18 @@ def _apply(
             failure, outage = error, hold.held
     if failure is not None:
         raise door_error(failure, record, hold.rules, outage, state, role) from failure
-    return _Swapped(outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
+    return _Swapped(plan, outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
+
+
+def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> Mapping[int, Facts]:
+    """Return what the databases are for others than ``ddl``; where the watcher was lost, another session is asked."""
+    try:
+        return read_facts(watcher, oids)
+    except SERVER_ERRORS as error:
+        if not is_connection_loss(error):
+            raise
+    with beside(ddl) as another:
+        return read_facts(another, oids)
 
 
 def _unconfirmed(warning: str) -> Caution:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -11,8 +12,12 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.identity import AlteredMeanwhileError
+from snapkit.core.model import unobserved
+from snapkit.core.results import SwapReceipt
 from snapkit.errors import BusyError
+from snapkit.postgres.server import Server
 from snapkit.services.inventory import label_entry, pin_entry, unpin_entry
+from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox
@@ -106,6 +111,176 @@ def test_what_is_said_of_an_entry_does_not_write_over_what_was_said_meanwhile(sa
     ):
         CHANGES[change](sandbox.server(url), name)
     assert sandbox.row(name)["comment"] == newer
+
+
+# --- swaps ----------------------------------------------------------------------------------------------------------
+
+
+def _alter(box: Sandbox, statement: str, name: str) -> None:
+    box.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+def _statement(beginning: str, name: str) -> Callable[[Point], bool]:
+    return lambda point: point.label.startswith(f'{beginning} DATABASE "{name}')
+
+
+def _green(box: Sandbox, owner: str) -> str:
+    """Make another database of the same owner, with a comment of its own."""
+    green = f"{box.prefix}_green"
+    box.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(green), sql.Identifier(owner)))
+    _alter(box, "COMMENT ON DATABASE {} IS 'green'", green)
+    return green
+
+
+def _swap(server: Server, **request: Any) -> SwapReceipt:
+    return swap(server, SwapRequest(**request), LOCK_WAIT, unobserved)
+
+
+@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize("moment", ["clone or first rename", "comment"])
+def test_a_database_that_takes_the_live_ones_name_meanwhile_is_not_put_aside(
+    sandbox: Sandbox, keep_backup: bool, moment: str
+) -> None:
+    owner = _owner(sandbox)
+    green = _green(sandbox, owner)
+    backup = sandbox.back_up().backup.name
+    first = _statement("CREATE", sandbox.name) if keep_backup else _statement("ALTER", backup)
+    rows = _rows(sandbox)
+    with (
+        _stopped_at(
+            sandbox,
+            owner,
+            first if moment == "clone or first rename" else _comments_on(sandbox.name),
+            lambda: _exchange(sandbox, sandbox.name, green),
+        ) as url,
+        pytest.raises(BusyError, match=f"'{sandbox.name}' is another database") as caught,
+    ):
+        _swap(sandbox.server(url), keep_backup=keep_backup)
+    assert caught.value.state == "The transaction was rolled back: nothing was changed."
+    _exchange(sandbox, sandbox.name, green)
+    assert _rows(sandbox) == rows
+
+
+def test_the_backup_whose_name_another_has_taken_is_not_swapped_in(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    other, backup = sandbox.back_up(label="other").backup.name, sandbox.back_up(label="one").backup.name
+    rows = _rows(sandbox)
+    with (
+        _stopped_at(sandbox, owner, _statement("ALTER", backup), lambda: _exchange(sandbox, backup, other)) as url,
+        pytest.raises(BusyError, match="is another database"),
+    ):
+        _swap(sandbox.server(url))
+    _exchange(sandbox, backup, other)
+    assert _rows(sandbox) == rows
+
+
+@pytest.mark.parametrize("names_it_back", [False, True])
+def test_a_clone_of_what_has_taken_the_backups_name_is_thrown_away(sandbox: Sandbox, names_it_back: bool) -> None:
+    """Even where the names are by then what they were."""
+    owner = _owner(sandbox)
+    other, backup = sandbox.back_up(label="other").backup.name, sandbox.back_up(label="one").backup.name
+    rows = _rows(sandbox)
+
+    def exchange() -> None:
+        _exchange(sandbox, backup, other)
+        if names_it_back:
+            _exchange(sandbox, backup, other)
+
+    with (
+        _stopped_at(sandbox, owner, _statement("CREATE", sandbox.name), exchange) as url,
+        pytest.raises(BusyError, match="set back" if names_it_back else "is another database"),
+    ):
+        _swap(sandbox.server(url), keep_backup=True)
+    if not names_it_back:
+        _exchange(sandbox, backup, other)
+    assert _rows(sandbox) == rows
+
+
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_what_is_said_of_the_live_database_meanwhile_comes_back_with_an_undo(
+    sandbox: Sandbox, keep_backup: bool
+) -> None:
+    owner = _owner(sandbox)
+    _alter(sandbox, "COMMENT ON DATABASE {} IS 'then'", sandbox.name)
+    backup = sandbox.back_up().backup.name
+
+    def alter() -> None:
+        _alter(sandbox, "COMMENT ON DATABASE {} IS 'now'", sandbox.name)
+        _alter(sandbox, "ALTER DATABASE {} IS_TEMPLATE true", sandbox.name)
+        _alter(sandbox, "ALTER DATABASE {} CONNECTION LIMIT 50", sandbox.name)
+        _alter(sandbox, "GRANT CREATE ON DATABASE {} TO PUBLIC", sandbox.name)
+
+    is_first = _statement("CREATE", sandbox.name) if keep_backup else _statement("ALTER", backup)
+    with _stopped_at(sandbox, owner, is_first, alter) as url:
+        receipt = _swap(sandbox.server(url), keep_backup=keep_backup)
+    assert receipt.displaced is not None
+    displaced, live = sandbox.row(receipt.displaced.name), sandbox.row(sandbox.name)
+    assert (displaced["datallowconn"], displaced["datistemplate"]) == (False, False)
+    assert (live["comment"], live["datistemplate"], live["datconnlimit"]) == ("then", False, -1)
+    assert _written_together(sandbox, receipt.displaced.name)
+    sandbox.undo()
+    live = sandbox.row(sandbox.name)
+    assert (live["comment"], live["datistemplate"], live["datconnlimit"]) == ("now", True, 50)
+    assert live["acl"] == displaced["acl"]
+
+
+@pytest.mark.parametrize("target", ["live", "backup"])
+def test_a_new_owner_stops_a_swap(sandbox: Sandbox, target: str) -> None:
+    owner, other = _owner(sandbox), sandbox.role("other")
+    backup = sandbox.back_up().backup.name
+    name = sandbox.name if target == "live" else backup
+    change = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(other))
+    with (
+        _stopped_at(sandbox, "postgres", _statement("ALTER", backup), lambda: sandbox.execute(change)) as url,
+        pytest.raises(AlteredMeanwhileError, match="owner"),
+    ):
+        _swap(sandbox.server(url))
+    assert sandbox.row(name)["owner"] == other != owner
+    assert set(sandbox.databases()) == {sandbox.name, backup}
+    assert sandbox.row(sandbox.name)["datallowconn"]
+
+
+def test_what_was_said_of_a_backup_meanwhile_stops_a_swap(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    backup = sandbox.back_up().backup.name
+    with (
+        _stopped_at(
+            sandbox,
+            owner,
+            _statement("ALTER", backup),
+            lambda: _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", backup),
+        ) as url,
+        pytest.raises(AlteredMeanwhileError, match="comment"),
+    ):
+        _swap(sandbox.server(url))
+
+
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_backup_that_was_marked_as_a_template_can_be_rolled_back_to(sandbox: Sandbox, keep_backup: bool) -> None:
+    backup = sandbox.back_up().backup.name
+    _alter(sandbox, "ALTER DATABASE {} IS_TEMPLATE true", backup)
+    sandbox.roll_back(keep_backup=keep_backup)
+    assert not sandbox.row(sandbox.name)["datistemplate"]
+    sandbox.undo()
+    assert not sandbox.row(sandbox.name)["datistemplate"]
+
+
+def test_a_guarded_command_is_not_run_on_another_database_than_the_one_that_was_backed_up(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    owner = _owner(sandbox)
+    green = _green(sandbox, owner)
+    ran = tmp_path / "ran"
+    with _stopped_at(
+        sandbox,
+        owner,
+        lambda point: "pg_database_size" in point.label and point.occurrence > 1,
+        lambda: _exchange(sandbox, sandbox.name, green),
+    ) as url:
+        done = sandbox.run("guard", "--json", "--", "touch", str(ran), url=url)
+    assert (done.code, done.document["error"]["code"]) == (11, "busy"), done
+    assert "The command was not run" in done.document["error"]["message"]
+    assert not ran.exists()
 
 
 def test_both_rows_of_an_entry_are_written_by_one_transaction(sandbox: Sandbox) -> None:

@@ -50,11 +50,16 @@ class Script:
     rollback: SwapReceipt | Exception = SWAP
     removal: Removal | SnapkitError | None = None
     command: ShownCommand = COMMAND
+    confirmed: SnapkitError | None = None
     taken: list[str] = field(default_factory=list)
 
     def back_up(self) -> BackupReceipt:
         self.taken.append("back up")
         return BACKUP
+
+    def confirm(self, backup: BackupReceipt) -> None:
+        if self.confirmed is not None:
+            raise self.confirmed
 
     def run(self, backup: BackupReceipt) -> Ending:
         self.taken.append("run")
@@ -79,6 +84,16 @@ class Script:
         if isinstance(self.removal, SnapkitError):
             raise self.removal
         return self.removal
+
+
+@pytest.mark.parametrize("on_failure", OnFailure)
+def test_a_command_that_would_work_on_another_database_is_not_run(on_failure: OnFailure) -> None:
+    script = Script(confirmed=BusyError("It is another."))
+    receipt = guard(script, on_failure)
+    assert script.taken == ["back up"]
+    assert (receipt.was_run, receipt.rollback, receipt.failure) == (False, None, "It is another.")
+    assert isinstance(receipt.shortfall, BusyError)
+    assert (receipt.shortfall.state or "").startswith("The command was not run")
 
 
 @pytest.mark.parametrize(

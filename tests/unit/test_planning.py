@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from snapkit.core import metadata as comments
 from snapkit.core.activity import Activity, Rows
 from snapkit.core.deploy import Deploy
+from snapkit.core.identity import Facts, facts_of
 from snapkit.core.metadata import MAX_BYTES, Metadata
 from snapkit.core.model import (
     INVALID_CONNECTION_LIMIT,
@@ -23,6 +25,7 @@ from snapkit.core.planning import (
     BackupPlan,
     ClonePlan,
     CopyMethod,
+    SwapPlan,
     check_live,
     choose_method,
     is_to_be_kept,
@@ -306,10 +309,10 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
     assert step.statements == (*plan.prepare, *plan.swap)
     assert plan.prepare == (
         RenameDatabase(entry.name, "app_partial_20260111_080000"),
-        AlterDatabase("app_partial_20260111_080000", allow_connections=True),
+        AlterDatabase("app_partial_20260111_080000", allow_connections=True, is_template=False),
         CommentOnDatabase("app_partial_20260111_080000", "The shop's"),
-        AlterDatabase("app", allow_connections=False),
         CommentOnDatabase("app", plan.displaced_document),
+        AlterDatabase("app", allow_connections=False, is_template=False),
     )
     assert plan.swap == (
         RenameDatabase("app", "app_old_20260111_080000"),
@@ -335,10 +338,10 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
     restored, displaced = (s for s in plan.prepare if isinstance(s, AlterDatabase))
     assert restored.name == plan.passing_name
     assert restored.allow_connections is was_open
-    assert restored.is_template is (True if was else None)
+    assert restored.is_template is was
     assert displaced.name == "app"
     assert displaced.allow_connections is False
-    assert displaced.is_template is (False if was else None)
+    assert displaced.is_template is False
     assert plan.displaced_metadata.is_template is was
     assert plan.displaced_metadata.allow_connections is was_open
 
@@ -360,6 +363,67 @@ def test_what_is_in_the_way_of_the_backup_is_waited_for_before_clients_are_held(
     entry = make_entry()
     plan = plan_swap("app", make_database("app"), None, entry, None, LATER, [])
     assert plan.prepare[0] == RenameDatabase(entry.name, plan.passing_name)
+
+
+def facts_before(plan: SwapPlan) -> dict[int, Facts]:
+    """What another session sees of the databases that a plan was made for, while nothing of it is committed."""
+    assert plan.live is not None
+    live = facts_of(plan.live, plan.displaced_metadata.comment)
+    return {**plan.assumed, plan.live.oid: live}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_what_is_still_as_it_was_is_swapped_as_planned(kept: bool) -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), "Now", entry, clone_of(entry) if kept else None, LATER, [])
+    plan = plan.cloned(16400) if kept else plan
+    assert list(plan.assumed) == [16400 if kept else entry.database.oid]
+    assert comments.encode(plan.held_against(facts_before(plan), "").displaced_metadata) == plan.displaced_document
+
+
+def test_what_is_put_aside_is_noted_as_it_was_when_nobody_could_change_it_any_more() -> None:
+    plan = plan_swap("app", make_database("app"), "Then", make_entry(), None, LATER, [])
+    assert plan.live is not None
+    found = facts_before(plan)
+    found[plan.live.oid] = replace(
+        found[plan.live.oid], comment="Now", is_template=True, allow_connections=False, connection_limit=50
+    )
+    now = plan.held_against(found, "")
+    document = document_in(list(now.seal), "app")
+    assert (document.comment, document.is_template, document.allow_connections) == ("Now", True, False)
+    assert replace(document, comment="Then", is_template=False, allow_connections=True) == plan.displaced_metadata
+    assert now.live is not None
+    assert (now.live.connection_limit, now.live.has_comment) == (50, True)
+
+
+@pytest.mark.parametrize(
+    ("which", "field", "value", "error"),
+    [
+        ("live", "name", "app_blue", "'app' is another database"),
+        ("live", "owner", "mallory", "'app' was altered by somebody else meanwhile: owner"),
+        ("live", "connection_limit", INVALID_CONNECTION_LIMIT, "'app' is invalid"),
+        ("entry", "name", "x", "is another database"),
+        ("entry", "comment", "{}", "was altered by somebody else meanwhile: comment"),
+        ("entry", "owner", "mallory", "was altered by somebody else meanwhile: owner"),
+    ],
+)
+def test_another_database_or_another_owner_is_not_swapped(which: str, field: str, value: Any, error: str) -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), "Then", entry, None, LATER, [])
+    assert plan.live is not None
+    found = facts_before(plan)
+    oid = plan.live.oid if which == "live" else entry.database.oid
+    found[oid] = replace(found[oid], **{field: value})
+    with pytest.raises(SnapkitError, match=error):
+        plan.held_against(found, "Nothing was changed.")
+
+
+def test_where_nothing_is_live_only_the_entry_counts() -> None:
+    plan = plan_swap("app", None, None, make_entry(), None, LATER, [])
+    assert plan.seal == ()
+    assert plan.held_against(plan.assumed, "") == plan
+    entry = make_entry()
+    assert plan_swap("app", None, None, entry, clone_of(entry), LATER, []).assumed == {}
 
 
 def test_the_passing_name_is_one_that_is_free() -> None:
@@ -394,7 +458,7 @@ def test_where_nothing_is_live_nothing_is_put_aside() -> None:
     assert plan.displaced_name is None
     assert statements_of(plan.steps) == [
         RenameDatabase(entry.name, "app_partial_20260111_080000"),
-        AlterDatabase("app_partial_20260111_080000", allow_connections=True),
+        AlterDatabase("app_partial_20260111_080000", allow_connections=True, is_template=False),
         CommentOnDatabase("app_partial_20260111_080000", "The shop's"),
         RenameDatabase("app_partial_20260111_080000", "app"),
     ]
@@ -415,10 +479,10 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
     assert plan.passing_name == clone.name == "app_partial_20260111_080000"
     assert second.statements == (*clone.adorn, *plan.prepare, *plan.swap)
     assert plan.prepare == (
-        AlterDatabase(clone.name, allow_connections=True),
+        AlterDatabase(clone.name, allow_connections=True, is_template=False),
         CommentOnDatabase(clone.name, "The shop's"),
-        AlterDatabase("app", allow_connections=False),
         CommentOnDatabase("app", plan.displaced_document),
+        AlterDatabase("app", allow_connections=False, is_template=False),
     )
     assert names_after(plan.steps, "app", entry.name) == {
         "app": "app_old_20260111_080000",
@@ -474,7 +538,7 @@ SCRIPT = make_entry(state=State.UNMANAGED, managed=False, database=make_database
 def test_adoption_seals_and_notes_what_the_source_is_at_present() -> None:
     live = make_database("app", is_template=True, allow_connections=False)
     statements = plan_adoption(SCRIPT, live, "The shop's", make_properties())
-    assert statements[0] == AlterDatabase(SCRIPT.name, allow_connections=False)
+    assert statements[1] == AlterDatabase(SCRIPT.name, allow_connections=False, is_template=False)
     assert document_in(list(statements), SCRIPT.name) == replace(
         make_metadata(), comment="The shop's", is_template=True, allow_connections=False
     )
@@ -487,17 +551,10 @@ def test_adoption_without_a_source_notes_ordinary_properties() -> None:
     assert len(statements) == 2
 
 
-def test_adoption_gives_the_backup_its_sources_owner_first() -> None:
+def test_adoption_gives_the_backup_its_sources_owner() -> None:
     statements = plan_adoption(SCRIPT, make_database("app", owner="bob"), None, make_properties(owner="bob"))
-    assert statements[0] == ChangeOwner(SCRIPT.name, "bob")
+    assert statements[2] == ChangeOwner(SCRIPT.name, "bob")
     assert len(statements) == 3
-
-
-def test_adoption_takes_a_template_flag_away() -> None:
-    entry = replace(SCRIPT, database=replace(SCRIPT.database, is_template=True))
-    assert plan_adoption(entry, None, None, None)[0] == AlterDatabase(
-        SCRIPT.name, allow_connections=False, is_template=False
-    )
 
 
 def test_the_plan_of_a_drop_is_what_is_sent_for_an_unfinished_copy_too() -> None:

@@ -64,7 +64,10 @@ def test_an_entry_is_altered_if_it_may_have_been_opened(
 def test_a_seal_takes_down_what_shows_and_both_rows_are_written() -> None:
     assert seal_of(make_database("app", access=9, connection_limit=3)) == Seal("alice", 9, 3)
     assert seal_of(make_database("app")) is None
-    assert statements_to_seal("a", "{}") == (AlterDatabase("a", allow_connections=False), CommentOnDatabase("a", "{}"))
+    assert statements_to_seal("a", "{}") == (
+        CommentOnDatabase("a", "{}"),
+        AlterDatabase("a", allow_connections=False, is_template=False),
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ def test_all_that_is_planned_takes_down_the_seal_and_the_order() -> None:
     swap = plan_swap("app", live, None, make_entry(), None, AT, ["app"], 78)
     assert (swap.displaced_metadata.order, swap.displaced_metadata.seal) == (78, Seal("alice", 9, -1))
     script = make_entry(state=State.UNMANAGED, managed=False)
-    (*_, comment) = plan_adoption(script, live, None, properties)
+    (comment, *_) = plan_adoption(script, live, None, properties)
     assert isinstance(comment, CommentOnDatabase)
     read = decode(comment.comment)
     assert isinstance(read, Metadata)
