@@ -275,13 +275,11 @@ def explained(refusal: Refusal, said: str, attempt: Attempt) -> tuple[str, str]:
 def _about_workplace(refusal: Refusal, attempt: Attempt, hint: str) -> str:
     """The database that snapkit works from is mostly nobody's choice: say why it is that one, and how to choose."""
     if attempt.was_named:
-        chosen = (
-            f"snapkit was to work from {attempt.database!r}, as --maintenance-db says; leave it out, or name another."
-        )
+        chosen = f"It was to work from the database {attempt.database!r}, as --maintenance-db says."
     else:
         chosen = f"snapkit works from {attempt.database!r}; another database is named with --maintenance-db."
     if refusal is Refusal.NO_DATABASE:
-        return chosen
+        return chosen + (" Leave that out, or name another." if attempt.was_named else "")
     if refusal is Refusal.TIMEOUT and attempt.database == "template1":
         return f"While somebody makes a database from template1, nobody gets in there. {chosen}"
     return f"{hint} {chosen}"
