@@ -259,7 +259,7 @@ def _swap(run: Invocation, request: Any, *, dry_run: bool, sql: bool, yes: bool)
     if run.asks(yes):
         preview = preview_swap(server, request)
         run.show(preview)
-        run.terminal.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
+        run.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
         confirmed = preview.plan
     return _swap_in(run, request, confirmed)
 
@@ -389,7 +389,7 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
         confirmed = preview_removal(server, choose)
         if confirmed.removed:
             run.show(confirmed)
-            run.terminal.confirm("Drop them? This cannot be undone.")
+            run.confirm("Drop them? This cannot be undone.")
     return _drop(run, choose, confirmed)
 
 

@@ -13,14 +13,18 @@ from snapkit.errors import UsageError
 if TYPE_CHECKING:
     from snapkit.core.model import Caution
     from snapkit.postgres.server import Server
-    from snapkit.settings import Files, Settings
+    from snapkit.settings import ConnectionChoice, Files, Settings
 
 
 def files_of(options: CommonOptions) -> Files:
     """Read the settings' files where the command runs."""
     from snapkit.settings import read_files
 
-    return read_files(Path.cwd(), options.env_file)
+    try:
+        here = Path.cwd()
+    except OSError:  # it has been removed, or may not be read
+        here = Path()
+    return read_files(here, options.env_file)
 
 
 def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] | None], files: Files) -> Settings:
@@ -35,6 +39,13 @@ def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] 
         direct_url=options.direct_url,
         url=options.url,
     )
+
+
+def choice_of(options: CommonOptions, files: Files) -> ConnectionChoice:
+    """Return what names the connection, whatever is wrong with the other settings."""
+    from snapkit.settings.connection import choose_connection
+
+    return choose_connection(options.direct_url, options.url, os.environ, files.dotenv, files.dotenv_name)
 
 
 def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:

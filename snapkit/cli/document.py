@@ -32,6 +32,7 @@ from snapkit.core.results import (
 )
 from snapkit.core.retention import Kept
 from snapkit.core.status import SourceStatus, StatusReport
+from snapkit.core.whereabouts import Whereabouts
 from snapkit.errors import SnapkitError
 
 SCHEMA_VERSION = 1
@@ -45,8 +46,9 @@ def envelope(
     data: Document | None,
     cautions: tuple[Caution, ...] = (),
     error: Document | None = None,
+    where: Whereabouts | None = None,
 ) -> str:
-    """Return the one document that a command prints with --json."""
+    """Return the one document that a command prints with --json; ``where`` it acts, if anything names that."""
     return json.dumps(
         {
             "schema_version": SCHEMA_VERSION,
@@ -55,9 +57,20 @@ def envelope(
             "data": data,
             "warnings": [{"code": caution.code, "message": caution.message} for caution in cautions],
             "error": error,
+            **({"server": _server(where)} if where is not None else {}),
         },
         indent=2,
     )
+
+
+def _server(where: Whereabouts) -> Document:
+    return {
+        "host": where.host,
+        "port": where.port,
+        "database": where.database,
+        "user": where.user,
+        "named_by": where.named_by,
+    }
 
 
 def error_document(error: SnapkitError) -> Document:

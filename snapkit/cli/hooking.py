@@ -134,7 +134,8 @@ class _Around:
     ) -> str:
         from snapkit.cli.document import envelope
 
-        return envelope(self._occasion.operation, status, data, (*self._run_of.cautions, *cautions), error)
+        said = (*self._run_of.cautions, *cautions)
+        return envelope(self._occasion.operation, status, data, said, error, self._run_of.whereabouts)
 
     def _try(self, event: Event, facts: Mapping[str, str], document: Callable[[], str]) -> None:
         """Run a hook whose failure changes nothing any more: a warning. Ctrl-C ends the hook, and nothing else."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from snapkit.cli.connecting import files_of, server_of, settings_of, silence_libraries
+from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of, silence_libraries
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from snapkit.cli.trail import Trail
     from snapkit.core.deploy import Deploy
     from snapkit.core.model import Caution
+    from snapkit.core.whereabouts import Whereabouts
     from snapkit.errors import SnapkitError
     from snapkit.postgres.server import Server
     from snapkit.services.poolers import Pooler
     from snapkit.services.replicas import Replica
-    from snapkit.settings import Files, Settings
+    from snapkit.settings import ConnectionChoice, Files, Settings
 
 
 @dataclass(slots=True)
@@ -45,6 +46,18 @@ class Call:
     cautions: tuple[Caution, ...] = ()
     trail: Trail | None = None
     """Where the run is to be written down, once it has ended."""
+    choice: ConnectionChoice | None = None
+    """What names the connection, once that has been looked for."""
+    server: Server | None = None
+
+    @property
+    def whereabouts(self) -> Whereabouts | None:
+        """Where the run acts, as far as that is known by now; None if nothing names a connection."""
+        if self.choice is None or not self.choice.names_something:
+            return None
+        if self.server is None:
+            return self.choice.whereabouts()
+        return self.choice.whereabouts(self.server.source, self.server.place)
 
     def end(self, exit_code: int, error: ExitCode | None, result: object = None) -> None:
         """Take down what the run ends with, here and in the audit log if there is one.
@@ -90,8 +103,9 @@ class Invocation:
     @cached_property
     def _server(self) -> Server:
         settings = self.settings()
-        self._call.cautions = settings.cautions
-        server, cautions = server_of(settings)
+        self._call.cautions, self._call.choice = settings.cautions, settings.connection
+        self._call.server, cautions = server_of(settings)
+        server = self._call.server
         self._call.cautions += cautions
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
@@ -100,6 +114,14 @@ class Invocation:
 
             self._call.trail = Trail.begin(settings.audit_log, self.command, server, self._began)
         return server
+
+    def note_choice(self) -> None:
+        """Find out what names the connection, for an error that comes before the server was asked for."""
+        from snapkit.errors import SnapkitError
+
+        if self._call.choice is None:
+            with suppress(SnapkitError):
+                self._call.choice = choice_of(self._options, self._files)
 
     def replicas(self, urls: Sequence[str] | None) -> tuple[Replica, ...]:
         """Return the standbys that the settings name, or ``urls`` of the command line; nothing is connected yet."""
@@ -146,6 +168,11 @@ class Invocation:
         """What there is to warn of so far, apart from what the result tells."""
         return self._call.cautions
 
+    @property
+    def whereabouts(self) -> Whereabouts | None:
+        """Where the run acts, as far as that is known by now."""
+        return self._call.whereabouts
+
     def add_caution(self, caution: Caution) -> None:
         self._call.cautions += (caution,)
 
@@ -166,7 +193,19 @@ class Invocation:
         """Show what a question is about; it is not the result, and so goes to stderr."""
         from snapkit.cli.text import render
 
+        self._print_whereabouts(self.terminal.err)
         render(preview, self.terminal.err)
+
+    def confirm(self, question: str) -> None:
+        """Ask, after a reminder that more than one database is named; raise InterruptedRunError unless it is yes."""
+        self.terminal.warn(tuple(each for each in self._call.cautions if each.code == "two_databases"))
+        self.terminal.confirm(question)
+
+    def _print_whereabouts(self, console: Console) -> None:
+        from snapkit.cli.format import printable
+
+        if (where := self._call.whereabouts) is not None:
+            console.print(f"Server: {printable(str(where))}")
 
     def narrator(self) -> Narration:
         """Return who tells the demo's story: on stdout or, where that is for JSON, on stderr; nobody if quiet."""
@@ -239,16 +278,20 @@ class Invocation:
             status, error = "error", problems_document(problems)
         elif shortfall is not None:
             status, error = "error", error_document(shortfall)
-        sys.stdout.write(envelope(self._call.command, status, data_of(result), cautions, error) + "\n")
+        sys.stdout.write(
+            envelope(self._call.command, status, data_of(result), cautions, error, self._call.whereabouts) + "\n"
+        )
 
     def _print_text(self, result: Any) -> None:
         from snapkit.cli.format import printable
-        from snapkit.cli.text import names_of, render
+        from snapkit.cli.text import names_of, render, tells_where
 
         if getattr(result, "leaves_stdout", False):
             if not self._options.quiet:
                 with unpadded(self.terminal.err):
                     render(result, self.terminal.err)
+                if tells_where(result):
+                    self._print_whereabouts(self.terminal.err)
             return
         names = names_of(result)
         if self._options.quiet and names:
@@ -257,6 +300,8 @@ class Invocation:
         else:
             with unpadded(self.terminal.out):
                 render(result, self.terminal.out)
+            if tells_where(result) and not self._options.quiet:
+                self._print_whereabouts(self.terminal.out)
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)
         for failure in getattr(result, "failed", ()):

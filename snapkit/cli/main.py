@@ -124,7 +124,9 @@ def _tell(error: SnapkitError, call: Call) -> int:
     if call.as_json:
         from snapkit.cli.document import envelope, error_document
 
-        sys.stdout.write(envelope(call.command, "error", None, call.cautions, error_document(error)) + "\n")
+        sys.stdout.write(
+            envelope(call.command, "error", None, call.cautions, error_document(error), call.whereabouts) + "\n"
+        )
         sys.stdout.flush()
     else:
         from snapkit.cli.terminal import Terminal, print_error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import typer
@@ -57,13 +58,19 @@ class Registry:
     def build(self, app: typer.Typer, call: Call) -> typer.Typer:
         """Give ``app`` its commands; where the first word names one, only that: of the others nothing will be seen."""
 
-        def invoke(command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any]) -> int:
+        def invoke(
+            command: Callable[..., Any], options: CommonOptions, arguments: dict[str, Any], *, has_connection: bool
+        ) -> int:
             is_shown_only = arguments.get("dry_run") or arguments.get("sql")
             invocation = Invocation(call, options, changes=call.command in _CHANGING and not is_shown_only)
             try:
                 result = command(invocation, **arguments)
             except KeyboardInterrupt:
                 raise interrupted() from None
+            except Exception:
+                if has_connection:
+                    invocation.note_choice()
+                raise
             with uninterrupted():
                 return invocation.finish(result)
 
@@ -71,7 +78,9 @@ class Registry:
         for each in self._commands:
             if named not in (None, each.name):
                 continue
-            wrapped = with_common_options(each.function, invoke, connects=each.connects)
+            wrapped = with_common_options(
+                each.function, partial(invoke, has_connection=each.connects), connects=each.connects
+            )
             app.command(each.name, context_settings={"allow_interspersed_args": not each.runs_words})(wrapped)
             if each.alias is not None:
                 app.command(each.alias, hidden=True)(wrapped)

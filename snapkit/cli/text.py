@@ -73,6 +73,11 @@ def names_of(result: object) -> Sequence[str]:
     return ()
 
 
+def tells_where(result: object) -> bool:
+    """Whether a line about the server belongs to a result: not where all that is printed is for another program."""
+    return not isinstance(result, Script | Exposition | ShellReceipt | DemoOutcome)
+
+
 def _facts(rows: Iterable[tuple[str, str | Text]]) -> RenderableType:
     """Two columns: what, and how it is."""
     table = Table.grid(padding=(0, 2))

@@ -336,10 +336,8 @@ class Server:
         was_named = is_workplace and self._asked_for is not None
         tried = error.pgconn
         if tried is not None and tried.host and tried.user:  # what libpq has made of all that names them
-            place, role = f"{tried.host.decode()}:{tried.port.decode()}", tried.user.decode()
-        else:
-            place, role = str(self.place), self.place.role or ""
-        attempt = Attempt(place, role, database, is_workplace, was_named)
+            self.place = Place(tried.host.decode(), tried.port.decode(), tried.user.decode())
+        attempt = Attempt(str(self.place), self.place.role or "", database, is_workplace, was_named)
         refusal, said = why_refused(error, {**self._parameters, "dbname": database})
         return refusal, refusal_error(refusal, said, attempt, NOTHING_CHANGED)
 

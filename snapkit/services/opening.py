@@ -146,11 +146,18 @@ def _note(connection: Connection, entry: Entry) -> Opened:
     return Opened(
         at=catalog.server_facts(connection).now.replace(microsecond=0),
         user=_user(),
-        host=socket.gethostname(),
+        host=_host(),
         pid=os.getpid(),
         connect=connect,
         read_only=read_only,
     )
+
+
+def _host() -> str:
+    try:
+        return socket.gethostname()
+    except OSError:
+        return "a machine without a name"
 
 
 def _user() -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
+from snapkit.core.model import Caution, Place
 from snapkit.core.values import dataclass
+from snapkit.core.whereabouts import Endpoint, Whereabouts, endpoint_of, is_another
 
 URL_VARIABLES = ("SNAPKIT_DATABASE_URL", "DIRECT_URL", "DATABASE_URL")
 """In the order in which they win."""
@@ -25,10 +27,31 @@ class ConnectionChoice:
     libpq_environment: Mapping[str, str] = field(repr=False, default_factory=dict)
     named_in_dotenv: Mapping[str, str] = field(repr=False, default_factory=dict)
     """All that .env contributes, by its variables: what another program needs to find the same database."""
+    named_by: str = "libpq"
+    """As ``origin``; a variable of .env with that file's name, and libpq's variables as "libpq"."""
+    named: Endpoint | None = None
+    """What is named, as far as that can be told before libpq reads it."""
+    cautions: tuple[Caution, ...] = ()
+    """What else names another database."""
+
+    @property
+    def names_something(self) -> bool:
+        return self.url is not None or self.named is None or self.named.database is not None
+
+    def whereabouts(self, source: str | None = None, place: Place | None = None) -> Whereabouts:
+        """Return where a run acts that was given this choice; ``place`` once more is known of it than was named."""
+        named = self.named or Endpoint(None, None, None, None)
+        host, port, user = (place.host, place.port, place.role) if place else (named.host, named.port, named.user)
+        number = int(port) if port and port.isdigit() else None
+        return Whereabouts(host, number, source or named.database, user, self.named_by)
 
 
 def choose_connection(
-    direct_url: str | None, url: str | None, environment: Mapping[str, str], dotenv: Mapping[str, str]
+    direct_url: str | None,
+    url: str | None,
+    environment: Mapping[str, str],
+    dotenv: Mapping[str, str],
+    dotenv_name: str = ".env",
 ) -> ConnectionChoice:
     """Choose; the first that is set wins, and an empty value is not set.
 
@@ -47,7 +70,45 @@ def choose_connection(
         if name.startswith("PG") and value and not environment.get(name) and name not in belongs_to_another
     }
     origin, text = chosen or ("PG variables", None)
-    return ConnectionChoice(text, origin, additions, {**dict([in_file] if in_file else []), **additions})
+    named_by = f"{dotenv_name} {origin}" if in_file else origin if chosen else "libpq"
+    named = endpoint_of(text, {**environment, **additions})
+    others = _of_both_urls(environment if elsewhere else {**dotenv, **environment}, flag)
+    if elsewhere:
+        others += _of_dotenv(named_by, named, dotenv, dotenv_name)
+    return ConnectionChoice(
+        text, origin, additions, {**dict([in_file] if in_file else []), **additions}, named_by, named, others
+    )
+
+
+def _of_dotenv(
+    named_by: str, named: Endpoint | None, dotenv: Mapping[str, str], dotenv_name: str
+) -> tuple[Caution, ...]:
+    """Say that .env, which did not win, names another database."""
+    if not _names_connection(dotenv):
+        return ()
+    variable, url = _first_url(dotenv) or ("PG variables", None)
+    there = endpoint_of(url, dotenv)
+    # What is named as the server behind a pooler has another host than the pooler has.
+    by_database_only = named_by in ("DIRECT_URL", "--direct-url") and variable == "DATABASE_URL"
+    if not is_another(named, there, by_database_only=by_database_only):
+        return ()
+    used = "libpq's variables name" if named_by == "libpq" else f"{named_by} names"
+    return (_two(f"{used} {named}", f"{dotenv_name} ({variable}) names {there}"),)
+
+
+def _of_both_urls(variables: Mapping[str, str], flag: object) -> tuple[Caution, ...]:
+    """Say that the server behind a pooler is asked for another database than the pooler is."""
+    direct, pooled = variables.get("DIRECT_URL"), variables.get("DATABASE_URL")
+    if flag or variables.get("SNAPKIT_DATABASE_URL") or not direct or not pooled:
+        return ()
+    here, there = endpoint_of(direct, variables), endpoint_of(pooled, variables)
+    if not is_another(here, there, by_database_only=True):
+        return ()
+    return (_two(f"DIRECT_URL names {here}", f"DATABASE_URL names {there}"),)
+
+
+def _two(used: str, other: str) -> Caution:
+    return Caution("two_databases", f"{used}, and there this acts; {other}.")
 
 
 def _names_connection(variables: Mapping[str, str]) -> bool:

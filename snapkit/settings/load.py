@@ -73,15 +73,19 @@ class Files:
     name: str
     values: Mapping[str, str | Sequence[str]] = field(repr=False)
     hook_commands: Mapping[Event, tuple[str, ...]]
+    dotenv_name: str = ".env"
 
 
 def read_files(directory: Path, env_file: Path | None = None) -> Files:
-    """Read the files; raise UsageError for one that cannot be read.
+    """Read the files; raise UsageError for one that is wrong, or that was named and cannot be read.
 
-    A run reads them once, at its start: a command that it guards may change them, and remove the directory.
+    What lies in the directory without anybody's having named it, and cannot be read, is warned of and passed over. A
+    run reads them once, at its start: a command that it guards may change them, and remove the directory.
     """
     dotenv, cautions = _read_dotenv(env_file, directory)
-    return Files(directory, dotenv, cautions, *_read_file(directory))
+    name, values, hook_commands, unread = _read_file(directory)
+    dotenv_name = env_file.name if env_file else ".env"
+    return Files(directory, dotenv, cautions + unread, name, values, hook_commands, dotenv_name)
 
 
 def load_settings(
@@ -114,11 +118,12 @@ def load_settings(
         except ValueError as error:
             raise UsageError(f"{origin}: {error}.", state="Nothing was changed.") from None
 
+    connection = choose_connection(direct_url, url, environment, files.dotenv, files.dotenv_name)
     lock_wait, grace = value_of("lock_wait", parse_duration), value_of("grace", parse_duration)
     audit_log = value_of("audit_log", Path)
     return Settings(
-        cautions=files.cautions,
-        connection=choose_connection(direct_url, url, environment, files.dotenv),
+        cautions=files.cautions + connection.cautions,
+        connection=connection,
         maintenance_db=value_of("maintenance_db", str),
         lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
         grace=DEFAULT_GRACE if grace is None else grace,
@@ -186,7 +191,13 @@ def _several(given: str | Sequence[str]) -> tuple[str, ...]:
 
 def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, str], tuple[Caution, ...]]:
     path = env_file or directory / ".env"
-    if not path.exists() or path.is_dir():
+    try:
+        is_there = path.exists() and not path.is_dir()
+    except OSError as error:  # the directory itself may not be looked into
+        if env_file is not None:
+            raise _unreadable(path, error.strerror) from None
+        return {}, (_unread(path, error.strerror),)
+    if not is_there:
         if env_file is not None:
             raise UsageError(
                 f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."
@@ -196,46 +207,64 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
 
     try:
         values, complaints = read_dotenv(path)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.") from None
+    except UnicodeDecodeError:
+        raise _unreadable(path, "it is not UTF-8 text") from None
+    except OSError as error:
+        if env_file is not None:
+            raise _unreadable(path, error.strerror) from None
+        return {}, (_unread(path, error.strerror),)
     return values, tuple(Caution("dotenv", f"{path.name}: {text}") for text in complaints)
+
+
+def _unreadable(path: Path, reason: str | None) -> UsageError:
+    return UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.")
+
+
+def _unread(path: Path, reason: str | None) -> Caution:
+    message = f"{path.name} cannot be read ({reason}), and was passed over."
+    return Caution("settings", message) if path.suffix == ".toml" else Caution("dotenv", message)
 
 
 def _read_file(
     directory: Path,
-) -> tuple[str, Mapping[str, str | Sequence[str]], Mapping[Event, tuple[str, ...]]]:
-    """Return the settings file's name, its values by the names of ``Settings``, and the hooks by event.
+) -> tuple[str, Mapping[str, str | Sequence[str]], Mapping[Event, tuple[str, ...]], tuple[Caution, ...]]:
+    """Return the settings file's name, its values by the names of ``Settings``, the hooks by event, what to warn of.
 
     snapkit.toml goes before pyproject.toml.
     """
     name = where = "snapkit.toml"
-    table: object = _read_toml(directory / name)
-    if table is None:
+    table: object
+    table, unread = _read_toml(directory / name)
+    if table is None and not unread:
         name, where = "pyproject.toml", "[tool.snapkit] of pyproject.toml"
-        tools = (_read_toml(directory / name) or {}).get("tool", {})
+        project, unread = _read_toml(directory / name)
+        tools = (project or {}).get("tool", {})
         table = tools.get("snapkit", {}) if isinstance(tools, dict) else {}
+    table = {} if table is None else table
     if not isinstance(table, dict):
         raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
     values = {key: value for key, value in table.items() if key != "hooks"}
     if "hooks" not in table:
-        return name, _checked(where, values), {}
+        return name, _checked(where, values), {}, unread
     from snapkit.settings.hooks import read_hooks
 
-    return name, _checked(where, values), read_hooks(where, table["hooks"])
+    return name, _checked(where, values), read_hooks(where, table["hooks"]), unread
 
 
-def _read_toml(path: Path) -> dict[str, Any] | None:
+def _read_toml(path: Path) -> tuple[dict[str, Any] | None, tuple[Caution, ...]]:
+    """Return what is in the file, None if there is none; and a warning if it is not to be read by us."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
+        return None, ()
+    except (IsADirectoryError, ValueError) as error:
         raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
+    except OSError as error:
+        return None, (_unread(path, error.strerror),)
     import tomllib
 
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text), ()
     except ValueError as error:
         raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
 

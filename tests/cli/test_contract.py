@@ -35,7 +35,10 @@ NOWHERE = "postgresql://app@127.0.0.1:1/app"
 
 def _envelope(ran: Ran, command: str | None) -> dict[str, Any]:
     document = ran.document
-    assert list(document) == ["schema_version", "command", "status", "data", "warnings", "error"]
+    keys = ["schema_version", "command", "status", "data", "warnings", "error"]
+    assert list(document) in (keys, [*keys, "server"])
+    if "server" in document:
+        assert list(document["server"]) == ["host", "port", "database", "user", "named_by"]
     assert (document["schema_version"], document["command"]) == (1, command)
     assert "Traceback" not in ran.err
     return document
