@@ -74,6 +74,16 @@ class PgBouncer:
         )
         wait_until(self._answers)
 
+    @property
+    def pid(self) -> int:
+        assert self._running is not None
+        return self._running.pid
+
+    def wait(self) -> None:
+        """Wait until somebody else has ended it."""
+        if self._running is not None:
+            self._running.wait(timeout=60)
+
     def stop(self) -> None:
         if self._running is not None:
             self._running.send_signal(signal.SIGQUIT)  # at once; from 1.23 on SIGTERM waits for clients to leave

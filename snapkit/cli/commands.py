@@ -70,6 +70,10 @@ PgbouncerUrl = Annotated[
         help="The admin console of a PgBouncer, to be paused and resumed so that no query fails; may be repeated.",
     ),
 ]
+NoPgbouncer = Annotated[
+    bool,
+    typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name; their clients do not wait."),
+]
 StrategyOption = Annotated[
     str | None,
     typer.Option(
@@ -98,6 +102,7 @@ def backup(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
@@ -113,7 +118,7 @@ def backup(
             tablespace=settings.tablespace,
             hold=settings.hold(disconnect=not no_disconnect),
             replicas=run.replicas(replica_url),
-            poolers=run.poolers(pgbouncer_url),
+            poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
             deploy=deploy(),
         )
     if dry_run:
@@ -203,6 +208,7 @@ def rollback(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
@@ -221,7 +227,7 @@ def rollback(
             keep_backup=keep_backup,
             hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
             replicas=replicas,
-            poolers=run.poolers(pgbouncer_url),
+            poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
             code=deploy().git,
         )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
@@ -234,6 +240,7 @@ def undo(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
@@ -242,7 +249,9 @@ def undo(
     from snapkit.services.rollback import SwapRequest
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
-    request = SwapRequest(undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url))
+    request = SwapRequest(
+        undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url, without=no_pgbouncer)
+    )
     return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
 
 
@@ -516,12 +525,15 @@ def recover(
             help="The admin console of a PgBouncer, to resume what a run has left paused there; may be repeated.",
         ),
     ] = None,
+    no_pgbouncer: Annotated[
+        bool, typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name.")
+    ] = False,
 ) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_
 
-    poolers = run.poolers(pgbouncer_url)
+    poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
     with run.terminal.progress("Recovering") as observe:
         return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
 
@@ -560,6 +572,7 @@ def guard(
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
     show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
@@ -595,7 +608,8 @@ def guard(
         from snapkit.services.removal import choose_by_policy
         from snapkit.services.rollback import SwapRequest
 
-        hold, replicas, poolers = settings.hold(disconnect=True), run.replicas(replica_url), run.poolers(pgbouncer_url)
+        hold, replicas = settings.hold(disconnect=True), run.replicas(replica_url)
+        poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
         request = BackupRequest(
             label=label,
             pinned=False,
@@ -612,7 +626,13 @@ def guard(
         with run.asking_for_deploy() as deploy:
             code = deploy().git
         return SwapRequest(
-            backup.name, hold=hold, replicas=replicas, poolers=poolers, code=code, own=backup.database.oid
+            backup.name,
+            hold=hold,
+            replicas=replicas,
+            poolers=poolers,
+            helpers_needed=False,
+            code=code,
+            own=backup.database.oid,
         )
 
     with ExitStack() as until_the_end:

@@ -15,6 +15,7 @@ from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of, 
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
+from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -135,10 +136,15 @@ class Invocation:
         self._call.cautions += tuple(caution for replica in replicas for caution in replica.cautions)
         return replicas
 
-    def poolers(self, urls: Sequence[str] | None) -> tuple[Pooler, ...]:
-        """Return the PgBouncers that the settings name, or ``urls`` of the command line; nothing is connected yet."""
+    def poolers(self, urls: Sequence[str] | None, *, without: bool = False) -> tuple[Pooler, ...]:
+        """Return the PgBouncers that the settings name, or ``urls`` of the command line; nothing is connected yet.
+
+        ``without``: those that the settings name are not to be used.
+        """
+        if without and urls:
+            raise UsageError("Give either --pgbouncer-url or --no-pgbouncer.", state="Nothing was changed.")
         self.server()  # .env may have variables that complete the URLs
-        settings = self.settings({"pgbouncer_url": urls})
+        settings = self.settings({"pgbouncer_url": () if without else urls})
         if not settings.pgbouncer_url:
             return ()
         from snapkit.services.poolers import poolers_of

@@ -20,7 +20,7 @@ from snapkit.core.planning import (
     check_live,
     plan_backup,
 )
-from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, WrittenStep
+from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt, WrittenStep
 from snapkit.core.values import dataclass
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
@@ -62,9 +62,9 @@ from snapkit.services.online import check_code, copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first
+from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.remains import sweep
-from snapkit.services.replicas import Change, Replica, check_before_the_lock, check_replicas, follow
+from snapkit.services.replicas import Change, Replica, check_replicas, follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +193,7 @@ def _check_tablespace(connection: Connection, name: str | None) -> None:
 def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observe: Observe) -> BackupReceipt:
     """Make a backup of the server's source database; ``observe`` is told how far it is."""
     watch = Stopwatch()
-    replicas = check_before_the_lock(server, request.replicas, swaps=False, disconnect=request.hold.disconnect)
-    check_poolers_first(server, request.poolers)
+    replicas = _ready(server, request)
     with server.connect() as ddl:
         with lock_on(ddl, server.source, lock_wait, observe):
             address = address_of(ddl)
@@ -230,6 +229,15 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         poolers=copied.poolers,
         cautions=cautions + more + behind,
     )
+
+
+def _ready(server: Server, request: BackupRequest) -> tuple[ReplicaReceipt, ...]:
+    """Look at replicas and poolers, which may take long, before others have to wait for us."""
+    if not request.replicas and not request.poolers:
+        return ()
+    with server.connect() as connection:
+        check_poolers(connection, request.poolers, server.source)
+        return check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
 
 
 @dataclass(frozen=True, slots=True)

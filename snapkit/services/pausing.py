@@ -28,7 +28,17 @@ from snapkit.postgres.relogin import SETTING, Service, await_service
 from snapkit.postgres.server import Connection
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.hold import Hold
-from snapkit.services.poolers import Pooler, check_admin, check_free, leading, named, opened, receipt_of, settings_of
+from snapkit.services.poolers import (
+    Pooler,
+    check_admin,
+    check_free,
+    leading,
+    left_out_pooler,
+    named,
+    opened,
+    receipt_of,
+    settings_of,
+)
 
 LONGEST_PAUSE = timedelta(hours=1)
 """After this the watchdog lets clients on, whatever we do meanwhile; they then wait at the server's door."""
@@ -81,6 +91,8 @@ class _Pool:
     login_retry: str | None
     left: list[str] = field(default_factory=list)
     """The databases that are paused, as far as we know."""
+    is_out: bool = False
+    """Whether nothing is paused there after all."""
     was_resumed: bool = False
     """Whether somebody else has let clients on before us: a restart, an administrator, the watchdog."""
     let_on_at: float | None = None
@@ -100,13 +112,16 @@ def paused(
     source: str,
     observe: Observe,
     rules: HoldRules = DEFAULT_RULES,
+    *,
+    needed: bool = True,
 ) -> Iterator[Pause]:
     """Hold the clients of ``source`` on each PgBouncer during the block.
 
     Running transactions may take as long as the rules let them at the door; after that the block begins all the same,
     with the PAUSE pending, so that nobody new gets in. Raises as ``check_poolers`` does, and SnapkitError where the
     watchdog cannot be started; nobody is held then. A RESUME that fails is a caution, and the watchdog goes on trying.
-    ``connection``, which holds the source's lock, is kept awake meanwhile.
+    ``connection``, which holds the source's lock, is kept awake meanwhile. Where the poolers are not ``needed``, those
+    that fail are left out, with a caution, and nothing of that is raised.
     """
     pause = Pause()
     if not poolers:
@@ -118,20 +133,20 @@ def paused(
         with server_errors(NOTHING_CHANGED):
             keep_awake(connection)
 
+    def leave_out(pooler: Pooler, error: SnapkitError) -> None:
+        if needed:
+            raise error
+        pause.cautions += (left_out_pooler(pooler, error),)
+
     with ExitStack() as stack:
-        token = f"snapkit {secrets.token_hex(4)}"
-        pools = []
-        for pooler in poolers:
-            pools.append(stack.enter_context(_poised(pooler, source, connection, token)))
-            awake()
+        pools, watchdog = _ready_to_pause(stack, poolers, source, connection, rules, awake, leave_out)
+        if watchdog is None:
+            yield pause
+            return
         pause.poolers = tuple(receipt_of(pool.console, pool.names) for pool in pools)
-        watchdog = stack.enter_context(_watchdog(pools, rules.limit or LONGEST_PAUSE))
-        awake()
-        for pool in pools:
-            _check_single(pool, token)
         try:
             watchdog.arm()
-            _pause(pools, pause, rules.grace_at_the_door, awake)
+            _pause(pools, pause, rules.grace_at_the_door, awake, leave_out)
             yield pause
         except SnapkitError as error:
             _resume(pools, pause, watchdog)
@@ -143,6 +158,47 @@ def paused(
             raise
         _resume(pools, pause, watchdog)
         pause.cautions += tuple(caution for pool in pools for caution in _afterwards(pool, pause))
+
+
+_LeaveOut = Callable[[Pooler, SnapkitError], None]
+"""Takes note of a pooler that fails, or raises the error."""
+
+
+def _ready_to_pause(
+    stack: ExitStack,
+    poolers: Sequence[Pooler],
+    source: str,
+    connection: Connection,
+    rules: HoldRules,
+    awake: Callable[[], None],
+    leave_out: _LeaveOut,
+) -> tuple[Sequence[_Pool], Watchdog | None]:
+    """Open what it takes to pause, until the stack is closed; without a watchdog nothing may be paused."""
+    token = f"snapkit {secrets.token_hex(4)}"
+    pools: list[_Pool] = []
+    for pooler in poolers:
+        try:
+            pools.append(stack.enter_context(_poised(pooler, source, connection, token)))
+        except SnapkitError as error:
+            leave_out(pooler, error)
+        awake()
+    if not pools:
+        return (), None
+    try:
+        watchdog = stack.enter_context(_watchdog(pools, rules.limit or LONGEST_PAUSE))
+    except SnapkitError as error:
+        for pool in pools:
+            leave_out(pool.pooler, error)
+        return (), None
+    awake()
+    for number, pool in enumerate(pools):
+        try:
+            _check_single(pool, token)
+        except SnapkitError as error:
+            leave_out(pool.pooler, error)
+            pool.is_out = True
+            watchdog.resumed([number])
+    return [pool for pool in pools if not pool.is_out], watchdog
 
 
 @contextmanager
@@ -179,7 +235,8 @@ def _watchdog(pools: Sequence[_Pool], limit: timedelta) -> Iterator[Watchdog]:
     raise SnapkitError(
         f"The process that is to resume the pools should snapkit die could not be started: {problem}.",
         state=f"{NOTHING_CHANGED} Nothing was paused.",
-        hint="Without it nothing is paused. Leave --pgbouncer-url out to go on without pausing.",
+        hint="Without it nothing is paused. To go on without pausing, leave --pgbouncer-url out, or give "
+        "--no-pgbouncer.",
     ) from problem
 
 
@@ -199,25 +256,36 @@ def _check_single(pool: _Pool, token: str) -> None:
         )
 
 
-def _pause(pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callable[[], None]) -> None:
+def _pause(
+    pools: Sequence[_Pool], pause: Pause, grace: timedelta, awake: Callable[[], None], leave_out: _LeaveOut
+) -> None:
     """Pause everywhere at once; return when all are empty, or ``grace`` is over."""
     deadline = monotonic() + _LOGIN_PATIENCE
     for pool in pools:
-        with named(pool.pooler):
-            _wait_for_calm(pool, deadline)
+        try:
+            with named(pool.pooler):
+                _wait_for_calm(pool, deadline)
+        except SnapkitError as error:
+            leave_out(pool.pooler, error)
+            pool.is_out = True
+            continue
         pause.began = pause.began or monotonic()
         for name, console in zip(pool.names, pool.pausing, strict=True):
             pool.left.append(name)
             console.send(command("PAUSE", name))
-    everyone = [console for pool in pools for console in pool.pausing]
+    asked = [pool for pool in pools if not pool.is_out]
+    everyone = [console for pool in asked for console in pool.pausing]
     pending = await_answers(everyone, monotonic() + grace.total_seconds(), awake)
     if pause.began is not None:
         pause.leaving = timedelta(seconds=monotonic() - pause.began)
-    for pool in pools:
-        for console in pool.pausing:
-            if console not in pending:
-                with named(pool.pooler):
-                    console.answer()
+    for pool in asked:
+        try:
+            with named(pool.pooler):
+                for console in pool.pausing:
+                    if console not in pending:
+                        console.answer()
+        except SnapkitError as error:
+            leave_out(pool.pooler, error)
         waits = [name for name, console in zip(pool.names, pool.pausing, strict=True) if console in pending]
         if waits:
             pause.cautions += (

@@ -18,7 +18,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.conninfo import target_of_console
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.server import Connection, driver_connection
 
 _LOOKS = 3
 _CONNECT_TIMEOUT = "4"
@@ -93,13 +93,6 @@ def check_poolers(connection: Connection, poolers: Sequence[Pooler], source: str
     return tuple(receipts)
 
 
-def check_poolers_first(server: Server, poolers: Sequence[Pooler]) -> None:
-    """Check them before anybody has to wait for us."""
-    if poolers:
-        with server.connect() as connection:
-            check_poolers(connection, poolers, server.source)
-
-
 @contextmanager
 def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
     """Connect to a console; what it says in the block becomes an error of ours."""
@@ -122,7 +115,10 @@ def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
 @contextmanager
 def named(pooler: Pooler) -> Iterator[None]:
     """Turn what a console says into an error of ours that names it."""
-    without = "To go on without it, leave its --pgbouncer-url out; then its clients are disconnected."
+    without = (
+        "To go on without it, leave its --pgbouncer-url out or, where a settings file or a variable names it, give "
+        "--no-pgbouncer; then its clients are disconnected."
+    )
     try:
         yield
     except ConsoleLostError as error:
@@ -134,6 +130,17 @@ def named(pooler: Pooler) -> Iterator[None]:
         ) from error
     except ConsoleError as error:
         raise SnapkitError(f"PgBouncer {pooler.place} says: {error}.", state=NOTHING_CHANGED, hint=without) from error
+
+
+def left_out_pooler(pooler: Pooler, error: SnapkitError) -> Caution:
+    """Say what it means that a rollback went without a PgBouncer."""
+    text = error.message.removeprefix(f"PgBouncer {pooler.place}: ").rstrip(".")
+    return Caution(
+        "pooler_left_out",
+        f"PgBouncer {pooler.place} was left out, since the rollback was not to wait for it any longer: {text}. Clients "
+        "that came through it were disconnected rather than held, and queries of theirs may have failed. What is "
+        "paused there, and was not by this run, stays so.",
+    )
 
 
 def _address(connection: Connection) -> tuple[frozenset[str], int]:

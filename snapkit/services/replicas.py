@@ -18,12 +18,12 @@ from snapkit.core.model import Caution, ClientSession, Database, Observe, Progre
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import ReplicaReceipt
 from snapkit.core.values import dataclass
-from snapkit.errors import ConnectionFailedError, SnapkitError, UsageError
+from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import catalog, eviction
 from snapkit.postgres.conninfo import target_of_replica
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import address_of, gather, sessions_busy, sessions_protected
+from snapkit.services.common import address_of, sessions_busy, sessions_protected
 
 PATIENCE = timedelta(seconds=30)
 """How long a standby may take to replay a change."""
@@ -31,6 +31,7 @@ PATIENCE = timedelta(seconds=30)
 ENDING = timedelta(seconds=10)
 """How long the sessions there may take to be gone."""
 
+_CONNECT_TIMEOUT = "5"
 _PAUSE = 0.05
 _ATTEMPTS = 3
 _BETWEEN_ATTEMPTS = 1.0
@@ -65,6 +66,8 @@ def replicas_of(urls: Sequence[str], source: str, maintenance_db: str | None) ->
         except UsageError as error:
             error.message = f"Replica URL {number} of {len(urls)}: {error.message}"
             raise
+        if "connect_timeout" not in target.parameters:  # libpq's own is over two minutes, and clients may be waiting
+            target = dataclasses.replace(target, parameters={**target.parameters, "connect_timeout": _CONNECT_TIMEOUT})
         replicas.append(Replica(target.place, Server(target, maintenance_db), target.cautions))
     return tuple(replicas)
 
@@ -92,20 +95,6 @@ def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | 
 
 
 # --- before -----------------------------------------------------------------------------------------------------------
-
-
-def check_before_the_lock(
-    server: Server, replicas: Sequence[Replica], *, swaps: bool, disconnect: bool
-) -> tuple[ReplicaReceipt, ...]:
-    """Check the replicas, which may take long, before others have to wait for us; see ``check_replicas``.
-
-    ``swaps`` says that the live database will be put aside, and the sessions in it there ended.
-    """
-    if not replicas:
-        return ()
-    with server.connect() as connection:
-        live = gather(connection, server.source).live if swaps else None
-        return check_replicas(connection, replicas, live, disconnect=disconnect)
 
 
 def check_replicas(
@@ -177,6 +166,39 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
         )
 
 
+def check_still_standby(connection: Connection, replica: Replica, state: str) -> None:
+    """Raise BusyError if a replica, which was a standby some moments ago, has been promoted since.
+
+    ``connection`` is the working one, which is kept awake. ConnectionFailedError for a replica that cannot be asked.
+    """
+    with server_errors(state):
+        catalog.keep_awake(connection)
+    try:
+        with _reached(replica) as there, server_errors(state):
+            is_standby = catalog.footing(there).is_standby
+    except SnapkitError as error:
+        error.state = state
+        raise
+    if not is_standby:
+        raise BusyError(
+            f"Replica {replica.place} has just been promoted: it takes writes of its own, and would not get the "
+            "rollback.",
+            state=state,
+            hint="See which server your clients are to use. If it is this one, leave that --replica-url out; else "
+            "name the other with DATABASE_URL or --url.",
+        )
+
+
+def left_out_replica(replica: Replica, error: SnapkitError, displaced_oid: int | None) -> Caution:
+    """Say what it means that a swap went without a replica."""
+    text = error.message.removeprefix(f"Replica {replica.place}: ").rstrip(".")
+    return Caution(
+        "replica_left_out",
+        f"Replica {replica.place} was left out, since the rollback was not to wait for it any longer: {text}. Sessions "
+        f"there may go on reading the displaced database until they reconnect.{_remedy_of(displaced_oid)}",
+    )
+
+
 # --- after ------------------------------------------------------------------------------------------------------------
 
 
@@ -185,6 +207,7 @@ class _Log:
     """How far a replica is; written by its thread."""
 
     arrived: bool = False
+    promoted: bool = False
     done: bool = False
     paused: bool = False
     disconnected: dict[int, ClientSession] = dataclasses.field(default_factory=dict)
@@ -253,6 +276,11 @@ def _follow(replica: Replica, change: Change, log: _Log, stopped: threading.Even
 
 def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.Event, deadline: float) -> None:
     while catalog.name_of(connection, change.oid) != change.name:
+        if log.promoted:  # which had been seen before the name was read: it has it now, or never
+            return
+        log.promoted = not catalog.footing(connection).is_standby
+        if log.promoted:
+            continue
         if stopped.wait(_PAUSE) or monotonic() > deadline:
             with suppress(*SERVER_ERRORS):
                 log.paused = catalog.replay_is_paused(connection)
@@ -286,29 +314,35 @@ def _caution(place: str, log: _Log, change: Change, elapsed: timedelta) -> Cauti
     """Say what is not as it should be on a replica."""
     if log.done:
         return None
-    seconds = f"{elapsed.total_seconds():.0f} s"
+    seconds, remedy = f"{elapsed.total_seconds():.0f} s", _remedy_of(change.displaced_oid)
     if log.arrived and log.problem is None:
         left = "; ".join(session.describe() for session in log.remaining)
         return Caution(
             "replica_sessions_left",
             f"Replica {place}: sessions are left in the displaced database, and go on reading it until they reconnect"
-            f"{': ' + left if left else ''}.{_remedy(change)}",
+            f"{': ' + left if left else ''}.{remedy}",
+        )
+    if log.promoted and not log.arrived:
+        return Caution(
+            "replica_promoted",
+            f"Replica {place} was promoted, and takes writes of its own. It has not got {change.what}, and will not: "
+            f"there all is as it was before. {change.what.capitalize()} stands on this server alone. See which of the "
+            "two your clients are to use.",
         )
     if log.problem is not None:
         reason = log.problem.message if isinstance(log.problem, SnapkitError) else repr(log.problem)
-        return Caution("replica_unreachable", f"Replica {place}, after {change.what}: {reason}{_remedy(change)}")
+        return Caution("replica_unreachable", f"Replica {place}, after {change.what}: {reason}{remedy}")
     paused = " (its replay is paused)" if log.paused else ""
     return Caution(
         "replica_behind",
-        f"Replica {place} had not replayed {change.what} after {seconds}{paused}; it stands on the primary."
-        f"{_remedy(change)}",
+        f"Replica {place} had not replayed {change.what} after {seconds}{paused}; it stands on the primary.{remedy}",
     )
 
 
-def _remedy(change: Change) -> str:
-    if change.displaced_oid is None:
+def _remedy_of(displaced_oid: int | None) -> str:
+    if displaced_oid is None:
         return ""
-    return f" Once it has been replayed there, end stale sessions on it with: {_statement(change.displaced_oid)}"
+    return f" Once it has been replayed there, end stale sessions on it with: {_statement(displaced_oid)}"
 
 
 def _statement(displaced_oid: int) -> str:

@@ -66,17 +66,17 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.glances import look_at_live
+from snapkit.services.helpers import look_again, ready_helpers
 from snapkit.services.hold import Hold
 from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers, check_poolers_first
+from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import (
     Change,
     Replica,
-    check_before_the_lock,
     check_replicas,
     follow,
     untold_caution,
@@ -96,6 +96,8 @@ class SwapRequest:
     poolers: tuple[Pooler, ...] = ()
     code: Checkout | None = None
     """What is checked out where the command runs."""
+    helpers_needed: bool = True
+    """Whether to fail for a replica or a pooler that fails; else it goes without those that do."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
     release: Callable[[], None] | None = None
@@ -206,8 +208,14 @@ def swap(
     ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
     """
     watch = Stopwatch()
-    replicas = check_before_the_lock(server, request.replicas, swaps=True, disconnect=request.hold.disconnect)
-    check_poolers_first(server, request.poolers)
+    helpers = ready_helpers(
+        server,
+        request.replicas,
+        request.poolers,
+        disconnect=request.hold.disconnect,
+        needed=request.helpers_needed,
+        observe=observe,
+    )
     with locked(server, lock_wait, observe) as ddl:
         if request.release is not None:
             request.release()
@@ -235,17 +243,20 @@ def swap(
                 with server_errors(_unswapped(plan)):
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
-            with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
+            helpers = look_again(ddl, helpers, _unswapped(plan))
+            with paused(
+                helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
+            ) as pause:
                 hold = pause.hold(request.hold)
                 swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
     plan = swapped.plan
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
-    replicas, more = follow(request.replicas, replicas, change, observe)
+    replicas, more = follow(helpers.replicas, helpers.receipts, change, observe)
     outage = pause.outage(swapped.outage)
     cautions = swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
-    cautions += untold_caution(standbys, len(replicas), displaced_oid)
+    cautions += untold_caution(standbys, len(replicas), displaced_oid) + helpers.cautions(displaced_oid)
     cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")

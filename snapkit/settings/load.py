@@ -106,8 +106,8 @@ def load_settings(
         variable = f"SNAPKIT_{name.upper()}"
         candidates = (
             (f"--{name.replace('_', '-')}", flags.get(name)),
-            (variable, environment.get(variable) or None),
-            (variable, files.dotenv.get(variable) or None),
+            (variable, _told(name, environment.get(variable))),
+            (variable, _told(name, files.dotenv.get(variable))),
             (f"{name.replace('_', '-')} in {files.name}", files.values.get(name)),
         )
         origin, text = next(((where, text) for where, text in candidates if text is not None), ("", None))
@@ -151,6 +151,12 @@ def load_settings(
 
 _LISTS = frozenset(("replica_url", "pgbouncer_url"))
 """The settings that may have several values: lists in the file, separated by white space elsewhere."""
+
+
+def _told(name: str, value: str | None) -> str | None:
+    """Return what a variable says: an empty one says nothing, but of a list that it is to have no values."""
+    return value if value or name in _LISTS else None
+
 
 _FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions", "hook_commands"}
 

@@ -22,6 +22,7 @@ from snapkit.core.checks import Status
 from snapkit.core.holding import HoldRules
 from snapkit.core.model import Caution, Progress, Standby
 from snapkit.core.results import SwapReceipt
+from snapkit.errors import BusyError
 from snapkit.postgres import catalog
 from snapkit.services import replicas
 from snapkit.services.backup import BackupRequest, back_up
@@ -416,6 +417,68 @@ def test_a_replica_that_goes_down_after_the_swap(
     assert f"{standby.root}:{standby.port}" in receipt.cautions[0].message
     assert receipt.displaced is not None
     assert receipt.displaced.name in sandbox.databases()
+
+
+@pytest.fixture
+def own_standby(sandbox: Sandbox) -> Iterator[Cluster]:
+    """A standby that a test may promote."""
+    before = len(_ask(sandbox.cluster, "SELECT 1 FROM pg_stat_replication"))
+    copy = Cluster(sandbox.cluster.binaries)
+    try:
+        copy.copy_of(sandbox.cluster)
+        yield copy
+    finally:
+        copy.remove()
+        wait_until(lambda: len(_ask(sandbox.cluster, "SELECT 1 FROM pg_stat_replication")) <= before)
+
+
+def test_a_standby_that_is_promoted_before_the_swap(sandbox: Sandbox, own_standby: Cluster) -> None:
+    sandbox.back_up()
+    before = sandbox.databases()
+
+    def promote() -> None:
+        _ask(own_standby, "SELECT pg_promote()")
+
+    with pytest.raises(BusyError, match="has just been promoted") as raised:
+        _swap(sandbox, own_standby, release=promote)
+    assert raised.value.state == f"Nothing was changed; {sandbox.name!r} is as it was."
+    assert sandbox.databases() == before
+
+
+def test_a_guard_goes_back_though_a_standby_was_promoted(sandbox: Sandbox, own_standby: Cluster) -> None:
+    sandbox.back_up()
+    sandbox.ruin()
+    receipt = _swap(
+        sandbox, own_standby, helpers_needed=False, release=lambda: _ask(own_standby, "SELECT pg_promote()")
+    )
+    assert _codes(receipt.cautions) == ["replica_left_out"]
+    assert "promoted" in receipt.cautions[0].message
+    assert receipt.replicas == ()
+    assert len(sandbox.items()) == 100
+
+
+def test_a_standby_that_is_promoted_after_the_swap_has_not_got_it(
+    sandbox: Sandbox, own_standby: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replicas, "PATIENCE", timedelta(minutes=10))
+    sandbox.back_up()
+    sandbox.ruin()
+    _arrived(sandbox, own_standby)
+    # It receives nothing any more, and so will not have the swap when it is promoted.
+    _ask(own_standby, "ALTER SYSTEM SET primary_conninfo = ''")
+    _ask(own_standby, "SELECT pg_reload_conf()")
+    wait_until(lambda: not _ask(own_standby, "SELECT 1 FROM pg_stat_wal_receiver"))
+
+    def observe(progress: Progress) -> None:
+        if "replicas" in progress.phase:
+            _ask(own_standby, "SELECT pg_promote()")
+
+    receipt = _swap(sandbox, own_standby, observe)
+    (caution,) = (each for each in receipt.cautions if each.code != "standbys_not_told")
+    assert caution.code == "replica_promoted"
+    assert "has not got the swap" in caution.message
+    with _reader(own_standby, sandbox) as there:
+        assert _items(there) == 10
 
 
 def test_sessions_that_may_not_be_ended_or_are_not_to_be(sandbox: Sandbox, standby: Cluster) -> None:
