@@ -154,9 +154,12 @@ _LISTS = frozenset(("replica_url", "pgbouncer_url"))
 
 
 def _told(name: str, value: str | None) -> str | None:
-    """Return what a variable says: an empty one says nothing, but of a list that it is to have no values."""
-    return value if value or name in _LISTS else None
+    """Return what a variable says: an empty one says nothing, but of those that it can take away."""
+    return value if value or name in _TAKEN_AWAY else None
 
+
+_TAKEN_AWAY = frozenset(("pgbouncer_url",))
+"""The settings of which an empty variable says that there is to be none, whatever the file says."""
 
 _FILE_KEYS = frozenset(Settings.__dataclass_fields__) - {"connection", "cautions", "hook_commands"}
 

@@ -363,6 +363,21 @@ def test_several_replicas(
     assert "three" not in repr(settings)
 
 
+@pytest.mark.parametrize(
+    ("environment", "dotenv", "expected"),
+    [(None, None, ("file",)), ("", None, ()), (None, "", ()), ("one", "", ("one",)), ("", "two", ())],
+)
+def test_an_empty_variable_takes_the_poolers_of_the_file_away(
+    tmp_path: Path, environment: str | None, dotenv: str | None, expected: tuple[str, ...]
+) -> None:
+    write(tmp_path / "snapkit.toml", "pgbouncer-url = 'file'\n")
+    if dotenv is not None:
+        write(tmp_path / ".env", f"SNAPKIT_PGBOUNCER_URL={dotenv}\n")
+    variables = {} if environment is None else {"SNAPKIT_PGBOUNCER_URL": environment}
+    assert load_settings({}, variables, read_files(tmp_path)).pgbouncer_url == expected
+    assert load_settings({"pgbouncer_url": ()}, variables, read_files(tmp_path)).pgbouncer_url == ()
+
+
 def test_no_waiting_for_the_lock_can_be_asked_for(tmp_path: Path) -> None:
     assert load(tmp_path, {"lock_wait": "0s"}).lock_wait == timedelta(0)
 
