@@ -18,14 +18,12 @@ from snapkit.cli.registry import Registry
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import timedelta
-
     from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
     from snapkit.core.retention import Policy
     from snapkit.services.backup import BackupRequest
+    from snapkit.services.guard import WayBack
     from snapkit.services.removal import Choose
     from snapkit.services.rollback import SwapRequest
     from snapkit.settings import Settings
@@ -279,28 +277,33 @@ def _swap_in(
     confirmed: SwapPlan | None,
     *,
     entry: Entry | None = None,
-    decide: Callable[[], SwapPlan] | None = None,
-    lock_wait: timedelta | None = None,
+    way_back: WayBack | None = None,
 ) -> SwapReceipt:
-    """Swap between the hooks. ``decide`` makes the plan to hold to where there is none yet; ``entry`` is known then."""
+    """Swap between the hooks. A guard's ``way_back`` makes the plan to hold to, and ``entry`` is known then."""
     from snapkit.cli.hooking import hooked
     from snapkit.core.hooks import Operation
     from snapkit.services.rollback import preview_swap, swap
 
     server = run.server()
+    told = f"Rolling {server.source} back"
 
     def look() -> Entry:
         """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
         nonlocal confirmed, request
-        confirmed = confirmed or (decide() if decide else preview_swap(server, request).plan)
+        if way_back is not None:
+            with run.terminal.progress(told) as observe:
+                return way_back.decide(observe).entry
+        confirmed = confirmed or preview_swap(server, request).plan
         if not request.undo:
             request = replace(request, wanted=confirmed.entry.name)
         return confirmed.entry
 
     def work() -> SwapReceipt:
-        plan = confirmed or (decide() if decide else None)
-        with run.terminal.progress(f"Rolling {server.source} back") as observe:
-            return swap(server, request, lock_wait or run.settings().lock_wait, observe, plan)
+        lock_wait = run.settings().lock_wait
+        with run.terminal.progress(told) as observe:
+            if way_back is None:
+                return swap(server, request, lock_wait, observe, confirmed)
+            return way_back.take(lambda plan, left: swap(server, request, max(left, lock_wait), observe, plan), observe)
 
     known = confirmed.entry if confirmed else entry
     return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, entry=known, look=look)
@@ -560,6 +563,14 @@ def guard(
         str | None,
         typer.Option("--on-failure", metavar="WHAT", help="rollback, or keep the database. [default: rollback]"),
     ] = None,
+    rollback_wait: Annotated[
+        str | None,
+        typer.Option(
+            "--rollback-wait",
+            metavar="DURATION",
+            help="How long a rollback is tried again while something is in its way. [default: 10m]",
+        ),
+    ] = None,
     keep: Annotated[
         str | None, typer.Option("--keep", metavar="N", help="If all is well, prune to the newest N backups.")
     ] = None,
@@ -582,6 +593,7 @@ def guard(
             "health_url": health_url,
             "health_timeout": health_timeout,
             "on_failure": on_failure,
+            "rollback_wait": rollback_wait,
             "keep": keep,
             "keep_old": keep_old,
             "strategy": strategy,
@@ -603,7 +615,6 @@ def guard(
         from snapkit.core.hooks import Operation
         from snapkit.core.shown import shown_command
         from snapkit.services.backup import BackupRequest
-        from snapkit.services.guard import ROLLBACK_LOCK_WAIT
         from snapkit.services.guard import guard as guard_
         from snapkit.services.removal import choose_by_policy
         from snapkit.services.rollback import SwapRequest
@@ -644,10 +655,9 @@ def guard(
             named_in_dotenv=settings.connection.named_in_dotenv,
             make_backup=lambda claim: _back_up(run, replace(request, claim=claim)),
             request_for=request_for,
-            swap_in=lambda request, entry, decide: _swap_in(
-                run, request, None, entry=entry, decide=decide, lock_wait=max(settings.lock_wait, ROLLBACK_LOCK_WAIT)
-            ),
+            swap_in=lambda request, entry, way_back: _swap_in(run, request, None, entry=entry, way_back=way_back),
             drop=lambda made: _drop(run, choose_by_policy(policy, server.source, made)) if policy else None,
+            rollback_wait=settings.rollback_wait,
             until_the_end=until_the_end,
         )
         receipt = guard_(steps, settings.on_failure)

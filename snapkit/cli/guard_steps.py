@@ -15,15 +15,18 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.left_running import adopting, end_what_is_left
-from snapkit.services.guard import check_backed_up, keep_from_others, plan_return
+from snapkit.services.guard import Kept, PersistentWayBack, check_backed_up, keep_from_others, plan_return
+from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from snapkit.cli.invocation import Invocation
     from snapkit.core.model import Entry
-    from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, SwapReceipt
     from snapkit.core.shown import ShownCommand
+    from snapkit.services.guard import WayBack
 
 
 @dataclass(frozen=True)
@@ -40,16 +43,19 @@ class TerminalSteps:
     named_in_dotenv: Mapping[str, str] = field(repr=False)  # it may hold a password
     make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
-    swap_in: Callable[[SwapRequest, Entry, Callable[[], SwapPlan]], SwapReceipt]
+    swap_in: Callable[[SwapRequest, Entry, WayBack], SwapReceipt]
     drop: Callable[[Sequence[int]], Removal | None]
+    rollback_wait: timedelta
     until_the_end: ExitStack
     _signals: HeldSignals = field(default_factory=HeldSignals)
     _kept: ExitStack = field(default_factory=ExitStack)
-    """What keeps other runs from dropping the backup, until it is used or all is well."""
+    """What keeps the way back open, until it has been taken or all is well."""
+    _way_back: list[Kept] = field(default_factory=list)
+    """That, once there is a backup."""
     _made: list[int] = field(default_factory=list)
     """The OID of the backup: whatever a prune drops, it is not that."""
     _problems: list[SnapkitError] = field(default_factory=list)
-    """Why they could not be kept from it."""
+    """Why it could not be kept open."""
 
     def back_up(self) -> BackupReceipt:
         self.until_the_end.enter_context(self._kept)
@@ -63,6 +69,9 @@ class TerminalSteps:
     def confirm(self, backup: BackupReceipt) -> None:
         with self._interruptible():
             check_backed_up(self.invocation.server(), backup)
+            with self.invocation.terminal.progress("Making ready for a rollback") as observe:
+                for kept in self._way_back:
+                    kept.make_ready(observe)
 
     def run(self, backup: BackupReceipt) -> Ending:
         # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.
@@ -98,22 +107,29 @@ class TerminalSteps:
             if not end_what_is_left(end.group if end else None):
                 left = "Something that the command started is still running, and cannot be ended: look for it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
-            entry = backup.backup
-            request = replace(self.request_for(entry), release=self._kept.close)
-            return self.swap_in(request, entry, lambda: plan_return(self.invocation.server(), backup, request))
+            entry, server = backup.backup, self.invocation.server()
+            request = self.request_for(entry)
+            persistence = Persistence(self.rollback_wait)
+            way_back = PersistentWayBack(lambda: plan_return(server, backup, request), persistence, self._let_go)
+            return self.swap_in(request, entry, way_back)
+
+    def _let_go(self) -> None:
+        for kept in self._way_back:
+            kept.let_go()
 
     def _keep(self, backup: Entry) -> None:
         """Called while no other run can get at the backup. Nothing is raised: the backup is complete."""
         self._made.append(backup.database.oid)
         try:
-            caution = keep_from_others(self.invocation.server(), backup, self._kept)
+            kept = keep_from_others(self.invocation.server(), backup, self._kept)
         except InterruptedRunError:
             raise
         except SnapkitError as error:
             self._problems.append(error)
         else:
-            if caution is not None:
-                self.invocation.add_caution(caution)
+            self._way_back.append(kept)
+            if kept.caution is not None:
+                self.invocation.add_caution(kept.caution)
 
     def prune(self) -> Removal | None:
         self._kept.close()  # newer ones may have come, and then it may go

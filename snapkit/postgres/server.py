@@ -42,6 +42,7 @@ from snapkit.postgres.conninfo import Target
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.pins import CONVERSIONS, OF_PLACE
 from snapkit.postgres.refused import refusal_error, why_refused
+from snapkit.postgres.reserve import Handling, Reserve
 
 __all__ = [
     "ANSWER_LIMIT",
@@ -69,6 +70,9 @@ sent under ``answers_within(connection, None)``."""
 CANCEL_LIMIT = timedelta(seconds=2)
 """How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
 to its disk."""
+
+_PING_LIMIT = timedelta(seconds=5)
+"""How long a session that is kept ready has to answer, before it is given up for lost."""
 
 _ABSENCE = timedelta(seconds=10)
 """How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
@@ -302,10 +306,46 @@ class Server:
     def connect(self) -> Iterator[Connection]:
         """Open a connection. The second and later ones go to the very host and database that the first one reached.
 
-        Raises ConnectionFailedError; the state it gives holds for a first connection.
+        One of the reserve is as good, where there is any. Raises ConnectionFailedError; the state it gives holds for a
+        first connection.
         """
         with _connected(self._engine) as connection:
             yield connection
+
+    @contextmanager
+    def in_reserve(
+        self, claim: Callable[[Connection], None], unclaim: Callable[[Connection], None]
+    ) -> Iterator[Reserve]:
+        """Keep sessions ready, while the block runs, which are what ``connect`` and ``beside`` give then.
+
+        For ``claim`` and ``unclaim``, see ``Reserve``. Raises SnapkitError if the first one cannot be had or claimed.
+        """
+
+        def open_one() -> Connection:
+            connection = self._engine.connect()
+            try:
+                refresh(connection)
+            except BaseException:
+                _close(connection)
+                raise
+            return connection
+
+        def refresh(connection: Connection) -> None:
+            with answers_within(connection, _PING_LIMIT), server_errors(NOTHING_CHANGED):
+                _make_safe(connection)
+
+        def ping(connection: Connection) -> None:
+            with answers_within(connection, _PING_LIMIT):
+                connection.execute(select(func.pg_backend_pid()))
+
+        reserve = Reserve(Handling(open_one, ping, refresh, _close, claim, unclaim))
+        reserve.begin()
+        _reserves[self._engine] = reserve
+        try:
+            yield reserve
+        finally:
+            del _reserves[self._engine]
+            reserve.end()
 
     def _open(self) -> psycopg.Connection[Any]:
         first: tuple[Refusal, ConnectionFailedError] | None = None
@@ -394,6 +434,10 @@ def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
     )
 
 
+_reserves: dict[Engine, Reserve] = {}
+"""The sessions that are kept ready, by where they go."""
+
+
 @contextmanager
 def beside(connection: Connection) -> Iterator[Connection]:
     """Open another connection to where this one goes, which is at work."""
@@ -403,7 +447,15 @@ def beside(connection: Connection) -> Iterator[Connection]:
 
 @contextmanager
 def _connected(engine: Engine, *, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
-    """Open a connection and make it safe, with just these ``settings`` if there are any."""
+    """Open a connection and make it safe, with just these ``settings`` if there are any; or take one of the reserve."""
+    reserve = _reserves.get(engine)
+    ready = reserve.take() if reserve is not None else None
+    if reserve is not None and ready is not None:
+        try:
+            yield ready
+        finally:
+            reserve.give_back(ready)
+        return
     connection = engine.connect()
     try:
         with server_errors(NOTHING_CHANGED):

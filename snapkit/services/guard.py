@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.model import Caution, Entry
+from snapkit.core.model import Caution, Entry, Observe
 from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
 from snapkit.core.shown import ShownCommand
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
+from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Server
 from snapkit.services.common import interruptions
 from snapkit.services.opening import way_back
+from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest, decide_swap
 
-ROLLBACK_LOCK_WAIT = timedelta(minutes=10)
-"""How long the rollback waits at least for another run with the same source: nobody else would do it afterwards."""
+_NEEDED = 2
+"""Sessions that a rollback takes at one time: one does it, another sends clients out."""
+
+_READY_WITHIN = timedelta(seconds=10)
+"""How long it is tried to have these before the command is run: a slot that the backup took may not be free yet."""
+
+
+class WayBack(Protocol):
+    """How a guard's rollback goes, so that what comes before and after it can be done where that belongs."""
+
+    def decide(self, observe: Observe) -> SwapPlan:
+        """Return the plan of the rollback, for ``swap`` to hold to; raises SnapkitError."""
+
+    def take(self, swap: Callable[[SwapPlan, timedelta], SwapReceipt], observe: Observe) -> SwapReceipt:
+        """Do it: ``swap`` is given the plan and how long it may wait for another run; raises SnapkitError."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersistentWayBack:
+    """It is tried again while what is in the way may pass; the plan is made anew for each try."""
+
+    plan: Callable[[], SwapPlan]
+    persistence: Persistence
+    done: Callable[[], None]
+    """Called once it has been done, or given up: nobody need keep the backup any more."""
+
+    def decide(self, observe: Observe) -> SwapPlan:
+        return self.persistence.through(self.plan, _DOING, observe)
+
+    def take(self, swap: Callable[[SwapPlan, timedelta], SwapReceipt], observe: Observe) -> SwapReceipt:
+        try:
+            return self.persistence.through(lambda: swap(self.plan(), self.persistence.left), _DOING, observe)
+        finally:
+            self.done()
+
+
+_DOING = "to roll back"
 
 
 class Steps(Protocol):
@@ -36,7 +75,7 @@ class Steps(Protocol):
         """Make the backup; raises SnapkitError."""
 
     def confirm(self, backup: BackupReceipt) -> None:
-        """See that the command would work on what was backed up; raises SnapkitError."""
+        """See that the command would work on what was backed up, and could be undone; raises SnapkitError."""
 
     def run(self, backup: BackupReceipt) -> Ending:
         """Run the command to its end; raises UsageError if it cannot be started."""
@@ -112,7 +151,7 @@ def _not_pruned(error: SnapkitError) -> Caution:
     return Caution("prune_failed", said.rstrip())
 
 
-def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Caution | None:
+def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
     """Keep other runs from dropping the backup until the stack is closed; its source's lock is held.
 
     Where snapkit works from template1 it is not done, which a caution says: with a session there, no CREATE DATABASE
@@ -120,13 +159,35 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Caution 
     """
     with interruptions(f"The backup {entry.name!r} is complete; the command was not run."):
         if server.works_from_template:
-            return Caution(
-                "not_kept",
-                "While the command runs, other runs may drop the backup: snapkit works from the database 'template1' "
-                "here, where no session may stay. Name another database with --maintenance-db.",
+            return Kept(
+                None,
+                Caution(
+                    "not_kept",
+                    "While the command runs, other runs may drop the backup, and no session is kept ready for a "
+                    "rollback: snapkit works from the database 'template1' here, where no session may stay. Name "
+                    "another database with --maintenance-db.",
+                ),
             )
-        until.enter_context(way_back(server, entry))
-    return None
+        return Kept(until.enter_context(way_back(server, entry)))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What keeps the way back of a guard open: sessions, and the lock that one of them has."""
+
+    reserve: Reserve | None
+    caution: Caution | None = None
+
+    def make_ready(self, observe: Observe) -> None:
+        """Have all sessions that the rollback takes, before the command is run; raises SnapkitError."""
+        reserve = self.reserve
+        if reserve is not None:
+            Persistence(_READY_WITHIN).through(lambda: reserve.fill(_NEEDED), "for the sessions of a rollback", observe)
+
+    def let_go(self) -> None:
+        """Let others drop the backup again."""
+        if self.reserve is not None:
+            self.reserve.unclaim()
 
 
 def check_backed_up(server: Server, backup: BackupReceipt) -> None:
@@ -149,6 +210,7 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
         raise BusyError(
             "While the command ran, somebody rolled back to its backup.",
             state=f"{source!r} is as it was before the command, but for what was written to it since that rollback.",
+            is_passing=False,
         )
     plan = decide_swap(server, request)
     replaced = plan.live is not None and plan.live.oid != backup.source_oid
@@ -156,6 +218,7 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
         raise BusyError(
             f"{source!r} is another database than the one that was backed up: it was swapped while the command ran.",
             state=f"What is live now was not touched; the backup {own.name!r} is there.",
+            is_passing=False,
         )
     return plan
 

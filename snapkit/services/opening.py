@@ -54,6 +54,7 @@ from snapkit.postgres.opened import (
     user_of,
 )
 from snapkit.postgres.programs import find_psql
+from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Standing, blockers_named, check_rights, gather, interruptions, locked
 from snapkit.services.emptying import empty_sealed
@@ -307,23 +308,24 @@ def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
 
 
 @contextmanager
-def way_back(server: Server, entry: Entry) -> Iterator[None]:
+def way_back(server: Server, entry: Entry) -> Iterator[Reserve]:
     """Keep other runs from dropping an entry until the block ends. Its source's lock is held when it begins.
 
-    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is gone too. Raises
-    BusyError if the entry is gone.
+    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is taken again within
+    seconds. That session is the first of a reserve, which is yielded. Raises BusyError if the entry is gone.
     """
     oid = entry.database.oid
-    with server.connect() as keeper:
+
+    def claim(session: Connection) -> None:
         with server_errors(NOTHING_CHANGED):
-            stay_idle(keeper)
-            if not take_entry(keeper, oid, Use.WAY_BACK) or catalog.name_of(keeper, oid) != entry.name:
+            if not take_entry(session, oid, Use.WAY_BACK) or catalog.name_of(session, oid) != entry.name:
                 raise BusyError(f"{entry.name!r} has been dropped by somebody else.")
-        try:
-            yield
-        finally:
-            with suppress(*SERVER_ERRORS):  # closing alone would let go of it a moment later
-                release_entry(keeper, oid, Use.WAY_BACK)
+
+    def let_go(session: Connection) -> None:  # closing alone would let go of it a moment later
+        release_entry(session, oid, Use.WAY_BACK)
+
+    with server.in_reserve(claim, let_go) as reserve:
+        yield reserve
 
 
 def seal_what_was_left(

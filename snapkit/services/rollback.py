@@ -100,8 +100,6 @@ class SwapRequest:
     """Whether to fail for a replica or a pooler that fails; else it goes without those that do."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
-    release: Callable[[], None] | None = None
-    """Called when no other run can get at the backup any more: what has kept it until now may let go."""
 
     @property
     def sends_away(self) -> bool:
@@ -217,8 +215,6 @@ def swap(
         observe=observe,
     )
     with locked(server, lock_wait, observe) as ddl:
-        if request.release is not None:
-            request.release()
         gathered = gather(ddl, server.source)
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)

@@ -23,6 +23,7 @@ from snapkit.settings.connection import (
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=10)
 DEFAULT_HEALTH_TIMEOUT = timedelta(seconds=60)
+DEFAULT_ROLLBACK_WAIT = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Settings:
     health_url: str | None = field(repr=False)
     health_timeout: timedelta
     on_failure: OnFailure
+    rollback_wait: timedelta
     max_age: timedelta | None
     audit_log: Path | None
     hook_timeout: timedelta
@@ -119,6 +121,7 @@ def load_settings(
             raise UsageError(f"{origin}: {error}.", state="Nothing was changed.") from None
 
     connection = choose_connection(direct_url, url, environment, files.dotenv, files.dotenv_name)
+    rollback_wait = value_of("rollback_wait", parse_duration)
     lock_wait, grace = value_of("lock_wait", parse_duration), value_of("grace", parse_duration)
     audit_log = value_of("audit_log", Path)
     return Settings(
@@ -142,6 +145,7 @@ def load_settings(
         health_url=value_of("health_url", str),
         health_timeout=value_of("health_timeout", _some_duration) or DEFAULT_HEALTH_TIMEOUT,
         on_failure=value_of("on_failure", _on_failure) or OnFailure.ROLLBACK,
+        rollback_wait=DEFAULT_ROLLBACK_WAIT if rollback_wait is None else rollback_wait,
         max_age=value_of("max_age", _some_duration),
         audit_log=None if audit_log is None else files.directory / audit_log,
         hook_timeout=value_of("hook_timeout", _some_duration) or DEFAULT_TIMEOUT,

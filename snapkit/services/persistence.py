@@ -1,0 +1,63 @@
+"""Try again, while what is in the way may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import TypeVar
+
+from snapkit.core.durations import duration_text
+from snapkit.core.model import Observe, Progress
+from snapkit.errors import SnapkitError
+
+_T = TypeVar("_T")
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 2.0
+"""Seconds between two tries."""
+
+
+class Persistence:
+    """How long something is tried again, from now on; it is tried once at the least."""
+
+    def __init__(self, wait: timedelta) -> None:
+        self._began = monotonic()
+        self._deadline = self._began + wait.total_seconds()
+
+    @property
+    def left(self) -> timedelta:
+        """How much of the time is left."""
+        return timedelta(seconds=max(self._deadline - monotonic(), 0.0))
+
+    def through(self, attempt: Callable[[], _T], doing: str, observe: Observe) -> _T:
+        """Return what the attempt that goes through returns.
+
+        Raises what an attempt raises that will not pass by itself, or the last one's error once the time is over, and
+        says how often it was tried. ``observe`` is told what is waited for; ``doing`` is what is attempted, in a few
+        words.
+        """
+        tries, pause = 0, _FIRST_PAUSE
+        while True:
+            tries += 1
+            try:
+                return attempt()
+            except SnapkitError as error:
+                if not error.is_passing or monotonic() + pause > self._deadline:
+                    raise self._told(error, tries) from error
+                observe(Progress(f"Waiting {doing}: {_in_one_line(error)}", self._elapsed, waits=True))
+            sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    @property
+    def _elapsed(self) -> timedelta:
+        return timedelta(seconds=monotonic() - self._began)
+
+    def _told(self, error: SnapkitError, tries: int) -> SnapkitError:
+        if tries > 1:
+            error.message += f"\nIt was tried {tries} times in {duration_text(self._elapsed)}."
+        return error
+
+
+def _in_one_line(error: SnapkitError) -> str:
+    return " ".join(error.message.split()).removesuffix(".")
