@@ -112,6 +112,7 @@ def entry_document(entry: Entry) -> Document:
         "pinned": entry.pinned,
         "pin_reason": entry.pin_reason,
         "strategy": entry.strategy.value if entry.strategy else None,
+        "not_given": list(entry.not_given),
         "opened": _opened(entry.opened) if entry.opened else None,
         "deploy": deploy_document(entry.deploy),
     }

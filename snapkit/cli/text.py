@@ -330,6 +330,8 @@ def _(result: EntryReport, console: Console) -> None:
         rows.append(("Put aside", f"by the rollback to {metadata.gave_way_to}"))
     if entry.altered:
         rows.append(("Altered", f"it {entry.altered}. {how_to_trust(entry)}"))
+    if entry.not_given:
+        rows.append(("Not given", "; ".join(entry.not_given)))
     if entry.opened:
         rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
     if metadata and metadata.comment:

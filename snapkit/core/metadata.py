@@ -55,6 +55,8 @@ _KNOWN = frozenset(
         "seal",
         "altered",
         "dropping",
+        "not_given",
+        "shares_blocks",
     )
 )
 
@@ -97,6 +99,10 @@ class Metadata:
     """Why it is not what it was when it was made, in words that go on from its name: ``was written to in a shell``."""
     dropping: str | None = None
     """The name that it had before a run began to drop it: nothing but dropping it is left to do."""
+    not_given: tuple[str, ...] = ()
+    """Of a backup: the names of those properties of its source that it could not be given."""
+    shares_blocks: bool | None = None
+    """False where PostgreSQL was not let share blocks for it, so that the next backup does not try in vain."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -153,6 +159,8 @@ def encode(metadata: Metadata) -> str:
         "seal": encode_seal(metadata.seal) if metadata.seal else None,
         "altered": metadata.altered,
         "dropping": metadata.dropping,
+        "not_given": list(metadata.not_given) or None,
+        "shares_blocks": metadata.shares_blocks,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -224,6 +232,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         seal=decode_seal(_optional(document, "seal", dict)),
         altered=_optional(document, "altered", str),
         dropping=_optional(document, "dropping", str),
+        shares_blocks=_optional(document, "shares_blocks", bool),
+        not_given=_names(_optional(document, "not_given", list)),
         unknown={
             key: value
             for key, value in document.items()
@@ -238,6 +248,12 @@ def _typed(document: dict[str, Any], key: str, kind: type) -> Any:
     if not isinstance(value, kind) or (isinstance(value, str) and "\0" in value):
         raise TypeError(key)
     return value
+
+
+def _names(found: list[Any] | None) -> tuple[str, ...]:
+    if not all(isinstance(name, str) and "\0" not in name for name in found or ()):
+        raise TypeError(found)
+    return tuple(found or ())
 
 
 def _optional(document: dict[str, Any], key: str, kind: type) -> Any:

@@ -130,6 +130,11 @@ class Entry:
         return self.metadata.opened if self.metadata else None
 
     @property
+    def not_given(self) -> tuple[str, ...]:
+        """The names of those properties of its source that it could not be given when it was made."""
+        return self.metadata.not_given if self.metadata else ()
+
+    @property
     def strategy(self) -> Strategy | None:
         return self.metadata.strategy if self.metadata else None
 

@@ -122,7 +122,7 @@ def statements_to_open(name: str, owner: str, present: Collection[Privilege], do
     return (
         CommentOnDatabase(name, document),
         *_revoke_connect(name, present),
-        GrantOnDatabase(name, (CONNECT,), owner),
+        GrantOnDatabase(name, (CONNECT,), (owner,)),
         SetParameter(name, None, READ_ONLY, ("on",)),
         AlterDatabase(name, allow_connections=True),
     )
@@ -157,5 +157,5 @@ def statements_to_restore(
 
 def _revoke_connect(name: str, present: Collection[Privilege]) -> Iterator[Statement]:
     """What others than the owner have granted goes with what they were granted."""
-    for grantee in sorted({item.grantee for item in present}):
-        yield RevokeOnDatabase(name, (CONNECT,), grantee or None)
+    if grantees := sorted({item.grantee for item in present}):
+        yield RevokeOnDatabase(name, (CONNECT,), tuple(grantee or None for grantee in grantees))

@@ -141,7 +141,7 @@ class ClonePlan:
     def opening(self) -> tuple[Statement, ...]:
         """What lets the owner in to fill it, in one transaction; nobody else gets in at any moment, but superusers."""
         return (
-            RevokeAllOnDatabase(self.name, None),
+            RevokeAllOnDatabase(self.name, (None,)),
             AlterDatabase(self.name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
         )
 
@@ -224,6 +224,11 @@ class BackupPlan:
         if len(self.document) > comments.MAX_BYTES // 2:
             return self
         metadata = replace(self.metadata, deploy=deploy, activity=activity)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def lacking(self, not_given: tuple[str, ...]) -> BackupPlan:
+        """Return the plan with the names of what the backup could not be given in its document."""
+        metadata = replace(self.metadata, not_given=not_given)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     @property

@@ -118,27 +118,29 @@ class LabelDatabase:
 
 @dataclass(frozen=True, slots=True)
 class GrantOnDatabase:
-    """``grantee`` None is PUBLIC."""
+    """Of the grantees, None is PUBLIC. However many they are, the access list is written once."""
 
     name: str
     privileges: tuple[str, ...]
-    grantee: str | None
+    grantees: tuple[str | None, ...]
     with_grant_option: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeAllOnDatabase:
+    """Of the grantees, None is PUBLIC. What they have granted on goes with it."""
+
     name: str
-    grantee: str | None
+    grantees: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class RevokeOnDatabase:
-    """``grantee`` None is PUBLIC. What the grantee has granted on goes with it."""
+    """Of the grantees, None is PUBLIC. What they have granted on goes with it."""
 
     name: str
     privileges: tuple[str, ...]
-    grantee: str | None
+    grantees: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,20 @@ class SetParameter:
     role: str | None
     parameter: str
     values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreParameter:
+    """A setting as SetParameter's, stored as just this text, in a transaction; for what no list of values is stored as.
+
+    A list of no elements is one: ``SET ... TO ''`` would store a list of one empty name.
+    https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    """
+
+    name: str
+    role: str | None
+    parameter: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +207,7 @@ Statement = (
     | RevokeOnDatabase
     | SetRole
     | SetParameter
+    | StoreParameter
     | ResetParameters
     | ResetParameter
 )

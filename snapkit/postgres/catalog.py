@@ -307,14 +307,16 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
             column("grantee", OID),
             column("privilege_type", Text),
             column("is_grantable", Boolean),
+            with_ordinality="place",
         )
-        .lateral("item")
+        .render_derived(name="item")
+        .lateral()
     )
     grantor, grantee = pg_roles.alias("grantor"), pg_roles.alias("grantee")
     # OID 0 is PUBLIC. A role that has just been dropped has no name, and must not be taken for it.
     grantee_name = case((item.c.grantee == 0, ""), else_=grantee.c.rolname)
     rows = connection.execute(
-        select(grantor.c.rolname, grantee_name, item.c.privilege_type, item.c.is_grantable)
+        select(grantor.c.rolname, grantee_name, item.c.privilege_type, item.c.is_grantable, item.c.place)
         .select_from(pg_database)
         .join(item, true())
         .join(grantor, grantor.c.oid == item.c.grantor)
@@ -326,12 +328,25 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
 
 def _settings(connection: Connection, oid: int) -> frozenset[Setting]:
     role = case((pg_db_role_setting.c.setrole == 0, ""), else_=pg_roles.c.rolname)
+    config = (
+        func.unnest(pg_db_role_setting.c.setconfig)
+        .table_valued(column("text", Text), with_ordinality="place")
+        .render_derived(name="config")
+        .lateral()
+    )
     rows = connection.execute(
-        select(role, func.unnest(pg_db_role_setting.c.setconfig, type_=Text))
-        .outerjoin_from(pg_db_role_setting, pg_roles, pg_roles.c.oid == pg_db_role_setting.c.setrole)
+        select(role, config.c.text, config.c.place)
+        .select_from(pg_db_role_setting)
+        .join(config, true())
+        .outerjoin(pg_roles, pg_roles.c.oid == pg_db_role_setting.c.setrole)
         .where(pg_db_role_setting.c.setdatabase == oid, role.is_not(None))
     )
-    return frozenset(Setting(role, *config.split("=", 1)) for role, config in rows)
+    return frozenset(Setting(role, *_assignment(text), place) for role, text, place in rows)
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    parameter, _, value = text.partition("=")
+    return parameter, value
 
 
 def may_terminate() -> ColumnElement[bool]:

@@ -38,7 +38,7 @@ def _compile(element: DatabaseDDL, compiler: Any, **_: Any) -> str:
 
 def sql_text(statement: st.Statement) -> str:
     """Return the statement as one types it into psql, without the semicolon."""
-    return str(DatabaseDDL(statement).compile(dialect=_PLAIN))
+    return _sql(statement, quote_name, quote_literal)
 
 
 def quote_literal(value: str) -> str:
@@ -159,21 +159,23 @@ def _(statement: st.LabelDatabase, name: Quote, literal: Quote) -> str:
 
 @_sql.register
 def _(statement: st.GrantOnDatabase, name: Quote, literal: Quote) -> str:
-    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
-    option = " WITH GRANT OPTION" if statement.with_grant_option else ""
-    return f"GRANT {', '.join(statement.privileges)} ON DATABASE {name(statement.name)} TO {grantee}{option}"
+    to, option = _roles(statement.grantees, name), " WITH GRANT OPTION" if statement.with_grant_option else ""
+    return f"GRANT {', '.join(statement.privileges)} ON DATABASE {name(statement.name)} TO {to}{option}"
+
+
+def _roles(roles: tuple[str | None, ...], name: Quote) -> str:
+    return ", ".join("PUBLIC" if role is None else name(role) for role in roles)
 
 
 @_sql.register
 def _(statement: st.RevokeAllOnDatabase, name: Quote, literal: Quote) -> str:
-    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
-    return f"REVOKE ALL ON DATABASE {name(statement.name)} FROM {grantee} CASCADE"
+    return f"REVOKE ALL ON DATABASE {name(statement.name)} FROM {_roles(statement.grantees, name)} CASCADE"
 
 
 @_sql.register
 def _(statement: st.RevokeOnDatabase, name: Quote, literal: Quote) -> str:
-    grantee = "PUBLIC" if statement.grantee is None else name(statement.grantee)
-    return f"REVOKE {', '.join(statement.privileges)} ON DATABASE {name(statement.name)} FROM {grantee} CASCADE"
+    database, privileges = name(statement.name), ", ".join(statement.privileges)
+    return f"REVOKE {privileges} ON DATABASE {database} FROM {_roles(statement.grantees, name)} CASCADE"
 
 
 @_sql.register
@@ -186,6 +188,15 @@ def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
     parameter = _parameter(statement.parameter, name)
     values = ", ".join(literal(value) for value in statement.values)
     return f"{_settings_of(statement, name)} SET {parameter} TO {values}"
+
+
+@_sql.register
+def _(statement: st.StoreParameter, name: Quote, literal: Quote) -> str:
+    parameter = _parameter(statement.parameter, name)
+    # What the session has is its own: ours must go on finding nothing but PostgreSQL's own functions.
+    back = "pg_catalog" if statement.parameter.lower() == "search_path" else "DEFAULT"
+    setting = f"SELECT pg_catalog.set_config({literal(statement.parameter)}, {literal(statement.text)}, true)"
+    return f"{setting}; {_settings_of(statement, name)} SET {parameter} FROM CURRENT; SET LOCAL {parameter} TO {back}"
 
 
 @_sql.register
@@ -202,7 +213,7 @@ def _parameter(parameter: str, name: Quote) -> str:
     return ".".join(name(part) for part in parameter.split("."))
 
 
-def _settings_of(statement: st.SetParameter | st.ResetParameters, name: Quote) -> str:
+def _settings_of(statement: st.SetParameter | st.StoreParameter | st.ResetParameters, name: Quote) -> str:
     if statement.role is None:
         return f"ALTER DATABASE {name(statement.name)}"
     return f"ALTER ROLE {name(statement.role)} IN DATABASE {name(statement.name)}"

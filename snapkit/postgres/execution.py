@@ -11,7 +11,6 @@ from datetime import timedelta
 import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import func, select
-from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
@@ -39,7 +38,8 @@ def unlimited() -> None:
 def run(connection: Connection, *statements: Statement, left: Left = unlimited) -> None:
     """Run the statements in order, each within what is ``left``; whether in a transaction is the caller's affair."""
     for statement in statements:
-        _log.info("%s", sql_text(statement))
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s", sql_text(statement))
         takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # as long as the data is large
         with limited(connection, left()), overseen(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
@@ -156,18 +156,42 @@ def commit(
 def run_permitted(connection: Connection, statements: Iterable[Statement], left: Left = unlimited) -> list[Statement]:
     """Run, inside a transaction, what the role has the right to; return the statements that it has not.
 
-    What is to be run as another role (between two ``SetRole``) is run whole or not at all.
+    What is to be run as another role (between two ``SetRole``) is run whole or not at all. Many are sent at once,
+    behind one savepoint: of thousands, each with its own, every other session would feel the weight.
+    https://www.postgresql.org/docs/current/subxacts.html
     """
+    groups = list(_groups(statements))
     refused: list[Statement] = []
-    for group in _groups(statements):
-        try:
-            with transaction(connection):
-                run(connection, *group, left=left)
-        except DBAPIError as error:
-            if sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
-                raise
-            refused += group
+    for first in range(0, len(groups), _TOGETHER):
+        refused += _refused(connection, groups[first : first + _TOGETHER], left)
     return refused
+
+
+_TOGETHER = 100
+"""How many statements are sent at once: few enough to be answered soon, each within its own limits."""
+
+
+def _refused(connection: Connection, groups: list[list[Statement]], left: Left) -> list[Statement]:
+    """Run the groups; where one is refused, each half by itself, until it is found."""
+    try:
+        with transaction(connection):
+            _run_together(connection, [statement for group in groups for statement in group], left)
+    except psycopg.Error as error:
+        if sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
+            raise
+        if len(groups) == 1:
+            return groups[0]
+        half = len(groups) // 2
+        return _refused(connection, groups[:half], left) + _refused(connection, groups[half:], left)
+    return []
+
+
+def _run_together(connection: Connection, statements: list[Statement], left: Left) -> None:
+    text = ";\n".join(map(sql_text, statements))
+    _log.info("%s", text)
+    with limited(connection, left()):
+        # With no parameters it goes as it is, percent signs too, and PostgreSQL runs one after the other.
+        driver_connection(connection).execute(text.encode())
 
 
 def _groups(statements: Iterable[Statement]) -> Iterator[list[Statement]]:

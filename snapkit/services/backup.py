@@ -37,7 +37,6 @@ from snapkit.services.cloning import (
     CloneGivenUpError,
     discarded_on_failure,
     foresee,
-    give_properties,
     make_clone,
     method_cautions,
     method_for,
@@ -63,6 +62,7 @@ from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers
+from snapkit.services.properties import give_properties
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
 
@@ -208,7 +208,8 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
                 copied = _copy(server, ddl, gathered, decided, request, watch, observe)
                 cloned = copied.cloned
                 plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
-                cautions += copied.cautions + _finish(server, ddl, plan, cloned, standing)
+                plan, more = _finish(server, ddl, plan, cloned, standing)
+                cautions += copied.cautions + more
                 watch.lap("finish")
             if request.claim is not None:
                 request.claim(_entry(plan, cloned.oid, None))
@@ -348,13 +349,16 @@ def _let_transactions_end(
 
 def _finish(
     server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing
-) -> tuple[Caution, ...]:
-    cautions: list[Caution] = []
+) -> tuple[BackupPlan, tuple[Caution, ...]]:
+    """Make the clone a backup; return the plan with what it could not be given noted, and the warning of it."""
+    cautions: tuple[Caution, ...] = ()
     clone = plan.clone
 
     def work() -> None:
+        nonlocal plan, cautions
         run(ddl, *clone.handing_over)
-        cautions.extend(give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced))
+        given = give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced)
+        plan, cautions = plan.lacking(given.not_given), given.cautions
         run(ddl, *plan.finish)
         standing.perhaps_done()
 
@@ -365,7 +369,7 @@ def _finish(
             lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"),
             standing.undone,
         )
-    return tuple(cautions)
+    return plan, cautions
 
 
 def _measure(server: Server, ddl: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:

@@ -13,12 +13,9 @@ from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, Strategy
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, choose_method, statements_to_drop
-from snapkit.core.properties import Difference, Properties, compare, explains, statements_to_replace, statements_to_set
-from snapkit.core.statements import Statement
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.ddl import sql_text
 from snapkit.postgres.door import DoorRecord, hold_door
 from snapkit.postgres.errors import (
     LOCK_NOT_AVAILABLE,
@@ -31,7 +28,7 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import Left, committing_locally, run, run_permitted, unlimited
+from snapkit.postgres.execution import committing_locally, run
 from snapkit.postgres.file_systems import data_shares_no_blocks
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
@@ -198,57 +195,6 @@ def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitErro
         state=state,
         hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
         is_passing=True,
-    )
-
-
-def give_properties(
-    connection: Connection,
-    wanted: Properties,
-    oid: int,
-    name: str,
-    final_name: str,
-    present: Properties | None = None,
-    left: Left = unlimited,
-) -> tuple[Caution, ...]:
-    """Give the database ``name`` the properties ``wanted``, and compare, inside the transaction that finishes it.
-
-    What the role has no right to set comes back as a caution, with the statements for an administrator; anything
-    else that differs is raised as SnapkitError. ``final_name`` is the database's name after the transaction;
-    ``present`` are the properties that it has already, if it is not a fresh clone. Each statement may take what is
-    ``left``.
-    """
-
-    def statements_for(database: str) -> tuple[Statement, ...]:
-        if present is None:
-            return statements_to_set(database, wanted)
-        return statements_to_replace(database, present, wanted)
-
-    statements = statements_for(name)
-    refused = run_permitted(connection, statements, left)
-    differences = compare(wanted, catalog.read_properties(connection, oid))
-    if not differences:
-        return ()
-    if not all(any(explains(statement, each) for statement in refused) for each in differences):
-        raise SnapkitError(
-            f"The properties of {final_name!r} would not be those of its source: {_listed(differences)}.",
-            state="The transaction was rolled back.",
-            hint="Please report this, with the output of: snapkit backup --dry-run",
-        )
-    for_administrator = "; ".join(
-        sql_text(later) for now, later in zip(statements, statements_for(final_name), strict=True) if now in refused
-    )
-    return (
-        Caution(
-            "properties_incomplete",
-            f"This role may not set all of the database's properties on {final_name!r} ({_listed(differences)}). "
-            f"An administrator can: {for_administrator};",
-        ),
-    )
-
-
-def _listed(differences: tuple[Difference, ...]) -> str:
-    return "; ".join(
-        f"{each.name.replace('_', ' ')}: {each.wanted} expected, {each.found} found" for each in differences
     )
 
 

@@ -23,7 +23,6 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.identity import check_overwritten
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.cloning import give_properties
 from snapkit.services.common import (
     Gathered,
     blockers_named,
@@ -39,6 +38,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.opening import need_sealed
 from snapkit.services.outcome import went_through
+from snapkit.services.properties import Given, give_properties
 from snapkit.services.remains import sweep_afterwards
 
 
@@ -151,19 +151,21 @@ def _rewrite(
             run(connection, CommentOnDatabase(entry.name, text), FreezeDatabase(entry.name))
             check_overwritten(connection, {entry.database.oid: before})
 
-        _commit(server, connection, entry, text, work)
+        _commit(server, connection, entry, lambda: text, work)
     changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
     return _changed(server, changed, done, gathered, observe)
 
 
-def _commit(server: Server, connection: Connection, entry: Entry, document: str, work: Callable[[], None]) -> None:
-    """Do ``work``, after which ``document`` is the entry's comment, in one transaction."""
+def _commit(
+    server: Server, connection: Connection, entry: Entry, document: Callable[[], str], work: Callable[[], None]
+) -> None:
+    """Do ``work``, after which the entry's comment is what ``document`` returns, in one transaction."""
 
     def is_done(asked: Connection) -> bool:
-        return catalog.comment_of(asked, entry.database.oid) == document
+        return catalog.comment_of(asked, entry.database.oid) == document()
 
     def ask(lost_pid: int) -> bool:
-        expected = f"its comment is now: {document}"
+        expected = f"its comment is now: {document()}"
         return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
 
     with interruptions(NOTHING_CHANGED) as standing, blockers_named(connection, NOTHING_CHANGED):
@@ -210,20 +212,20 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
             properties = catalog.read_properties(connection, live.oid) if live and not is_ours else None
         statements = plan_resealing(entry) if is_ours else plan_adoption(entry, live, comment, properties)
         (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase) if each.comment]
-        cautions: list[Caution] = []
+        given = Given()
 
         def work() -> None:
+            nonlocal given, document
             run(connection, *statements)
             check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
             if properties is not None:
                 present = catalog.read_properties(connection, entry.database.oid)
-                cautions.extend(
-                    give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
-                )
+                given = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
+                document = _noting(document, given.not_given)
                 run(connection, *statements_to_seal(entry.name, document))
 
-        _commit(server, connection, entry, document, work)
-    cautions += _disconnect(server, entry)
+        _commit(server, connection, entry, lambda: document, work)
+    cautions = given.cautions + _disconnect(server, entry)
     metadata = comments.decode(document)
     adopted = replace(
         entry,
@@ -232,7 +234,13 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
         altered=None,
         metadata=metadata if isinstance(metadata, Metadata) else None,
     )
-    return _changed(server, adopted, "sealed again" if is_ours else "adopted", gathered, observe, tuple(cautions))
+    return _changed(server, adopted, "sealed again" if is_ours else "adopted", gathered, observe, cautions)
+
+
+def _noting(document: str, not_given: tuple[str, ...]) -> str:
+    """Return the document with the names of what the entry could not be given."""
+    metadata = comments.decode(document)
+    return comments.encode(replace(metadata, not_given=not_given)) if isinstance(metadata, Metadata) else document
 
 
 def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:

@@ -49,7 +49,6 @@ from snapkit.services.cloning import (
     discarded_on_failure,
     door_error,
     foresee,
-    give_properties,
     make_clone,
     method_for,
 )
@@ -73,6 +72,7 @@ from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers
+from snapkit.services.properties import foretell_lack, give_back, give_properties
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import (
     Change,
@@ -128,6 +128,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
+        with server_errors(NOTHING_CHANGED):
+            lack = foretell_lack(connection, plan.entry, plan.live.oid if plan.live else None, plan.source)
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
             plan=plan,
@@ -140,7 +142,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
             poolers=poolers,
             written_since=left.written_since,
             migrations_now=left.migrations,
-            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code),
+            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code) + lack,
         )
 
 
@@ -379,13 +381,15 @@ def _apply(
             properties, name = plan.clone.properties, plan.clone.name
             run(ddl, FreezeDatabase(name), left=hold.left)
             check_names(ddl, {restored_oid: name})
-            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left))
+            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left).cautions)
         run(ddl, *plan.prepare, left=hold.left)
         with turn:
             found = _seen_from_beside(ddl, watcher, [*plan.assumed, *([plan.live.oid] if plan.live else [])])
         before, plan = plan, plan.held_against(found, ROLLED_BACK)
         if plan.seal != before.seal:
             run(ddl, *plan.seal, left=hold.left)
+        live_oid = plan.live.oid if plan.live else None
+        cautions.extend(give_back(ddl, plan.entry, live_oid, restored_oid, plan.passing_name, plan.source, hold.left))
         _verify(catalog.unsealed_state(ddl, restored_oid), plan)
         closed_at = monotonic()
         hold.begin()

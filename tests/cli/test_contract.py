@@ -27,6 +27,7 @@ ENTRY_KEYS = {
     "pinned",
     "pin_reason",
     "strategy",
+    "not_given",
     "opened",
     "deploy",
 }

@@ -5,24 +5,24 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
+from snapkit.core.model import Caution
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.rollback import SwapRequest, preview_swap, swap
+from tests.cluster import SUPERUSER
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 STATE = """
 SELECT pg_get_userbyid(datdba), datconnlimit, datistemplate, datallowconn,
-       (SELECT array_agg(x::text ORDER BY x::text) FROM unnest(datacl) AS x),
-       shobj_description(d.oid, 'pg_database'), dattablespace,
-       (SELECT array_agg(format('%%s %%s', setrole::regrole, array_to_string(ARRAY(
-            SELECT s FROM unnest(setconfig) AS s ORDER BY s), '|')) ORDER BY setrole)
+       datacl::text, shobj_description(d.oid, 'pg_database'), dattablespace,
+       (SELECT array_agg(format('%%s %%s', setrole::regrole, setconfig) ORDER BY setrole)
         FROM pg_db_role_setting WHERE setdatabase = d.oid)
 FROM pg_database AS d WHERE datname = %s
 """
 
 
 def _state(sandbox: Sandbox) -> tuple[object, ...]:
-    """Everything of the live database that a clone by template would lose."""
+    """Everything of the live database that a clone by template would lose, as it is stored."""
     (row,) = sandbox.execute(STATE, sandbox.name)
     return row
 
@@ -138,18 +138,37 @@ def test_grants_that_hang_on_one_another_come_back_in_an_order_that_works(sandbo
     assert _state(sandbox) == before
 
 
-def test_a_list_that_was_stored_in_another_form_means_the_same_afterwards(sandbox: Sandbox) -> None:
-    _do(sandbox, "SET search_path TO pg_catalog")
-    sandbox.execute("SELECT set_config('search_path', 'a,B , \"C\"', false)")
-    _do(sandbox, "ALTER DATABASE {db} SET search_path FROM CURRENT", "RESET search_path")
-    with sandbox.connect() as client:
-        before = client.execute("SELECT current_schemas(false), current_setting('search_path')").fetchone()
-    assert before is not None
+@pytest.mark.parametrize(
+    "stored", ["", 'a,B , "C"', '"public"', "user", '"user"', "public, user", '""', "we'ird, \"it's\""]
+)
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_list_comes_back_as_it_is_stored(sandbox: Sandbox, stored: str, keep_backup: bool) -> None:
+    """``FROM CURRENT`` stores whatever text a session has; PostgreSQL's own word for a list has another form."""
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    _do(sandbox, "ALTER DATABASE {db} OWNER TO {owner}", owner=owner)
+    with sandbox.connect("postgres") as session:
+        session.execute("SELECT set_config('search_path', %s, false)", (stored,))
+        for whose in ("DATABASE {db}", "ROLE {owner} IN DATABASE {db}"):
+            statement = sql.SQL("ALTER " + whose + " SET search_path FROM CURRENT")
+            session.execute(statement.format(db=sql.Identifier(sandbox.name), owner=sql.Identifier(owner)))
+    before = _state(sandbox)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    assert back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None).cautions == ()
+    swap(server, SwapRequest(keep_backup=keep_backup), LOCK_WAIT, lambda progress: None)
+    assert _state(sandbox) == before
+
+
+def test_an_empty_list_of_libraries_shuts_nobody_out(sandbox: Sandbox) -> None:
+    with sandbox.connect("postgres") as session:
+        for parameter in ("session_preload_libraries", "local_preload_libraries", "temp_tablespaces"):
+            session.execute("SELECT set_config(%s, '', false)", (parameter,))
+            statement = sql.SQL("ALTER DATABASE {} SET {} FROM CURRENT")
+            session.execute(statement.format(sql.Identifier(sandbox.name), sql.Identifier(parameter)))
+    before = _state(sandbox)
     sandbox.back_up()
-    sandbox.roll_back()
-    with sandbox.connect() as client:
-        after = client.execute("SHOW search_path").fetchone()
-    assert after == ('a, b, "C"',)
+    assert sandbox.roll_back(keep_backup=True).cautions == ()
+    assert _state(sandbox) == before
+    assert len(sandbox.items()) == 100
 
 
 def test_an_ordinary_owner_is_told_what_it_may_not_set_and_how_it_is_set(sandbox: Sandbox) -> None:
@@ -169,11 +188,96 @@ def test_an_ordinary_owner_is_told_what_it_may_not_set_and_how_it_is_set(sandbox
     receipt = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
     (caution,) = receipt.cautions
     assert caution.code == "properties_incomplete"
-    remedy = caution.message.partition("An administrator can: ")[2]
-    assert f'ALTER ROLE "{other}" IN DATABASE "{receipt.backup.name}" SET "work_mem" TO \'8MB\';' in remedy
-    for statement in filter(str.strip, remedy.split(";")):
-        sandbox.execute(sql.SQL(statement))  # type: ignore[arg-type]
-    swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None)
+    assert f'ALTER ROLE "{other}" IN DATABASE "{receipt.backup.name}" SET "work_mem" TO \'8MB\';' in caution.message
+    _paste(sandbox, caution)
+    assert swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None).cautions == ()
+    assert _state(sandbox) == before
+
+
+def _paste(sandbox: Sandbox, caution: Caution) -> None:
+    """Do as an administrator would who takes the statements from the warning into psql."""
+    remedy = caution.message.partition("An administrator can")[2].partition(": ")[2].partition("COMMIT;")
+    where = ("-h", str(sandbox.cluster.root), "-p", str(sandbox.cluster.port), "-U", SUPERUSER, "-d", "postgres")
+    sandbox.cluster.run("psql", *where, "-X", "-v", "ON_ERROR_STOP=1", "-c", "".join(remedy[:2]))
+
+
+def _give_what_an_owner_may_not(sandbox: Sandbox) -> tuple[str, str, str]:
+    owner, other, admin = (sandbox.role(name, "LOGIN CREATEDB") for name in ("owner", "ot'h\"er", "admin"))
+    _do(
+        sandbox,
+        "ALTER DATABASE {db} OWNER TO {owner}",
+        "REVOKE ALL ON DATABASE {db} FROM PUBLIC",
+        "GRANT CONNECT ON DATABASE {db} TO {admin} WITH GRANT OPTION",
+        "SET ROLE {admin}",
+        "GRANT CONNECT ON DATABASE {db} TO {other}",
+        "RESET ROLE",
+        "ALTER DATABASE {db} SET work_mem TO '7MB'",
+        'ALTER ROLE {other} IN DATABASE {db} SET search_path TO "$user", \'b;"ad\'',
+        "ALTER DATABASE {db} SET log_min_duration_statement TO '1s'",
+        owner=owner,
+        other=other,
+        admin=admin,
+    )
+    return owner, other, admin
+
+
+def _not_given(other: str, admin: str) -> set[str]:
+    return {
+        f"privilege CONNECT to {other} by {admin}",
+        "setting log_min_duration_statement",
+        f"setting search_path for role {other}",
+    }
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_rollback_warns_again_of_what_its_backup_lacks(sandbox: Sandbox, keep_backup: bool) -> None:
+    owner, other, admin = _give_what_an_owner_may_not(sandbox)
+    before = _state(sandbox)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    backup = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None).backup
+    assert set(backup.not_given) == _not_given(other, admin)
+    assert sandbox.entries()[0].not_given == backup.not_given
+    preview = preview_swap(server, SwapRequest(keep_backup=keep_backup))
+    assert [each.code for each in preview.cautions] == ["properties_incomplete"]
+    (caution,) = swap(server, SwapRequest(keep_backup=keep_backup), LOCK_WAIT, lambda progress: None).cautions
+    assert caution.code == "properties_incomplete"
+    assert all(name in caution.message for name in backup.not_given)
+    assert _state(sandbox) != before
+    _paste(sandbox, caution)
+    assert _state(sandbox) == before
+
+
+def test_a_rollback_by_somebody_who_may_gives_what_its_backup_lacks(sandbox: Sandbox) -> None:
+    owner, _, _ = _give_what_an_owner_may_not(sandbox)
+    before = _state(sandbox)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    assert back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None).backup.not_given
+    assert sandbox.roll_back().cautions == ()
+    assert _state(sandbox) == before
+
+
+def test_what_the_live_database_has_lost_too_is_told_by_name_and_never_by_value(sandbox: Sandbox) -> None:
+    owner, other, _ = _give_what_an_owner_may_not(sandbox)
+    _do(sandbox, "ALTER DATABASE {db} SET app.key TO 's3cret'", owner=owner)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    backup = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None).backup
+    assert "s3cret" not in str(sandbox.row(backup.name)["comment"])
+    _do(sandbox, "ALTER DATABASE {db} RESET ALL", "ALTER ROLE {other} IN DATABASE {db} RESET ALL", other=other)
+    (caution,) = sandbox.roll_back().cautions
+    assert caution.code == "properties_incomplete"
+    assert "Known by name only" in caution.message
+    assert "setting app.key" in caution.message
+    assert "s3cret" not in caution.message
+
+
+def test_what_was_put_right_on_the_backup_is_lacking_no_more(sandbox: Sandbox) -> None:
+    owner, _, _ = _give_what_an_owner_may_not(sandbox)
+    before = _state(sandbox)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    receipt = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    _paste(sandbox, receipt.cautions[0])
+    assert swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None).cautions == ()
     assert _state(sandbox) == before
 
 

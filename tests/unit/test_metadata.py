@@ -38,6 +38,8 @@ KNOWN = {
     "seal",
     "altered",
     "dropping",
+    "not_given",
+    "shares_blocks",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -64,6 +66,8 @@ documents_of_ours = st.builds(
     seal=st.none() | st.builds(Seal, texts, st.integers(-(2**63), 2**63), st.integers(-1, 2**31)),
     altered=st.none() | texts,
     dropping=st.none() | texts,
+    not_given=st.lists(texts, max_size=3).map(tuple),
+    shares_blocks=st.none() | st.booleans(),
     unknown=unknown_keys,
 )
 
@@ -217,6 +221,10 @@ def test_a_year_of_fewer_than_four_digits_reads_back(year: int) -> None:
         document(pin_reason=[]),
         document(comment={}),
         document(is_template="no"),
+        document(not_given="work_mem"),
+        document(not_given=["work_mem", 1]),
+        document(not_given=["work\0mem"]),
+        document(shares_blocks="no"),
         document(snapkit=0),
         document(snapkit=-1),
         document(snapkit=True),

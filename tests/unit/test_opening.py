@@ -75,9 +75,8 @@ def test_roles_have_the_names_of_now_and_those_that_are_gone_are_left_out() -> N
 def test_it_is_opened_to_its_owner_alone_and_read_only() -> None:
     assert statements_to_open(NAME, "alice", PRESENT, "document") == (
         s.CommentOnDatabase(NAME, "document"),
-        s.RevokeOnDatabase(NAME, ("CONNECT",), None),
-        s.RevokeOnDatabase(NAME, ("CONNECT",), "bob"),
-        s.GrantOnDatabase(NAME, ("CONNECT",), "alice"),
+        s.RevokeOnDatabase(NAME, ("CONNECT",), (None, "bob")),
+        s.GrantOnDatabase(NAME, ("CONNECT",), ("alice",)),
         s.SetParameter(NAME, None, "default_transaction_read_only", ("on",)),
         s.AlterDatabase(NAME, allow_connections=True),
     )
@@ -88,11 +87,11 @@ def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -
     wanted = PRESENT | {Privilege("bob", "carol", "CONNECT", False)}
     assert statement_to_shut(NAME) == s.AlterDatabase(NAME, allow_connections=False)
     assert statements_to_restore(NAME, "alice", privileges_when_open("alice"), wanted, None, "document") == (
-        s.RevokeOnDatabase(NAME, ("CONNECT",), "alice"),
-        s.GrantOnDatabase(NAME, ("CONNECT",), None),
-        s.GrantOnDatabase(NAME, ("CONNECT",), "bob", with_grant_option=True),
+        s.RevokeOnDatabase(NAME, ("CONNECT",), ("alice",)),
+        s.GrantOnDatabase(NAME, ("CONNECT",), (None,)),
+        s.GrantOnDatabase(NAME, ("CONNECT",), ("bob",), with_grant_option=True),
         s.SetRole("bob"),
-        s.GrantOnDatabase(NAME, ("CONNECT",), "carol"),
+        s.GrantOnDatabase(NAME, ("CONNECT",), ("carol",)),
         s.SetRole(None),
         s.ResetParameter(NAME, "default_transaction_read_only"),
         s.CommentOnDatabase(NAME, "document"),

@@ -593,7 +593,7 @@ def test_an_online_copy_is_sealed_but_while_its_owner_fills_it() -> None:
     )
     assert let_in.atomic
     assert let_in.statements == (
-        RevokeAllOnDatabase(name, None),
+        RevokeAllOnDatabase(name, (None,)),
         AlterDatabase(name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),
     )
     assert copy.statements == ()
@@ -625,7 +625,7 @@ def test_the_fence_of_an_online_copy_does_not_outlive_it(
     privileges: frozenset[Privilege] | None, public: list[tuple[str, ...]]
 ) -> None:
     adorn = plan_online(make_properties(privileges=privileges)).clone.adorn
-    assert [each.privileges for each in adorn if isinstance(each, GrantOnDatabase) and each.grantee is None] == public
+    assert [each.privileges for each in adorn if isinstance(each, GrantOnDatabase) and None in each.grantees] == public
     assert adorn[-1] == AlterDatabase(plan_online(PROPERTIES).clone.name, connection_limit=-1)
 
 

@@ -21,10 +21,10 @@ def identifier(name: str) -> str:
     ("statement", "sql"),
     [
         (
-            s.RevokeOnDatabase('a"b', ("CONNECT", "CREATE"), None),
+            s.RevokeOnDatabase('a"b', ("CONNECT", "CREATE"), (None,)),
             'REVOKE CONNECT, CREATE ON DATABASE "a""b" FROM PUBLIC CASCADE',
         ),
-        (s.RevokeOnDatabase("app", ("CONNECT",), "bob"), 'REVOKE CONNECT ON DATABASE "app" FROM "bob" CASCADE'),
+        (s.RevokeOnDatabase("app", ("CONNECT",), ("bob",)), 'REVOKE CONNECT ON DATABASE "app" FROM "bob" CASCADE'),
         (s.ResetParameter("app", "my.own"), 'ALTER DATABASE "app" RESET "my"."own"'),
         (
             s.CreateDatabase("app_partial", "app", "alice", PARTIAL_CONNECTION_LIMIT, None, None),
@@ -88,13 +88,32 @@ def identifier(name: str) -> str:
         (s.CommentOnDatabase("a", "100% it's"), "COMMENT ON DATABASE \"a\" IS '100% it''s'"),
         (s.CommentOnDatabase("a", "C:\\x"), "COMMENT ON DATABASE \"a\" IS E'C:\\\\x'"),
         (s.LabelDatabase("a", "se", "it's"), "SECURITY LABEL FOR \"se\" ON DATABASE \"a\" IS 'it''s'"),
-        (s.GrantOnDatabase("a", ("CONNECT", "CREATE"), None), 'GRANT CONNECT, CREATE ON DATABASE "a" TO PUBLIC'),
+        (s.GrantOnDatabase("a", ("CONNECT", "CREATE"), (None,)), 'GRANT CONNECT, CREATE ON DATABASE "a" TO PUBLIC'),
         (
-            s.GrantOnDatabase("a", ("CONNECT",), "PUBLIC", with_grant_option=True),
+            s.GrantOnDatabase("a", ("CONNECT",), ("PUBLIC",), with_grant_option=True),
             'GRANT CONNECT ON DATABASE "a" TO "PUBLIC" WITH GRANT OPTION',
         ),
-        (s.RevokeAllOnDatabase("a", None), 'REVOKE ALL ON DATABASE "a" FROM PUBLIC CASCADE'),
-        (s.RevokeAllOnDatabase("a", "bob"), 'REVOKE ALL ON DATABASE "a" FROM "bob" CASCADE'),
+        (s.RevokeAllOnDatabase("a", (None,)), 'REVOKE ALL ON DATABASE "a" FROM PUBLIC CASCADE'),
+        (
+            s.GrantOnDatabase("a", ("CONNECT",), (None, "bob")),
+            'GRANT CONNECT ON DATABASE "a" TO PUBLIC, "bob"',
+        ),
+        (
+            s.StoreParameter("a", "bob", "search_path", "it's"),
+            (
+                "SELECT pg_catalog.set_config('search_path', 'it''s', true); "
+                'ALTER ROLE "bob" IN DATABASE "a" SET "search_path" FROM CURRENT; '
+                'SET LOCAL "search_path" TO pg_catalog'
+            ),
+        ),
+        (
+            s.StoreParameter("a", None, "temp_tablespaces", ""),
+            (
+                "SELECT pg_catalog.set_config('temp_tablespaces', '', true); "
+                'ALTER DATABASE "a" SET "temp_tablespaces" FROM CURRENT; SET LOCAL "temp_tablespaces" TO DEFAULT'
+            ),
+        ),
+        (s.RevokeAllOnDatabase("a", ("bob",)), 'REVOKE ALL ON DATABASE "a" FROM "bob" CASCADE'),
         (s.SetRole("bob"), 'SET LOCAL ROLE "bob"'),
         (s.SetRole(None), "RESET ROLE"),
         (s.SetParameter("a", None, "work_mem", ("1MB",)), 'ALTER DATABASE "a" SET "work_mem" TO \'1MB\''),
