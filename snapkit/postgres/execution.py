@@ -172,26 +172,30 @@ _TOGETHER = 100
 
 
 def _refused(connection: Connection, groups: list[list[Statement]], left: Left) -> list[Statement]:
-    """Run the groups; where one is refused, each half by itself, until it is found."""
+    """Run the groups together and, where one of them is refused, one by one; return what is refused."""
     try:
-        with transaction(connection):
-            _run_together(connection, [statement for group in groups for statement in group], left)
+        _run_behind_savepoint(connection, [statement for group in groups for statement in group], left)
     except psycopg.Error as error:
         if sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
             raise
+        driver_connection(connection).execute(_BACK)
         if len(groups) == 1:
             return groups[0]
-        half = len(groups) // 2
-        return _refused(connection, groups[:half], left) + _refused(connection, groups[half:], left)
+        return [each for group in groups for each in _refused(connection, [group], left)]
     return []
 
 
-def _run_together(connection: Connection, statements: list[Statement], left: Left) -> None:
-    text = ";\n".join(map(sql_text, statements))
-    _log.info("%s", text)
+_BACK = "ROLLBACK TO SAVEPOINT snapkit_permitted; RELEASE SAVEPOINT snapkit_permitted"
+
+
+def _run_behind_savepoint(connection: Connection, statements: list[Statement], left: Left) -> None:
+    texts = list(map(sql_text, statements))
+    for text in texts:
+        _log.info("%s", text)
     with limited(connection, left()):
         # With no parameters it goes as it is, percent signs too, and PostgreSQL runs one after the other.
-        driver_connection(connection).execute(text.encode())
+        texts = ["SAVEPOINT snapkit_permitted", *texts, "RELEASE SAVEPOINT snapkit_permitted"]
+        driver_connection(connection).execute("; ".join(texts).encode())
 
 
 def _groups(statements: Iterable[Statement]) -> Iterator[list[Statement]]:

@@ -281,6 +281,22 @@ def test_what_was_put_right_on_the_backup_is_lacking_no_more(sandbox: Sandbox) -
     assert _state(sandbox) == before
 
 
+def test_many_grants_and_settings_take_few_subtransactions(sandbox: Sandbox) -> None:
+    """Each would have a transaction ID of its own, and the access list be written anew for each: that is quadratic."""
+    number = 250
+    roles = [sandbox.role(f"r{n}", "NOLOGIN") for n in range(number)]
+    for role in roles:
+        _do(sandbox, "GRANT CONNECT ON DATABASE {db} TO {role}", role=role)
+        _do(sandbox, "ALTER ROLE {role} IN DATABASE {db} SET work_mem TO '9MB'", role=role)
+    before = _state(sandbox)
+    ((first,),) = sandbox.execute("SELECT txid_current()")
+    sandbox.back_up()
+    ((last,),) = sandbox.execute("SELECT txid_current()")
+    assert last - first < number / 5
+    sandbox.roll_back(keep_backup=True)
+    assert _state(sandbox) == before
+
+
 def test_adopt_replaces_the_properties_that_a_backup_has_of_its_own(sandbox: Sandbox) -> None:
     name = f"{sandbox.name}_backup_20260110_103045"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))
