@@ -105,6 +105,10 @@ class Metadata:
     """False where PostgreSQL was not let share blocks for it, so that the next backup does not try in vain."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    def lacking(self, not_given: tuple[str, ...], access: int) -> Metadata:
+        """Return it with what the database could not be given, and the access list that it has without, by its hash."""
+        return replace(self, not_given=not_given, seal=replace(self.seal, access=access) if self.seal else None)
+
     def with_label(self, label: str | None) -> Metadata:
         return replace(self, label=label)
 

@@ -226,9 +226,9 @@ class BackupPlan:
         metadata = replace(self.metadata, deploy=deploy, activity=activity)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
-    def lacking(self, not_given: tuple[str, ...]) -> BackupPlan:
-        """Return the plan with the names of what the backup could not be given in its document."""
-        metadata = replace(self.metadata, not_given=not_given)
+    def lacking(self, not_given: tuple[str, ...], access: int) -> BackupPlan:
+        """Return the plan with what the backup could not be given in its document; see ``Metadata.lacking``."""
+        metadata = self.metadata.lacking(not_given, access)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     @property

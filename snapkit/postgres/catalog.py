@@ -228,6 +228,11 @@ def access() -> ColumnElement[int]:
     return func.hashtextextended(func.coalesce(listed, ""), 0, type_=BigInteger)
 
 
+def access_of(connection: Connection, oid: int) -> int:
+    """Return the hash of a database's access list; see ``access``."""
+    return connection.execute(select(access()).where(pg_database.c.oid == oid)).scalar_one()
+
+
 def comment_of(connection: Connection, oid: int) -> str | None:
     """Return the whole comment on a database."""
     return connection.execute(select(func.shobj_description(oid, "pg_database", type_=Text))).scalar_one()

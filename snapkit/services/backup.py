@@ -358,7 +358,9 @@ def _finish(
         nonlocal plan, cautions
         run(ddl, *clone.handing_over)
         given = give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced)
-        plan, cautions = plan.lacking(given.not_given), given.cautions
+        if given.not_given:
+            plan = plan.lacking(given.not_given, catalog.access_of(ddl, cloned.oid))
+        cautions = given.cautions
         run(ddl, *plan.finish)
         standing.perhaps_done()
 

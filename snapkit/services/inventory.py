@@ -221,7 +221,9 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
             if properties is not None:
                 present = catalog.read_properties(connection, entry.database.oid)
                 given = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
-                document = _noting(document, given.not_given)
+                if given.not_given:
+                    access = catalog.access_of(connection, entry.database.oid)
+                    document = _noting(document, given.not_given, access)
                 run(connection, *statements_to_seal(entry.name, document))
 
         _commit(server, connection, entry, lambda: document, work)
@@ -237,10 +239,11 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
     return _changed(server, adopted, "sealed again" if is_ours else "adopted", gathered, observe, cautions)
 
 
-def _noting(document: str, not_given: tuple[str, ...]) -> str:
-    """Return the document with the names of what the entry could not be given."""
+def _noting(document: str, not_given: tuple[str, ...], access: int) -> str:
+    """Return the document with what the entry could not be given; see ``Metadata.lacking``."""
     metadata = comments.decode(document)
-    return comments.encode(replace(metadata, not_given=not_given)) if isinstance(metadata, Metadata) else document
+    assert isinstance(metadata, Metadata)  # noqa: S101 - the plan has written it
+    return comments.encode(metadata.lacking(not_given, access))
 
 
 def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:

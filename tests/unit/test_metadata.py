@@ -143,6 +143,12 @@ def test_a_full_document_holds_every_key() -> None:
     assert encode(metadata).isascii(), "the comments of all databases stand in one catalog, whatever their encoding"
 
 
+def test_what_it_lacks_is_noted_with_the_access_list_that_it_has_without() -> None:
+    lacking = replace(make_metadata(), seal=Seal("alice", 1, -1)).lacking(("setting jit",), 2)
+    assert (lacking.not_given, lacking.seal) == (("setting jit",), Seal("alice", 2, -1))
+    assert make_metadata().lacking(("setting jit",), 2).seal is None
+
+
 def test_a_label_can_be_taken_away_and_an_unpinned_entry_has_no_reason() -> None:
     metadata = make_metadata(label="x", pinned=True, pin_reason="y")
     assert metadata.with_label(None).label is None
