@@ -144,6 +144,23 @@ def is_remains(entry: Entry) -> bool:
     return entry.kind is Kind.PARTIAL or (entry.state is State.INVALID and entry.is_managed)
 
 
+def lenders(entries: Iterable[Entry]) -> tuple[Database, ...]:
+    """Return the databases that may lend themselves for a gate (``postgres.gate``), for which they seem renamed awhile.
+
+    Only what nobody can be inside of; the oldest first, which the fewest want at this moment.
+    """
+    sealed = [
+        entry
+        for entry in entries
+        if entry.is_managed
+        and entry.state is State.READY
+        and entry.opened is None
+        and not entry.database.allow_connections
+        and entry.database.is_mine
+    ]
+    return tuple(entry.database for entry in sorted(sealed, key=lambda entry: entry.age_key))
+
+
 def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
     """Return the entry that ``wanted`` names: its whole name, its timestamp part, or its label.
 

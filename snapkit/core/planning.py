@@ -21,6 +21,7 @@ from snapkit.core.model import (
     State,
     Strategy,
 )
+from snapkit.core.moment import Moment
 from snapkit.core.naming import free_name
 from snapkit.core.properties import Privilege, Properties, statements_to_replace, statements_to_set
 from snapkit.core.sealing import Seal, seal_of, statements_to_seal
@@ -218,6 +219,20 @@ class BackupPlan:
         """Return the plan with what the clone took in its document, for later estimates."""
         metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds(duration))
         return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def as_of(self, moment: Moment) -> BackupPlan:
+        """Return the plan for what the source was when it was copied, which is not what it was when this was made."""
+        live, known = moment.database, self.metadata
+        sealed = _sealed_metadata(live, moment.comment, live.name, Kind.BACKUP, known.created_at, known.order)
+        metadata = replace(
+            known,
+            comment=sealed.comment,
+            is_template=sealed.is_template,
+            allow_connections=sealed.allow_connections,
+            seal=sealed.seal,
+        )
+        clone = replace(self.clone, template=live, properties=moment.properties)
+        return replace(self, clone=clone, metadata=metadata, document=comments.encode(metadata))
 
     def noting(self, deploy: Deploy | None, activity: Activity | None) -> BackupPlan:
         """Return the plan with what is good to know in its document; without, where a long comment takes its room."""

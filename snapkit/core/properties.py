@@ -6,7 +6,7 @@ https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, fields, replace
 from itertools import groupby
 
@@ -76,6 +76,32 @@ class Properties:
     privileges: frozenset[Privilege] | None
     settings: frozenset[Setting]
     security_labels: frozenset[SecurityLabel]
+
+
+def for_roles(properties: Properties, names: Mapping[str, str | None]) -> Properties:
+    """Return the properties with roles named as ``names`` says; what is a role's for which that is None, is left out.
+
+    A role that ``names`` does not know keeps its name; the owner always does so unless another is given.
+    """
+
+    def now(role: str) -> str | None:
+        return names.get(role, role)
+
+    privileges = None
+    if properties.privileges is not None:
+        found = ((now(each.grantor), now(each.grantee), each) for each in properties.privileges)
+        privileges = frozenset(
+            replace(each, grantor=grantor, grantee=grantee)
+            for grantor, grantee, each in found
+            if grantor is not None and grantee is not None
+        )
+    settings = ((now(each.role), each) for each in properties.settings)
+    return replace(
+        properties,
+        owner=now(properties.owner) or properties.owner,
+        privileges=privileges,
+        settings=frozenset(replace(each, role=role) for role, each in settings if role is not None),
+    )
 
 
 def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:

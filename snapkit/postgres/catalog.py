@@ -185,6 +185,12 @@ def databases(connection: Connection) -> list[Database]:
     return [Database(*row) for row in connection.execute(_databases())]
 
 
+def database_of(connection: Connection, oid: int) -> Database | None:
+    """Return one database; None if it is gone."""
+    row = connection.execute(_databases().where(pg_database.c.oid == oid)).one_or_none()
+    return None if row is None else Database(*row)
+
+
 def _databases() -> Select[Any]:
     comment = pg_shdescription.c.description
     return (

@@ -96,9 +96,20 @@ def committing_locally(connection: Connection) -> Iterator[None]:
         yield
     except BaseException:
         with suppress(*SERVER_ERRORS):
-            connection.execute(select(func.set_config("synchronous_commit", "on", False)))
+            _wait_for_standbys(connection)
         raise
-    connection.execute(select(func.set_config("synchronous_commit", "on", False)))
+    _wait_for_standbys(connection)
+
+
+def _wait_for_standbys(connection: Connection) -> None:
+    """Let COMMIT wait for them again, though a cancellation that was meant for the statement before come too late."""
+    again = select(func.set_config("synchronous_commit", "on", False))
+    try:
+        connection.execute(again)
+    except SERVER_ERRORS as error:
+        if sqlstate_of(error) != QUERY_CANCELED:
+            raise
+        connection.execute(again)
 
 
 def commit(

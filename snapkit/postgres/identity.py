@@ -16,17 +16,14 @@ https://www.postgresql.org/docs/current/explicit-locking.html
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.identity import (
     EVERYTHING,
-    LOOK_AGAIN,
     ROLLED_BACK,
-    AlteredMeanwhileError,
     Facts,
     check_facts_found,
     check_names_found,
@@ -54,33 +51,6 @@ def check_overwritten(
     """
     with beside(ddl) as another:
         check_facts_found(assumed, read_facts(another, assumed), state, only)
-
-
-@contextmanager
-def unaltered(connection: Connection, assumed: Mapping[int, Facts], state: str) -> Iterator[None]:
-    """Raise unless the databases, by OID, are as they are ``assumed``, and stay so for as long as the block takes.
-
-    For a statement that cannot run in a transaction: what was renamed and named back, or altered and set back, is found
-    too, since each change writes the row anew. https://www.postgresql.org/docs/current/ddl-system-columns.html
-    """
-    before = _written_by(connection, assumed)
-    check_facts_found(assumed, read_facts(connection, assumed), state)
-    yield
-    if _written_by(connection, assumed) != before:
-        found = read_facts(connection, assumed)
-        check_facts_found(assumed, found, state)
-        names = ", ".join(repr(facts.name) for facts in assumed.values())
-        raise AlteredMeanwhileError(f"{names} was altered meanwhile, and set back.", state=state, hint=LOOK_AGAIN)
-
-
-def _written_by(connection: Connection, oids: Collection[int]) -> Mapping[int, tuple[str, str | None]]:
-    """Return the transactions that have written what there is of each database: its row, and its comment."""
-    rows = connection.execute(
-        select(pg_database.c.oid, cast(pg_database.c.xmin, Text), cast(pg_shdescription.c.xmin, Text))
-        .outerjoin_from(pg_database, pg_shdescription, _is_its_comment())
-        .where(_is_one_of(oids))
-    )
-    return {oid: (row, comment) for oid, row, comment in rows}
 
 
 def read_facts(asked: Connection, oids: Collection[int]) -> Mapping[int, Facts]:

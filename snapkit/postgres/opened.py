@@ -55,6 +55,11 @@ def is_taken(connection: Connection, oid: int) -> bool:
     return others_hold(connection, Use.LOOK.key(oid))
 
 
+def is_in_use(connection: Connection, oid: int) -> bool:
+    """Whether another session has an entry open, or would roll back to it."""
+    return any(others_hold(connection, use.key(oid)) for use in Use)
+
+
 def user_of(connection: Connection, oid: int, use: Use) -> str:
     """Say in a few words, in brackets, which session has a lock of an entry; an empty text if none is seen."""
     return holder_of(connection, use.key(oid), anywhere=True)

@@ -11,7 +11,10 @@ from time import monotonic
 from snapkit.core.deploy import Deploy
 from snapkit.core.durations import duration_text
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.model import Caution, Entry, Kind, Observe, Progress, State, Strategy
+from snapkit.core.identity import AlteredMeanwhileError
+from snapkit.core.inventory import lenders
+from snapkit.core.model import Caution, ClientSession, Entry, Kind, Observe, Progress, State, Strategy
+from snapkit.core.moment import Moment
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
@@ -20,21 +23,30 @@ from snapkit.core.planning import (
     check_live,
     plan_backup,
 )
+from snapkit.core.properties import Properties
 from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt, WrittenStep
+from snapkit.core.statements import ChangeOwner
 from snapkit.core.values import dataclass
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
+from snapkit.postgres.ddl import sql_text
 from snapkit.postgres.door import await_transactions
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.execution import commit, run
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.execution import commit, run, run_permitted
+from snapkit.postgres.gate import another_database
+from snapkit.postgres.identity import check_names
+from snapkit.postgres.moment import read_moment
 from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import Programs, find_programs
 from snapkit.postgres.progress import Cloning
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
+    CloneAbandonedError,
     Cloned,
     CloneGivenUpError,
+    altered_meanwhile,
+    as_roles_are_named,
     discarded_on_failure,
     foresee,
     make_clone,
@@ -101,6 +113,8 @@ class _Decision:
     """What is to be done, and what is needed for it: programs for a copy while clients work, else what is foreseen."""
 
     plan: BackupPlan
+    moment: Moment
+    """What the source was when this was decided."""
     way: Programs | Cloning
     choice: Choice
 
@@ -114,7 +128,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
 
     Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
     """
-    plan, method = _plan(connection, gathered, server.source, request)
+    plan, moment, method = _plan(connection, gathered, server.source, request)
     check_rights(connection, plan.clone.template)
     choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
@@ -122,7 +136,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
         if gathered.facts.is_superuser:
             with server.look_into_source(gathered.facts.quiet) as inside, server_errors(NOTHING_CHANGED):
                 check_code(inside, NOTHING_CHANGED)
-        return _Decision(plan, programs, choice)
+        return _Decision(plan, moment, programs, choice)
     try:
         way = foresee(connection, plan.clone, server.source, method, gathered, request.hold)
     except OutageLimitError as error:
@@ -130,7 +144,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
-    return _Decision(plan, way, choice)
+    return _Decision(plan, moment, way, choice)
 
 
 def _decide_online(
@@ -148,21 +162,23 @@ def _decide_online(
 
 def _plan(
     connection: Connection, gathered: Gathered, source: str, request: BackupRequest
-) -> tuple[BackupPlan, CopyMethod]:
+) -> tuple[BackupPlan, Moment, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
     _check_tablespace(connection, request.tablespace)
     moves = request.tablespace not in (None, live.tablespace)
     method = method_for(connection, gathered, live, request.strategy, moves=moves)
     with server_errors(NOTHING_CHANGED):
-        comment = catalog.comment_of(connection, live.oid)
-        properties = catalog.read_properties(connection, live.oid)
+        moment = read_moment(connection, live.oid, NOTHING_CHANGED)
+        if moment is None or moment.database.name != source:
+            raise another_database(source, NOTHING_CHANGED)
+        live = moment.database
         locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
     is_owners = live.owner_is_superuser or not gathered.facts.is_superuser
     plan = plan_backup(
         live,
-        comment,
-        properties,
+        moment.comment,
+        moment.properties,
         method,
         request.tablespace,
         request.label,
@@ -174,7 +190,7 @@ def _plan(
         may_checkpoint=gathered.facts.may_checkpoint,
         order=gathered.facts.order,
     )
-    return plan.noting(request.deploy, None), method
+    return plan.noting(request.deploy, None), moment, method
 
 
 def _check_tablespace(connection: Connection, name: str | None) -> None:
@@ -199,18 +215,13 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             address = address_of(ddl)
             gathered = gather(ddl, server.source)
             decided = _decide(server, ddl, gathered, request)
-            plan = decided.plan
-            with interruptions(untouched(plan.clone)) as standing, discarded_on_failure(server, plan.clone):
+            with interruptions(untouched(decided.plan.clone)) as standing:
                 present = gathered.inventory.of_source(server.source)
                 cautions = method_cautions(request.strategy) + entry_cautions(present, gathered.facts.now)
                 cautions += sweep(ddl, gathered.inventory, server.source)
                 watch.lap("checks")
-                copied = _copy(server, ddl, gathered, decided, request, watch, observe)
-                cloned = copied.cloned
-                plan = copied.plan.measured(cloned.source_bytes, cloned.duration)
-                plan, more = _finish(server, ddl, plan, cloned, standing)
-                cautions += copied.cautions + more
-                watch.lap("finish")
+                copied = _make(server, ddl, gathered, decided, request, watch, observe, standing)
+            plan, cloned, cautions = copied.plan, copied.cloned, cautions + copied.cautions
             if request.claim is not None:
                 request.claim(_entry(plan, cloned.oid, None))
         size, more = _measure(server, ddl, cloned.oid)
@@ -253,6 +264,60 @@ class _Copied:
     cautions: tuple[Caution, ...] = ()
 
 
+_ATTEMPTS = 3
+
+
+def _make(
+    server: Server,
+    ddl: Connection,
+    gathered: Gathered,
+    decided: _Decision,
+    request: BackupRequest,
+    watch: Stopwatch,
+    observe: Observe,
+    standing: Standing,
+) -> _Copied:
+    """Make the backup; plan it anew where the source was altered so that it would not be one of one moment."""
+    held, disconnected = timedelta(0), tuple[ClientSession, ...]()
+    attempts_left = _ATTEMPTS
+    while True:
+        rules = replace(request.hold, limit=request.hold.left(held)) if held else request.hold
+        asked = replace(request, hold=rules)
+        try:
+            copied = _make_once(server, ddl, gathered, decided, asked, watch, observe, standing)
+        except AlteredMeanwhileError as altered:
+            attempts_left -= 1
+            if not attempts_left:
+                raise
+            if isinstance(altered, CloneAbandonedError):
+                watch.lap("clone", holds=True)
+                held, disconnected = held + altered.held, (*disconnected, *altered.disconnected)
+            gathered = gather(ddl, server.source)
+            decided = _decide(server, ddl, gathered, request)
+        else:
+            cloned = replace(copied.cloned, disconnected=(*disconnected, *copied.cloned.disconnected))
+            return replace(copied, cloned=cloned, outage=held + copied.outage)
+
+
+def _make_once(
+    server: Server,
+    ddl: Connection,
+    gathered: Gathered,
+    decided: _Decision,
+    request: BackupRequest,
+    watch: Stopwatch,
+    observe: Observe,
+    standing: Standing,
+) -> _Copied:
+    with discarded_on_failure(server, decided.plan.clone):
+        copied = _copy(server, ddl, gathered, decided, request, watch, observe)
+        cloned = copied.cloned
+        plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration)
+        plan, more = _finish(server, ddl, plan, cloned, standing)
+        watch.lap("finish")
+        return replace(copied, plan=plan, cautions=copied.cautions + more)
+
+
 def _copy(
     server: Server,
     ddl: Connection,
@@ -276,7 +341,19 @@ def _copy(
     try:
         with paused(request.poolers, ddl, server.source, observe, request.hold) as pause:
             hold, state = pause.hold(request.hold), untouched(plan.clone)
-            cloned = make_clone(server, ddl, plan.clone, way, gathered, hold, observe, state)
+            cloned = make_clone(
+                server,
+                ddl,
+                plan.clone,
+                way,
+                gathered,
+                hold,
+                observe,
+                state,
+                decided.moment,
+                check=lambda moment: _check_moment(plan, moment),
+                lenders=lenders(gathered.inventory.of_source(server.source)),
+            )
     except CloneGivenUpError as error:
         watch.lap("clone", holds=True)
         other = _decide_online(server, ddl, gathered, request, error)
@@ -303,12 +380,23 @@ def _copy(
     return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions)
 
 
+def _check_moment(plan: BackupPlan, moment: Moment) -> None:
+    """Raise for another owner than the one to whom the clone is to be given: rights and plan go by that.
+
+    And for a comment that is too long to be kept.
+    """
+    plan.as_of(moment)
+    if moment.properties.owner != plan.clone.properties.owner:
+        raise altered_meanwhile(plan.clone.template.name, untouched(plan.clone))
+
+
 def _copy_online(
     server: Server, ddl: Connection, decided: _Decision, programs: Programs, watch: Stopwatch, observe: Observe
 ) -> _Copied:
-    cloned = copy_online(server, ddl, decided.plan.clone, programs, observe)
+    plan = decided.plan
+    cloned = copy_online(server, ddl, plan.clone, programs, observe, lambda moment: _check_moment(plan, moment))
     watch.lap("copy")
-    return _Copied(decided.plan, decided.choice, cloned, cloned.outage, cautions=cloned.cautions)
+    return _Copied(plan, decided.choice, cloned, cloned.outage, cautions=cloned.cautions)
 
 
 _SHORT = timedelta(seconds=1)
@@ -350,28 +438,63 @@ def _let_transactions_end(
 def _finish(
     server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing
 ) -> tuple[BackupPlan, tuple[Caution, ...]]:
-    """Make the clone a backup; return the plan with what it could not be given noted, and the warning of it."""
+    """Make the clone a backup; again where roles were renamed or dropped while that was under way.
+
+    Returns the plan with what it could not be given noted, and the warning of it.
+    """
+    attempts_left = _ATTEMPTS
+    with server_errors(untouched(plan.clone)):
+        while True:
+            wanted = as_roles_are_named(ddl, cloned.moment)
+            try:
+                return _finish_once(server, ddl, plan, wanted, cloned.oid, standing)
+            except (SnapkitError, *SERVER_ERRORS):
+                attempts_left -= 1
+                if not attempts_left or ddl.invalidated or as_roles_are_named(ddl, cloned.moment) == wanted:
+                    raise
+
+
+def _finish_once(
+    server: Server, ddl: Connection, plan: BackupPlan, wanted: Properties, oid: int, standing: Standing
+) -> tuple[BackupPlan, tuple[Caution, ...]]:
     cautions: tuple[Caution, ...] = ()
-    clone = plan.clone
+    clone = replace(plan.clone, properties=wanted)
 
     def work() -> None:
         nonlocal plan, cautions
         run(ddl, *clone.handing_over)
-        given = give_properties(ddl, clone.properties, cloned.oid, clone.name, plan.name, clone.fenced)
+        given = give_properties(ddl, wanted, oid, clone.name, plan.name, clone.fenced)
         if given.not_given:
-            plan = plan.lacking(given.not_given, catalog.access_of(ddl, cloned.oid))
-        cautions = given.cautions
+            plan = plan.lacking(given.not_given, catalog.access_of(ddl, oid))
         run(ddl, *plan.finish)
+        check_names(ddl, {oid: plan.name}, untouched(clone))
+        cautions = given.cautions + _follow_source(ddl, plan, wanted.owner)
         standing.perhaps_done()
 
-    with server_errors(untouched(clone)):
-        commit(
-            ddl,
-            work,
-            lambda pid: bears_names(server, pid, {cloned.oid: plan.name}, "the backup"),
-            standing.undone,
-        )
+    commit(ddl, work, lambda pid: bears_names(server, pid, {oid: plan.name}, "the backup"), standing.undone)
     return plan, cautions
+
+
+def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Caution, ...]:
+    """Give the backup to whom the source was given since it was copied: one of another ``owner`` would not be trusted.
+
+    Raises BusyError for a source that has another name by now, and so is not what the backup's document names.
+    """
+    source = plan.clone.template
+    now = catalog.database_of(ddl, source.oid)
+    if now is None or now.name != source.name:
+        if now is None and catalog.oid_of(ddl, source.name) is None:
+            return ()  # it was dropped; all the better that there is a backup
+        raise another_database(source.name, untouched(plan.clone))
+    if now.owner in ("", owner):
+        return ()
+    given = ChangeOwner(plan.name, now.owner)
+    if run_permitted(ddl, (given,)):
+        advice = f"The backup has another owner, and is not considered until an administrator says: {sql_text(given)};"
+    else:
+        advice = "The backup goes by the new owner, as the database does."
+    message = f"{source.name!r} was given to {now.owner} while it was copied. {advice}"
+    return (Caution("owner_changed", message),)
 
 
 def _measure(server: Server, ddl: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:

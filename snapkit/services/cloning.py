@@ -10,9 +10,12 @@ from time import monotonic
 from snapkit.core.durations import duration_text
 from snapkit.core.estimates import expected_duration, is_brief
 from snapkit.core.holding import HoldRules, blocks_were_shared
+from snapkit.core.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, Strategy
+from snapkit.core.moment import Moment
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, choose_method, statements_to_drop
+from snapkit.core.properties import Properties
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
@@ -22,6 +25,7 @@ from snapkit.postgres.errors import (
     OBJECT_IN_USE,
     QUERY_CANCELED,
     SERVER_ERRORS,
+    UNDEFINED_OBJECT,
     is_connection_loss,
     is_late_update,
     server_errors,
@@ -30,6 +34,8 @@ from snapkit.postgres.errors import (
 )
 from snapkit.postgres.execution import committing_locally, run
 from snapkit.postgres.file_systems import data_shares_no_blocks
+from snapkit.postgres.gate import Check, Gate, another_database, created_by, kept
+from snapkit.postgres.moment import names_of_roles, read_moment, versions_of
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
@@ -41,6 +47,8 @@ class Cloned:
     """A clone that stands, not yet of any use. ``outage`` is how long clients of the template waited meanwhile."""
 
     oid: int
+    moment: Moment
+    """What the template was when it was copied."""
     source_bytes: int | None
     outage: timedelta
     disconnected: tuple[ClientSession, ...]
@@ -60,6 +68,18 @@ class CloneGivenUpError(OutageLimitError):
     """
 
     def __init__(self, error: OutageLimitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
+        super().__init__(error.message, state=error.state, hint=error.hint)
+        self.held = held
+        self.disconnected = disconnected
+
+
+class CloneAbandonedError(AlteredMeanwhileError):
+    """A clone was given up, or thrown away, since its template was altered meanwhile: another one may be made.
+
+    ``held`` and ``disconnected`` as for CloneGivenUpError.
+    """
+
+    def __init__(self, error: SnapkitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
         super().__init__(error.message, state=error.state, hint=error.hint)
         self.held = held
         self.disconnected = disconnected
@@ -109,26 +129,37 @@ def make_clone(
     hold: Hold,
     observe: Observe,
     state: str,
+    moment: Moment,
+    check: Check,
+    lenders: tuple[Database, ...] = (),
 ) -> Cloned:
     """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
 
-    ``state`` is how things stand for as long as there is no clone, for the errors to say.
-    Raises the error of ours that fits, CloneGivenUpError where clients had been held as long as they may be; then
-    nothing is left behind, but where the connection was lost.
+    The template has to be the one of ``moment``, which is what it was when the plan was made. What it is when nobody is
+    inside is read anew, and given to ``check``, which raises AlteredMeanwhileError for what does not go with the plan.
+    ``lenders`` are databases of ours that may lend themselves for a gate (``postgres.gate``). Where there is none, and
+    the copying is over too soon, the template must not have been altered at all.
+
+    ``state`` is how things stand for as long as there is no clone, for the errors to say. Raises the error of ours that
+    fits, CloneGivenUpError where clients had been held as long as they may be, CloneAbandonedError where it is to be
+    planned anew; then nothing is left behind, but where the connection was lost.
     """
     with server_errors(state):
         run(ddl, *plan.settings)
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.
+        gate = Gate(stack.enter_context(server.connect()))
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
+            moment = _as_it_is_now(gate.session, moment, check, state)
             gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
             nudge = is_brief(cloning.expected, cloning.total_bytes)
+            gate.shut(lenders, plan.name)
             record = stack.enter_context(
                 hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look, nudge=nudge)
             )
-        oid: int | None = None
+        keeper = stack.enter_context(kept(gate, ddl, moment, check, state))
         began = monotonic()
         outage = held = timedelta(0)
         try:
@@ -137,24 +168,61 @@ def make_clone(
                 hold.begin()
                 run(ddl, plan.create, left=hold.left)
                 outage = timedelta(seconds=monotonic() - began)
-            oid = catalog.oid_of(ddl, plan.name)
         except SERVER_ERRORS as error:
             held = hold.held
             if is_connection_loss(error):
                 state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
             failure = error
     disconnected = tuple(record.disconnected.values())
+    record.blockers.pop(gate.pid, None)
+    if keeper.refusal is not None:
+        if isinstance(keeper.refusal, AlteredMeanwhileError):
+            raise CloneAbandonedError(keeper.refusal, hold.held, disconnected) from failure
+        raise keeper.refusal from failure
     if failure is not None:
+        if sqlstate_of(failure) == UNDEFINED_OBJECT:  # the owner was given another name, or a tablespace
+            altered = altered_meanwhile(plan.template.name, state)
+            raise CloneAbandonedError(altered, held, disconnected) from failure
         problem = door_error(failure, record, hold.rules, held, state, gathered.facts.role)
         if isinstance(problem, OutageLimitError):
             problem = CloneGivenUpError(problem, held, disconnected)
         raise problem from failure
-    if oid is None:
-        raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
+    with server_errors(state):
+        oid = created_by(ddl, plan.name, keeper.transaction)
+        if oid is None:
+            raise BusyError(f"The clone {plan.name!r} was dropped or renamed by somebody else.", state=state)
+        if keeper.moment is None and versions_of(ddl, plan.template.oid) != moment.versions:
+            altered = altered_meanwhile(plan.template.name, state)
+            raise CloneAbandonedError(altered, hold.held, disconnected)
     leaving = record.leaving(began)
     copying = outage - leaving - gauge.checkpointing
     shared = False if cloning.copies else blocks_were_shared(cloning.strategy, cloning.total_bytes, copying)
-    return Cloned(oid, cloning.total_bytes, outage, disconnected, outage - leaving, leaving, shared)
+    return Cloned(
+        oid=oid,
+        moment=keeper.moment or moment,
+        source_bytes=cloning.total_bytes,
+        outage=outage,
+        disconnected=disconnected,
+        duration=outage - leaving,
+        leaving=leaving,
+        blocks_shared=shared,
+    )
+
+
+def _as_it_is_now(connection: Connection, moment: Moment, check: Check, state: str) -> Moment:
+    """Return what the template is now, so that little time is left in which it may be altered unseen."""
+    database = moment.database
+    if versions_of(connection, database.oid) == moment.versions:
+        return moment
+    now = read_moment(connection, database.oid, state)
+    if now is None or now.database.name != database.name:
+        raise another_database(database.name, state)
+    check(now)
+    return now
+
+
+def altered_meanwhile(name: str, state: str) -> AlteredMeanwhileError:
+    return AlteredMeanwhileError(f"{name!r} was altered by somebody else meanwhile.", state=state, hint=LOOK_AGAIN)
 
 
 def untouched(plan: ClonePlan) -> str:
@@ -196,6 +264,11 @@ def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitErro
         hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
         is_passing=True,
     )
+
+
+def as_roles_are_named(connection: Connection, moment: Moment) -> Properties:
+    """Return the properties of a moment by the names that roles have now; without those of roles that are gone."""
+    return moment.properties_now(names_of_roles(connection, moment.roles.values()))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from time import monotonic
 from typing import IO, TypeVar
 
 from snapkit.core.model import Caution, Observe, Progress
+from snapkit.core.moment import Moment
 from snapkit.core.online import (
     Contents,
     Counted,
@@ -61,6 +62,8 @@ from snapkit.postgres.errors import (
 )
 from snapkit.postgres.execution import run, transaction
 from snapkit.postgres.foreign_code import foreign_calls
+from snapkit.postgres.gate import Check, another_database
+from snapkit.postgres.moment import read_moment
 from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import ProgramError, Programs, Running
 from snapkit.postgres.relay import StoppedError
@@ -109,21 +112,24 @@ def _listed(items: Sequence[str]) -> str:
     return "".join(f"\n  {each}" for each in items[:_NAMED]) + more
 
 
-def copy_online(server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe) -> Cloned:
+def copy_online(
+    server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe, check: Check
+) -> Cloned:
     """Make the database of the plan, fill it, compare it with its source and seal it.
 
+    ``check`` is given what the source is at the moment that is copied, and raises for what does not go with the plan.
     Raises the error of ours that fits. What was begun is left to whoever discards it (``discarded_on_failure``).
     """
     began = monotonic()
     with _errors(untouched(plan)), _directory() as directory:
-        copying = _Copying(server, ddl, plan, programs, observe, directory)
+        copying = _Copying(server, ddl, plan, programs, observe, check, directory)
         with ExitStack() as readers:
             copying.read(readers)
         copying.complete()
         copying.compare()
         copying.seal()
     duration = timedelta(seconds=monotonic() - began)
-    return Cloned(copying.oid, copying.total, timedelta(0), (), duration, cautions=copying.cautions)
+    return Cloned(copying.oid, copying.moment, copying.total, timedelta(0), (), duration, cautions=copying.cautions)
 
 
 @contextmanager
@@ -158,6 +164,7 @@ class _Held:
     """The moment that is copied, the session that counts what there is, and those that relay large tables."""
 
     snapshot: str
+    moment: Moment
     counter: Connection
     readers: Sequence[Connection]
 
@@ -166,9 +173,17 @@ class _Copying:
     """One copy under way, and what was learnt of the source for the comparison at its end."""
 
     def __init__(
-        self, server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe, directory: Path
+        self,
+        server: Server,
+        ddl: Connection,
+        plan: ClonePlan,
+        programs: Programs,
+        observe: Observe,
+        check: Check,
+        directory: Path,
     ) -> None:
         self.oid = 0
+        self.moment: Moment
         self.total: int | None = None
         self.cautions: tuple[Caution, ...] = ()
         self._server = server
@@ -176,6 +191,7 @@ class _Copying:
         self._plan = plan
         self._programs = programs
         self._observe = observe
+        self._check = check
         self._directory = directory
         self._state = untouched(plan)
         self._is_superuser = catalog.server_facts(ddl).is_superuser
@@ -216,6 +232,7 @@ class _Copying:
                 | (contents.given_extensions(copy) - contents.given_extensions(exporter)),
             )
         held = self._hold(stack, exporter)
+        self.moment = held.moment
         with closing(self._dump_rest(held.snapshot)) as rest:
             self._copy_definitions(held.snapshot)
             self._idle = [exporter]
@@ -236,11 +253,11 @@ class _Copying:
             self._idle = [*self._idle, connection]
             return result
 
-        def begin() -> tuple[str, list[Table]]:
+        def begin() -> tuple[str, list[Table], Moment]:
             begun = contents.begin_snapshot(exporter, self._crew.stopped)
             if self._is_superuser:
                 check_code(exporter, self._state)
-            return begun
+            return *begun, self._moment_of(exporter)
 
         def joined(snapshot: str, tables: Sequence[Table]) -> Connection:
             connection = self._at_source(stack)
@@ -248,14 +265,24 @@ class _Copying:
             return connection
 
         def work() -> None:
-            snapshot, found = lock(exporter, begin)
+            snapshot, found, moment = lock(exporter, begin)
             self._division = division = divide(found, self._encoding)
             counter = joined(snapshot, [table for table in found if table not in division.relayed])
             readers = [joined(snapshot, division.relayed) for _ in range(min(JOBS, len(division.relayed)))]
-            held.append(_Held(snapshot, counter, readers))
+            held.append(_Held(snapshot, moment, counter, readers))
 
         self._crew.run(work)
         return held[0]
+
+    def _moment_of(self, exporter: Connection) -> Moment:
+        """Return what the source is in the very view that is copied; raise if this is not the one that is meant."""
+        template = self._plan.template
+        oid = catalog.own_database(exporter)
+        moment = read_moment(exporter, oid, self._state) if oid == template.oid else None
+        if moment is None:
+            raise another_database(template.name, self._state)
+        self._check(moment)
+        return moment
 
     def _at_source(self, stack: ExitStack) -> Connection:
         connection = stack.enter_context(self._server.look_into_source(self._quiet))

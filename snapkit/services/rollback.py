@@ -11,7 +11,7 @@ from time import monotonic
 
 from snapkit.core.deploy import Checkout, Deploy, differs
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.identity import LOOK_AGAIN, ROLLED_BACK, AlteredMeanwhileError, Facts, facts_of
+from snapkit.core.identity import ROLLED_BACK, Facts, check_facts_found, facts_of
 from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.model import (
     Caution,
@@ -23,6 +23,7 @@ from snapkit.core.model import (
     Progress,
     State,
 )
+from snapkit.core.moment import Moment
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
     NOTHING_CHANGED,
@@ -42,10 +43,15 @@ from snapkit.postgres import catalog
 from snapkit.postgres.door import await_transactions, hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.execution import commit, run
-from snapkit.postgres.identity import check_names, read_facts, unaltered
+from snapkit.postgres.gate import another_database
+from snapkit.postgres.identity import check_names, read_facts
+from snapkit.postgres.moment import read_moment
+from snapkit.postgres.progress import Cloning
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server, beside
 from snapkit.services.cloning import (
+    Cloned,
+    altered_meanwhile,
     discarded_on_failure,
     door_error,
     foresee,
@@ -230,9 +236,8 @@ def swap(
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
-                state = _unswapped(plan)
-                with _room_for(plan.entry), _template_unaltered(ddl, plan.entry, plan.clone, state):
-                    clone = make_clone(server, ddl, plan.clone, cloning, gathered, Hold(rules), observe, state)
+                with _room_for(plan.entry):
+                    clone = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = clone.oid
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
@@ -283,6 +288,33 @@ def _entry_cautions(gathered: Gathered, plan: SwapPlan) -> tuple[Caution, ...]:
     return entry_cautions([*others, entry], gathered.facts.now) + ((taken,) if entry.altered else ())
 
 
+def _clone(
+    server: Server,
+    ddl: Connection,
+    plan: SwapPlan,
+    clone: ClonePlan,
+    cloning: Cloning,
+    gathered: Gathered,
+    hold: Hold,
+    observe: Observe,
+) -> Cloned:
+    """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
+    state, database = _unswapped(plan), plan.entry.database
+    with server_errors(state):
+        moment = read_moment(ddl, database.oid, state)
+        check_facts_found({database.oid: facts_of(database, database.document)}, read_facts(ddl, [database.oid]), state)
+    if moment is None:
+        raise another_database(database.name, state)
+    if moment.properties != clone.properties:
+        raise altered_meanwhile(database.name, state)
+
+    def check(now: Moment) -> None:
+        if now.versions != moment.versions:
+            raise altered_meanwhile(database.name, state)
+
+    return make_clone(server, ddl, clone, cloning, gathered, hold, observe, state, moment, check)
+
+
 def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
     """Warn where the code at hand is not that which was there when the backup was made."""
     made_from = entry.deploy
@@ -307,18 +339,6 @@ def _room_for(entry: Entry) -> Iterator[None]:
             without = f"Or use {entry.name} up, which takes no room: snapkit unpin {entry.name}, then the same again."
             error.hint = " ".join(filter(None, (error.hint, without)))
         raise
-
-
-@contextmanager
-def _template_unaltered(ddl: Connection, entry: Entry, clone: ClonePlan, state: str) -> Iterator[None]:
-    """Raise BusyError unless what is cloned in the block is the entry, with the properties that the clone is to get."""
-    oid = entry.database.oid
-    with server_errors(state), unaltered(ddl, {oid: facts_of(entry.database, entry.database.document)}, state):
-        yield
-        if catalog.read_properties(ddl, oid) != clone.properties:
-            raise AlteredMeanwhileError(
-                f"Privileges or settings of {entry.name!r} were altered meanwhile.", state=state, hint=LOOK_AGAIN
-            )
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:

@@ -40,6 +40,12 @@ def _backup(box: Sandbox) -> list[str]:
     return ["backup", "--label", "before v42"]
 
 
+def _again(box: Sandbox) -> list[str]:
+    """With an entry that lends itself for the gate at which the clone waits until all has been read."""
+    box.back_up()
+    return _backup(box)
+
+
 def _online(box: Sandbox) -> list[str]:
     return ["backup", "--strategy", "online"]
 
@@ -108,6 +114,7 @@ def _recover(box: Sandbox) -> list[str]:
 
 SCENARIOS = (
     Scenario("backup", _backup),
+    Scenario("backup beside another", _again),
     Scenario("rollback", _rollback, swaps=True),
     Scenario("rollback --keep-backup", _keep, swaps=True),
     Scenario("undo", _undo, swaps=True),

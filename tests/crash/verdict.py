@@ -124,7 +124,9 @@ def _state(
     if scenario.drops:
         return f"{len(gone)} of {scenario.drops} dropped", len(gone) == scenario.drops
     if scenario.backs_up:
-        made = [e for e in entries if e.kind is Kind.BACKUP and e.state is State.READY]
+        ready = [e for e in entries if e.kind is Kind.BACKUP and e.state is State.READY]
+        made = [e for e in ready if e.database.oid not in stage.before]
+        assert all(after[oid]["name"] == row["name"] for oid, row in stage.before.items()), "one was renamed for good"
         return ("backup complete", True) if made else ("no backup", False)
     changed = any(after[oid]["comment"] != row["comment"] for oid, row in stage.before.items())
     return ("done", True) if changed else ("as before", False)

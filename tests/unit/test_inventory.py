@@ -11,6 +11,7 @@ from snapkit.core.inventory import (
     is_remains,
     latest_backup,
     latest_displaced,
+    lenders,
     ready_backups,
     select_one,
     take_inventory,
@@ -318,6 +319,18 @@ def test_what_fits_nothing_is_not_found(wanted: str, source: str | None, said: s
     assert caught.value.message == f"There is no backup {wanted!r}{said}"
     assert caught.value.state == "Nothing was changed."
     assert caught.value.hint == "See what there is: snapkit list"
+
+
+def test_what_lends_itself_for_a_gate_is_sealed_and_ready_and_ours_the_oldest_first() -> None:
+    others = [
+        make_entry(state=State.INVALID),
+        make_entry(kind=Kind.PARTIAL, managed=False, state=State.INCOMPLETE),
+        make_entry(managed=False, state=State.UNMANAGED),
+        make_entry(database=make_database("app_backup_20260101_000000", allow_connections=True)),
+        make_entry(database=make_database("app_backup_20260101_000000", allow_connections=False, is_mine=False)),
+    ]
+    lent = lenders([*others, SECOND, OLD, FIRST])
+    assert lent == tuple(each.database for each in sorted([FIRST, SECOND, OLD], key=lambda each: each.age_key))
 
 
 def test_the_latest_backup_is_the_newest_ready_one_that_is_managed() -> None:

@@ -21,6 +21,7 @@ from snapkit.core.model import (
     State,
     Strategy,
 )
+from snapkit.core.moment import Moment, Versions
 from snapkit.core.planning import (
     BackupPlan,
     ClonePlan,
@@ -244,6 +245,21 @@ def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
     measured = plan.measured(4096, timedelta(seconds=1.5))
     assert (measured.metadata.clone_bytes, measured.metadata.clone_ms) == (4096, 1500)
     assert document_in(list(measured.finish), plan.clone.name) == measured.metadata
+
+
+def test_a_backup_tells_of_the_source_as_it_was_copied_not_as_it_was_when_that_was_planned() -> None:
+    live = make_database("app")
+    plan = plan_backup(live, "before", PROPERTIES, FILE_COPY, None, "v42", True, AT, [], may_checkpoint=False)
+    then = replace(live, is_template=True, allow_connections=False)
+    properties = replace(PROPERTIES, connection_limit=7)
+    found = plan.as_of(Moment(then, "after", properties, Versions("1", None, None, None), {}))
+    document = document_in(list(found.finish), plan.clone.name)
+    assert (document.comment, document.is_template, document.allow_connections) == ("after", True, False)
+    assert (document.label, document.pinned, document.created_at) == ("v42", True, AT)
+    assert (found.clone.template, found.clone.properties) == (then, properties)
+    assert replace(found.clone, template=live, properties=PROPERTIES) == plan.clone
+    with pytest.raises(UsageError):
+        plan.as_of(Moment(then, "x" * MAX_BYTES, properties, Versions("1", None, None, None), {}))
 
 
 @pytest.mark.parametrize("length", [0, MAX_BYTES // 2])

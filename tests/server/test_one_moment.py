@@ -1,0 +1,208 @@
+"""A backup is one moment in all its parts, whatever others do to its source meanwhile; or it does not become one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from snapkit.core.holding import HoldRules
+from snapkit.core.statements import CreateDatabase, Statement
+from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres import execution, gate
+from snapkit.postgres.opened import Use, take_entry
+from snapkit.services import cloning
+from tests.sandbox import Sandbox, wait_until
+from tests.server.test_holding import door_is_held
+
+RULES = HoldRules(grace=timedelta(seconds=3))
+
+
+class Backup:
+    """A backup that runs in a thread of its own."""
+
+    def __init__(self, sandbox: Sandbox, **request: Any) -> None:
+        self._sandbox = sandbox
+        self._request = request
+        self.receipt: Any = None
+        self.error: SnapkitError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.receipt = self._sandbox.back_up(**self._request)
+        except SnapkitError as error:
+            self.error = error
+
+    def end(self) -> None:
+        self._thread.join(60)
+        assert not self._thread.is_alive(), "the backup has not ended"
+
+    @property
+    def name(self) -> str:
+        self.end()
+        assert self.error is None, self.error
+        return str(self.receipt.backup.name)
+
+
+@contextmanager
+def while_the_grace_is_held_open(sandbox: Sandbox, **request: Any) -> Iterator[Backup]:
+    """Begin a backup; in the block its door is closed, and a transaction inside has not ended yet."""
+    with psycopg.connect(sandbox.url) as connection:
+        connection.execute("INSERT INTO item VALUES (4711, 'late')")
+        backup = Backup(sandbox, hold=RULES, **request)
+        wait_until(lambda: door_is_held(sandbox) or backup.error is not None)
+        yield backup
+        connection.commit()
+
+
+def in_the_server(sandbox: Sandbox, *statements: str) -> None:
+    for statement in statements:
+        sandbox.execute(sql.SQL(statement).format(shop=sql.Identifier(sandbox.name)))
+
+
+def settings_of(sandbox: Sandbox, name: str) -> list[tuple[Any, ...]]:
+    return sandbox.execute(
+        "SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting AS s JOIN pg_database AS d"
+        " ON d.oid = setdatabase WHERE datname = %s ORDER BY 1",
+        name,
+    )
+
+
+WITH_A_GATE = pytest.mark.parametrize("entries", [1, 0], ids=["with a gate", "without a gate"])
+
+
+@WITH_A_GATE
+def test_a_backup_has_the_privileges_and_settings_of_the_moment_of_its_rows(sandbox: Sandbox, entries: int) -> None:
+    for _ in range(entries):
+        sandbox.back_up()
+    with while_the_grace_is_held_open(sandbox) as backup:
+        in_the_server(
+            sandbox,
+            "REVOKE CONNECT, TEMPORARY ON DATABASE {shop} FROM PUBLIC",
+            "ALTER DATABASE {shop} SET work_mem TO '7MB'",
+            "ALTER DATABASE {shop} CONNECTION LIMIT 50",
+        )
+    name = backup.name
+    row, live = sandbox.row(name), sandbox.row(sandbox.name)
+    assert (row["acl"], row["datconnlimit"]) == (live["acl"], 50)
+    assert settings_of(sandbox, name) == settings_of(sandbox, sandbox.name) != []
+    sandbox.roll_back(name)
+    assert (4711, "late") in sandbox.items()
+    assert sandbox.row(sandbox.name)["acl"] == live["acl"]
+
+
+@WITH_A_GATE
+def test_a_source_that_gets_another_owner_meanwhile_has_a_backup_that_list_knows(
+    sandbox: Sandbox, entries: int
+) -> None:
+    before, after = sandbox.role("before"), sandbox.role("after")
+    in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {before}")
+    for _ in range(entries):
+        sandbox.back_up()
+    with while_the_grace_is_held_open(sandbox) as backup:
+        in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {after}")
+    assert sandbox.row(backup.name)["owner"] == after
+    assert backup.name in [entry.name for entry in sandbox.entries()]
+
+
+@WITH_A_GATE
+def test_a_source_that_gives_its_name_away_meanwhile_is_not_backed_up(sandbox: Sandbox, entries: int) -> None:
+    for _ in range(entries):
+        sandbox.back_up()
+    there = set(sandbox.databases())
+    blue, green = f"{sandbox.prefix}_blue", f"{sandbox.prefix}_green"
+    in_the_server(sandbox, f"CREATE DATABASE {green}")
+
+    def swap_names(statement: Statement) -> None:
+        in_the_server(
+            sandbox, f"ALTER DATABASE {{shop}} RENAME TO {blue}", f"ALTER DATABASE {green} RENAME TO {{shop}}"
+        )
+
+    with just_before_the_clone(swap_names):
+        backup = Backup(sandbox)
+        backup.end()
+    assert isinstance(backup.error, BusyError), backup.receipt
+    assert "another database" in backup.error.message
+    assert set(sandbox.databases()) == there | {blue}
+    assert sandbox.items(blue) != []
+
+
+@contextmanager
+def just_before_the_clone(meanwhile: Callable[[Statement], None]) -> Iterator[None]:
+    """Do something once, when all is ready and CREATE DATABASE is about to be sent."""
+    original, done = execution.run, list[bool]()
+
+    def run(connection: Any, *statements: Statement, **options: Any) -> None:
+        if not done and isinstance(statements[0], CreateDatabase):
+            done.append(True)
+            meanwhile(statements[0])
+        original(connection, *statements, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cloning, "run", run)
+        yield
+    assert done
+
+
+@pytest.mark.parametrize("change", ["ALTER ROLE {0} RENAME TO {0}_now", "DROP OWNED BY {0}; DROP ROLE {0}"])
+def test_a_role_that_is_renamed_or_dropped_meanwhile_does_not_cost_the_clone(sandbox: Sandbox, change: str) -> None:
+    sandbox.back_up()
+    role = f"{sandbox.prefix}_reader"
+    in_the_server(
+        sandbox,
+        f"CREATE ROLE {role}",
+        f"GRANT CONNECT ON DATABASE {{shop}} TO {role}",
+        f"ALTER ROLE {role} IN DATABASE {{shop}} SET work_mem TO '3MB'",
+    )
+    made: list[int] = []
+
+    def then(*arguments: Any, **options: Any) -> Any:
+        cloned = original(*arguments, **options)
+        made.append(cloned.oid)
+        in_the_server(sandbox, *change.format(role).split("; "))
+        return cloned
+
+    original = cloning.make_clone
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snapkit.services.backup.make_clone", then)
+        backup = Backup(sandbox)
+        name = backup.name
+    row = sandbox.row(name)
+    assert made == [row["oid"]]
+    if "RENAME" in change:
+        assert settings_of(sandbox, name) == [(f"{role}_now", ["work_mem=3MB"])]
+        assert row["acl"] == sandbox.row(sandbox.name)["acl"]
+        for database in sandbox.databases():
+            sandbox.execute(
+                sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(*map(sql.Identifier, (database, f"{role}_now")))
+            )
+        sandbox.execute(f"DROP ROLE {role}_now")
+    else:
+        assert settings_of(sandbox, name) == []
+
+
+def test_what_lends_itself_for_the_gate_keeps_its_name_and_is_left_alone_while_it_is_in_use(sandbox: Sandbox) -> None:
+    lent: list[bool] = []
+    original = gate.Gate.shut
+
+    def shut(self: gate.Gate, lenders: Any, name: str) -> None:
+        original(self, lenders, name)
+        lent.append(self.is_shut)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate.Gate, "shut", shut)
+        first = sandbox.back_up().backup
+        with sandbox.server().connect() as keeper:
+            assert take_entry(keeper, first.database.oid, Use.WAY_BACK)
+            second = sandbox.back_up().backup
+        third = sandbox.back_up().backup
+    assert lent == [False, False, True]
+    assert {entry.name for entry in sandbox.entries()} == {first.name, second.name, third.name}
