@@ -11,7 +11,8 @@ is done takes long, it is left: a session that listens and is at work keeps the 
 notifications, those of the whole server. https://www.postgresql.org/docs/current/sql-notify.html
 
 Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
-begun after the door was closed, or a busy client would never be found idle.
+begun after the door was closed, or a busy client would never be found idle; nor one that cannot end before the door is
+opened, since the workers of its parallel query wait there.
 
 The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
 one.

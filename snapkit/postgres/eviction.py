@@ -160,7 +160,7 @@ def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) ->
     may = may_terminate()
     told: ColumnElement[bool] = false()
     if terminate:
-        spared = and_(bindparam("spares", type_=Boolean), _is_spared())
+        spared = and_(bindparam("spares", type_=Boolean), _is_spared(), not_(_waits_for(holder_pid)))
         told = _told(and_(may, not_(spared)))
     return (
         select(*SESSION_COLUMNS, may.label("may"), told.label("told"), _own_transaction.c.virtualxid)
@@ -196,6 +196,16 @@ def _holds_door(holder_pid: int) -> ColumnElement[bool]:
         pg_locks.c.granted,
     )
     return pg_stat_activity.c.datid.in_(held).is_(true())
+
+
+def _waits_for(holder_pid: int) -> ColumnElement[bool]:
+    """Whether a session's transaction cannot end before the door is opened: it waits for that, or its workers do.
+
+    The workers of a parallel query come in through the door as clients do. What blocks them counts as blocking their
+    leader, for whatever role asks, while pg_stat_activity shows them from PostgreSQL 18 on, and to superusers only.
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION
+    """
+    return literal(holder_pid) == func.any(func.pg_blocking_pids(pg_stat_activity.c.pid, type_=ARRAY(Integer)))
 
 
 def _is_spared() -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from time import monotonic
 
@@ -97,7 +97,8 @@ class Gate:
     def __init__(self, session: Connection) -> None:
         self.session = session
         self.is_shut = False
-        self.pid = driver_connection(session).info.backend_pid
+        self._driver = driver_connection(session)  # to be had of no session that is lost
+        self.pid = self._driver.info.backend_pid
         self._transaction: AbstractContextManager[psycopg.Transaction] | None = None
 
     def shut(self, lenders: Iterable[Database], name: str) -> None:
@@ -119,7 +120,7 @@ class Gate:
     def _try(self, lender: Database, name: str) -> None:
         if is_in_use(self.session, lender.oid) or name_of(self.session, lender.oid) != lender.name:
             return
-        transaction = driver_connection(self.session).transaction(force_rollback=True)
+        transaction = self._driver.transaction(force_rollback=True)
         transaction.__enter__()
         self._transaction = transaction
         with limited(self.session, _SHUT_LIMIT):
@@ -134,10 +135,10 @@ class Gate:
         transaction, self._transaction, self.is_shut = self._transaction, None, False
         if transaction is None:
             return
-        driver = driver_connection(self.session)
-        with suppress(*SERVER_ERRORS), answers_within(self.session, _LIMIT):
+        is_lost = self.session.invalidated
+        with suppress(*SERVER_ERRORS), nullcontext() if is_lost else answers_within(self.session, _LIMIT):
             transaction.__exit__(None, None, None)
-        if driver.broken or driver.closed:
+        if is_lost or self._driver.closed:
             with suppress(SnapkitError, *SERVER_ERRORS), beside(self.session) as another:
                 _end_gate(another, self.pid)
 

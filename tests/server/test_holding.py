@@ -23,7 +23,9 @@ from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
 from snapkit.postgres import execution
 from snapkit.postgres.programs import VARIABLE
-from tests.sandbox import Sandbox, run_snapkit, wait_until
+from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.rollback import SwapRequest, swap
+from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until
 
 SECOND = timedelta(seconds=1)
 
@@ -104,6 +106,44 @@ def test_a_transaction_that_runs_may_end_within_the_grace(sandbox: Sandbox, what
     kept = sandbox.entries()[0].name
     sandbox.execute(f'ALTER DATABASE "{kept}" ALLOW_CONNECTIONS true')
     assert (4711, "late") in sandbox.items(kept)
+
+
+@pytest.mark.parametrize("what", ["backup", "rollback"])
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_a_parallel_query_whose_workers_wait_at_the_door_is_not_waited_for(
+    sandbox: Sandbox, what: str, is_superuser: bool
+) -> None:
+    sandbox.back_up()
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    if not is_superuser:
+        for name in sandbox.databases():
+            sandbox.execute(f'ALTER DATABASE "{name}" OWNER TO {owner}')
+    rules = HoldRules(grace=3 * SECOND)
+    url = sandbox.url if is_superuser else sandbox.cluster.url(sandbox.name, user=owner)
+    receipts: list[BackupReceipt | SwapReceipt] = []
+    parallel = "max_parallel_workers_per_gather=2 parallel_setup_cost=0 parallel_tuple_cost=0 enable_indexonlyscan=off"
+    options = " ".join(f"-c {each}" for each in (*parallel.split(), "min_parallel_table_scan_size=0"))
+    with psycopg.connect(url, application_name="report", options=options) as report:
+        report.execute("SELECT 1")
+
+        def work() -> None:
+            server = sandbox.server(url)
+            if what == "backup":
+                receipts.append(back_up(server, BackupRequest(hold=rules), LOCK_WAIT, lambda progress: None))
+            else:
+                receipts.append(swap(server, SwapRequest(hold=rules), LOCK_WAIT, lambda progress: None))
+
+        thread = in_background(work)
+        wait_until(lambda: door_is_held(sandbox))
+        plan = report.execute("EXPLAIN SELECT count(*) FROM pg_class").fetchall()
+        assert "Gather" in str(plan)
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            report.execute("SELECT count(*) FROM pg_class")
+        thread.join(60)
+    (receipt,) = receipts
+    leaving = next(each for each in receipt.phases if each.name == "leaving")
+    assert leaving.duration < rules.grace
+    assert [each.application for each in receipt.disconnected] == ["report"]
 
 
 def test_a_transaction_that_outlasts_the_grace_is_ended_and_named(sandbox: Sandbox) -> None:
