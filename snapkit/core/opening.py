@@ -124,7 +124,7 @@ def statements_to_open(name: str, owner: str, present: Collection[Privilege], do
         *_revoke_connect(name, present),
         GrantOnDatabase(name, (CONNECT,), (owner,)),
         SetParameter(name, None, READ_ONLY, ("on",)),
-        AlterDatabase(name, allow_connections=True),
+        AlterDatabase(name, allow_connections=True, is_template=False),
     )
 
 
@@ -134,8 +134,8 @@ def privileges_when_open(owner: str) -> frozenset[Privilege]:
 
 
 def statement_to_shut(name: str) -> Statement:
-    """Let nobody in any more; the first statement of what makes an entry again what it was."""
-    return AlterDatabase(name, allow_connections=False)
+    """Let nobody in any more, nor copy it; the first statement of what makes an entry again what it was."""
+    return AlterDatabase(name, allow_connections=False, is_template=False)
 
 
 def statements_to_restore(

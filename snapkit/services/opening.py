@@ -19,9 +19,10 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.core import metadata as comments
+from snapkit.core.identity import Facts, check_facts_found, facts_of
 from snapkit.core.inventory import Inventory, select_one
 from snapkit.core.metadata import Metadata
-from snapkit.core.model import Caution, Entry, Observe, State, unobserved
+from snapkit.core.model import Caution, Database, Entry, Observe, State, unobserved
 from snapkit.core.opening import (
     READ_ONLY,
     Grant,
@@ -34,14 +35,15 @@ from snapkit.core.opening import (
 )
 from snapkit.core.planning import NOTHING_CHANGED, check_usable
 from snapkit.core.properties import Privilege
-from snapkit.core.statements import FreezeDatabase
+from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.ddl import quote_name
+from snapkit.postgres.ddl import quote_name, sql_text
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.execution import commit, run, transaction
 from snapkit.postgres.handing_over import environment_for
+from snapkit.postgres.identity import check_overwritten, read_facts
 from snapkit.postgres.opened import (
     Use,
     connect_grants,
@@ -119,8 +121,9 @@ def opened_entry(
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):
                     raise _busy(entry)
-                ours = _Ours(entry.database.oid, _note(connection, entry))
-                _open(server, connection, entry, ours.opened, standing)
+                ours = _ours(entry, _note(connection, entry))
+                _open(server, connection, entry, ours.document, standing)
+                ours = replace(ours, was_open=True)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
             yield OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions)
         finally:
@@ -134,7 +137,18 @@ class _Ours:
     """What we have opened: another run may have sealed it meanwhile, and opened it for itself."""
 
     oid: int
+    name: str
     opened: Opened
+    document: str
+    """What its comment says while it is open."""
+    was_open: bool = False
+    """Whether it is known to have been open."""
+
+
+def _ours(entry: Entry, opened: Opened) -> _Ours:
+    assert entry.metadata is not None  # noqa: S101 - ``check_usable`` has seen to it
+    document = comments.encode(entry.metadata.with_opened(opened))
+    return _Ours(entry.database.oid, entry.name, opened, document)
 
 
 def _note(connection: Connection, entry: Entry) -> Opened:
@@ -184,15 +198,14 @@ def _check_that_it_can_be_given_back(
         )
 
 
-def _open(server: Server, connection: Connection, entry: Entry, opened: Opened, standing: Standing) -> None:
+def _open(server: Server, connection: Connection, entry: Entry, document: str, standing: Standing) -> None:
     """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
-    assert entry.metadata is not None  # noqa: S101 - ``check_usable`` has seen to it
     oid, owner = entry.database.oid, entry.database.owner
-    document = comments.encode(entry.metadata.with_opened(opened))
 
     def work() -> None:
         present = _who_may_connect(connection, oid)
         run(connection, *statements_to_open(entry.name, owner, present, document))
+        check_overwritten(connection, _facts(entry))
         found = _who_may_connect(connection, oid)
         if found != privileges_when_open(owner):
             raise SnapkitError(
@@ -201,7 +214,6 @@ def _open(server: Server, connection: Connection, entry: Entry, opened: Opened, 
                 state=NOTHING_CHANGED,
                 hint="Please report this, with the access list that psql shows with \\l",
             )
-        _check_same(connection, entry, document, NOTHING_CHANGED)
         standing.state = f"{entry.name!r} is sealed, or the next run seals it. See what there is: snapkit list"
 
     def ask(lost_pid: int) -> bool:
@@ -213,17 +225,8 @@ def _open(server: Server, connection: Connection, entry: Entry, opened: Opened, 
         commit(connection, work, ask, standing.undone, goes_on=False)
 
 
-def _check_same(connection: Connection, entry: Entry, document: str | None, state: str) -> None:
-    """Raise unless what a statement by the entry's name has changed, in this transaction, is the entry; and its comment
-    is ``document``. It keeps its name until the transaction ends: nobody renames a database whose row was changed.
-    """
-    found = catalog.unsealed_state(connection, entry.database.oid)
-    if found is None or (found.name, found.comment) != (entry.name, document):
-        raise BusyError(
-            f"{entry.name!r} has been changed or replaced by somebody else.",
-            state=state,
-            hint="See what there is (snapkit list), then run the command again.",
-        )
+def _facts(entry: Entry) -> Mapping[int, Facts]:
+    return {entry.database.oid: facts_of(entry.database, entry.database.document)}
 
 
 def _who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
@@ -376,7 +379,7 @@ def _seal(connection: Connection, entry: Entry) -> Entry:
 def _shut(connection: Connection, entry: Entry, state: str) -> None:
     with transaction(connection):
         run(connection, statement_to_shut(entry.name))
-        _check_same(connection, entry, entry.database.document, state)
+        check_facts_found(_facts(entry), read_facts(connection, [entry.database.oid]), state, only={"comment"})
 
 
 def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
@@ -398,7 +401,8 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
                 state=state,
                 hint="Run: snapkit recover, as a superuser.",
             )
-    database = replace(entry.database, allow_connections=False, document=document)
+        check_overwritten(connection, _facts(entry), state, only={"comment"})
+    database = replace(entry.database, allow_connections=False, is_template=False, document=document)
     return replace(entry, database=database, metadata=after)
 
 
@@ -441,14 +445,56 @@ def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> None:
 
 
 def _found(server: Server, connection: Connection, ours: _Ours) -> Entry | None:
-    """Return the entry, if it is still as we have opened it."""
+    """Return the entry, if it is still as we have opened it, under whatever name; None if another run has sealed it.
+
+    Raises _NotSealedError if it is not to be known for ours any more: what somebody has made of it is left alone.
+    """
     inventory = gather(connection, server.source).inventory
-    entries = (*inventory.entries, *inventory.distrusted)
-    return next((e for e in entries if e.database.oid == ours.oid and e.opened == ours.opened), None)
+    for entry in (*inventory.entries, *inventory.distrusted):
+        if entry.database.oid == ours.oid:
+            if entry.opened == ours.opened:
+                return entry
+            if entry.opened is not None or not entry.database.allow_connections:
+                return None
+    if not ours.was_open:
+        return None
+    database = next((each for each in inventory.databases.values() if each.oid == ours.oid), None)
+    raise _changed_while_open(database, ours, server.source)
+
+
+class _NotSealedError(BusyError):
+    """An entry that was open is not sealed, and not to be; it says all that there is to say."""
+
+
+def _changed_while_open(database: Database | None, ours: _Ours, source: str) -> _NotSealedError:
+    if database is None:
+        return _NotSealedError(
+            f"{ours.name!r} was dropped by somebody else while it was open.",
+            state="There is nothing left to seal.",
+            hint="See what there is: snapkit list",
+        )
+    name, read_only = quote_name(database.name), f"ALTER DATABASE {quote_name(database.name)} RESET {READ_ONLY};"
+    if database.name == source:
+        return _NotSealedError(
+            f"{ours.name!r} was made the live database {source!r} by somebody else while it was open.",
+            state="It was left alone: it lets in its owner alone, and is read-only unless a session says otherwise.",
+            hint=f"If it is to be as it was: {read_only} GRANT CONNECT ON DATABASE {name} TO PUBLIC; (or some roles)",
+        )
+    still = "still lets its owner in" if database.allow_connections else "lets nobody in"
+    return _NotSealedError(
+        f"{database.name!r} was not sealed again: its comment, by which it is known, was changed by somebody else "
+        "while it was open.",
+        state=f"It {still}.",
+        hint="To have it as it was: snapkit recover, after: "
+        + sql_text(CommentOnDatabase(database.name, ours.document))
+        + ";",
+    )
 
 
 def _still_open(error: SnapkitError) -> SnapkitError:
     """Say of an entry that could not be sealed who will, and how to have it done now."""
+    if isinstance(error, _NotSealedError):
+        return error
     kind = type(error)
     return kind(
         f"The entry could not be sealed again: {error.message}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,8 @@ from snapkit.core.model import unobserved
 from snapkit.core.results import SwapReceipt
 from snapkit.errors import BusyError
 from snapkit.postgres.server import Server
-from snapkit.services.inventory import label_entry, pin_entry, unpin_entry
+from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.opening import ShellRequest, opened_entry
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point
@@ -229,58 +231,77 @@ def test_a_new_owner_stops_a_swap(sandbox: Sandbox, target: str) -> None:
     owner, other = _owner(sandbox), sandbox.role("other")
     backup = sandbox.back_up().backup.name
     name = sandbox.name if target == "live" else backup
-    change = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(other))
-    with (
-        _stopped_at(sandbox, "postgres", _statement("ALTER", backup), lambda: sandbox.execute(change)) as url,
-        pytest.raises(AlteredMeanwhileError, match="owner"),
-    ):
-        _swap(sandbox.server(url))
-    assert sandbox.row(name)["owner"] == other != owner
-    assert set(sandbox.databases()) == {sandbox.name, backup}
+    comment = f"COMMENT ON DATABASE {name} IS 'mine'"
+    change = (
+        "import os, psycopg; os.environ.pop('PGOPTIONS');"
+        f"psycopg.connect({sandbox.cluster.url('postgres')!r}, autocommit=True).execute({comment!r})"
+    )
+    ran = sandbox.run("shell", "--json", name, "--", sys.executable, "-c", change, url=url)
+    error = ran.document["error"]
+    assert (ran.code, error["code"], sandbox.row(name)["comment"]) == (11, "busy", "mine")
+    assert f"'{name}' was not sealed again" in error["message"]
+    assert "still lets its owner in" in error["message"]
+    assert sandbox.row(name)["datallowconn"]
+    remedy = error["hint"].partition("after: ")[2]
+    sandbox.execute(remedy)
+    assert sandbox.run("recover", url=url).code == 0
+    assert {**sandbox.row(name), "acl": None} == {**before, "acl": None}
+    assert sandbox.run("rollback", name, url=url).code == 0
+
+
+def test_an_entry_that_was_renamed_while_it_was_open_is_sealed_under_its_new_name(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(name + "x"))
+    _shell(sandbox, name, then=lambda: sandbox.execute(rename))
+    assert not sandbox.row(name + "x")["datallowconn"]
+    assert sandbox.entries()[0].opened is None
+
+
+def test_an_entry_that_was_made_live_or_dropped_while_it_was_open_is_left_alone_and_told(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    live = sandbox.row(sandbox.name)["oid"]
+    with pytest.raises(BusyError, match="was made the live database"):
+        _shell(sandbox, name, then=lambda: _exchange(sandbox, sandbox.name, name))
     assert sandbox.row(sandbox.name)["datallowconn"]
+    assert sandbox.row(name)["oid"] == live
+    name = sandbox.back_up().backup.name
+    with pytest.raises(BusyError, match="was dropped by somebody else"):
+        _shell(sandbox, name, then=lambda: _alter(sandbox, "DROP DATABASE {}", name))
 
 
-def test_what_was_said_of_a_backup_meanwhile_stops_a_swap(sandbox: Sandbox) -> None:
+def test_an_entry_is_not_sealed_over_what_was_said_of_it_meanwhile(sandbox: Sandbox) -> None:
     owner = _owner(sandbox)
-    backup = sandbox.back_up().backup.name
+    name = sandbox.back_up().backup.name
+
+    def say() -> None:
+        _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", name)
+
+    def seals(point: Point) -> bool:
+        return _comments_on(name)(point) and point.connection == 1
+
     with (
-        _stopped_at(
-            sandbox,
-            owner,
-            _statement("ALTER", backup),
-            lambda: _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", backup),
-        ) as url,
+        _stopped_at(sandbox, owner, seals, say) as url,
+        pytest.raises(BusyError, match=r"could not be sealed again.*comment") as caught,
+    ):
+        _shell(sandbox, name, url)
+    assert (sandbox.row(name)["comment"], sandbox.row(name)["datallowconn"]) == ("mine", False)
+    assert caught.value.state == f"'{name}' lets nobody in, but is not yet what it was."
+
+
+def test_adopting_does_not_write_over_what_was_said_meanwhile(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    name = f"{sandbox.name}_backup_20260110_103045"
+    sandbox.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(owner)))
+
+    def say() -> None:
+        _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", name)
+
+    with (
+        _stopped_at(sandbox, owner, _comments_on(name), say) as url,
         pytest.raises(AlteredMeanwhileError, match="comment"),
     ):
-        _swap(sandbox.server(url))
-
-
-@pytest.mark.parametrize("keep_backup", [False, True])
-def test_a_backup_that_was_marked_as_a_template_can_be_rolled_back_to(sandbox: Sandbox, keep_backup: bool) -> None:
-    backup = sandbox.back_up().backup.name
-    _alter(sandbox, "ALTER DATABASE {} IS_TEMPLATE true", backup)
-    sandbox.roll_back(keep_backup=keep_backup)
-    assert not sandbox.row(sandbox.name)["datistemplate"]
-    sandbox.undo()
-    assert not sandbox.row(sandbox.name)["datistemplate"]
-
-
-def test_a_guarded_command_is_not_run_on_another_database_than_the_one_that_was_backed_up(
-    sandbox: Sandbox, tmp_path: Path
-) -> None:
-    owner = _owner(sandbox)
-    green = _green(sandbox, owner)
-    ran = tmp_path / "ran"
-    with _stopped_at(
-        sandbox,
-        owner,
-        lambda point: "pg_database_size" in point.label and point.occurrence > 1,
-        lambda: _exchange(sandbox, sandbox.name, green),
-    ) as url:
-        done = sandbox.run("guard", "--json", "--", "touch", str(ran), url=url)
-    assert (done.code, done.document["error"]["code"]) == (11, "busy"), done
-    assert "The command was not run" in done.document["error"]["message"]
-    assert not ran.exists()
+        adopt_entry(sandbox.server(url), name, LOCK_WAIT)
+    assert (sandbox.row(name)["comment"], sandbox.row(name)["datallowconn"]) == ("mine", True)
 
 
 def test_both_rows_of_an_entry_are_written_by_one_transaction(sandbox: Sandbox) -> None:

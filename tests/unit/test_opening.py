@@ -78,14 +78,14 @@ def test_it_is_opened_to_its_owner_alone_and_read_only() -> None:
         s.RevokeOnDatabase(NAME, ("CONNECT",), (None, "bob")),
         s.GrantOnDatabase(NAME, ("CONNECT",), ("alice",)),
         s.SetParameter(NAME, None, "default_transaction_read_only", ("on",)),
-        s.AlterDatabase(NAME, allow_connections=True),
+        s.AlterDatabase(NAME, allow_connections=True, is_template=False),
     )
     assert privileges_when_open("alice") == {Privilege("alice", "alice", "CONNECT", False)}
 
 
 def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -> None:
     wanted = PRESENT | {Privilege("bob", "carol", "CONNECT", False)}
-    assert statement_to_shut(NAME) == s.AlterDatabase(NAME, allow_connections=False)
+    assert statement_to_shut(NAME) == s.AlterDatabase(NAME, allow_connections=False, is_template=False)
     assert statements_to_restore(NAME, "alice", privileges_when_open("alice"), wanted, None, "document") == (
         s.RevokeOnDatabase(NAME, ("CONNECT",), ("alice",)),
         s.GrantOnDatabase(NAME, ("CONNECT",), (None,)),
