@@ -231,6 +231,112 @@ def test_a_new_owner_stops_a_swap(sandbox: Sandbox, target: str) -> None:
     owner, other = _owner(sandbox), sandbox.role("other")
     backup = sandbox.back_up().backup.name
     name = sandbox.name if target == "live" else backup
+    change = sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(name), sql.Identifier(other))
+    with (
+        _stopped_at(sandbox, "postgres", _statement("ALTER", backup), lambda: sandbox.execute(change)) as url,
+        pytest.raises(AlteredMeanwhileError, match="owner"),
+    ):
+        _swap(sandbox.server(url))
+    assert sandbox.row(name)["owner"] == other != owner
+    assert set(sandbox.databases()) == {sandbox.name, backup}
+    assert sandbox.row(sandbox.name)["datallowconn"]
+
+
+def test_what_was_said_of_a_backup_meanwhile_stops_a_swap(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    backup = sandbox.back_up().backup.name
+    with (
+        _stopped_at(
+            sandbox,
+            owner,
+            _statement("ALTER", backup),
+            lambda: _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", backup),
+        ) as url,
+        pytest.raises(AlteredMeanwhileError, match="comment"),
+    ):
+        _swap(sandbox.server(url))
+
+
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_backup_that_was_marked_as_a_template_can_be_rolled_back_to(sandbox: Sandbox, keep_backup: bool) -> None:
+    backup = sandbox.back_up().backup.name
+    _alter(sandbox, "ALTER DATABASE {} IS_TEMPLATE true", backup)
+    sandbox.roll_back(keep_backup=keep_backup)
+    assert not sandbox.row(sandbox.name)["datistemplate"]
+    sandbox.undo()
+    assert not sandbox.row(sandbox.name)["datistemplate"]
+
+
+def test_a_guarded_command_is_not_run_on_another_database_than_the_one_that_was_backed_up(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    owner = _owner(sandbox)
+    green = _green(sandbox, owner)
+    ran = tmp_path / "ran"
+    with _stopped_at(
+        sandbox,
+        owner,
+        lambda point: "pg_database_size" in point.label and point.occurrence > 1,
+        lambda: _exchange(sandbox, sandbox.name, green),
+    ) as url:
+        done = sandbox.run("guard", "--json", "--", "touch", str(ran), url=url)
+    assert (done.code, done.document["error"]["code"]) == (11, "busy"), done
+    assert "The command was not run" in done.document["error"]["message"]
+    assert not ran.exists()
+
+
+# --- entries that are open ------------------------------------------------------------------------------------------
+
+
+def _shell(box: Sandbox, name: str, url: str | None = None, then: Callable[[], object] = lambda: None) -> None:
+    with opened_entry(box.server(url), ShellRequest(name, ("true",)), LOCK_WAIT):
+        then()
+
+
+def test_another_database_under_an_entrys_name_is_not_opened(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    name, other = sandbox.back_up().backup.name, sandbox.back_up().backup.name
+    rows = _rows(sandbox)
+    with (
+        _stopped_at(sandbox, owner, _comments_on(name), lambda: _exchange(sandbox, name, other)) as url,
+        pytest.raises(BusyError, match="is another database"),
+    ):
+        _shell(sandbox, name, url)
+    _exchange(sandbox, name, other)
+    assert _rows(sandbox) == rows
+
+
+def test_an_entry_is_not_opened_over_what_was_said_of_it_meanwhile(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    name = sandbox.back_up().backup.name
+
+    def say() -> None:
+        _alter(sandbox, "COMMENT ON DATABASE {} IS 'mine'", name)
+
+    with (
+        _stopped_at(sandbox, owner, _comments_on(name), say) as url,
+        pytest.raises(AlteredMeanwhileError, match="comment"),
+    ):
+        _shell(sandbox, name, url)
+    assert (sandbox.row(name)["comment"], sandbox.row(name)["datallowconn"]) == ("mine", False)
+
+
+def test_an_entry_that_was_marked_as_a_template_is_none_while_it_is_open_and_afterwards(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    _alter(sandbox, "ALTER DATABASE {} IS_TEMPLATE true", name)
+    flags: list[bool] = []
+    _shell(sandbox, name, then=lambda: flags.append(sandbox.row(name)["datistemplate"]))
+    assert (*flags, sandbox.row(name)["datistemplate"]) == (False, False)
+
+
+@pytest.mark.parametrize("as_owner", [False, True])
+def test_a_shell_does_not_say_that_an_entry_is_sealed_whose_comment_was_changed_meanwhile(
+    sandbox: Sandbox, as_owner: bool
+) -> None:
+    owner = _owner(sandbox)
+    url = sandbox.cluster.url(sandbox.name, user=owner) if as_owner else sandbox.url
+    name = sandbox.back_up().backup.name
+    before = sandbox.row(name)
     comment = f"COMMENT ON DATABASE {name} IS 'mine'"
     change = (
         "import os, psycopg; os.environ.pop('PGOPTIONS');"
