@@ -2,6 +2,7 @@
 
 import gc
 import io
+import os
 import sys
 
 from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes, ended_at_once
@@ -14,6 +15,7 @@ makes it look through all that importing has made a hundred times, for next to n
 def run() -> None:
     """Run the command."""
     gc.set_threshold(_OBJECTS_MADE_IN_A_ROW)
+    _open_what_is_closed()
     with ended_at_once():
         from snapkit.cli.main import main
         from snapkit.cli.streams import settle
@@ -26,6 +28,18 @@ def run() -> None:
     settle()
     gc.freeze()  # the end of the process frees everything: nothing is to be searched for garbage before
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Let a stream that we were started without go nowhere: else a connection would get its number, and its output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from snapkit.cli.interruption import deferred, uninterrupted
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
+from snapkit.core.labels import checked_label
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def backup(
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
+    label = checked_label(label)
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
     with run.asking_for_deploy() as deploy:
         server = run.server()
@@ -482,6 +484,7 @@ def label(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> Any:
     """Give a backup a label."""
+    text = checked_label(text) or ""
     server = run.server()
     from snapkit.services.inventory import label_entry
 
@@ -587,6 +590,7 @@ def guard(
     show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
+    label = checked_label(label)
     settings = run.settings(
         {
             "health_command": health_command,

@@ -22,6 +22,7 @@ from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
+from snapkit.core.labels import shown_label
 from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.planning import how_to_trust
 from snapkit.core.properties import describe
@@ -222,7 +223,7 @@ def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
     if any(codes):
         columns.append(Column("CODE", [printable(code) for code in codes]))
     if any(entry.label for entry in entries):
-        columns.append(Column("LABEL", [printable(entry.label or "") for entry in entries]))
+        columns.append(Column("LABEL", [printable(shown_label(entry.label)) for entry in entries]))
     return columns
 
 
@@ -255,7 +256,7 @@ def _entry_stack(listing: Listing) -> Group:
             detail = Text.assemble(detail, " ", (_bar(entry.size_bytes, largest), _BAR_STYLE))
         lines.append(Padding(detail, (0, 0, 0, 2), expand=False))
         if entry.label:
-            lines.append(Padding(Text(printable(entry.label), style="italic"), (0, 0, 0, 2), expand=False))
+            lines.append(Padding(Text(printable(shown_label(entry.label)), style="italic"), (0, 0, 0, 2), expand=False))
     return Group(*lines)
 
 
@@ -377,7 +378,7 @@ def _(result: SwapPreview, console: Console) -> None:
 def _origin(entry: Entry, now: datetime) -> str:
     """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
     when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
-    label = f", label “{entry.label}”" if entry.label else ""
+    label = f", label “{shown_label(entry.label)}”" if entry.label else ""
     if entry.kind is Kind.BACKUP:
         return f"{entry.name}, made {when}{label}"
     gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
@@ -444,7 +445,9 @@ def _(result: GuardReceipt, console: Console) -> None:
                 f"Pruned: {count_text(len(removed), 'database')}, {size_text(result.removal.freed_bytes)} freed:"
             )
             for entry in removed:
-                console.print(f"  {entry.name}" + (f" (label “{printable(entry.label)}”)" if entry.label else ""))
+                console.print(
+                    f"  {entry.name}" + (f" (label “{printable(shown_label(entry.label))}”)" if entry.label else "")
+                )
 
 
 # --- prune and delete -----------------------------------------------------------------------------------------------

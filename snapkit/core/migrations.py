@@ -15,6 +15,15 @@ Row = Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """How a table looks: its columns, those of them whose length is bounded, and the tables of its schema that tell."""
+
+    columns: Collection[str]
+    bounded: Collection[str] = ()
+    beside: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VersionTable:
     """The table of one tool: by which columns it is known, and which row tells the present state."""
 
@@ -28,6 +37,10 @@ class VersionTable:
     """Other columns that are needed."""
     unlike: tuple[str, ...] = ()
     """Columns that another tool has in a table of the same name."""
+    beside: str | None = None
+    """A table that the tool makes in the same schema, where this one by itself could be another tool's too."""
+    bounded: bool = False
+    """Whether it is known by the bound on its version's length (varchar(n)), which the other tools have not."""
     counts: Callable[[Row], bool] = lambda row: True
     """Whether a row is an applied migration at all."""
     failed: Callable[[Row], bool] = lambda row: False
@@ -40,9 +53,13 @@ class VersionTable:
         """The columns that have to be read."""
         return tuple(dict.fromkeys((*self.version, *filter(None, (self.order,)), *self.more)))
 
-    def fits(self, columns: Collection[str]) -> bool:
-        """Whether a table of this name with these columns is this tool's."""
-        return set(self.columns) <= set(columns) and not set(self.unlike) & set(columns)
+    def fits(self, looks: Looks) -> bool:
+        """Whether a table of this name that looks so is this tool's."""
+        if self.beside is not None and self.beside not in looks.beside:
+            return False
+        if self.bounded and not set(self.version) <= set(looks.bounded):
+            return False
+        return set(self.columns) <= set(looks.columns) and not set(self.unlike) & set(looks.columns)
 
     def state(self, schema: str, rows: Sequence[Row]) -> MigrationState:
         """Return what the rows of its table say."""
@@ -91,6 +108,22 @@ VERSION_TABLES = (
         failed=_is("dirty", "t"),
     ),
     VersionTable("Ecto", "schema_migrations", version=("version",), order="version", more=("inserted_at",)),
+    VersionTable(
+        "Rails",
+        "schema_migrations",
+        version=("version",),
+        order="version",
+        unlike=("dirty", "inserted_at"),
+        beside="ar_internal_metadata",
+    ),
+    VersionTable(
+        "dbmate",
+        "schema_migrations",
+        version=("version",),
+        order="version",
+        unlike=("dirty", "inserted_at"),
+        bounded=True,
+    ),
     VersionTable("Rails", "schema_migrations", version=("version",), order="version", unlike=("dirty", "inserted_at")),
     VersionTable(
         "Flyway",
@@ -111,6 +144,9 @@ VERSION_TABLES = (
         failed=_is("finished_at", None),
     ),
     VersionTable("Drizzle", "__drizzle_migrations", version=("created_at",), order="created_at", more=("hash",)),
+    VersionTable("Sequelize", "SequelizeMeta", version=("name",), order="name"),
+    VersionTable("node-pg-migrate", "pgmigrations", version=("name",), order="id", more=("run_on",)),
+    VersionTable("TypeORM", "migrations", version=("name",), order="timestamp", more=("id",)),
     VersionTable("Knex", "knex_migrations", version=("name",), order="id", more=("batch",)),
     VersionTable(
         "sqlx",
@@ -133,8 +169,9 @@ VERSION_TABLES = (
 """Of those with the same name, the first that fits counts."""
 
 TABLE_NAMES = frozenset(each.name for each in VERSION_TABLES)
+NEIGHBOURS = frozenset(each.beside for each in VERSION_TABLES if each.beside is not None)
 
 
-def recognise_table(name: str, columns: Collection[str]) -> VersionTable | None:
-    """Return whose version table it is that bears this name and has these columns; None if it is nobody's."""
-    return next((each for each in VERSION_TABLES if each.name == name and each.fits(columns)), None)
+def recognise_table(name: str, looks: Looks) -> VersionTable | None:
+    """Return whose version table it is that bears this name and looks so; None if it is nobody's."""
+    return next((each for each in VERSION_TABLES if each.name == name and each.fits(looks)), None)

@@ -40,6 +40,7 @@ class Refusal(StrEnum):
     HOST_UNKNOWN = "host unknown"
     PORT_CLOSED = "port closed"
     NO_SOCKET = "no socket"
+    SHUT_SOCKET = "shut socket"
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     NOT_POSTGRESQL = "not postgresql"
@@ -114,6 +115,7 @@ _TEXTS: Mapping[Refusal, str] = {
     Refusal.HOST_UNKNOWN: r"^failed to resolve host|^could not translate host name",
     Refusal.PORT_CLOSED: r"^Connection refused(?!.*on that socket)",
     Refusal.NO_SOCKET: r"^No such file or directory|^Connection refused.*on that socket",
+    Refusal.SHUT_SOCKET: r"^Permission denied.*on that socket",
     Refusal.UNREACHABLE: r"^Network is unreachable|^No route to host|^Host is down",
     Refusal.TIMEOUT: r"timeout expired$|timed out|^no answer within",
     Refusal.NOT_POSTGRESQL: r"^received invalid response|^expected authentication request|^unsupported protocol",
@@ -199,6 +201,7 @@ _MESSAGES: Mapping[Refusal, str] = {
     Refusal.HOST_UNKNOWN: "The host of {place} is not known",
     Refusal.PORT_CLOSED: "Nothing listens at {place}",
     Refusal.NO_SOCKET: "No server listens on the socket in {place}",
+    Refusal.SHUT_SOCKET: "The socket in {place} may not be opened by the user that snapkit runs as",
     Refusal.UNREACHABLE: "There is no way to {place} in the network",
     Refusal.TIMEOUT: "{place} did not let the session in in time",
     Refusal.NOT_POSTGRESQL: "What listens at {place} does not speak as PostgreSQL does",
@@ -242,6 +245,8 @@ _HINTS: Mapping[Refusal, str] = {
     "(listen_addresses).",
     Refusal.NO_SOCKET: "Check the socket's directory (host) and the port in the connection URL, or PGHOST and PGPORT, "
     "and that the server runs. A server in a container is reached by TCP: host=localhost.",
+    Refusal.SHUT_SOCKET: "Run it as a user who may enter the socket's directory (unix_socket_permissions), or connect "
+    "by TCP: host=localhost.",
     Refusal.UNREACHABLE: "Check the host in the connection URL, and the network.",
     Refusal.TIMEOUT: "Check host and port in the connection URL, and that no firewall is in between. connect_timeout "
     "in the URL says how long to wait (10 s).",

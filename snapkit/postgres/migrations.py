@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from time import monotonic
+from typing import Any
 
 from psycopg import sql
-from sqlalchemy import BigInteger, Boolean, Connection, Text, func, select
+from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, ScalarSelect, Text, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.deploy import MAX_MIGRATIONS, MigrationState, clean
-from snapkit.core.migrations import TABLE_NAMES, Row, VersionTable, recognise_table
+from snapkit.core.migrations import NEIGHBOURS, TABLE_NAMES, Looks, Row, VersionTable, recognise_table
 from snapkit.core.values import dataclass
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import transaction
@@ -30,6 +31,10 @@ _MAX_BYTES = 4 << 20
 
 _TIME = 1.0
 """Seconds after which no other table is begun with; what is not read by then is told without its state."""
+
+
+_VARCHAR = 1043
+"""The OID of the type, the same on every server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +57,16 @@ def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...],
 
 def _find(connection: Connection) -> list[_Found]:
     """Only what is a table by itself: views are somebody's code, and partitions may lie on another server."""
-    columns = (
-        select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
-        .where(pg_attribute.c.attrelid == pg_class.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)
+    columns = _columns()
+    bounded = _columns(pg_attribute.c.atttypmod > 0, pg_attribute.c.atttypid == _VARCHAR)
+    neighbour = pg_class.alias()
+    beside = (
+        select(func.array_agg(neighbour.c.relname, type_=ARRAY(Text)))
+        .where(neighbour.c.relnamespace == pg_namespace.c.oid, neighbour.c.relname.in_(NEIGHBOURS))
         .scalar_subquery()
     )
     rows = connection.execute(
-        select(
-            pg_class.c.oid,
-            pg_namespace.c.nspname,
-            pg_class.c.relname,
-            columns,
-        )
+        select(pg_class.c.oid, pg_namespace.c.nspname, pg_class.c.relname, columns, bounded, beside)
         .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
         .where(
             columns.is_not(None),
@@ -76,9 +79,20 @@ def _find(connection: Connection) -> list[_Found]:
     )
     return [
         _Found(oid, schema, version_table)
-        for oid, schema, name, names in rows
-        if (version_table := recognise_table(name, names))
+        for oid, schema, name, names, *looks in rows
+        if (version_table := recognise_table(name, Looks(names, looks[0] or (), looks[1] or ())))
     ]
+
+
+def _columns(*which: ColumnElement[bool]) -> ScalarSelect[Any]:
+    """The names of a table's columns, or of some of them; null if there are none."""
+    return (
+        select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
+        .where(pg_attribute.c.attrelid == pg_class.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)
+        .where(*which)
+        .correlate(pg_class)
+        .scalar_subquery()
+    )
 
 
 def _state(connection: Connection, found: _Found, until: float) -> MigrationState:

@@ -34,4 +34,6 @@ pg_attribute = catalog_table(
     column("attname", Text),
     column("attisdropped", Boolean),
     column("attgenerated", Text),
+    column("atttypid", OID),
+    column("atttypmod", BigInteger),
 )

@@ -569,3 +569,29 @@ def test_a_trigger_on_login_does_not_run_for_a_superuser_who_looks(sandbox: Sand
     sandbox.run("rollback", "--latest", "--dry-run")
     with sandbox.connect(options="-c event_triggers=off") as connection:
         assert connection.execute("SELECT count(*) FROM logins").fetchone() == (0,)
+
+
+def test_the_tools_of_node_and_dbmate(sandbox: Sandbox) -> None:
+    """The tables as these tools make them; what Rails has in its own schema is still Rails'."""
+    with sandbox.connect() as connection:
+        connection.execute("CREATE TABLE schema_migrations (version varchar(128) NOT NULL PRIMARY KEY)")
+        connection.execute("INSERT INTO schema_migrations VALUES ('20260102000000'), ('20260101000000')")
+        connection.execute('CREATE TABLE "SequelizeMeta" (name varchar(255) NOT NULL PRIMARY KEY)')
+        connection.execute("""INSERT INTO "SequelizeMeta" VALUES ('2-b.js'), ('1-a.js')""")
+        connection.execute("CREATE TABLE pgmigrations (id serial PRIMARY KEY, name varchar(255), run_on timestamp)")
+        connection.execute("INSERT INTO pgmigrations (name, run_on) VALUES ('1_a', now()), ('2_b', now())")
+        connection.execute(
+            "CREATE TABLE migrations (id serial PRIMARY KEY, timestamp bigint NOT NULL, name varchar NOT NULL)"
+        )
+        connection.execute("INSERT INTO migrations (timestamp, name) VALUES (1700, 'B1700'), (900, 'A900')")
+        connection.execute("CREATE SCHEMA rails")
+        connection.execute("CREATE TABLE rails.schema_migrations (version varchar NOT NULL PRIMARY KEY)")
+        connection.execute("CREATE TABLE rails.ar_internal_metadata (key varchar PRIMARY KEY, value varchar)")
+        connection.execute("INSERT INTO rails.schema_migrations VALUES ('7')")
+    assert set(deploy_of(sandbox).migrations) == {
+        MigrationState("dbmate", "public", "schema_migrations", "20260102000000", 2),
+        MigrationState("Sequelize", "public", "SequelizeMeta", "2-b.js", 2),
+        MigrationState("node-pg-migrate", "public", "pgmigrations", "2_b", 2),
+        MigrationState("TypeORM", "public", "migrations", "B1700", 2),
+        MigrationState("Rails", "rails", "schema_migrations", "7", 1),
+    }

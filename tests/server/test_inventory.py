@@ -169,3 +169,21 @@ def test_adopt_refuses_a_stranger_and_is_content_with_what_is_ours(sandbox: Sand
     ours = sandbox.back_up().backup.name
     report = adopt_entry(sandbox.server(), ours, LOCK_WAIT)
     assert [caution.code for caution in report.cautions] == ["already_managed"]
+
+
+def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) -> None:
+    """One that another program, or an earlier version, has written is told of all the same."""
+    sandbox.back_up(label="x" * 60_000)
+    for words in (["list"], ["list", "--sizes"], ["rollback", "--latest", "--dry-run"], ["prune", "--keep", "1"]):
+        ran = sandbox.run(*words)
+        assert ran.code == 0
+        assert max(map(len, ran.out.splitlines())) < 600, words
+    assert sandbox.run("list", "--json").data["entries"][0]["label"] == "x" * 60_000
+    (name,) = (each for each in sandbox.databases() if each != sandbox.name)
+    for words in (["backup", "--label", "y" * 201], ["guard", "--label", "y" * 201, "--", "true"]):
+        ran = sandbox.run(*words)
+        assert (ran.code, "201 characters" in ran.err) == (2, True), ran
+    ran = sandbox.run("label", name, "y" * 201)
+    assert (ran.code, "201 characters" in ran.err) == (2, True), ran
+    assert sandbox.run("label", name, "y" * 200).code == 0
+    assert sandbox.run("label", name, "").code == 0

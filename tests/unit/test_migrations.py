@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapkit.core.deploy import MigrationState
-from snapkit.core.migrations import TABLE_NAMES, VERSION_TABLES, Row, recognise_table
+from snapkit.core.migrations import NEIGHBOURS, TABLE_NAMES, VERSION_TABLES, Looks, Row, recognise_table
 
 CASES: list[tuple[str, str, list[str], list[list[str | None]], str | None, int, bool]] = [
     ("Alembic", "alembic_version", ["version_num"], [["b2"], ["a1"]], "a1, b2", 2, False),
@@ -21,6 +21,18 @@ CASES: list[tuple[str, str, list[str], list[list[str | None]], str | None, int, 
         2,
         False,
     ),
+    ("dbmate", "schema_migrations", ["version"], [["20260101000000"], ["20251231000000"]], "20260101000000", 2, False),
+    ("Sequelize", "SequelizeMeta", ["name"], [["2026-b.js"], ["2025-a.js"]], "2026-b.js", 2, False),
+    (
+        "node-pg-migrate",
+        "pgmigrations",
+        ["id", "name", "run_on"],
+        [["10", "b", "t"], ["9", "c", "t"]],
+        "b",
+        2,
+        False,
+    ),
+    ("TypeORM", "migrations", ["id", "timestamp", "name"], [["1", "17", "B17"], ["2", "9", "A9"]], "B17", 2, False),
     ("Rails", "schema_migrations", ["version"], [["20260101000000"], ["20251231000000"]], "20260101000000", 2, False),
     ("golang-migrate", "schema_migrations", ["version", "dirty"], [["7", "t"]], "7", 1, True),
     ("Ecto", "schema_migrations", ["version", "inserted_at"], [["7", "x"], ["10", "x"]], "10", 2, False),
@@ -76,7 +88,8 @@ def test_what_a_table_says(
     applied: int,
     failed: bool,
 ) -> None:
-    found = recognise_table(name, columns)
+    looks = Looks(columns, bounded=columns if tool == "dbmate" else ())
+    found = recognise_table(name, looks)
     assert found is not None
     read: list[Row] = [dict(zip(columns, row, strict=True)) for row in rows]
     assert found.state("public", read) == MigrationState(tool, "public", name, version, applied, failed)
@@ -96,7 +109,23 @@ def test_every_tool_is_tried() -> None:
     ],
 )
 def test_a_table_of_that_name_that_is_nobody_s(name: str, columns: list[str]) -> None:
-    assert recognise_table(name, columns) is None
+    assert recognise_table(name, Looks(columns)) is None
+
+
+@pytest.mark.parametrize(
+    ("bounded", "beside", "tool"),
+    [
+        ([], [], "Rails"),
+        (["version"], [], "dbmate"),
+        (["version"], ["ar_internal_metadata"], "Rails"),
+        ([], ["ar_internal_metadata"], "Rails"),
+    ],
+)
+def test_dbmate_s_table_is_told_from_that_of_rails(bounded: list[str], beside: list[str], tool: str) -> None:
+    found = recognise_table("schema_migrations", Looks(["version"], bounded, beside))
+    assert found is not None
+    assert found.tool == tool
+    assert set(beside) <= NEIGHBOURS
 
 
 @given(

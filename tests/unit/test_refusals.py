@@ -66,6 +66,8 @@ SOCKET = 'connection is bad: connection to server on socket "/run/postgresql/.s.
             SOCKET + "Connection refused\n\tIs the server running locally and accepting connections on that socket?",
             Refusal.NO_SOCKET,
         ),
+        (SOCKET + "Permission denied\n\tIs the server running locally and accepting connections on that socket?",
+         Refusal.SHUT_SOCKET),
         (AT + "No route to host\n\tIs the server ...?", Refusal.UNREACHABLE),
         (AT + "timeout expired", Refusal.TIMEOUT),
         ("connection timeout expired", Refusal.TIMEOUT),
