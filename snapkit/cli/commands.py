@@ -19,6 +19,8 @@ from snapkit.core.labels import checked_label
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from snapkit.core.model import Entry
     from snapkit.core.planning import SwapPlan
     from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
@@ -85,6 +87,14 @@ StrategyOption = Annotated[
 Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
 ShowCommand = Annotated[
     bool, typer.Option("--show-command", help="Show all words of the command, in JSON too, not its program alone.")
+]
+DropWait = Annotated[
+    str | None,
+    typer.Option(
+        "--drop-wait",
+        metavar="DURATION",
+        help="How long each drop may take, which may have to wait for every process of the server. [default: 60s]",
+    ),
 ]
 AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
 
@@ -332,6 +342,7 @@ def prune(
         typer.Option("--keep-old", metavar="N", help="Keep N databases that rollbacks put aside. [default: all]"),
     ] = None,
     all_sources: AllSources = False,
+    drop_wait: DropWait = None,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
@@ -344,6 +355,7 @@ def prune(
             "keep_weekly": keep_weekly,
             "keep_monthly": keep_monthly,
             "keep_old": keep_old,
+            "drop_wait": drop_wait,
         }
     )
     policy = _policy(settings, "prune")
@@ -351,7 +363,7 @@ def prune(
     from snapkit.services.removal import choose_by_policy
 
     source = None if all_sources else server.source
-    return _remove(run, choose_by_policy(policy, source), dry_run=dry_run, yes=yes)
+    return _remove(run, choose_by_policy(policy, source), settings.drop_wait, dry_run=dry_run, yes=yes)
 
 
 @registry.command("delete")
@@ -365,14 +377,16 @@ def delete(
             autocompletion=names_where(lambda entry: not entry.pinned and entry.state != "unmanaged"),
         ),
     ],
+    drop_wait: DropWait = None,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
     """Drop the named backups."""
+    wait = run.settings({"drop_wait": drop_wait}).drop_wait
     server = run.server()
     from snapkit.services.removal import choose_by_name
 
-    return _remove(run, choose_by_name(names, server.source), dry_run=dry_run, yes=yes)
+    return _remove(run, choose_by_name(names, server.source), wait, dry_run=dry_run, yes=yes)
 
 
 def _policy(settings: Settings, command: str) -> Policy:
@@ -391,7 +405,7 @@ def _policy(settings: Settings, command: str) -> Policy:
         raise UsageError(f"{error}.", state="Nothing was changed.", hint=f"snapkit {command} --help") from None
 
 
-def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
+def _remove(run: Invocation, choose: Any, drop_wait: timedelta, *, dry_run: bool, yes: bool) -> Any:
     from snapkit.services.removal import preview_removal
 
     server = run.server()
@@ -404,17 +418,17 @@ def _remove(run: Invocation, choose: Any, *, dry_run: bool, yes: bool) -> Any:
         if confirmed.removed:
             run.show(confirmed)
             run.confirm("Drop them? This cannot be undone.")
-    return _drop(run, choose, confirmed)
+    return _drop(run, choose, drop_wait, confirmed)
 
 
-def _drop(run: Invocation, choose: Choose, confirmed: RemovalPreview | None = None) -> Removal:
+def _drop(run: Invocation, choose: Choose, drop_wait: timedelta, confirmed: RemovalPreview | None = None) -> Removal:
     from snapkit.services.removal import remove
 
     server = run.server()
-    told = "This drop is still finished; Ctrl-C again cuts it short."
+    told = "This drop is still finished; Ctrl-C again cuts it short. After 5 s it is cut short by itself."
     with run.terminal.progress("Dropping") as observe:
         shielded = partial(deferred, lambda: run.terminal.note(told))
-        return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded)
+        return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded, drop_wait)
 
 
 @registry.command("shell")
@@ -534,14 +548,23 @@ def recover(
     no_pgbouncer: Annotated[
         bool, typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name.")
     ] = False,
+    drop_wait: DropWait = None,
 ) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
     from snapkit.services.remains import recover as recover_
 
     poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
+    settings = run.settings({"drop_wait": drop_wait})
     with run.terminal.progress("Recovering") as observe:
-        return recover_(server, run.settings().lock_wait, observe, all_sources=all_sources, poolers=poolers)
+        return recover_(
+            server,
+            settings.lock_wait,
+            observe,
+            all_sources=all_sources,
+            poolers=poolers,
+            drop_wait=settings.drop_wait,
+        )
 
 
 @registry.command("guard", runs_words=True)
@@ -587,6 +610,7 @@ def guard(
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
     no_pgbouncer: NoPgbouncer = False,
+    drop_wait: DropWait = None,
     show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
@@ -600,6 +624,7 @@ def guard(
             "rollback_wait": rollback_wait,
             "keep": keep,
             "keep_old": keep_old,
+            "drop_wait": drop_wait,
             "strategy": strategy,
             "tablespace": tablespace,
             "grace": grace,
@@ -660,7 +685,9 @@ def guard(
             make_backup=lambda claim: _back_up(run, replace(request, claim=claim)),
             request_for=request_for,
             swap_in=lambda request, entry, way_back: _swap_in(run, request, None, entry=entry, way_back=way_back),
-            drop=lambda made: _drop(run, choose_by_policy(policy, server.source, made)) if policy else None,
+            drop=lambda made: (
+                _drop(run, choose_by_policy(policy, server.source, made), settings.drop_wait) if policy else None
+            ),
             rollback_wait=settings.rollback_wait,
             until_the_end=until_the_end,
         )

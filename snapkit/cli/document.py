@@ -313,6 +313,7 @@ def _(result: DryRun) -> Document:
     if isinstance(result.preview, RemovalPreview):
         document["kept"] = _kept(result.preview.kept)
         document["removed"] = [entry_document(entry) for entry in result.preview.removed]
+        document["failed"] = _failed(result.preview.failed)
     if isinstance(result.preview, SwapPreview):
         document["restored"] = entry_document(result.preview.plan.entry)
         document["written_since"] = written_document(result.preview.written_since)

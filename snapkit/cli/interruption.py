@@ -60,10 +60,10 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
-def deferred(tell: Callable[[], None]) -> Iterator[None]:
+def deferred(tell: Callable[[], None]) -> Iterator[Callable[[], bool]]:
     """Hold the next Ctrl-C back until the block is done; ``tell`` is called at once. A second one comes through.
 
-    An error that the block itself ends with goes before it.
+    The block gets what says whether one has come. An error that the block itself ends with goes before it.
     """
     came = False
 
@@ -74,7 +74,7 @@ def deferred(tell: Callable[[], None]) -> Iterator[None]:
             tell()
 
     with _first_taken(note):
-        yield
+        yield lambda: came
     if came:
         raise KeyboardInterrupt
 

@@ -310,8 +310,11 @@ class Invocation:
                 self._print_whereabouts(self.terminal.out)
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)
-        for failure in getattr(result, "failed", ()):
-            print_error(failure.error, no_color=self._options.no_color)
+        if getattr(result, "failed", ()):
+            from snapkit.core.results import each_error_once
+
+            for error in each_error_once(result.failed):
+                print_error(error, no_color=self._options.no_color)
 
 
 class Narration:

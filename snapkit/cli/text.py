@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts, migrations_now_facts
-from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, count_text, printable, printable_lines, size_text, time_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
@@ -41,6 +41,7 @@ from snapkit.core.results import (
     ShellReceipt,
     SwapPreview,
     SwapReceipt,
+    each_error_once,
 )
 from snapkit.core.retention import Kept
 from snapkit.core.status import StatusReport
@@ -455,10 +456,15 @@ def _(result: GuardReceipt, console: Console) -> None:
 
 @render.register
 def _(result: RemovalPreview, console: Console) -> None:
-    _print_removal(console, result.removed, result.kept, result.now, goes="goes", failed=())
+    failed = tuple(failure.entry for failure in result.failed)
+    _print_removal(console, result.removed, result.kept, result.now, goes="goes", failed=failed)
     freed = sum(entry.size_bytes or 0 for entry in result.removed)
-    if result.removed:
-        console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free.")
+    if result.removed or failed:
+        cannot = f"; {len(failed)} could not be dropped now:" if failed else "."
+        console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free{cannot}")
+        for error in each_error_once(result.failed):
+            said = " ".join(filter(None, (error.message, error.state, error.hint)))
+            console.print(Padding(Text(printable_lines(said), overflow="fold"), (0, 0, 0, 2), expand=False))
     else:
         console.print("Nothing to drop.")
 
@@ -469,7 +475,9 @@ def _(result: Removal, console: Console) -> None:
     if not (result.as_confirmed and console.is_terminal):  # else it stands above already
         _print_removal(console, result.removed, result.kept, result.now, goes="dropped", failed=failed)
     if result.removed or result.failed:
-        console.print(f"{count_text(len(result.removed), 'database')} dropped, {size_text(result.freed_bytes)} freed.")
+        cannot = f"; {len(failed)} not dropped" if failed else ""
+        dropped = count_text(len(result.removed), "database")
+        console.print(f"{dropped} dropped, {size_text(result.freed_bytes)} freed{cannot}.")
     else:
         console.print("Nothing to drop.")
 

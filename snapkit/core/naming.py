@@ -30,8 +30,7 @@ def free_name(source: str, kind: Kind, at: datetime, taken: Collection[str]) -> 
     the number is one more than the highest that is taken, never a gap. A name of more than 63 bytes has its
     source part cut, never inside a character, and given a hash of the whole.
     """
-    stamp = at.astimezone(UTC).isoformat(timespec="seconds")[: len("2026-01-10T10:30:45")]
-    tail = f"_{kind}_{re.sub('[-:]', '', stamp).replace('T', '_')}"
+    tail = f"_{kind}_{_stamp(at)}"
     plain = _fit(source, tail)
     highest = max((number for name in taken if (number := _number_behind(plain, name, source, tail))), default=0)
     return plain if highest == 0 else _fit(source, f"{tail}_{highest + 1}")
@@ -54,6 +53,16 @@ def _fit(source: str, tail: str) -> str:
     digest = "_" + hashlib.sha256(source.encode()).hexdigest()[:8]
     room = MAX_NAME_BYTES - len((digest + tail).encode())
     return source.encode()[:room].decode(errors="ignore") + digest + tail
+
+
+def _stamp(at: datetime) -> str:
+    text = at.astimezone(UTC).isoformat(timespec="seconds")[: len("2026-01-10T10:30:45")]
+    return re.sub("[-:]", "", text).replace("T", "_")
+
+
+def passing_name(source: str, at: datetime, oid: int) -> str:
+    """Return what a database of ``source`` is named while it is dropped: no other can have that name from us."""
+    return _fit(source, f"_{Kind.PARTIAL}_{_stamp(at)}_{oid}")
 
 
 def sequence_of(name: str) -> int:

@@ -559,6 +559,29 @@ def plan_resealing(entry: Entry) -> tuple[Statement, ...]:
     )
 
 
+def statements_to_take(database: Database, name: str, document: str | None) -> tuple[Statement, ...]:
+    """Give a database that is to be dropped a passing ``name`` and, if it has one, a ``document`` that says so.
+
+    A clone under construction keeps its mark. Of an invalid database PostgreSQL alters nothing but name and comment.
+    """
+    rename = RenameDatabase(database.name, name)
+    if document is None:
+        return (rename,)
+    comment = CommentOnDatabase(name, document)
+    if database.is_invalid:
+        return rename, comment
+    return rename, AlterDatabase(name, allow_connections=False, is_template=False), comment
+
+
+def statements_to_give_back(database: Database, name: str) -> tuple[Statement, ...]:
+    """Undo that: make ``database`` what it was."""
+    return (
+        RenameDatabase(name, database.name),
+        AlterDatabase(database.name, allow_connections=database.allow_connections, is_template=database.is_template),
+        CommentOnDatabase(database.name, database.document),
+    )
+
+
 def statements_to_drop(database: Database) -> tuple[Statement, ...]:
     """Drop a database; one that was being filled is closed first, and rid of the sessions that still fill it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import ClassVar
@@ -194,15 +195,34 @@ class Failure:
     error: SnapkitError
 
 
+def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
+    """Return the errors of the failures, one for all that failed for the same reason; its state names them."""
+    same: dict[tuple[type[SnapkitError], str, str | None], list[Failure]] = {}
+    for failure in failures:
+        error = failure.error
+        same.setdefault((type(error), error.message, error.hint), []).append(failure)
+    return tuple(
+        group[0].error
+        if len(group) == 1
+        else kind(
+            message,
+            state=f"For that reason {len(group)} were not dropped: {', '.join(each.entry.name for each in group)}.",
+            hint=hint,
+        )
+        for (kind, message, hint), group in same.items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalPreview:
-    """What prune or delete would drop and what stays; sizes included."""
+    """What prune or delete would drop and what stays; sizes included. ``failed`` is what could not be dropped now."""
 
     kept: tuple[Kept, ...]
     removed: tuple[Entry, ...]
     steps: tuple[WrittenStep, ...]
     now: datetime
     cautions: tuple[Caution, ...] = ()
+    failed: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

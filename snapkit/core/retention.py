@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from snapkit.core.inventory import usable_backups
@@ -66,12 +66,13 @@ def decide(entries: Iterable[Entry], policy: Policy, now: datetime, spared: Coll
     """Apply the policy to each source by itself.
 
     What counts is what a rollback would take by itself: nothing else uses up a place, or is the last backup. Never
-    removed, whatever the policy: a pinned entry, the last such backup of a source, one that was renamed by hand or
-    altered, one under construction, anything that carries no proof of being ours, and what the run itself has made,
-    whose OIDs are ``spared``. Removed whatever the policy: an invalid backup of ours, once there is a rule for backups,
-    and an invalid displaced database, once there is one for these.
+    removed, whatever the policy: a pinned entry, the last such backup of a source, one that was renamed by hand, one
+    under construction, anything that carries no proof of being ours, and what the run itself has made, whose OIDs are
+    ``spared``. One that was altered stays for as long as it would if it were ready. Removed whatever the policy: an
+    invalid backup of ours, once there is a rule for backups, and an invalid displaced database, once there is one for
+    these.
     """
-    newest_first = sorted(entries, key=lambda entry: entry.age_key, reverse=True)
+    newest_first = _newest_first(entries)
     by_source: dict[str, list[Entry]] = {}
     for entry in newest_first:
         by_source.setdefault(entry.source, []).append(entry)
@@ -88,19 +89,45 @@ def _reasons_of_source(
     entries: Sequence[Entry], policy: Policy, now: datetime, spared: Collection[int]
 ) -> dict[int, list[str]]:
     reasons: dict[int, list[str]] = {entry.database.oid: _standing_reasons(entry, policy) for entry in entries}
-    backups = usable_backups(entries)
-    displaced = [e for e in entries if e.kind is Kind.OLD and e.state is State.READY and e.bears_its_name]
 
     def keep(which: Iterable[Entry], reason: str) -> None:
         for entry in which:
             reasons[entry.database.oid].append(reason)
 
     keep((entry for entry in entries if entry.database.oid in spared), "made by this run")
+    backups = usable_backups(entries)
+    displaced = [e for e in entries if e.kind is Kind.OLD and e.state is State.READY and e.bears_its_name]
+    for entry, reason in _kept_by_rules(backups, displaced, policy, now):
+        keep([entry], reason)
+    altered = [entry for entry in entries if entry.state is State.ALTERED]
+    if altered:
+        all_backups = _newest_first([*backups, *(e for e in altered if e.kind is Kind.BACKUP)])
+        all_displaced = _newest_first([*displaced, *(e for e in altered if e.kind is Kind.OLD)])
+        for entry, reason in _kept_by_rules(all_backups, all_displaced, policy, now):
+            if entry.state is State.ALTERED:
+                keep([entry], f"altered; {reason}")
+    if backups and not any(reasons[entry.database.oid] for entry in backups):
+        keep(backups[:1], "the last ready backup")
+    return reasons
+
+
+def _newest_first(entries: Iterable[Entry]) -> list[Entry]:
+    return sorted(entries, key=lambda entry: entry.age_key, reverse=True)
+
+
+def _kept_by_rules(
+    backups: Sequence[Entry], displaced: Sequence[Entry], policy: Policy, now: datetime
+) -> Iterator[tuple[Entry, str]]:
+    """Yield what the rules keep of entries that are given newest first, and by which rule."""
+
+    def keep(which: Iterable[Entry], reason: str) -> Iterator[tuple[Entry, str]]:
+        return ((entry, reason) for entry in which)
+
     counted = [entry for entry in backups if not entry.pinned]
     if policy.last is not None:
-        keep(counted[: policy.last], f"last {policy.last}")
+        yield from keep(counted[: policy.last], f"last {policy.last}")
     if policy.within is not None:
-        keep((entry for entry in backups if now - entry.dated <= policy.within), "within the given time")
+        yield from keep((entry for entry in backups if now - entry.dated <= policy.within), "within the given time")
     periods: tuple[tuple[int | None, str, Callable[[datetime], str]], ...] = (
         (policy.daily, "daily", lambda at: at.strftime("%Y-%m-%d")),
         (policy.weekly, "weekly", lambda at: f"{at.isocalendar().year}-W{at.isocalendar().week:02}"),
@@ -109,12 +136,9 @@ def _reasons_of_source(
     for number, rule, period_of in periods:
         if number is not None:
             for period, newest in _newest_by_period(counted, period_of)[:number]:
-                keep([newest], f"{rule} {period}")
+                yield newest, f"{rule} {period}"
     if policy.old is not None:
-        keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} put aside")
-    if backups and not any(reasons[entry.database.oid] for entry in backups):
-        keep(backups[:1], "the last ready backup")
-    return reasons
+        yield from keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} put aside")
 
 
 def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
@@ -124,8 +148,6 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     reasons = ["pinned" + (f": {entry.pin_reason}" if entry.pin_reason else "")] if entry.pinned else []
     if not entry.bears_its_name:
         reasons.append("renamed by hand")
-    if entry.state is State.ALTERED:
-        reasons.append("altered, so it may hold what is wanted")
     if entry.kind is Kind.OLD and policy.old is None:
         reasons.append("put aside by a rollback")
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:

@@ -286,6 +286,12 @@ def oid_of(connection: Connection, name: str) -> int | None:
     return connection.execute(select(pg_database.c.oid).where(pg_database.c.datname == name)).scalar_one_or_none()
 
 
+def connection_limit_of(connection: Connection, oid: int) -> int | None:
+    """Return the connection limit of a database, which also tells that it is invalid; None if it is gone."""
+    limit = select(pg_database.c.datconnlimit).where(pg_database.c.oid == oid)
+    return connection.execute(limit).scalar_one_or_none()
+
+
 def read_properties(connection: Connection, oid: int) -> Properties:
     """Return what a clone by template would not carry; the comment and the flags that the seal changes aside."""
     owner, limit, has_privileges = connection.execute(

@@ -50,9 +50,9 @@ def release_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> None
         connection.execute(select(func.pg_advisory_unlock(use.key(oid))))
 
 
-def is_taken(connection: Connection, oid: int) -> bool:
-    """Whether another session has an entry open, or seals it, in whatever database."""
-    return others_hold(connection, Use.LOOK.key(oid))
+def is_taken(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
+    """Whether another session has a lock of an entry, in whatever database."""
+    return others_hold(connection, use.key(oid))
 
 
 def is_in_use(connection: Connection, oid: int) -> bool:

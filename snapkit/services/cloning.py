@@ -20,6 +20,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import DoorRecord, hold_door
+from snapkit.postgres.dropping import IN_PASSING, send_drop
 from snapkit.postgres.errors import (
     LOCK_NOT_AVAILABLE,
     OBJECT_IN_USE,
@@ -39,7 +40,9 @@ from snapkit.postgres.moment import names_of_roles, read_moment, versions_of
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
+from snapkit.services.emptying import empty_sealed
 from snapkit.services.hold import Hold
+from snapkit.services.passing import close, take
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +291,11 @@ def discard(connection: Connection, name: str) -> None:
     inventory = take_inventory(catalog.databases(connection), role="")
     for entry in inventory.entries:
         if entry.name == name and entry.kind is Kind.PARTIAL:
-            run(connection, *statements_to_drop(entry.database))
+            if entry.database.is_open_partial:
+                entry = close(connection, entry)
+                empty_sealed(connection, entry.database.oid, name, "")
+            taken = take(connection, entry)
+            send_drop(connection, statements_to_drop(taken.database), IN_PASSING)
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:

@@ -5,52 +5,63 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from snapkit.core.model import Entry, State
+from snapkit.core.durations import duration_text
+from snapkit.core.model import INVALID_CONNECTION_LIMIT, Entry, Kind, State
 from snapkit.core.planning import statements_to_drop
 from snapkit.core.results import Failure
-from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, SnapkitError
+from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, translate
-from snapkit.postgres.execution import run
+from snapkit.postgres.dropping import DROP_WAIT, Interrupted, Tell, Waiting, send_drop
+from snapkit.postgres.errors import QUERY_CANCELED, SERVER_ERRORS, is_connection_loss, sqlstate_of, translate
 from snapkit.postgres.server import Connection
-from snapkit.services.common import check_rights
-from snapkit.services.opening import need_sealed, to_be_dropped
+from snapkit.services.common import check_empty_enough, check_rights
+from snapkit.services.emptying import empty_sealed
+from snapkit.services.opening import check_not_open, check_not_way_back, need_sealed, to_be_dropped
+from snapkit.services.passing import close, give_back, take
 
 _MOST_NAMES = 10
 """So many are named one by one where a run ends before its time."""
 
-Shielded = Callable[[], AbstractContextManager[None]]
+Shielded = Callable[[], AbstractContextManager[Interrupted | None]]
 """Holds Ctrl-C back while a database is dropped: an interrupted DROP DATABASE leaves an invalid database behind, which
-can only be dropped. https://www.postgresql.org/docs/current/sql-dropdatabase.html"""
+can only be dropped. The block gets what tells whether one has come.
+https://www.postgresql.org/docs/current/sql-dropdatabase.html"""
 
 
 @dataclass
 class Drops:
     """What has been dropped so far, and what could not be; ``wanted`` is how many there are to drop, where known.
 
-    Under ``shielded``, an interruption waits for the drop that is under way; it raises KeyboardInterrupt behind it.
+    Under ``shielded``, an interruption waits for the drop that is under way, for a while; it raises KeyboardInterrupt
+    behind it. ``wait`` is for each drop, and ``tell`` hears what one waits for.
     """
 
     removed: list[Entry] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     wanted: int | None = None
     shielded: Shielded = nullcontext
+    wait: timedelta = DROP_WAIT
+    tell: Tell = lambda what: None
     _under_way: bool = False
+    _cut_short: bool = False
 
     def drop(self, connection: Connection, entry: Entry) -> None:
         """Drop one entry; its source's lock is held. A lost connection is raised: no other drop will go better."""
         try:
-            with self.shielded():
+            with self.shielded() as interrupted:
                 self._under_way = True
-                error = _drop(connection, entry)
+                attempt = _Attempt(connection, entry, self.wait, self.tell, interrupted or (lambda: False))
+                error = attempt.make()
                 if error is None:
                     self.removed.append(entry)
                 else:
                     self.failed.append(Failure(entry, error))
+                self._cut_short = attempt.was_cut_short
                 self._under_way = False
         except KeyboardInterrupt:
-            if self._under_way or self.left != 0:  # else it came too late to matter
+            if self._under_way or self._cut_short or self.left != 0:  # else it came too late to matter
                 raise
 
     @property
@@ -76,7 +87,7 @@ class Drops:
         except SERVER_ERRORS as error:
             raise translate(error, self._state) from error
         except KeyboardInterrupt:
-            hint = "Run the same command again, and it goes on from there." if self.left else None
+            hint = "Run the same command again, and it goes on from there." if self.left or self._cut_short else None
             raise InterruptedRunError("Interrupted.", state=self._state, hint=hint) from None
 
     @property
@@ -86,27 +97,115 @@ class Drops:
             surely = f"{len(self.removed)} databases, the last of them {self.removed[-1].name}"
         else:
             surely = ", ".join(entry.name for entry in self.removed) or "nothing"
+        failed = "".join(f" {each.error.state}" for each in self.failed[:_MOST_NAMES] if each.error.state)
         left = f" Still to be dropped: {self.left}." if self.left else ""
         seen = "What was under way" if self._under_way else "What there is"
-        return f"Dropped for certain: {surely}.{left} {seen} is shown by: snapkit list"
+        return f"Dropped for certain: {surely}.{failed}{left} {seen} is shown by: snapkit list"
 
 
-def _drop(connection: Connection, entry: Entry) -> SnapkitError | None:
+def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
+    """Return why a drop would fail at this moment, as far as that shows; None: nothing is in its way."""
     try:
         check_rights(connection, entry.database, createdb=False)
-        if catalog.name_of(connection, entry.database.oid) != entry.name:
-            return BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
-        if entry.state is not State.READY:
-            run(connection, *statements_to_drop(entry.database))
-            return None
-        with to_be_dropped(connection, entry):
-            run(connection, *statements_to_drop(need_sealed(connection, entry).database))
-    except SERVER_ERRORS as error:
-        if is_connection_loss(error):
-            raise
-        return translate(error, f"{entry.name!r} was not dropped.")
-    except ConnectionFailedError:
-        raise
-    except SnapkitError as error:
+        if entry.state not in (State.INVALID, State.INCOMPLETE):
+            check_not_open(connection, entry)
+            check_not_way_back(connection, entry)
+            check_empty_enough(connection, [entry.database], disconnect=False)
+    except (BusyError, PrivilegeError) as error:
+        error.state = f"{entry.name!r} would not be dropped."
         return error
     return None
+
+
+@dataclass
+class _Attempt:
+    """One drop, from the last look to what has come of it."""
+
+    connection: Connection
+    entry: Entry
+    wait: timedelta
+    tell: Tell
+    interrupted: Interrupted
+    was_cut_short: bool = False
+    """Whether it was ended because the run was told to end."""
+
+    def make(self) -> SnapkitError | None:
+        """Return why the entry was not dropped, with how things stand; None if it was. Raises for a lost connection."""
+        try:
+            self._drop()
+        except SERVER_ERRORS as error:
+            if is_connection_loss(error):
+                raise
+            return translate(error, self._undropped)
+        except ConnectionFailedError:
+            raise
+        except SnapkitError as error:
+            error.state = error.state if error.state and self.entry.name in error.state else self._undropped
+            return error
+        return None
+
+    @property
+    def _undropped(self) -> str:
+        return f"{self.entry.name!r} was not dropped."
+
+    def _drop(self) -> None:
+        connection, entry = self.connection, self.entry
+        check_rights(connection, entry.database, createdb=False)
+        if catalog.name_of(connection, entry.database.oid) != entry.name:
+            raise BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
+        if entry.state in (State.INVALID, State.INCOMPLETE):
+            self._send(entry)
+            return
+        with to_be_dropped(connection, entry):
+            self._send(need_sealed(connection, entry))
+
+    def _send(self, entry: Entry) -> None:
+        if entry.database.is_open_partial:
+            entry = close(self.connection, entry)
+            empty_sealed(self.connection, entry.database.oid, entry.name, self._undropped)
+        taken, waiting = take(self.connection, entry), Waiting()
+        try:
+            send_drop(
+                self.connection, statements_to_drop(taken.database), self.wait, self.tell, self.interrupted, waiting
+            )
+        except SERVER_ERRORS as error:
+            if is_connection_loss(error):
+                raise
+            self._judge(entry, taken, waiting, error)
+
+    def _judge(self, entry: Entry, taken: Entry, waiting: Waiting, error: Exception) -> None:
+        """Return if it has gone through all the same, which only the server knows; else say why not, and how it is."""
+        found = catalog.connection_limit_of(self.connection, taken.database.oid)
+        if found is None:
+            return
+        self.was_cut_short = self.interrupted()
+        state = self._undropped
+        if found == INVALID_CONNECTION_LIMIT:
+            state += f" It is invalid now, by the name of {taken.name!r}: the next run that changes something drops it."
+        elif entry.kind is Kind.PARTIAL or entry.state is State.INVALID:
+            state += " The next run that changes something drops it."
+        else:
+            state += self._given_back(entry, taken)
+        if sqlstate_of(error) != QUERY_CANCELED:
+            raise translate(error, state) from error
+        raise self._took_too_long(waiting, state) from error
+
+    def _given_back(self, entry: Entry, taken: Entry) -> str:
+        """Make the entry what it was; return what is to be said where that cannot be done."""
+        try:
+            give_back(self.connection, entry, taken)
+        except (SnapkitError, *SERVER_ERRORS) as error:
+            if is_connection_loss(error):
+                raise
+            return f" It bears the name of {taken.name!r}, and the next run that changes something drops it."
+        return ""
+
+    def _took_too_long(self, waiting: Waiting, state: str) -> BusyError:
+        ended = "when the run was interrupted" if self.was_cut_short else f"within {duration_text(self.wait)}"
+        why = f" PostgreSQL waited for {waiting.what}." if waiting.what else ""
+        return BusyError(
+            f"{self.entry.name!r} could not be dropped {ended}.{why}",
+            state=state,
+            hint="See to it that what is waited for goes on, or ends; then run: snapkit recover. To wait longer: "
+            "--drop-wait 10m",
+        )

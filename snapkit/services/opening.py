@@ -293,16 +293,26 @@ def _busy(entry: Entry) -> BusyError:
     )
 
 
+def check_not_way_back(connection: Connection, entry: Entry) -> None:
+    """Raise BusyError if a guard would roll back to an entry at this moment."""
+    if is_taken(connection, entry.database.oid, Use.WAY_BACK):
+        raise _way_back_of_another(connection, entry)
+
+
+def _way_back_of_another(connection: Connection, entry: Entry) -> BusyError:
+    return BusyError(
+        f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, entry.database.oid, Use.WAY_BACK)}.",
+        state=NOTHING_CHANGED,
+        hint="Wait for that guard to end, and run the command again.",
+    )
+
+
 @contextmanager
 def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
     """Keep guards away from an entry that is dropped in the block; raise BusyError if one would roll back to it."""
     oid = entry.database.oid
     if not take_entry(connection, oid, Use.WAY_BACK):
-        raise BusyError(
-            f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, oid, Use.WAY_BACK)}.",
-            state=NOTHING_CHANGED,
-            hint="Wait for that guard to end, and run the command again.",
-        )
+        raise _way_back_of_another(connection, entry)
     try:
         yield
     finally:

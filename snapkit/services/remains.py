@@ -19,6 +19,7 @@ from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import PoolerReceipt, Recovery
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
+from snapkit.postgres.dropping import DROP_WAIT, IN_PASSING
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
@@ -35,6 +36,7 @@ def recover(
     *,
     all_sources: bool = False,
     poolers: tuple[Pooler, ...] = (),
+    drop_wait: timedelta = DROP_WAIT,
 ) -> Recovery:
     """Drop what interrupted runs have left of the server's source, or of every source on the server.
 
@@ -42,7 +44,7 @@ def recover(
     belongs to a run that is still at work is left alone. Raises the error itself where the only entry that was
     left could not be dropped.
     """
-    drops = Drops()
+    drops = Drops(wait=drop_wait)
     ended: list[ClientSession] = []
     sealed: list[Entry] = []
     cautions: list[Caution] = []
@@ -94,7 +96,14 @@ def _drop_remains(
     began = monotonic()
     for entry in inventory.of_source(source):
         if is_remains(entry):
-            observe(Progress(f"Dropping {entry.name}", timedelta(seconds=monotonic() - began)))
+            phase = f"Dropping {entry.name}"
+            observe(Progress(phase, timedelta(seconds=monotonic() - began)))
+
+            def tell(what: str, phase: str = phase) -> None:
+                elapsed = timedelta(seconds=monotonic() - began)
+                observe(Progress(f"{phase}; it waits for {what}", elapsed, waits=True))
+
+            drops.tell = tell
             drops.drop(connection, entry)
 
 
@@ -108,17 +117,19 @@ def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Ca
 
 
 def _sweep_remains(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
+    """Drop what was left, in passing: whatever goes wrong with that, but for a lost connection, is a caution."""
     with server_errors(NOTHING_CHANGED):
         if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
             return ()
-    drops = Drops()
+    drops = Drops(wait=IN_PASSING)
     with drops.told():
         _drop_remains(connection, inventory, source, drops)
     swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
     return tuple(swept) + tuple(
         Caution(
             "not_swept",
-            f"{failure.entry.name}, left by an interrupted run, was not dropped: {failure.error.message}",
+            f"{failure.entry.name}, left by an interrupted run, was not dropped in passing: {failure.error.message} "
+            "To have it done: snapkit recover",
         )
         for failure in drops.failed
     )

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
+from functools import partial
 from time import monotonic
 
 from snapkit.core.inventory import select_one
 from snapkit.core.model import Caution, Entry, Observe, Progress, State, unobserved
-from snapkit.core.planning import plan_drops
+from snapkit.core.planning import NOTHING_CHANGED, plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import Kept, Policy, Verdict, decide
 from snapkit.errors import BusyError, UsageError
+from snapkit.postgres.dropping import DROP_WAIT
+from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Server
 from snapkit.services.common import (
     Gathered,
@@ -24,7 +27,7 @@ from snapkit.services.common import (
     with_sizes,
     written,
 )
-from snapkit.services.dropping import Drops, Shielded
+from snapkit.services.dropping import Drops, Shielded, hindrance
 from snapkit.services.remains import sweep
 
 Choose = Callable[[Gathered], Verdict]
@@ -60,6 +63,18 @@ def choose_by_name(names: Sequence[str], source: str) -> Choose:
     return choose
 
 
+def _all_of(preview: RemovalPreview) -> tuple[Entry, ...]:
+    """What was to be dropped when the user was asked; what was in the way of some of it may be gone by now."""
+    return (*preview.removed, *(failure.entry for failure in preview.failed))
+
+
+def _tell(observe: Observe, phase: str, began: float, done: int, total: int, waits_for: str) -> None:
+    """Tell which drop is under way and, if that is so, for what it waits."""
+    elapsed = timedelta(seconds=monotonic() - began)
+    said = f"{phase}; it waits for {waits_for}" if waits_for else phase
+    observe(Progress(said, elapsed, done, total, waits=bool(waits_for), unit="databases"))
+
+
 def _check_deletable(entry: Entry) -> None:
     if entry.pinned:
         reason = f" ({entry.pin_reason})" if entry.pin_reason else ""
@@ -82,8 +97,12 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
         gathered = gather(connection, server.source)
         verdict = choose(gathered)
         sized = with_sizes(connection, verdict.removed)
-        steps, now = written(plan_drops(verdict.removed)), gathered.facts.now
-        return RemovalPreview(verdict.kept, sized, steps, now, _cautions(verdict, now))
+        with server_errors(NOTHING_CHANGED):
+            hindered = [Failure(entry, error) for entry in sized if (error := hindrance(connection, entry))]
+        oids = {failure.entry.database.oid for failure in hindered}
+        free = tuple(entry for entry in sized if entry.database.oid not in oids)
+        steps, now = written(plan_drops(free)), gathered.facts.now
+        return RemovalPreview(verdict.kept, free, steps, now, _cautions(verdict, now), tuple(hindered))
 
 
 def _cautions(verdict: Verdict, now: datetime) -> tuple[Caution, ...]:
@@ -97,20 +116,21 @@ def remove(
     confirmed: RemovalPreview | None = None,
     observe: Observe = unobserved,
     shielded: Shielded = nullcontext,
+    drop_wait: timedelta = DROP_WAIT,
 ) -> Removal:
     """Drop what ``choose`` chooses; of what the user was shown (``confirmed``), never more than that.
 
     Each source is judged again under its lock, so that a rollback in between cannot make us drop the last backup.
-    Raises the error itself where the only entry could not be dropped. Ctrl-C under ``shielded`` waits for the drop that
-    is under way; what then is left, the same call takes up.
+    Raises the error itself where the only entry could not be dropped. Each drop may take ``drop_wait``. Ctrl-C under
+    ``shielded`` waits a while for the drop that is under way; what then is left, the same call takes up.
     """
     began = monotonic()
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         first = choose(gathered)
-        shown = {entry.database.oid for entry in (confirmed.removed if confirmed else first.removed)}
+        shown = {entry.database.oid for entry in (_all_of(confirmed) if confirmed else first.removed)}
         kept = list(first.kept)
-        drops = Drops(wanted=len(shown), shielded=shielded)
+        drops = Drops(wanted=len(shown), shielded=shielded, wait=drop_wait)
         cautions = list(_cautions(first, gathered.facts.now))
         check_server(connection, makes_room=True)
         for source in dict.fromkeys(entry.source for entry in first.removed):
@@ -122,20 +142,23 @@ def remove(
                     kept += [each for each in verdict.kept if each.entry.source == source]
                     chosen = (e for e in verdict.removed if e.source == source and e.database.oid in shown)
                     for entry in with_sizes(connection, tuple(chosen)):
-                        elapsed = timedelta(seconds=monotonic() - began)
                         done = len(drops.removed) + len(drops.failed)
                         phase = f"Dropping {done + 1} of {len(shown)}: {entry.name}"
-                        observe(Progress(phase, elapsed, done, len(shown), unit="databases"))
+                        tell = partial(_tell, observe, phase, began, done, len(shown))
+                        tell("")
+                        drops.tell = tell
                         drops.drop(connection, entry)
                     cautions += sweep(connection, now.inventory, source)
             except BusyError as error:
-                drops.failed += [Failure(entry, error) for entry in first.removed if entry.source == source]
+                error.state = f"Nothing of {source!r} was dropped."
+                those = (e for e in first.removed if e.source == source and e.database.oid in shown)
+                drops.failed += [Failure(entry, error) for entry in those]
         drops.raise_if_alone()
         return Removal(
             kept=tuple(kept),
             removed=tuple(drops.removed),
             failed=tuple(drops.failed),
             now=gathered.facts.now,
-            as_confirmed=confirmed is not None and {entry.database.oid for entry in drops.removed} == shown,
+            as_confirmed=confirmed is not None and len(drops.removed) == len(shown),
             cautions=tuple(cautions),
         )

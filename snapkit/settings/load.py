@@ -22,6 +22,7 @@ from snapkit.settings.connection import (
 )
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=10)
+DEFAULT_DROP_WAIT = timedelta(seconds=60)
 DEFAULT_HEALTH_TIMEOUT = timedelta(seconds=60)
 DEFAULT_ROLLBACK_WAIT = timedelta(minutes=10)
 
@@ -34,6 +35,7 @@ class Settings:
     connection: ConnectionChoice
     maintenance_db: str | None
     lock_wait: timedelta
+    drop_wait: timedelta
     grace: timedelta
     max_outage: timedelta | None
     strategy: Strategy | None
@@ -129,6 +131,7 @@ def load_settings(
         connection=connection,
         maintenance_db=value_of("maintenance_db", str),
         lock_wait=DEFAULT_LOCK_WAIT if lock_wait is None else lock_wait,
+        drop_wait=value_of("drop_wait", _some_duration) or DEFAULT_DROP_WAIT,
         grace=DEFAULT_GRACE if grace is None else grace,
         max_outage=value_of("max_outage", _some_duration),
         strategy=value_of("strategy", _strategy),

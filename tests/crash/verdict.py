@@ -98,7 +98,11 @@ def _check_entries(stage: Stage, entries: tuple[Entry, ...], swapped: bool) -> N
         assert box.row(entry.name)["datallowconn"] is False, entry.name
         box.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(name))
         assert content(box, entry.name) in stage.contents
-        box.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+        with box.admin.transaction():  # both rows at once, as a seal of ours: else it is one that was altered by hand
+            box.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(name))
+            box.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(name, sql.Literal(box.row(entry.name)["comment"]))
+            )
         assert properties_of(box, entry.database.oid) == stage.properties, entry.name
         assert entry.metadata is not None
         assert entry.metadata.comment == "of the shop"

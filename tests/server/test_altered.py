@@ -48,7 +48,7 @@ def test_what_was_opened_by_hand_is_no_way_back_and_uses_up_no_place(sandbox: Sa
     assert removal.removed == ()
     assert {each.entry.name: each.reasons for each in removal.kept} == {
         first: ("last 1",),
-        second: ("altered, so it may hold what is wanted",),
+        second: ("altered; last 1",),
     }
     assert f"snapkit adopt {second}" in sandbox.run("show", second).out
     sandbox.ruin()

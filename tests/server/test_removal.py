@@ -8,7 +8,6 @@ from psycopg import sql
 from snapkit.core.results import Removal, RemovalPreview
 from snapkit.core.retention import Policy
 from snapkit.errors import BusyError, NotFoundError, UsageError
-from snapkit.postgres.opened import Use, take_entry
 from snapkit.services.removal import choose_by_name, choose_by_policy, preview_removal, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names
 
@@ -69,13 +68,12 @@ def test_an_invalid_backup_of_ours_is_dropped_and_counts_for_nothing(sandbox: Sa
 
 def test_a_drop_that_fails_does_not_stop_the_others(sandbox: Sandbox) -> None:
     names = [sandbox.back_up().backup.name for _ in range(4)]
-    with sandbox.server().connect() as guard:
-        assert take_entry(guard, sandbox.row(names[1])["oid"], Use.WAY_BACK)
+    sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(names[1])))
+    with sandbox.connect(names[1]):
         removal = _prune(sandbox, Policy(last=1))
     assert entry_names(removal.removed) == [names[2], names[0]]
     assert [failure.entry.name for failure in removal.failed] == [names[1]]
     assert isinstance(removal.failed[0].error, BusyError)
-    sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(names[1])))
     with sandbox.connect(names[1]), pytest.raises(BusyError):
         _delete(sandbox, names[1])
 

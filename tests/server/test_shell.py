@@ -55,7 +55,10 @@ def _content(box: Sandbox, name: str) -> list[tuple[Any, ...]]:
     try:
         return box.items(name)
     finally:
-        box.execute(alter.format(sql.Identifier(name), sql.Literal(False)))
+        with box.admin.transaction():  # both rows at once, as a seal of ours: else it is one that was altered by hand
+            box.execute(alter.format(sql.Identifier(name), sql.Literal(False)))
+            comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
+            box.execute(comment.format(sql.Identifier(name), sql.Literal(box.row(name)["comment"])))
         wait_until(lambda: box.sessions(name) == 0)
 
 

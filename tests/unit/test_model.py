@@ -7,7 +7,7 @@ import pytest
 
 from snapkit.core.checks import Check, Status
 from snapkit.core.model import ClientSession
-from snapkit.core.results import Copying, Diagnosis, Listing, Removal
+from snapkit.core.results import Copying, Diagnosis, Failure, Listing, Removal, each_error_once
 from snapkit.errors import (
     BusyError,
     ConnectionFailedError,
@@ -94,3 +94,13 @@ def test_every_error_says_what_happened_the_state_and_what_to_do(kind: type[Snap
     )
     assert (kind("It broke.").state, kind("It broke.").hint) == (None, None)
     assert isinstance(error, SnapkitError)
+
+
+def test_what_failed_for_one_reason_is_told_once_and_names_all() -> None:
+    entries = [make_entry(f"app_backup_2026011{day}_103045") for day in range(3)]
+    own = BusyError("Somebody is inside.", state="It was not dropped.")
+    shared = [Failure(entry, BusyError("At work.", state=f"{entry.name}.", hint="Wait.")) for entry in entries[:2]]
+    first, second = each_error_once([*shared, Failure(entries[2], own)])
+    assert second is own
+    assert (type(first), first.message, first.hint) == (BusyError, "At work.", "Wait.")
+    assert first.state == f"For that reason 2 were not dropped: {entries[0].name}, {entries[1].name}."

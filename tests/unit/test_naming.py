@@ -12,6 +12,7 @@ from snapkit.core.naming import (
     MAX_NAME_BYTES,
     belongs_to,
     free_name,
+    passing_name,
     read_partial_name,
     read_script_name,
     sequence_of,
@@ -232,3 +233,12 @@ def test_no_name_upsets_the_readers(name: str) -> None:
     read_partial_name(name)
     assert sequence_of(name) >= 0
     stamp_of(name)
+
+
+@given(sources, times, st.integers(16384, 2**32 - 1))
+def test_a_passing_name_is_that_of_something_under_construction(source: str, at: datetime, oid: int) -> None:
+    name = passing_name(source, at, oid)
+    assert len(name.encode()) <= MAX_NAME_BYTES
+    assert read_partial_name(name) == at.replace(microsecond=0)
+    assert belongs_to(name, source, Kind.PARTIAL)
+    assert passing_name(source, at, oid + 1) != name

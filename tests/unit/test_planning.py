@@ -36,6 +36,8 @@ from snapkit.core.planning import (
     plan_drops,
     plan_swap,
     statements_to_drop,
+    statements_to_give_back,
+    statements_to_take,
 )
 from snapkit.core.properties import Privilege, Properties, Setting, statements_to_set
 from snapkit.core.statements import (
@@ -672,3 +674,20 @@ def test_a_clone_by_template_has_no_fence() -> None:
 def test_a_method_that_copies_bears_the_same_name() -> None:
     method = choose_method(None, 180006, True)
     assert method.copying() == CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, False)
+
+
+def test_what_is_to_be_dropped_gets_a_passing_name_and_says_so() -> None:
+    database = make_database("a", allow_connections=True, is_template=True, document="{}")
+    assert statements_to_take(database, "p", "{d}") == (
+        RenameDatabase("a", "p"),
+        AlterDatabase("p", allow_connections=False, is_template=False),
+        CommentOnDatabase("p", "{d}"),
+    )
+    assert statements_to_give_back(database, "p") == (
+        RenameDatabase("p", "a"),
+        AlterDatabase("a", allow_connections=True, is_template=True),
+        CommentOnDatabase("a", "{}"),
+    )
+    assert statements_to_take(make_database("a"), "p", None) == (RenameDatabase("a", "p"),)
+    invalid = make_database("a", connection_limit=-2)
+    assert statements_to_take(invalid, "p", "{d}") == (RenameDatabase("a", "p"), CommentOnDatabase("p", "{d}"))

@@ -371,3 +371,36 @@ def test_a_backup_that_was_renamed_by_hand_is_never_removed() -> None:
     verdict = decide([renamed, make_entry("app_backup_20260715_110000", at=NOW)], Policy(last=1), NOW)
     assert verdict.removed == ()
     assert ("renamed by hand",) in [each.reasons for each in verdict.kept]
+
+
+def _altered(at: str, **changes: Any) -> Entry:
+    make = old if changes.pop("displaced", False) else backup
+    return replace(make(at), state=State.ALTERED, altered="lets sessions in")
+
+
+def test_what_was_altered_takes_no_place_and_goes_when_it_would_go_if_it_were_ready() -> None:
+    newest, ready = _altered("2026-07-15 11:00"), backup("2026-07-15 10:00")
+    older, oldest = _altered("2026-07-15 09:00"), _altered("2026-07-15 08:00")
+    put_aside, gone = _altered("2026-07-14", displaced=True), old("2026-07-13")
+    verdict = decide([newest, ready, older, oldest, put_aside, gone], Policy(last=2, old=1), NOW)
+    assert reasons(verdict) == {
+        newest.name: ("altered; last 2",),
+        ready.name: ("last 2",),
+        put_aside.name: ("altered; last 1 put aside",),
+        gone.name: ("last 1 put aside",),
+    }
+    assert removed(decide([newest, ready], Policy(last=1), NOW)) == set()
+    assert reasons(decide([newest, ready], Policy(last=1), NOW))[ready.name] == ("last 1",)
+
+
+def test_what_was_renamed_by_hand_takes_no_place_and_is_not_the_last_backup() -> None:
+    renamed = replace(make_entry("app_keep_this", at=NOW), bears_its_name=False)
+    usable = backup("2026-07-01")
+    for policy in (Policy(last=1), Policy(within=timedelta(days=1)), Policy(daily=1)):
+        assert removed(decide([renamed, usable], policy, NOW)) == set()
+
+
+def test_what_the_run_itself_has_made_stays_whatever_the_rules_say() -> None:
+    own, newer = backup("2026-07-14"), backup("2026-07-15")
+    verdict = decide([own, newer], Policy(last=1), NOW, (own.database.oid,))
+    assert reasons(verdict) == {own.name: ("made by this run",), newer.name: ("last 1",)}

@@ -1,0 +1,75 @@
+"""A name of our own for what is to be dropped: DROP DATABASE goes by name, and is no part of a transaction.
+
+The transaction that gives a database its passing name sees that it is the one that was meant, and as it was then. From
+then on nobody else has a reason to use the name, and the document says what the database is: should the run die there,
+the next one drops it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from snapkit.core import metadata as comments
+from snapkit.core.identity import LOOK_AGAIN, ROLLED_BACK, Facts, check_facts_found, facts_of
+from snapkit.core.model import Entry
+from snapkit.core.naming import passing_name
+from snapkit.core.planning import statements_to_give_back, statements_to_take
+from snapkit.core.statements import AlterDatabase
+from snapkit.errors import BusyError
+from snapkit.postgres import catalog
+from snapkit.postgres.execution import committing_locally, run, transaction
+from snapkit.postgres.identity import read_facts
+from snapkit.postgres.server import Connection
+
+
+def take(connection: Connection, entry: Entry) -> Entry:
+    """Give an entry its passing name, and return it as it is then; nobody gets into it any more.
+
+    Raises BusyError if it is another database by now, or was altered, a pin included; and what the server raises.
+    """
+    database, at = entry.database, entry.created_at
+    name = passing_name(entry.source, at, database.oid)
+    if database.name == name:  # it has had that since a run died here
+        name = passing_name(entry.source, at + timedelta(seconds=1), database.oid)
+    document = None
+    if entry.metadata is not None:
+        document = comments.encode(entry.metadata.with_dropping(entry.metadata.dropping or entry.name))
+    rename, *rest = statements_to_take(database, name, document)
+    with committing_locally(connection), transaction(connection):
+        run(connection, rename)  # which locks it, and waits for whoever is about to change it
+        _check_same(connection, entry, replace(facts_of(database, database.document), name=name))
+        run(connection, *rest)
+    allow = database.allow_connections if database.is_invalid else False
+    return replace(entry, database=replace(database, name=name, document=document, allow_connections=allow))
+
+
+def _check_same(connection: Connection, entry: Entry, assumed: Facts) -> None:
+    """Raise unless the entry is in this transaction as it is ``assumed``."""
+    oid = entry.database.oid
+    try:
+        check_facts_found({oid: assumed}, read_facts(connection, [oid]), ROLLED_BACK)
+    except BusyError:
+        raise BusyError(
+            f"{entry.name!r} was altered, renamed or replaced by somebody else since it was chosen to be dropped.",
+            hint=LOOK_AGAIN,
+        ) from None
+
+
+def close(connection: Connection, entry: Entry) -> Entry:
+    """Let nobody into a copy any more that was being filled, and return it as it is then; its mark stays."""
+    database = entry.database
+    if not database.allow_connections:
+        return entry
+    with transaction(connection):
+        run(connection, AlterDatabase(database.name, allow_connections=False))
+        _check_same(connection, entry, replace(facts_of(database, database.document), allow_connections=False))
+    return replace(entry, database=replace(database, allow_connections=False))
+
+
+def give_back(connection: Connection, entry: Entry, taken: Entry) -> None:
+    """Give an entry of ours that was not dropped after all its name back, and all else that ``take`` took."""
+    with committing_locally(connection), transaction(connection):
+        run(connection, *statements_to_give_back(entry.database, taken.name))
+        if catalog.name_of(connection, entry.database.oid) != entry.name:
+            raise BusyError(f"{taken.name!r} was renamed by somebody else.")
