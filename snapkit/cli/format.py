@@ -48,7 +48,9 @@ def progress_text(progress: Progress) -> str:
     about = "about " if progress.is_estimate else ""
     parts = [f"{about}{size_text(progress.done)} of {size_text(progress.total)}"]
     if progress.rate is not None and not progress.is_estimate:
-        parts.append(f"{size_text(round(progress.rate))}/s")
+        parts.append(f"{size_text(round(progress.pace or progress.rate))}/s")
+    if progress.is_late:
+        parts.append("longer than the last time")
     if progress.remaining is not None:
         parts.append(f"{duration_text(progress.remaining)} left")
     return ", ".join(parts)

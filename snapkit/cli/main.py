@@ -100,8 +100,10 @@ def _version_option(
 
 
 def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
+    from snapkit.cli.suggestions import message_of
+
     command = f"snapkit {call.command} --help" if call.command else "snapkit --help"
-    message = error.format_message()
+    message = message_of(error)
     if call.option_before_command:
         message = f"{message.removesuffix('.')}. Options come after the command:"
         message += f" snapkit {call.command} {call.option_before_command} ..."

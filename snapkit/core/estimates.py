@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -42,3 +43,34 @@ def expected_duration(entries: Iterable[Entry], source: str, strategy: Strategy,
         return None
     bytes_then, milliseconds = newest.metadata.clone_bytes or 1, newest.metadata.clone_ms or 0
     return timedelta(milliseconds=milliseconds * size / bytes_then)
+
+
+_RECENT = 3.0
+"""Seconds; of a longer copy, its last third counts."""
+
+
+class Pace:
+    """The pace of a copy of late: a disk takes the first bytes into memory, and then goes at its own pace.
+
+    While nothing moves, the pace stays what it was, so that what is left does not count upwards for that.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def see(self, elapsed: timedelta, done: int) -> float | None:
+        """Note how much is done; return units a second of late, None before there is anything to go by."""
+        now = elapsed.total_seconds()
+        if not self._seen or done > self._seen[-1][1]:
+            self._seen.append((now, done))
+        since = now - max(_RECENT, now / 3)
+        while len(self._seen) > 2 and self._seen[1][0] <= since:
+            self._seen.popleft()
+        (first, had), (last, has) = self._seen[0], self._seen[-1]
+        return (has - had) / (last - first) if last > first else None
+
+
+def share_done(elapsed: timedelta, expected: timedelta) -> tuple[float, bool]:
+    """Return how much is done if it goes as the last time, and whether it takes longer than that; never quite all."""
+    share = elapsed / expected if expected else 1.0
+    return min(share, 0.99), share > 0.99

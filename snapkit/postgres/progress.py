@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
+from snapkit.core.estimates import Pace, share_done
 from snapkit.core.model import Observe, Progress, Strategy
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import database_directories, wait_event
@@ -43,6 +44,7 @@ class CloneGauge:
         self._began = self._looked = time.monotonic()
         self._wal_began = self._wal_bytes(connection) if self._by_wal else 0
         self._known = database_directories(connection) if self._by_files else frozenset()
+        self._pace = Pace()
         self.checkpointing = timedelta(0)
         """How long the clone was seen to wait for checkpoints, which are no part of the copying."""
 
@@ -54,12 +56,14 @@ class CloneGauge:
         self._looked = now
         elapsed, total = timedelta(seconds=now - self._began), self._cloning.total_bytes
         done = self._done(connection)
-        is_estimate = done is None and total is not None and self._cloning.expected is not None
-        if is_estimate:
-            done = _expected_bytes(total or 0, elapsed, self._cloning.expected)
-        if done is not None and total is not None:
-            done = min(done, total)
-        self._observe(Progress("Cloning", elapsed, done, total if done is not None else None, is_estimate=is_estimate))
+        if done is None and total is not None and self._cloning.expected is not None:
+            share, is_late = share_done(elapsed, self._cloning.expected)
+            self._observe(Progress("Cloning", elapsed, round(total * share), total, is_estimate=True, is_late=is_late))
+        elif done is None or total is None:
+            self._observe(Progress("Cloning", elapsed, done))
+        else:
+            pace = self._pace.see(elapsed, min(done, total))
+            self._observe(Progress("Cloning", elapsed, min(done, total), total, pace=pace))
 
     def _done(self, connection: Connection) -> int | None:
         if self._by_wal:
@@ -79,12 +83,6 @@ class CloneGauge:
         """
         new = database_directories(connection) - self._known
         return sum(connection.execute(_size_of(path)).scalar_one() for path in new) if new else None
-
-
-def _expected_bytes(total: int, elapsed: timedelta, expected: timedelta | None) -> int:
-    """How much is done if it goes as it did before; never quite all, before it is."""
-    share = elapsed / expected if expected else 1.0
-    return round(total * min(share, 0.99))
 
 
 def _size_of(directory: str) -> Select[Any]:

@@ -93,6 +93,13 @@ def need_live(gathered: Gathered, source: str) -> Database:
     )
 
 
+def need_known(gathered: Gathered, source: str) -> None:
+    """Raise NotFoundError for a source of which there is nothing: a misspelt name is not one without backups."""
+    inventory = gathered.inventory
+    if not inventory.of_source(source) and not any(entry.source == source for entry in inventory.distrusted):
+        need_live(gathered, source)
+
+
 @contextmanager
 def locked(server: Server, wait: timedelta, observe: Observe = unobserved) -> Iterator[Connection]:
     """Open the working connection and hold the lock of the server's source on it; see ``hold_lock``."""

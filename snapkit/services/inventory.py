@@ -32,6 +32,7 @@ from snapkit.services.common import (
     gather,
     interruptions,
     locked,
+    need_known,
     need_live,
     recognition_cautions,
     with_sizes,
@@ -72,6 +73,7 @@ def show_entry(server: Server, name: str) -> EntryReport:
     """Return everything known about one entry."""
     with server.connect() as connection:
         gathered = gather(connection, server.source)
+        need_known(gathered, server.source)
         entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
         return _report(connection, entry, gathered.facts.now, change=None)
 
@@ -128,6 +130,7 @@ def _rewrite(
 ) -> EntryReport:
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
+        need_known(gathered, server.source)
         entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
         if entry.metadata is None or entry.state is not State.READY:
             raise UsageError(

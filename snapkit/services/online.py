@@ -20,6 +20,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, TypeVar
 
+from snapkit.core.estimates import Pace
 from snapkit.core.model import Caution, Observe, Progress
 from snapkit.core.moment import Moment
 from snapkit.core.online import (
@@ -204,6 +205,7 @@ class _Copying:
         self._objects: dict[str, int] = {}
         self._left_out = LeftOut({}, frozenset())
         self._began = monotonic()
+        self._pace = Pace()
         self._phase = "Making an empty database"
         self._crew = Crew(self._beat, self._cancel)
         self._holder: Connection | None = None
@@ -538,7 +540,8 @@ class _Copying:
         if done is not None and self.total is not None:
             done = min(done, self.total)
         elapsed = timedelta(seconds=monotonic() - self._began)
-        self._observe(Progress(self._phase, elapsed, done, self.total if done is not None else None))
+        pace = self._pace.see(elapsed, done) if done is not None else None
+        self._observe(Progress(self._phase, elapsed, done, self.total if done is not None else None, pace=pace))
         if self._holder is not None:
             self._give_way(driver_connection(self._holder).info.backend_pid)
 

@@ -58,7 +58,15 @@ from snapkit.postgres.opened import (
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.services.common import Standing, blockers_named, check_rights, gather, interruptions, locked
+from snapkit.services.common import (
+    Standing,
+    blockers_named,
+    check_rights,
+    gather,
+    interruptions,
+    locked,
+    need_known,
+)
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.outcome import went_through
 
@@ -113,6 +121,7 @@ def opened_entry(
                 server_errors(NOTHING_CHANGED),
             ):
                 gathered = gather(connection, server.source)
+                need_known(gathered, server.source)
                 chosen = select_one(gathered.inventory.of_source(server.source), request.wanted, server.source)
                 check_usable(chosen)
                 check_rights(connection, chosen.database, createdb=False)

@@ -23,6 +23,7 @@ from snapkit.services.common import (
     entry_cautions,
     gather,
     hold_lock,
+    need_known,
     need_live,
     with_sizes,
     written,
@@ -53,6 +54,7 @@ def choose_by_name(names: Sequence[str], source: str) -> Choose:
     """Choose named entries; raise, so that nothing is dropped, if one of them is not there or not to be dropped."""
 
     def choose(gathered: Gathered) -> Verdict:
+        need_known(gathered, source)
         entries = gathered.inventory.of_source(source)
         chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
         for entry in chosen:

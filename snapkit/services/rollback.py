@@ -68,6 +68,7 @@ from snapkit.services.common import (
     gather,
     interruptions,
     locked,
+    need_known,
     written,
 )
 from snapkit.services.glances import look_at_live
@@ -191,6 +192,8 @@ def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
 def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
     inventory = gathered.inventory
     entries = inventory.of_source(source)
+    if request.own is None:
+        need_known(gathered, source)
     if request.undo:
         return latest_displaced(entries, source, gathered.live)
     if request.own is not None:

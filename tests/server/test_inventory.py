@@ -19,7 +19,7 @@ from snapkit.services.inventory import (
     show_entry,
     unpin_entry,
 )
-from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
+from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until
 
 
 def _create(sandbox: Sandbox, name: str, comment: str | None = None, owner: str | None = None) -> str:
@@ -187,3 +187,16 @@ def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) 
     assert (ran.code, "201 characters" in ran.err) == (2, True), ran
     assert sandbox.run("label", name, "y" * 200).code == 0
     assert sandbox.run("label", name, "").code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"], ["status"], ["show", "x"], ["rollback", "--latest"], ["rollback", "x"], ["undo"], ["delete", "x"],
+        ["prune", "--keep", "1"], ["pin", "x"], ["label", "x", "y"], ["shell", "x", "--", "true"], ["backup"],
+    ],
+)  # fmt: skip
+def test_a_database_that_is_not_there_is_said_to_be_that(sandbox: Sandbox, words: list[str]) -> None:
+    ran = run_snapkit(words[0], "--json", *words[1:], url=sandbox.cluster.url(f"{sandbox.prefix}_shpo"))
+    assert ran.code == 10, ran
+    assert f"There is no database '{sandbox.prefix}_shpo'" in ran.document["error"]["message"]

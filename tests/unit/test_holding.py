@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from snapkit.core.estimates import expected_duration, is_brief
+from snapkit.cli.format import progress_text
+from snapkit.core.estimates import Pace, expected_duration, is_brief, share_done
 from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
 from snapkit.core.model import Entry, Progress, Strategy
 from tests.unit.builders import AT, make_entry, make_metadata
@@ -141,6 +143,8 @@ def test_nothing_is_expected_of_an_unknown_size() -> None:
         (Progress("Cloning", 2 * SECOND, 50, 100), 25.0, 2 * SECOND),
         (Progress("Cloning", 2 * SECOND, 150, 100), 75.0, None),
         (Progress("Cloning", 2 * SECOND, 50), 25.0, None),
+        (Progress("Cloning", 2 * SECOND, 50, 100, pace=10.0), 25.0, 5 * SECOND),
+        (Progress("Cloning", 2 * SECOND, 99, 100, is_estimate=True, is_late=True), 49.5, None),
     ],
 )
 def test_the_rate_so_far_tells_how_long_the_rest_takes(
@@ -148,3 +152,33 @@ def test_the_rate_so_far_tells_how_long_the_rest_takes(
 ) -> None:
     assert progress.rate == rate
     assert progress.remaining == remaining
+
+
+def test_what_is_left_counts_down_on_a_disk_that_is_slow_after_a_fast_beginning() -> None:
+    """A second of memory at 2 GB/s, then a disk at 100 MB/s that stands still for four seconds at a time."""
+    pace, total, left = Pace(), 4000, []
+    for tick in range(4, 200):
+        seconds = tick / 4
+        on_disk = max(0.0, seconds - 1.0)
+        done = min(2000.0, seconds * 2000) + 100 * (on_disk // 4 * 4 if on_disk >= 4 else on_disk)
+        of_late = pace.see(timedelta(seconds=seconds), round(done))
+        left.append(Progress("Cloning", timedelta(seconds=seconds), round(done), total, pace=of_late).remaining)
+    known = [each for each in left if each is not None]
+    settled = known[len(known) // 3 :]
+    assert all(later <= earlier for earlier, later in itertools.pairwise(settled))
+    assert timedelta(seconds=5) < settled[0] < timedelta(seconds=25)
+
+
+def test_while_nothing_moves_what_is_left_stays() -> None:
+    pace = Pace()
+    assert pace.see(timedelta(0), 0) is None
+    assert pace.see(SECOND, 50) == 50.0
+    assert [pace.see(each * SECOND, 50) for each in range(2, 60)] == [50.0] * 58
+
+
+def test_what_takes_longer_than_the_last_time_is_said_to() -> None:
+    assert share_done(SECOND, 2 * SECOND) == (0.5, False)
+    assert share_done(3 * SECOND, 2 * SECOND) == (0.99, True)
+    assert share_done(SECOND, timedelta(0)) == (0.99, True)
+    late = Progress("Cloning", 3 * SECOND, 99, 100, is_estimate=True, is_late=True)
+    assert progress_text(late) == "about 99 bytes of 100 bytes, longer than the last time"
