@@ -148,8 +148,8 @@ def _database(facts: Facts) -> Check:
     if facts.stale_collation:
         return Check(
             "database",
-            Status.PROBLEM,
-            f"The collation version of {facts.source!r} is not the system's any more: it cannot be cloned.",
+            Status.WARNING,
+            f"The collation version of {facts.source!r} is not the system's any more: its indexes may be out of order.",
             "Rebuild what depends on it (REINDEX DATABASE), then ALTER DATABASE ... REFRESH COLLATION VERSION.",
         )
     return Check("database", Status.OK, f"The database {facts.source!r} can be cloned and renamed.")

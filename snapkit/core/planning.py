@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,6 +52,10 @@ class CopyMethod:
     strategy: Strategy
     word: Strategy | None
     share_blocks: bool | None
+    falls_back: bool = False
+    """Whether files are copied where PostgreSQL turns out not to be let share blocks; else that is an error."""
+    learnt: bool = False
+    """Whether that is known from an earlier clone, so that it is not tried."""
 
     def copying(self) -> CopyMethod:
         """Return the method for a file system that can share no blocks.
@@ -92,7 +96,18 @@ def choose_method(
         strategy=strategy,
         word=None if server_version < 150000 else Strategy.FILE_COPY if copies_files else Strategy.WAL_LOG,
         share_blocks=strategy is Strategy.CLONE if copies_files and server_version >= 180000 else None,
+        falls_back=asked is None and strategy is Strategy.CLONE,
     )
+
+
+def sharing_failed_last(entries: Iterable[Entry], tablespace: str) -> bool:
+    """Whether PostgreSQL was not let share blocks for the newest backup that it was to share them for, there.
+
+    A backup that is made with the strategy named tries again, and its success is what counts from then on.
+    """
+    there = (entry for entry in entries if entry.strategy is Strategy.CLONE and entry.database.tablespace == tablespace)
+    newest = max(there, key=lambda entry: (entry.created_at, entry.sequence), default=None)
+    return newest is not None and newest.metadata is not None and newest.metadata.shares_blocks is False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +119,12 @@ class ClonePlan:
     properties: Properties
     settings: tuple[Statement, ...]
     create: CreateDatabase
+    instead: tuple[Statement, ...] = ()
+    """What is set instead, and the clone tried once more, where PostgreSQL is not let share blocks."""
+
+    def noting_collation(self, version: str | None) -> ClonePlan:
+        """Return the plan with the version of the system's collations that the clone is to note; None: the system's."""
+        return replace(self, create=replace(self.create, collation_version=version))
 
     @property
     def adorn(self) -> tuple[Statement, ...]:
@@ -194,6 +215,7 @@ def plan_clone(
             tablespace if locale is None else tablespace or _named_tablespace(template),
             locale,
         ),
+        instead=(SetCopyMethod(share_blocks=False),) if method.share_blocks and method.falls_back else (),
     )
 
 
@@ -233,6 +255,11 @@ class BackupPlan:
         )
         clone = replace(self.clone, template=live, properties=moment.properties)
         return replace(self, clone=clone, metadata=metadata, document=comments.encode(metadata))
+
+    def not_sharing(self) -> BackupPlan:
+        """Return the plan with it noted that PostgreSQL was not let share blocks."""
+        metadata = replace(self.metadata, shares_blocks=False)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     def noting(self, deploy: Deploy | None, activity: Activity | None) -> BackupPlan:
         """Return the plan with what is good to know in its document; without, where a long comment takes its room."""
@@ -290,6 +317,7 @@ def plan_backup(
         strategy=method.strategy,
         label=label,
         pinned=pinned,
+        shares_blocks=False if method.learnt else None,
     )
     copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(

@@ -33,7 +33,7 @@ class CreateDatabase:
     """Clone ``template``; sealed from its first moment, and marked as under construction.
 
     ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14). ``locale`` is for an
-    empty database, made from template0.
+    empty database, made from template0; ``collation_version`` is to be noted as the template's, whatever the system's.
     """
 
     name: str
@@ -43,6 +43,7 @@ class CreateDatabase:
     method: Strategy | None
     tablespace: str | None
     locale: Locale | None = None
+    collation_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

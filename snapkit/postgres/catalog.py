@@ -501,17 +501,18 @@ def role_rights(connection: Connection, owner: str) -> RoleRights:
     return RoleRights(*row)
 
 
-def has_stale_collation(connection: Connection, oid: int) -> bool:
-    """Whether the database's collation version is not the system's any more; 15 and later do not clone it then.
+def stale_collation(connection: Connection, oid: int) -> str | None:
+    """Return the collation version that a database has noted, if the system's is another; None before PostgreSQL 15.
 
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
     if driver_connection(connection).info.server_version < 150000:
-        return False
+        return None
     versions = catalog_table("pg_database", column("oid", OID), column("datcollversion", Text))
     actual = func.pg_database_collation_actual_version(versions.c.oid, type_=Text)
     stale = and_(versions.c.datcollversion.is_not(None), versions.c.datcollversion.is_distinct_from(actual))
-    return bool(connection.execute(select(stale).where(versions.c.oid == oid)).scalar_one())
+    noted = select(versions.c.datcollversion).where(versions.c.oid == oid, stale)
+    return connection.execute(noted).scalar_one_or_none()
 
 
 def is_there(connection: Connection, pid: int) -> bool:

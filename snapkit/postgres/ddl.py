@@ -84,6 +84,8 @@ def _(statement: st.CreateDatabase, name: Quote, literal: Quote) -> str:
         options.append(f"STRATEGY {STRATEGY_WORDS[statement.method]}")
     if statement.tablespace is not None:
         options.append(f"TABLESPACE {name(statement.tablespace)}")
+    if statement.collation_version is not None:
+        options.append(f"COLLATION_VERSION {literal(statement.collation_version)}")
     return f"CREATE DATABASE {name(statement.name)} " + " ".join(options)
 
 

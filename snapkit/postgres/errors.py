@@ -61,6 +61,21 @@ def sqlstate_of(error: BaseException) -> str | None:
     return original.sqlstate if isinstance(original, psycopg.Error) else None
 
 
+def is_sharing_refused(error: BaseException) -> bool:
+    """Whether a clone failed since PostgreSQL was not let share blocks: over a network, in a sandbox, across disks.
+
+    EXDEV, EINVAL, EOPNOTSUPP and ENOSYS have no SQLSTATE of their own (XX000), EPERM shares one with missing rights;
+    so the function that raised it is asked for, which comes with each error and is not translated.
+    https://www.postgresql.org/docs/current/protocol-error-fields.html
+    """
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return (
+        isinstance(original, psycopg.Error)
+        and original.sqlstate in ("XX000", INSUFFICIENT_PRIVILEGE)
+        and original.diag.source_function == "clone_file"
+    )
+
+
 def is_connection_loss(error: BaseException) -> bool:
     """Whether the error means that the connection is gone, so that a statement's outcome may be unknown."""
     if isinstance(error, PendingRollbackError | ResourceClosedError):

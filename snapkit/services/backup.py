@@ -54,6 +54,7 @@ from snapkit.services.cloning import (
     method_for,
     untouched,
 )
+from snapkit.services.collation import collation_cautions, with_collation
 from snapkit.services.common import (
     Gathered,
     Standing,
@@ -190,6 +191,7 @@ def _plan(
         may_checkpoint=gathered.facts.may_checkpoint,
         order=gathered.facts.order,
     )
+    plan = replace(plan, clone=with_collation(connection, plan.clone))
     return plan.noting(request.deploy, None), moment, method
 
 
@@ -218,6 +220,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             with interruptions(untouched(decided.plan.clone)) as standing:
                 present = gathered.inventory.of_source(server.source)
                 cautions = method_cautions(request.strategy) + entry_cautions(present, gathered.facts.now)
+                cautions += collation_cautions(ddl, decided.plan.clone.template.oid, server.source, is_live=False)
                 cautions += sweep(ddl, gathered.inventory, server.source)
                 watch.lap("checks")
                 copied = _make(server, ddl, gathered, decided, request, watch, observe, standing)
@@ -376,7 +379,9 @@ def _copy(
         )
     watch.lap("clone", holds=True, leaving=pause.leaving + cloned.leaving)
     outage = pause.outage(cloned.outage)
-    cautions = request.hold.exceeded(outage) + pause.cautions
+    cautions = request.hold.exceeded(outage) + pause.cautions + cloned.cautions
+    if cloned.was_refused:
+        plan = plan.not_sharing()
     return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
@@ -14,7 +15,14 @@ from snapkit.core.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.inventory import take_inventory
 from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, Strategy
 from snapkit.core.moment import Moment
-from snapkit.core.planning import NOTHING_CHANGED, ClonePlan, CopyMethod, choose_method, statements_to_drop
+from snapkit.core.planning import (
+    NOTHING_CHANGED,
+    ClonePlan,
+    CopyMethod,
+    choose_method,
+    sharing_failed_last,
+    statements_to_drop,
+)
 from snapkit.core.properties import Properties
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, SnapkitError
@@ -29,6 +37,7 @@ from snapkit.postgres.errors import (
     UNDEFINED_OBJECT,
     is_connection_loss,
     is_late_update,
+    is_sharing_refused,
     server_errors,
     sqlstate_of,
     translate,
@@ -62,6 +71,8 @@ class Cloned:
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as it is known or the time tells."""
     cautions: tuple[Caution, ...] = ()
+    was_refused: bool = False
+    """Whether PostgreSQL was not let share blocks, and files were copied instead."""
 
 
 class CloneGivenUpError(OutageLimitError):
@@ -88,6 +99,23 @@ class CloneAbandonedError(AlteredMeanwhileError):
         self.disconnected = disconnected
 
 
+class _SharingRefusedError(SnapkitError):
+    """PostgreSQL was not let share blocks; clients had been ``held``, and ``disconnected``, for that in vain."""
+
+    def __init__(self, error: SnapkitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
+        super().__init__(error.message, state=error.state)
+        self.held = held
+        self.disconnected = disconnected
+
+    @property
+    def caution(self) -> Caution:
+        return Caution(
+            "blocks_not_shared",
+            f"The server may not share blocks here, so files were copied. {self.message} The next backup copies at "
+            "once; after the server's disks have changed, have it tried again with: --strategy clone",
+        )
+
+
 def method_for(
     connection: Connection,
     gathered: Gathered,
@@ -99,6 +127,8 @@ def method_for(
     """Return the way to clone ``template`` that is fastest here; ``asked`` and ``moves`` as for ``choose_method``."""
     facts = gathered.facts
     method = choose_method(asked, facts.version, facts.can_share_blocks, moves=moves)
+    if method.falls_back and sharing_failed_last(gathered.inventory.entries, template.tablespace):
+        return replace(method.copying(), learnt=True)
     if not method.share_blocks or not facts.is_superuser or template.tablespace != "pg_default":
         return method
     with server_errors(NOTHING_CHANGED):
@@ -146,7 +176,39 @@ def make_clone(
     ``state`` is how things stand for as long as there is no clone, for the errors to say. Raises the error of ours that
     fits, CloneGivenUpError where clients had been held as long as they may be, CloneAbandonedError where it is to be
     planned anew; then nothing is left behind, but where the connection was lost.
+
+    Where PostgreSQL is not let share blocks, files are copied ``instead``, if the plan says so: the door is held anew.
     """
+
+    def clone(plan: ClonePlan, cloning: Cloning) -> Cloned:
+        return _clone(server, ddl, plan, cloning, gathered, hold, observe, state, moment, check, lenders)
+
+    try:
+        return clone(plan, cloning)
+    except _SharingRefusedError as refused:
+        cloned = clone(replace(plan, settings=plan.instead, instead=()), replace(cloning, copies=True))
+        return replace(
+            cloned,
+            outage=refused.held + cloned.outage,
+            disconnected=(*refused.disconnected, *cloned.disconnected),
+            cautions=(refused.caution,),
+            was_refused=True,
+        )
+
+
+def _clone(
+    server: Server,
+    ddl: Connection,
+    plan: ClonePlan,
+    cloning: Cloning,
+    gathered: Gathered,
+    hold: Hold,
+    observe: Observe,
+    state: str,
+    moment: Moment,
+    check: Check,
+    lenders: tuple[Database, ...],
+) -> Cloned:
     with server_errors(state):
         run(ddl, *plan.settings)
     failure: Exception | None = None
@@ -183,13 +245,10 @@ def make_clone(
             raise CloneAbandonedError(keeper.refusal, hold.held, disconnected) from failure
         raise keeper.refusal from failure
     if failure is not None:
-        if sqlstate_of(failure) == UNDEFINED_OBJECT:  # the owner was given another name, or a tablespace
-            altered = altered_meanwhile(plan.template.name, state)
-            raise CloneAbandonedError(altered, held, disconnected) from failure
-        problem = door_error(failure, record, hold.rules, held, state, gathered.facts.role)
-        if isinstance(problem, OutageLimitError):
-            problem = CloneGivenUpError(problem, held, disconnected)
-        raise problem from failure
+        if plan.instead and is_sharing_refused(failure):
+            lasted = timedelta(seconds=monotonic() - began)
+            raise _SharingRefusedError(translate(failure, state), lasted, disconnected) from failure
+        raise _problem(failure, plan, record, hold.rules, held, state, gathered.facts.role) from failure
     with server_errors(state):
         oid = created_by(ddl, plan.name, keeper.transaction)
         if oid is None:
@@ -210,6 +269,17 @@ def make_clone(
         leaving=leaving,
         blocks_shared=shared,
     )
+
+
+def _problem(
+    failure: Exception, plan: ClonePlan, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
+) -> SnapkitError:
+    """Return the error for a CREATE DATABASE that failed behind a held door."""
+    disconnected = tuple(record.disconnected.values())
+    if sqlstate_of(failure) == UNDEFINED_OBJECT:  # the owner was given another name, or a tablespace
+        return CloneAbandonedError(altered_meanwhile(plan.template.name, state), held, disconnected)
+    problem = door_error(failure, record, rules, held, state, role)
+    return CloneGivenUpError(problem, held, disconnected) if isinstance(problem, OutageLimitError) else problem
 
 
 def _as_it_is_now(connection: Connection, moment: Moment, check: Check, state: str) -> Moment:
@@ -253,6 +323,10 @@ def door_error(
     if code == LOCK_NOT_AVAILABLE or is_late_update(error):
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)
+    if is_sharing_refused(error):
+        return SnapkitError(
+            translated.message, state=state, hint="Leave --strategy out: then files are copied where that is so."
+        )
     if code == OBJECT_IN_USE and record.problem is not None:
         why = translate(record.problem, state)
         translated.hint = f"The session that was to disconnect them could do so no longer: {why} Run the command again."

@@ -38,7 +38,7 @@ def _facts(
     return Facts(
         source=source,
         live=live,
-        stale_collation=catalog.has_stale_collation(connection, live.oid) if live else False,
+        stale_collation=live is not None and catalog.stale_collation(connection, live.oid) is not None,
         is_standby=footing.is_standby,
         is_read_only=catalog.is_read_only(connection),
         behind_pooler=footing.behind_pooler,

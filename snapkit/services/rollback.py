@@ -58,6 +58,7 @@ from snapkit.services.cloning import (
     make_clone,
     method_for,
 )
+from snapkit.services.collation import collation_cautions, with_collation
 from snapkit.services.common import (
     Gathered,
     Standing,
@@ -137,6 +138,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         with server_errors(NOTHING_CHANGED):
             lack = foretell_lack(connection, plan.entry, plan.live.oid if plan.live else None, plan.source)
+        lack += collation_cautions(connection, plan.entry.database.oid, plan.source, is_live=True)
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
             plan=plan,
@@ -180,6 +182,7 @@ def _decide(
             method = method_for(connection, gathered, entry.database)
             properties = catalog.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
+            clone = with_collation(connection, clone)
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
 
 
@@ -236,12 +239,14 @@ def swap(
         watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid = plan.entry.database.oid
+            cautions = collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
                 with _room_for(plan.entry):
                     clone = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = clone.oid
+                cautions += clone.cautions
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
@@ -261,7 +266,7 @@ def swap(
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(helpers.replicas, helpers.receipts, change, observe)
     outage = pause.outage(swapped.outage)
-    cautions = swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
+    cautions += swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
     cautions += untold_caution(standbys, len(replicas), displaced_oid) + helpers.cautions(displaced_oid)
     cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
     cautions += sweep_afterwards(server, gathered.inventory, observe)

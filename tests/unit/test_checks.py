@@ -66,7 +66,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("connection", {"behind_pooler": True}, Status.PROBLEM, "pooler"),
         ("database", {"live": None}, Status.PROBLEM, "no database 'app'"),
         ("database", {"live": make_database("app", connection_limit=-2)}, Status.PROBLEM, "invalid"),
-        ("database", {"stale_collation": True}, Status.PROBLEM, "collation"),
+        ("database", {"stale_collation": True}, Status.WARNING, "collation"),
         ("rights", {"grants": {"CREATEDB": "ALTER ROLE x CREATEDB;"}}, Status.PROBLEM, "CREATEDB"),
         (
             "sessions",

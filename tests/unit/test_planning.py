@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -35,6 +35,7 @@ from snapkit.core.planning import (
     plan_clone,
     plan_drops,
     plan_swap,
+    sharing_failed_last,
     statements_to_drop,
     statements_to_give_back,
     statements_to_take,
@@ -103,7 +104,7 @@ def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
         (None, 160015, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
         (None, 170011, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
         (None, 180006, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, False)),
-        (None, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True)),
+        (None, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True, falls_back=True)),
         (Strategy.CLONE, 180006, True, CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, True)),
         (Strategy.FILE_COPY, 140023, False, CopyMethod(Strategy.FILE_COPY, None, None)),
         (Strategy.FILE_COPY, 170011, False, CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)),
@@ -673,7 +674,7 @@ def test_a_clone_by_template_has_no_fence() -> None:
 
 def test_a_method_that_copies_bears_the_same_name() -> None:
     method = choose_method(None, 180006, True)
-    assert method.copying() == CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, False)
+    assert method.copying() == CopyMethod(Strategy.CLONE, Strategy.FILE_COPY, False, falls_back=True)
 
 
 def test_what_is_to_be_dropped_gets_a_passing_name_and_says_so() -> None:
@@ -691,3 +692,61 @@ def test_what_is_to_be_dropped_gets_a_passing_name_and_says_so() -> None:
     assert statements_to_take(make_database("a"), "p", None) == (RenameDatabase("a", "p"),)
     invalid = make_database("a", connection_limit=-2)
     assert statements_to_take(invalid, "p", "{d}") == (RenameDatabase("a", "p"), CommentOnDatabase("p", "{d}"))
+
+
+# Sharing blocks
+
+
+def test_only_auto_falls_back_to_copying() -> None:
+    assert choose_method(None, 180006, True).falls_back
+    assert not choose_method(Strategy.CLONE, 180006, True).falls_back
+    assert not choose_method(None, 180006, True, moves=True).falls_back
+    assert not choose_method(None, 170011, False).falls_back
+
+
+def test_a_clone_that_was_not_let_share_blocks_is_tried_once_more_as_a_copy() -> None:
+    def instead(method: CopyMethod) -> tuple[Statement, ...]:
+        return plan_clone(make_database("app"), PROPERTIES, "app", method, None, AT, []).instead
+
+    auto = choose_method(None, 180006, True)
+    assert instead(auto) == (SetCopyMethod(share_blocks=False),)
+    assert instead(auto.copying()) == instead(choose_method(Strategy.CLONE, 180006, True)) == ()
+
+
+def _made(name: str, at: datetime, shares: bool | None, tablespace: str = "pg_default") -> Entry:
+    metadata = replace(make_metadata(), strategy=Strategy.CLONE, shares_blocks=shares)
+    database = replace(make_database(name), tablespace=tablespace)
+    return replace(make_entry(name, at=at), metadata=metadata, database=database)
+
+
+def test_the_newest_clone_in_a_tablespace_says_whether_it_is_worth_trying() -> None:
+    refused, worked = _made("one", AT, False), _made("two", LATER, None)
+    assert sharing_failed_last([refused], "pg_default")
+    assert not sharing_failed_last([refused], "fast")
+    assert not sharing_failed_last([refused, worked], "pg_default")
+    assert sharing_failed_last([_made("three", LATER, False), _made("four", AT, None)], "pg_default")
+    assert not sharing_failed_last([], "pg_default")
+
+
+def test_what_was_learnt_is_noted_and_handed_on() -> None:
+    method = replace(choose_method(None, 180006, True).copying(), learnt=True)
+    plan = plan_backup(make_database("app"), None, PROPERTIES, method, None, None, False, AT, [], may_checkpoint=False)
+    assert plan.metadata.shares_blocks is False
+    tried = plan_backup(
+        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+    )
+    assert tried.metadata.shares_blocks is None
+    assert '"shares_blocks":false' in tried.not_sharing().document
+
+
+def test_what_a_backup_lacks_is_noted() -> None:
+    plan = plan_backup(
+        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+    ).lacking(("setting jit",), 1)
+    assert '"not_given":["setting jit"]' in plan.document
+
+
+def test_a_clone_notes_the_collation_version_that_it_is_told() -> None:
+    clone = plan_clone(make_database("app"), PROPERTIES, "app", FILE_COPY, None, AT, [])
+    assert clone.noting_collation("1.1").create.collation_version == "1.1"
+    assert clone.noting_collation(None) == clone

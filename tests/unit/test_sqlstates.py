@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import psycopg
 import pytest
 
 from snapkit import errors
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.postgres.errors import is_connection_loss, translate
+from snapkit.postgres.errors import is_connection_loss, is_sharing_refused, translate
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,33 @@ def test_a_lost_connection_is_told_from_an_error_of_a_statement(error: Exception
 def test_text_that_is_not_utf_8_is_said_to_be_that() -> None:
     error = translate(UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "")
     assert "not UTF-8" in error.message
+
+
+class _Told(psycopg.Error):
+    """An error with the fields that the server sends."""
+
+    def __init__(self, sqlstate: str, function: str | None) -> None:
+        super().__init__("could not clone file")
+        self.sqlstate = sqlstate
+        self._function = function
+
+    @property
+    def diag(self) -> Any:
+        return SimpleNamespace(source_function=self._function)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "function", "refused"),
+    [
+        ("XX000", "clone_file", True),  # EXDEV, EINVAL, EOPNOTSUPP, ENOSYS
+        ("42501", "clone_file", True),  # EPERM
+        ("53100", "clone_file", False),  # ENOSPC
+        ("58030", "clone_file", False),  # EIO
+        ("57014", "clone_file", False),
+        ("XX000", "copy_file", False),
+        ("XX000", None, False),
+        ("42501", "createdb", False),
+    ],
+)
+def test_it_is_told_when_blocks_may_not_be_shared(sqlstate: str, function: str | None, refused: bool) -> None:
+    assert is_sharing_refused(_Told(sqlstate, function)) is refused

@@ -93,6 +93,13 @@ def identifier(name: str) -> str:
             s.GrantOnDatabase("a", ("CONNECT",), ("PUBLIC",), with_grant_option=True),
             'GRANT CONNECT ON DATABASE "a" TO "PUBLIC" WITH GRANT OPTION',
         ),
+        (
+            s.CreateDatabase("a", "b", "bob", -3, None, None, collation_version="2.3'6"),
+            (
+                'CREATE DATABASE "a" TEMPLATE "b" OWNER "bob" ALLOW_CONNECTIONS false CONNECTION LIMIT -3 '
+                "COLLATION_VERSION '2.3''6'"
+            ),
+        ),
         (s.RevokeAllOnDatabase("a", (None,)), 'REVOKE ALL ON DATABASE "a" FROM PUBLIC CASCADE'),
         (
             s.GrantOnDatabase("a", ("CONNECT",), (None, "bob")),

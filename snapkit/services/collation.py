@@ -1,0 +1,46 @@
+"""A database that goes by an earlier version of the system's collations: it is cloned all the same, with a warning."""
+
+from __future__ import annotations
+
+from snapkit.core.model import Caution
+from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
+from snapkit.postgres import catalog
+from snapkit.postgres.ddl import quote_name
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.server import Connection
+
+
+def with_collation(connection: Connection, clone: ClonePlan) -> ClonePlan:
+    """Return the plan with the version that its template has noted, where that is not the system's any more.
+
+    PostgreSQL clones such a database only if it is told the version that the clone is to note.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+    if clone.is_online:  # made anew, by the system's collations
+        return clone
+    with server_errors(NOTHING_CHANGED):
+        return clone.noting_collation(catalog.stale_collation(connection, clone.template.oid))
+
+
+def collation_cautions(connection: Connection, oid: int, name: str, *, is_live: bool) -> tuple[Caution, ...]:
+    """Warn of a database, by its OID, whose indexes may not be in order; ``name`` is what it is called, or will be.
+
+    It ``is_live``, or is about to be; else it is sealed.
+    """
+    with server_errors(NOTHING_CHANGED):
+        version = catalog.stale_collation(connection, oid)
+    if version is None:
+        return ()
+    quoted = quote_name(name)
+    remedy = (
+        f"Rebuild them, connected to it: REINDEX DATABASE {quoted}; ALTER DATABASE {quoted} REFRESH COLLATION VERSION;"
+        if is_live
+        else "So will it be after a rollback to it, which says how they are rebuilt."
+    )
+    return (
+        Caution(
+            "collation_version",
+            f"{name!r} was made with version {version} of the system's collations, and the system has another by now: "
+            f"its indexes on text may be out of order. {remedy}",
+        ),
+    )
