@@ -85,6 +85,10 @@ StrategyOption = Annotated[
     ),
 ]
 Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
+StopWorkers = Annotated[
+    bool,
+    typer.Option("--stop-workers", help="End background workers too that do not come back by themselves (pg_cron's)."),
+]
 ShowCommand = Annotated[
     bool, typer.Option("--show-command", help="Show all words of the command, in JSON too, not its program alone.")
 ]
@@ -112,6 +116,7 @@ def backup(
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
     no_pgbouncer: NoPgbouncer = False,
+    stop_workers: StopWorkers = False,
     dry_run: DryRunOption = False,
 ) -> Any:
     """Make an exact clone of the database, on the same server."""
@@ -130,6 +135,7 @@ def backup(
             replicas=run.replicas(replica_url),
             poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
             deploy=deploy(),
+            stop_workers=stop_workers,
         )
     if dry_run:
         return DryRun(preview_backup(server, request))
@@ -219,6 +225,7 @@ def rollback(
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
     no_pgbouncer: NoPgbouncer = False,
+    stop_workers: StopWorkers = False,
     dry_run: DryRunOption = False,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
@@ -239,6 +246,7 @@ def rollback(
             replicas=replicas,
             poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
             code=deploy().git,
+            stop_workers=stop_workers,
         )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
@@ -251,6 +259,7 @@ def undo(
     replica_url: ReplicaUrl = None,
     pgbouncer_url: PgbouncerUrl = None,
     no_pgbouncer: NoPgbouncer = False,
+    stop_workers: StopWorkers = False,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Any:
@@ -260,7 +269,11 @@ def undo(
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
     request = SwapRequest(
-        undo=True, hold=hold, replicas=replicas, poolers=run.poolers(pgbouncer_url, without=no_pgbouncer)
+        undo=True,
+        hold=hold,
+        replicas=replicas,
+        poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+        stop_workers=stop_workers,
     )
     return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
 
@@ -611,6 +624,7 @@ def guard(
     pgbouncer_url: PgbouncerUrl = None,
     no_pgbouncer: NoPgbouncer = False,
     drop_wait: DropWait = None,
+    stop_workers: StopWorkers = False,
     show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
@@ -659,6 +673,7 @@ def guard(
             replicas=replicas,
             poolers=poolers,
             deploy=deploy(),
+            stop_workers=stop_workers,
         )
 
     def request_for(backup: Entry) -> SwapRequest:
@@ -673,6 +688,7 @@ def guard(
             helpers_needed=False,
             code=code,
             own=backup.database.oid,
+            stop_workers=True,  # the way back is taken, whatever the command has started
         )
 
     with ExitStack() as until_the_end:

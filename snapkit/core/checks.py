@@ -8,12 +8,13 @@ from enum import StrEnum
 
 from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
 from snapkit.core.values import dataclass
+from snapkit.core.workers import Refusal, Worker
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
 CAREFUL_EXTENSIONS: Mapping[str, str] = {
     "citus": "its distributed tables live on other nodes and are not cloned",
-    "pg_cron": "its worker stays connected, and its jobs would run in the restored state",
+    "pg_cron": "its jobs would run in the restored state; up to 1.5 its scheduler does not come back once ended",
     "pglogical": "its workers stay connected, and its slots belong to the displaced database after a swap",
     "timescaledb": "its background workers come back by themselves while the door is held",
 }
@@ -63,7 +64,9 @@ class Facts:
     slots: Sequence[str]
     subscriptions: Sequence[str]
     standbys: Sequence[Standby]
-    workers: Sequence[str]
+    workers: Sequence[Worker]
+    workers_refused: Refusal | None
+    """Why a run would not end them."""
     extensions: Sequence[str] | None
     free_bytes: int | None
     estimates: Sequence[Estimate]
@@ -231,12 +234,16 @@ def listed_standbys(standbys: Sequence[Standby]) -> str:
 
 
 def _workers(facts: Facts) -> Check:
+    if facts.workers_refused is not None:
+        return Check("background_workers", Status.PROBLEM, facts.workers_refused.message, facts.workers_refused.hint)
     if facts.workers:
+        listed = ", ".join(sorted({worker.kind for worker in facts.workers}))
         return Check(
             "background_workers",
             Status.WARNING,
-            f"Background workers are in the database, and come back when disconnected: {', '.join(facts.workers)}.",
-            "If a backup fails for them, stop them for its duration.",
+            f"Background workers are in the database: {listed}. A backup and a rollback end them, and say so if one "
+            "has not come back by itself some seconds later.",
+            "If that fails for them, or they are not to be ended, stop them for its duration.",
         )
     return Check("background_workers", Status.OK, "No background worker is in the database.")
 

@@ -36,6 +36,7 @@ from snapkit.core.model import ClientSession, Database, Standby
 from snapkit.core.planning import Unsealed
 from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.core.values import dataclass
+from snapkit.core.workers import Worker
 from snapkit.postgres.relations import catalog_table
 from snapkit.postgres.server import answers_within, began_with, driver_connection
 
@@ -623,16 +624,34 @@ def subscriptions(connection: Connection, oid: int) -> list[str]:
     return list(connection.execute(select(names.c.subname).where(names.c.subdbid == oid)).scalars())
 
 
-def background_workers(connection: Connection, oid: int) -> list[str]:
+_activity_by_kind = catalog_table(
+    "pg_stat_activity", column("pid", Integer), column("datid", OID), column("backend_type", Text)
+)
+_NO_BACKGROUND_WORKERS = ("client backend", "autovacuum worker", "parallel worker", "walsender")
+
+
+def background_workers(connection: Connection, oid: int) -> tuple[Worker, ...]:
     """Return the background workers inside a database, as far as the role may see what a session is."""
-    activity = catalog_table(
-        "pg_stat_activity", column("datid", OID), column("backend_type", Text), column("application_name", Text)
-    )
-    own = ("client backend", "autovacuum worker", "parallel worker", "walsender")
+    activity = _activity_by_kind
     rows = connection.execute(
-        select(activity.c.backend_type).where(activity.c.datid == oid, activity.c.backend_type.not_in(own))
+        select(activity.c.pid, activity.c.backend_type)
+        .where(activity.c.datid == oid, activity.c.backend_type.not_in(_NO_BACKGROUND_WORKERS))
+        .order_by(activity.c.pid)
     )
-    return sorted(set(rows.scalars()))
+    return tuple(Worker(*row) for row in rows)
+
+
+def sees_sessions(connection: Connection) -> bool:
+    """Whether this role is shown what other roles' sessions are."""
+    return bool(connection.execute(select(func.pg_has_role("pg_read_all_stats", "USAGE"))).scalar_one())
+
+
+def cron_database(connection: Connection) -> str | None:
+    """Return the database that pg_cron's scheduler works from; None if it is not loaded, or the role may not know."""
+    name: str | None = connection.execute(
+        select(pg_settings.c.setting).where(pg_settings.c.name == "cron.database_name")
+    ).scalar_one_or_none()
+    return name
 
 
 def extensions(connection: Connection) -> list[str]:

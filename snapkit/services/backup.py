@@ -27,6 +27,7 @@ from snapkit.core.properties import Properties
 from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt, WrittenStep
 from snapkit.core.statements import ChangeOwner
 from snapkit.core.values import dataclass
+from snapkit.core.workers import Worker
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
@@ -78,6 +79,7 @@ from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.properties import give_properties
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
+from snapkit.services.workers import await_workers, check_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class BackupRequest:
     deploy: Deploy | None = None
     claim: Callable[[Entry], None] | None = None
     """Called with the backup before any other run can get at it."""
+    stop_workers: bool = False
+    """Whether background workers are ended that will not come back by themselves."""
 
 
 def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
@@ -118,6 +122,8 @@ class _Decision:
     """What the source was when this was decided."""
     way: Programs | Cloning
     choice: Choice
+    workers: tuple[Worker, ...] = ()
+    """The background workers that are inside."""
 
     def noting(self, noted: Noted) -> _Decision:
         """Return it with what a look into the source has found, for the backup's document."""
@@ -143,9 +149,10 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
     except OutageLimitError as error:
         online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
+    workers = check_workers(server, connection, plan.clone.template, stop=request.stop_workers)
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
-    return _Decision(plan, moment, way, choice)
+    return _Decision(plan, moment, way, choice, workers)
 
 
 def _decide_online(
@@ -229,6 +236,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
                 request.claim(_entry(plan, cloned.oid, None))
         size, more = _measure(server, ddl, cloned.oid)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
+    gone = await_workers(server, decided.workers, cloned.disconnected, plan.clone.template.oid, observe)
     watch.lap("afterwards")
     return BackupReceipt(
         backup=_entry(plan, cloned.oid, size),
@@ -242,7 +250,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         disconnected=cloned.disconnected,
         replicas=replicas,
         poolers=copied.poolers,
-        cautions=cautions + more + behind,
+        cautions=cautions + more + behind + gone,
     )
 
 

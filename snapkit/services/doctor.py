@@ -17,6 +17,7 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.opened import is_taken
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import Gathered, address_of, gather, missing_grants
+from snapkit.services.workers import why_refused
 
 
 def diagnose(server: Server) -> Diagnosis:
@@ -26,15 +27,21 @@ def diagnose(server: Server) -> Diagnosis:
         here = datetime.now(UTC)
         extensions = _extensions(server, gathered.facts) if gathered.live else None
         with server_errors(NOTHING_CHANGED):
-            return Diagnosis(judge(_facts(connection, server.source, gathered, here, extensions)))
+            return Diagnosis(judge(_facts(server, connection, server.source, gathered, here, extensions)))
 
 
 def _facts(
-    connection: Connection, source: str, gathered: Gathered, here: datetime, extensions: list[str] | None
+    server: Server,
+    connection: Connection,
+    source: str,
+    gathered: Gathered,
+    here: datetime,
+    extensions: list[str] | None,
 ) -> Facts:
     live = gathered.live
     entries = gathered.inventory.of_source(source)
     footing = catalog.footing(connection)
+    workers = catalog.background_workers(connection, live.oid) if live else ()
     return Facts(
         source=source,
         live=live,
@@ -48,7 +55,8 @@ def _facts(
         slots=catalog.logical_slots(connection, source),
         subscriptions=catalog.subscriptions(connection, live.oid) if live else (),
         standbys=catalog.standbys(connection),
-        workers=catalog.background_workers(connection, live.oid) if live else (),
+        workers=workers,
+        workers_refused=why_refused(server, connection, live, workers) if live else None,
         extensions=extensions,
         free_bytes=_free_bytes(connection, live) if live else None,
         estimates=_estimates(connection, gathered, live) if live else (),

@@ -41,6 +41,7 @@ from snapkit.core.online import (
 )
 from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
 from snapkit.core.values import dataclass
+from snapkit.core.workers import PG_CRON
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
 from snapkit.postgres.copying import (
@@ -292,7 +293,19 @@ class _Copying:
         return connection
 
     def _check_extensions(self, connection: Connection) -> None:
-        """pg_restore has extensions installed in the version that the server prefers now."""
+        """pg_restore has extensions installed in the version that the server prefers now.
+
+        pg_cron can be made in one database only, so that no pg_restore brings it into another.
+        """
+        if PG_CRON in contents.extension_versions(connection):
+            raise UsageError(
+                "The database has the extension pg_cron, which can be in one database of the server only: it cannot be "
+                "copied while clients work.",
+                state=NOTHING_CHANGED,
+                hint="Leave --strategy online out; where pg_cron's scheduler works from this database, a clone by "
+                "files takes --stop-workers. Or let pg_cron be in another database (cron.database_name = 'postgres', "
+                "jobs by cron.schedule_in_database()).",
+            )
         differing = compare_versions(contents.extension_versions(connection), contents.offered_versions(connection))
         if differing:
             raise UsageError(

@@ -90,6 +90,7 @@ from snapkit.services.replicas import (
     untold_caution,
     untold_standbys,
 )
+from snapkit.services.workers import await_workers, check_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class SwapRequest:
     """What is checked out where the command runs."""
     helpers_needed: bool = True
     """Whether to fail for a replica or a pooler that fails; else it goes without those that do."""
+    stop_workers: bool = False
+    """Whether background workers are ended that will not come back by themselves."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
 
@@ -132,6 +135,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         plan, _ = _decide(connection, gathered, server.source, request)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, connection, gathered.facts, plan.live, plan.entry, migrations=True)
+        check_workers(server, connection, plan.live, stop=request.stop_workers)
         sessions = _check(connection, plan, disconnect=request.sends_away)
         replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
         poolers = check_poolers(connection, request.poolers, server.source)
@@ -234,6 +238,7 @@ def swap(
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
+        workers = check_workers(server, ddl, plan.live, stop=request.stop_workers)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
@@ -269,6 +274,7 @@ def swap(
     cautions += swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
     cautions += untold_caution(standbys, len(replicas), displaced_oid) + helpers.cautions(displaced_oid)
     cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
+    cautions += await_workers(server, workers, swapped.disconnected, restored_oid, observe, moved=True)
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(

@@ -10,9 +10,11 @@ import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, Status, judge
 from snapkit.core.model import ClientSession, Standby, Strategy
+from snapkit.core.workers import Refusal, Worker
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
+CRON = Worker(42, "pg_cron launcher")
 HEALTHY = Facts(
     source="app",
     live=make_database("app"),
@@ -27,6 +29,7 @@ HEALTHY = Facts(
     subscriptions=(),
     standbys=(),
     workers=(),
+    workers_refused=None,
     extensions=("plpgsql",),
     free_bytes=10 * 2**20,
     estimates=[Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2))],
@@ -43,7 +46,7 @@ def _check(name: str, **changes: Any) -> Check:
 
 
 def test_problems_come_first_and_then_warnings() -> None:
-    checks = judge(replace(HEALTHY, workers=("cron",), prepared=("tx1",), slots=("s1",), sessions=(), remains=()))
+    checks = judge(replace(HEALTHY, workers=(CRON,), prepared=("tx1",), slots=("s1",), sessions=(), remains=()))
     assert [(check.name, check.status) for check in checks if check.status is not Status.OK] == [
         ("prepared_transactions", Status.PROBLEM),
         ("replication_slots", Status.WARNING),
@@ -87,7 +90,13 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             Status.WARNING,
             "2 standbys stream from this server (a at 10.0.0.2, name unknown).",
         ),
-        ("background_workers", {"workers": ("cron",)}, Status.WARNING, "cron"),
+        ("background_workers", {"workers": (CRON,)}, Status.WARNING, "pg_cron launcher"),
+        (
+            "background_workers",
+            {"workers_refused": Refusal("It stays away.", "Wait.")},
+            Status.PROBLEM,
+            "It stays away.",
+        ),
         ("extensions", {"extensions": None}, Status.WARNING, "could not be read"),
         ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),
         ("method", {"estimates": ()}, Status.WARNING, "cannot be told"),

@@ -1,0 +1,86 @@
+"""Background workers that a run has to end: whether they would come back, and whether they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+from time import monotonic, sleep
+
+from snapkit.core.model import Caution, ClientSession, Database, Observe, Progress
+from snapkit.core.planning import NOTHING_CHANGED
+from snapkit.core.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
+from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.contents import extension_versions
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.server import Connection, Server
+
+PATIENCE = timedelta(seconds=6)
+"""How long a worker has to come back. PostgreSQL starts it again after as long as the worker itself has said."""
+
+_LOOK_AGAIN = 0.1
+_GLANCE = timedelta(seconds=2)
+
+
+def check_workers(
+    server: Server, connection: Connection, database: Database | None, *, stop: bool
+) -> tuple[Worker, ...]:
+    """Return the background workers inside a database, as far as this role is shown what a session is.
+
+    Raises BusyError, before anything is touched, for one that would not come back, unless it is to ``stop`` those too.
+    """
+    if database is None:
+        return ()
+    with server_errors(NOTHING_CHANGED):
+        workers = catalog.background_workers(connection, database.oid)
+    refused = None if stop else why_refused(server, connection, database, workers)
+    if refused is not None:
+        raise BusyError(refused.message, state=NOTHING_CHANGED, hint=refused.hint, is_passing=False)
+    return workers
+
+
+def why_refused(
+    server: Server, connection: Connection, database: Database, workers: tuple[Worker, ...]
+) -> Refusal | None:
+    """Return why the workers are not to be ended; None if all would come back."""
+    with server_errors(NOTHING_CHANGED):
+        cron_database = catalog.cron_database(connection)
+        if cron_database != database.name and not any(worker.kind.startswith(PG_CRON) for worker in workers):
+            return None
+        facts = catalog.server_facts(connection)
+        kinds_are_known = catalog.sees_sessions(connection)
+    version = None
+    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(database.name, _GLANCE, facts.quiet) as source:
+        version = extension_versions(source).get(PG_CRON)
+    return refusal(database.name, Cron(cron_database, version), workers, kinds_are_known=kinds_are_known)
+
+
+def await_workers(
+    server: Server,
+    before: tuple[Worker, ...],
+    disconnected: Iterable[ClientSession],
+    oid: int,
+    observe: Observe,
+    *,
+    moved: bool = False,
+) -> tuple[Caution, ...]:
+    """Warn of those workers, of the ones ``before``, that were ended and have not come back to the database ``oid``.
+
+    ``moved`` is whether that is another database than the one they were in. What cannot be seen is not told.
+    """
+    gone = {session.pid for session in disconnected}
+    ended = [worker for worker in before if worker.pid in gone]
+    if not ended:
+        return ()
+    began = monotonic()
+    left: tuple[Worker, ...] = ()
+    with suppress(SnapkitError, KeyboardInterrupt, *SERVER_ERRORS), server.connect() as connection:
+        while True:
+            left = missing(ended, catalog.background_workers(connection, oid), moved=moved)
+            elapsed = timedelta(seconds=monotonic() - began)
+            if not left or elapsed >= PATIENCE:
+                break
+            observe(Progress("Waiting for background workers to come back", elapsed))
+            sleep(_LOOK_AGAIN)
+    return not_back(left, PATIENCE.total_seconds())
