@@ -382,6 +382,8 @@ class SwapPlan:
     """What the database that is to be live is named between the renames."""
     displaced_name: str | None
     displaced_metadata: Metadata
+    live_comment: str | None = None
+    """What the comment on the live database was when the plan was made."""
 
     @property
     def displaced_document(self) -> str:
@@ -398,12 +400,20 @@ class SwapPlan:
         The first rename locks the database that is to be live, so that whatever is in its way is waited for now. What
         is live is sealed last: from then on nothing but the renames is left to do.
         """
+        return (*self.set_apart, *self.unseal, *self.seal)
+
+    @property
+    def set_apart(self) -> tuple[Statement, ...]:
+        """What takes the entry out of the inventory, and locks it; a clone is in nobody's."""
+        return () if self.clone else (RenameDatabase(self.entry.name, self.passing_name),)
+
+    @property
+    def unseal(self) -> tuple[Statement, ...]:
+        """What gives back to the database that is to be live what the seal took away."""
         wanted = self.unsealed
         return (
-            *(() if self.clone else (RenameDatabase(self.entry.name, wanted.name),)),
             AlterDatabase(wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template),
             CommentOnDatabase(wanted.name, wanted.comment),
-            *self.seal,
         )
 
     @property
@@ -511,6 +521,7 @@ def plan_swap(
         passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
         displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
         displaced_metadata=displaced,
+        live_comment=comment,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,13 +14,13 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.identity import AlteredMeanwhileError
-from snapkit.core.model import unobserved
+from snapkit.core.model import Kind, State, unobserved
 from snapkit.core.results import SwapReceipt
 from snapkit.errors import BusyError
 from snapkit.postgres.server import Server
 from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
 from snapkit.services.opening import ShellRequest, opened_entry
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.rollback import SwapRequest, script_of_swap, swap
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox
@@ -283,6 +284,80 @@ def test_a_guarded_command_is_not_run_on_another_database_than_the_one_that_was_
     assert (done.code, done.document["error"]["code"]) == (11, "busy"), done
     assert "The command was not run" in done.document["error"]["message"]
     assert not ran.exists()
+
+
+# --- the script -----------------------------------------------------------------------------------------------------
+
+
+def _psql(box: Sandbox, script: str, url: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [box.cluster.binaries / "psql", "-Xq", "-d", url or box.cluster.url("postgres")],
+        input=script,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+MEANWHILE = {
+    "live comment": ("live", "COMMENT ON DATABASE {} IS 'newer'"),
+    "live template": ("live", "ALTER DATABASE {} IS_TEMPLATE true"),
+    "live owner": ("live", "ALTER DATABASE {} OWNER TO postgres"),
+    "backup comment": ("backup", "COMMENT ON DATABASE {} IS 'newer'"),
+    "backup template": ("backup", "ALTER DATABASE {} IS_TEMPLATE true"),
+    "backup opened": ("backup", "ALTER DATABASE {} ALLOW_CONNECTIONS true"),
+}
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_script_does_nothing_if_what_it_writes_over_has_changed(
+    sandbox: Sandbox, what: str, keep_backup: bool
+) -> None:
+    _owner(sandbox)
+    backup = sandbox.back_up().backup.name
+    script = script_of_swap(sandbox.server(), SwapRequest(keep_backup=keep_backup))
+    which, statement = MEANWHILE[what]
+    _alter(sandbox, statement, sandbox.name if which == "live" else backup)
+    rows = _rows(sandbox)
+    done = _psql(sandbox, script)
+    assert (done.returncode, "the databases have changed" in done.stderr) == (3, True), done.stderr
+    assert _rows(sandbox) == rows
+
+
+@pytest.mark.parametrize(
+    ("moment", "what"), [("ALTER", "backup comment"), ("DO $snapkit$ BEGIN IF EXISTS", "live comment")]
+)
+def test_a_script_does_nothing_if_that_changes_while_it_runs(sandbox: Sandbox, moment: str, what: str) -> None:
+    """It has looked by then, and looks again when nobody can change it any more."""
+    owner = _owner(sandbox)
+    sandbox.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(owner)))
+    backup = sandbox.back_up().backup.name
+    script = script_of_swap(sandbox.server(), SwapRequest())
+    which, statement = MEANWHILE[what]
+    name = sandbox.name if which == "live" else backup
+    with _stopped_at(
+        sandbox, owner, lambda point: point.label.startswith(moment), lambda: _alter(sandbox, statement, name)
+    ) as url:
+        done = _psql(sandbox, script, url.replace(f"/{sandbox.name}", "/postgres"))
+    assert (done.returncode, "the databases have changed" in done.stderr) == (3, True), done.stderr
+    assert set(sandbox.databases()) == {sandbox.name, backup}
+    assert (sandbox.row(name)["comment"], sandbox.row(sandbox.name)["datallowconn"]) == ("newer", True)
+
+
+def test_a_script_of_an_owner_puts_aside_what_an_undo_brings_back(sandbox: Sandbox) -> None:
+    owner = _owner(sandbox)
+    backup = sandbox.back_up().backup.name
+    _alter(sandbox, "COMMENT ON DATABASE {} IS 'it''s 100%\n\\ours $snapkit$'", sandbox.name)
+    script = script_of_swap(sandbox.server(), SwapRequest())
+    done = _psql(sandbox, script, sandbox.cluster.url("postgres", user=owner))
+    assert done.returncode == 0, done.stderr
+    (old,) = sandbox.entries()
+    assert (old.kind, old.state, old.metadata and old.metadata.gave_way_to) == (Kind.OLD, State.READY, backup)
+    assert _written_together(sandbox, old.name)
+    sandbox.undo()
+    assert sandbox.row(sandbox.name)["comment"] == "it's 100%\n\\ours $snapkit$"
 
 
 # --- entries that are open ------------------------------------------------------------------------------------------
