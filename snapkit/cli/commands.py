@@ -625,6 +625,13 @@ def guard(
     no_pgbouncer: NoPgbouncer = False,
     drop_wait: DropWait = None,
     stop_workers: StopWorkers = False,
+    allow_unreplicated: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unreplicated",
+            help="Run the command though no synchronous standby has confirmed the backup.",
+        ),
+    ] = False,
     show_command: ShowCommand = False,
 ) -> Any:
     """Back up, run a command, and roll back if it fails."""
@@ -706,6 +713,7 @@ def guard(
             ),
             rollback_wait=settings.rollback_wait,
             until_the_end=until_the_end,
+            allow_unreplicated=allow_unreplicated,
         )
         receipt = guard_(steps, settings.on_failure)
         if receipt.shortfall and not isinstance(receipt.rollback, SnapkitError):  # which was told of when it happened

@@ -15,7 +15,14 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
 from snapkit.left_running import adopting, end_what_is_left
-from snapkit.services.guard import Kept, PersistentWayBack, check_backed_up, keep_from_others, plan_return
+from snapkit.services.guard import (
+    Kept,
+    PersistentWayBack,
+    check_backed_up,
+    check_replicated,
+    keep_from_others,
+    plan_return,
+)
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
 
@@ -47,6 +54,8 @@ class TerminalSteps:
     drop: Callable[[Sequence[int]], Removal | None]
     rollback_wait: timedelta
     until_the_end: ExitStack
+    allow_unreplicated: bool = False
+    """Whether to run the command though no synchronous standby has confirmed the backup."""
     _signals: HeldSignals = field(default_factory=HeldSignals)
     _kept: ExitStack = field(default_factory=ExitStack)
     """What keeps the way back open, until it has been taken or all is well."""
@@ -67,6 +76,7 @@ class TerminalSteps:
         return receipt
 
     def confirm(self, backup: BackupReceipt) -> None:
+        check_replicated(backup, allow_unreplicated=self.allow_unreplicated)
         with self._interruptible():
             check_backed_up(self.invocation.server(), backup)
             with self.invocation.terminal.progress("Making ready for a rollback") as observe:

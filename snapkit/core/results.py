@@ -101,6 +101,8 @@ class BackupReceipt:
     disconnected: tuple[ClientSession, ...]
     replicas: tuple[ReplicaReceipt, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
+    interrupted: bool = False
+    """Whether the run was told to end when the backup could no longer be undone."""
     cautions: tuple[Caution, ...] = ()
 
 

@@ -6,11 +6,12 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import func, select
+from sqlalchemy import Text, func, select
 
 from snapkit.core.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
@@ -22,7 +23,7 @@ from snapkit.postgres.errors import (
     sqlstate_of,
 )
 from snapkit.postgres.patience import overseen
-from snapkit.postgres.server import Connection, cancelled_after, driver_connection
+from snapkit.postgres.server import Connection, cancelled_after, driver_connection, longest_answer, note_unconfirmed
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +48,57 @@ def run(connection: Connection, *statements: Statement, left: Left = unlimited) 
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Run the block in a transaction or, inside one, behind a savepoint."""
-    with driver_connection(connection).transaction():
-        yield
+    """Run the block in a transaction or, inside one, behind a savepoint.
+
+    The COMMIT waits no longer than that of ``commit``; ``take_unconfirmed`` tells what was said of standbys then.
+    """
+    driver = driver_connection(connection)
+    if driver.info.transaction_status != TransactionStatus.IDLE:
+        with driver.transaction():
+            yield
+        return
+    with _overseen_commit(connection) as state:
+        with driver.transaction():
+            yield
+            state.sent = True
+        note_unconfirmed(connection, state.warnings)
+
+
+@dataclass
+class _Commit:
+    """How far a COMMIT is: whether it was ``sent``, and what PostgreSQL has warned of since."""
+
+    sent: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def _overseen_commit(
+    connection: Connection, left: Left = unlimited, waits: Callable[[], None] = lambda: None
+) -> Iterator[_Commit]:
+    """Let what is done once the block has said that its COMMIT is sent take no longer than what is ``left``.
+
+    Or else as long as any answer may take. It is cancelled then. ``waits`` is called every second until then.
+    """
+    driver = driver_connection(connection)
+    state = _Commit()
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        if state.sent and notice.severity_nonlocalized == "WARNING":
+            state.warnings.append(" ".join(filter(None, (notice.message_primary, notice.message_detail))))
+
+    def limit() -> timedelta | None:
+        if not state.sent:
+            return None
+        allowed = left()
+        return longest_answer(connection) if allowed is None else allowed
+
+    driver.add_notice_handler(note)
+    try:
+        with cancelled_after(connection, limit, waits):
+            yield state
+    finally:
+        driver.remove_notice_handler(note)
 
 
 def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
@@ -112,6 +161,15 @@ def _wait_for_standbys(connection: Connection) -> None:
         connection.execute(again)
 
 
+@dataclass(frozen=True)
+class Committed:
+    """A transaction that was committed; ``unconfirmed`` says why it may be that no synchronous standby has it."""
+
+    unconfirmed: tuple[str, ...] = ()
+    interrupted: bool = False
+    """Whether an interruption came, too late to undo it."""
+
+
 def commit(
     connection: Connection,
     work: Callable[[], None],
@@ -120,7 +178,8 @@ def commit(
     left: Left = unlimited,
     *,
     goes_on: bool = True,
-) -> tuple[str, ...]:
+    waits: Callable[[], None] = lambda: None,
+) -> Committed:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
     Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
@@ -128,40 +187,39 @@ def commit(
     which ``undone`` is told before. An interruption that comes without that leaves it open what has happened. One that
     came too late to undo it is forgotten, unless the run ``goes_on`` only if there was none: then it is raised.
 
-    A COMMIT that takes longer than what is ``left`` once ``work`` is done is cancelled. That seldom undoes it: what
-    takes long is the wait for a synchronous standby, and by then the transaction is committed on this server. So
-    PostgreSQL ends the wait alone, and says so in a warning; such warnings are returned. Where it says that it was
-    cancelled, the server is asked as after a loss, since that may have come a moment after the deed.
+    A COMMIT that takes longer than what is ``left`` once ``work`` is done, or than any answer may take, is cancelled;
+    an interruption does that at once. That seldom undoes it: what takes long is the wait for a synchronous standby, and
+    by then the transaction is committed on this server. So PostgreSQL ends the wait alone, and says so in a warning,
+    which is returned. Where it says that it was cancelled, the server is asked as after a loss, since that may have
+    come a moment after the deed. ``waits`` is called every second while a standby is waited for.
     https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
     """
-    driver = driver_connection(connection)
-    pid = driver.info.backend_pid
-    commit_sent = False
-    warnings: list[str] = []
+    pid = driver_connection(connection).info.backend_pid
+    is_synchronous = bool(connection.execute(_SYNCHRONOUS_STANDBYS).scalar_one())
+    interrupted = False
+    with _overseen_commit(connection, left, waits if is_synchronous else lambda: None) as state:
+        try:
+            with driver_connection(connection).transaction():
+                work()
+                state.sent = True
+        except (*SERVER_ERRORS, KeyboardInterrupt) as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            unclear = interrupted or is_connection_loss(error)
+            if not state.sent or not (unclear or sqlstate_of(error) == QUERY_CANCELED):
+                undone()
+                raise
+            connection.invalidate(error)
+            if not went_through(pid):
+                undone()
+                raise
+            if interrupted and not goes_on:
+                raise
+            if is_synchronous and not state.warnings:
+                state.warnings.append("The answer to COMMIT was lost, so that nobody knows whether one has.")
+    return Committed(tuple(state.warnings), interrupted)
 
-    def note(notice: psycopg.errors.Diagnostic) -> None:
-        if commit_sent and notice.severity_nonlocalized == "WARNING":
-            warnings.append(" ".join(filter(None, (notice.message_primary, notice.message_detail))))
 
-    driver.add_notice_handler(note)
-    try:
-        with cancelled_after(connection, lambda: left() if commit_sent else None), transaction(connection):
-            work()
-            commit_sent = True
-    except (*SERVER_ERRORS, KeyboardInterrupt) as error:
-        unclear = isinstance(error, KeyboardInterrupt) or is_connection_loss(error)
-        if not commit_sent or not (unclear or sqlstate_of(error) == QUERY_CANCELED):
-            undone()
-            raise
-        connection.invalidate(error)
-        if not went_through(pid):
-            undone()
-            raise
-        if isinstance(error, KeyboardInterrupt) and not goes_on:
-            raise
-    finally:
-        driver.remove_notice_handler(note)
-    return tuple(warnings)
+_SYNCHRONOUS_STANDBYS = select(func.current_setting("synchronous_standby_names", type_=Text))
 
 
 def run_permitted(connection: Connection, statements: Iterable[Statement], left: Left = unlimited) -> list[Statement]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from traceback import clear_frames
@@ -54,6 +54,9 @@ __all__ = [
     "beside",
     "cancelled_after",
     "driver_connection",
+    "longest_answer",
+    "note_unconfirmed",
+    "take_unconfirmed",
 ]
 
 NOTHING_CHANGED = "Nothing was changed."
@@ -66,6 +69,9 @@ ANSWER_LIMIT = timedelta(seconds=60)
 """How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
 how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
 sent under ``answers_within(connection, None)``."""
+
+_BETWEEN_WORDS = 1.0
+"""Seconds between two words about what is waited for."""
 
 CANCEL_LIMIT = timedelta(seconds=2)
 """How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
@@ -150,17 +156,24 @@ class _PatientConnection(psycopg.Connection[Any]):
 
     answer_limit: timedelta | None = ANSWER_LIMIT
     cancel_after: Callable[[], timedelta | None] = staticmethod(lambda: None)
+    waits: Callable[[], None] = staticmethod(lambda: None)
     began_with: Mapping[str, SessionDefault] = {}
+    unconfirmed: tuple[str, ...] = ()
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         if (until_cancel := self.cancel_after()) is not None:
-            limit = until_cancel.total_seconds()
-            deadline = time.monotonic() + limit
-            try:
-                return super().wait(gen, *arguments, **{"timeout": limit, **options})
-            except psycopg.Error:
-                if time.monotonic() < deadline or self.info.transaction_status != TransactionStatus.ACTIVE:
-                    raise
+            deadline = time.monotonic() + until_cancel.total_seconds()
+            while True:
+                patience = min(max(deadline - time.monotonic(), 0), _BETWEEN_WORDS)
+                look_at = time.monotonic() + patience
+                try:
+                    return super().wait(gen, *arguments, **{"timeout": patience, **options})
+                except psycopg.Error:
+                    if time.monotonic() < look_at or self.info.transaction_status != TransactionStatus.ACTIVE:
+                        raise
+                if time.monotonic() >= deadline:
+                    break
+                self.waits()
             with suppress(psycopg.Error):  # then the answer will not come either
                 self.cancel_safe(timeout=CANCEL_LIMIT.total_seconds())
             return self._wait_within(CANCEL_LIMIT, gen, *arguments, **options)
@@ -192,17 +205,38 @@ def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[
 
 
 @contextmanager
-def cancelled_after(connection: Connection, limit: Callable[[], timedelta | None]) -> Iterator[None]:
+def cancelled_after(
+    connection: Connection, limit: Callable[[], timedelta | None], waits: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Cancel what takes longer than ``limit`` in this block, which is asked whenever something is sent; None lets it.
 
-    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost.
+    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost. ``waits`` is
+    called every second until then.
     """
     driver = cast(_PatientConnection, driver_connection(connection))
-    driver.cancel_after = limit
+    driver.cancel_after, driver.waits = limit, waits
     try:
         yield
     finally:
-        del driver.cancel_after
+        del driver.cancel_after, driver.waits
+
+
+def longest_answer(connection: Connection) -> timedelta | None:
+    """Return how long an answer on this connection may take before it is given up for lost; None is no limit."""
+    return cast(_PatientConnection, driver_connection(connection)).answer_limit
+
+
+def note_unconfirmed(connection: Connection, said: Iterable[str]) -> None:
+    """Note what PostgreSQL has said, after a COMMIT on this connection, of synchronous standbys that do not answer."""
+    driver = cast(_PatientConnection, driver_connection(connection))
+    driver.unconfirmed += tuple(said)
+
+
+def take_unconfirmed(connection: Connection) -> tuple[str, ...]:
+    """Return what ``note_unconfirmed`` has noted since this was asked before."""
+    driver = cast(_PatientConnection, driver_connection(connection))
+    said, driver.unconfirmed = driver.unconfirmed, ()
+    return said
 
 
 class Server:

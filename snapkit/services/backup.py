@@ -70,6 +70,7 @@ from snapkit.services.common import (
     need_live,
     written,
 )
+from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.glances import Noted, note_source
 from snapkit.services.online import check_code, copy_online
 from snapkit.services.outcome import bears_names
@@ -250,6 +251,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         disconnected=cloned.disconnected,
         replicas=replicas,
         poolers=copied.poolers,
+        interrupted=copied.interrupted,
         cautions=cautions + more + behind + gone,
     )
 
@@ -272,6 +274,7 @@ class _Copied:
     cloned: Cloned
     outage: timedelta
     poolers: tuple[PoolerReceipt, ...] = ()
+    interrupted: bool = False
     cautions: tuple[Caution, ...] = ()
 
 
@@ -324,9 +327,10 @@ def _make_once(
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
         cloned = copied.cloned
         plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration)
-        plan, more = _finish(server, ddl, plan, cloned, standing)
+        done = _finish(server, ddl, plan, cloned, standing, observe)
         watch.lap("finish")
-        return replace(copied, plan=plan, cautions=copied.cautions + more)
+        cautions = copied.cautions + done.cautions
+        return replace(copied, plan=done.plan, interrupted=done.interrupted, cautions=cautions)
 
 
 def _copy(
@@ -390,7 +394,7 @@ def _copy(
     cautions = request.hold.exceeded(outage) + pause.cautions + cloned.cautions
     if cloned.was_refused:
         plan = plan.not_sharing()
-    return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions)
+    return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions=cautions)
 
 
 def _check_moment(plan: BackupPlan, moment: Moment) -> None:
@@ -448,19 +452,25 @@ def _let_transactions_end(
         watch.lap("grace")
 
 
-def _finish(
-    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing
-) -> tuple[BackupPlan, tuple[Caution, ...]]:
-    """Make the clone a backup; again where roles were renamed or dropped while that was under way.
+@dataclass(frozen=True, slots=True)
+class _Finished:
+    """The plan, with what the backup could not be given noted; and whether an interruption came too late."""
 
-    Returns the plan with what it could not be given noted, and the warning of it.
-    """
+    plan: BackupPlan
+    cautions: tuple[Caution, ...]
+    interrupted: bool
+
+
+def _finish(
+    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing, observe: Observe
+) -> _Finished:
+    """Make the clone a backup; again where roles were renamed or dropped while that was under way."""
     attempts_left = _ATTEMPTS
     with server_errors(untouched(plan.clone)):
         while True:
             wanted = as_roles_are_named(ddl, cloned.moment)
             try:
-                return _finish_once(server, ddl, plan, wanted, cloned.oid, standing)
+                return _finish_once(server, ddl, plan, wanted, cloned.oid, standing, observe)
             except (SnapkitError, *SERVER_ERRORS):
                 attempts_left -= 1
                 if not attempts_left or ddl.invalidated or as_roles_are_named(ddl, cloned.moment) == wanted:
@@ -468,8 +478,14 @@ def _finish(
 
 
 def _finish_once(
-    server: Server, ddl: Connection, plan: BackupPlan, wanted: Properties, oid: int, standing: Standing
-) -> tuple[BackupPlan, tuple[Caution, ...]]:
+    server: Server,
+    ddl: Connection,
+    plan: BackupPlan,
+    wanted: Properties,
+    oid: int,
+    standing: Standing,
+    observe: Observe,
+) -> _Finished:
     cautions: tuple[Caution, ...] = ()
     clone = replace(plan.clone, properties=wanted)
 
@@ -484,8 +500,14 @@ def _finish_once(
         cautions = given.cautions + _follow_source(ddl, plan, wanted.owner)
         standing.perhaps_done()
 
-    commit(ddl, work, lambda pid: bears_names(server, pid, {oid: plan.name}, "the backup"), standing.undone)
-    return plan, cautions
+    committed = commit(
+        ddl,
+        work,
+        lambda pid: bears_names(server, pid, {oid: plan.name}, "the backup"),
+        standing.undone,
+        waits=telling(observe, "the backup"),
+    )
+    return _Finished(plan, cautions + unconfirmed("the backup", committed.unconfirmed), committed.interrupted)
 
 
 def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Caution, ...]:

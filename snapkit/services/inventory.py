@@ -37,6 +37,7 @@ from snapkit.services.common import (
     recognition_cautions,
     with_sizes,
 )
+from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.opening import need_sealed
 from snapkit.services.outcome import went_through
 from snapkit.services.properties import Given, give_properties
@@ -154,22 +155,28 @@ def _rewrite(
             run(connection, CommentOnDatabase(entry.name, text), FreezeDatabase(entry.name))
             check_overwritten(connection, {entry.database.oid: before})
 
-        _commit(server, connection, entry, lambda: text, work)
+        cautions = _commit(server, connection, entry, lambda: text, work, observe)
     changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
-    return _changed(server, changed, done, gathered, observe)
+    return _changed(server, changed, done, gathered, observe, cautions)
 
 
 def _commit(
-    server: Server, connection: Connection, entry: Entry, document: Callable[[], str], work: Callable[[], None]
-) -> None:
+    server: Server,
+    connection: Connection,
+    entry: Entry,
+    document: Callable[[], str],
+    work: Callable[[], None],
+    observe: Observe,
+) -> tuple[Caution, ...]:
     """Do ``work``, after which the entry's comment is what ``document`` returns, in one transaction."""
+    what = f"the change of {entry.name!r}"
 
     def is_done(asked: Connection) -> bool:
         return catalog.comment_of(asked, entry.database.oid) == document()
 
     def ask(lost_pid: int) -> bool:
         expected = f"its comment is now: {document()}"
-        return went_through(server, lost_pid, is_done, f"the change of {entry.name!r}", expected)
+        return went_through(server, lost_pid, is_done, what, expected)
 
     with interruptions(NOTHING_CHANGED) as standing, blockers_named(connection, NOTHING_CHANGED):
 
@@ -177,7 +184,8 @@ def _commit(
             work()
             standing.perhaps_done()
 
-        commit(connection, work_and_note, ask, standing.undone)
+        committed = commit(connection, work_and_note, ask, standing.undone, waits=telling(observe, what))
+    return unconfirmed(what, committed.unconfirmed)
 
 
 def _changed(
@@ -229,8 +237,8 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
                     document = _noting(document, given.not_given, access)
                 run(connection, *statements_to_seal(entry.name, document))
 
-        _commit(server, connection, entry, lambda: document, work)
-    cautions = given.cautions + _disconnect(server, entry)
+        cautions = given.cautions + _commit(server, connection, entry, lambda: document, work, observe)
+    cautions += _disconnect(server, entry)
     metadata = comments.decode(document)
     adopted = replace(
         entry,

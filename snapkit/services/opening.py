@@ -41,7 +41,7 @@ from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, Sna
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import quote_name, sql_text
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, run, transaction
+from snapkit.postgres.execution import commit, committing_locally, run, transaction
 from snapkit.postgres.handing_over import environment_for
 from snapkit.postgres.identity import check_overwritten, read_facts
 from snapkit.postgres.opened import (
@@ -57,7 +57,7 @@ from snapkit.postgres.opened import (
 )
 from snapkit.postgres.programs import find_psql
 from snapkit.postgres.reserve import Reserve
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.server import Connection, Server, driver_connection, take_unconfirmed
 from snapkit.services.common import (
     Standing,
     blockers_named,
@@ -67,6 +67,7 @@ from snapkit.services.common import (
     locked,
     need_known,
 )
+from snapkit.services.confirming import unconfirmed
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.outcome import went_through
 
@@ -372,6 +373,7 @@ def seal_what_was_left(
             cautions.append(Caution("not_sealed", message))
         else:
             sealed += [now_sealed] if now_sealed is not None else []
+            cautions += unconfirmed(f"the sealing of {entry.name!r}", take_unconfirmed(connection))
     return tuple(sealed), tuple(cautions)
 
 
@@ -387,7 +389,7 @@ def _seal(connection: Connection, entry: Entry) -> Entry:
     metadata, database = entry.metadata, entry.database
     assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
     state = f"{entry.name!r} is open to its owner {database.owner}, and to nobody else."
-    with blockers_named(connection, state):
+    with blockers_named(connection, state), committing_locally(connection):
         _shut(connection, entry, state)
     state = f"{entry.name!r} lets nobody in, but is not yet what it was."
     with blockers_named(connection, state):

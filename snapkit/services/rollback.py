@@ -72,6 +72,7 @@ from snapkit.services.common import (
     need_known,
     written,
 )
+from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.glances import look_at_live
 from snapkit.services.helpers import look_again, ready_helpers
 from snapkit.services.hold import Hold
@@ -264,7 +265,7 @@ def swap(
                 helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
             ) as pause:
                 hold = pause.hold(request.hold)
-                swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing)
+                swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing, observe)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
     plan = swapped.plan
     displaced_oid = plan.live.oid if plan.live else None
@@ -398,6 +399,7 @@ def _apply(
     hold: Hold,
     role: str,
     standing: Standing,
+    observe: Observe,
 ) -> _Swapped:
     """Run the one transaction."""
     state = _unswapped(plan)
@@ -439,11 +441,16 @@ def _apply(
         with server_errors(state):
             record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest(), turn=turn))
         try:
-            warnings = commit(
-                ddl, work, lambda pid: bears_names(server, pid, names, "the swap"), standing.undone, hold.left
+            committed = commit(
+                ddl,
+                work,
+                lambda pid: bears_names(server, pid, names, "the swap"),
+                standing.undone,
+                hold.left,
+                waits=telling(observe, "the swap"),
             )
             is_done, outage = True, hold.held
-            cautions.extend(map(_unconfirmed, warnings))
+            cautions.extend(unconfirmed("the swap", committed.unconfirmed))
         except SERVER_ERRORS as error:
             failure, outage = error, hold.held
     if failure is not None:
@@ -460,15 +467,6 @@ def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> 
             raise
     with beside(ddl) as another:
         return read_facts(another, oids)
-
-
-def _unconfirmed(warning: str) -> Caution:
-    """What a warning at COMMIT means: PostgreSQL has none but that it no longer waits for a synchronous standby."""
-    return Caution(
-        "not_replicated",
-        "The swap is committed on this server, but no synchronous standby has confirmed it. PostgreSQL says: "
-        f"{warning} On a standby that takes this server's place without having received the swap, all is as it was.",
-    )
 
 
 @contextmanager

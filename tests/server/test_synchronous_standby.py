@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from snapkit.core.holding import HoldRules
-from snapkit.core.model import Strategy
+from snapkit.core.model import Caution, State, Strategy, unobserved
 from snapkit.postgres import server
+from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.remains import recover
 from tests.cluster import Cluster
-from tests.sandbox import Sandbox, wait_until
+from tests.process import Command
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
 SECOND = timedelta(seconds=1)
 
@@ -162,7 +171,8 @@ def test_a_server_that_does_not_heed_the_cancelling_is_asked_what_became_of_it(
     with standby_gone(sandbox):
         receipt = sandbox.roll_back(hold=HoldRules(limit=SECOND / 2))
     assert sandbox.items() == before
-    assert [caution.code for caution in receipt.cautions] == ["outage_exceeded"]
+    assert [caution.code for caution in receipt.cautions] == ["not_replicated", "outage_exceeded"]
+    assert "nobody knows" in receipt.cautions[0].message
 
 
 def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
@@ -213,3 +223,132 @@ def test_a_clone_does_not_wait_for_standbys_while_it_holds_clients(sandbox: Sand
     (receipt,) = receipts
     assert receipt.cautions == ()
     assert [entry.name for entry in sandbox.entries()] == [receipt.backup.name]
+
+
+# --- nothing that no standby has confirmed is told as if one had ------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer may take two seconds, not sixty."""
+    monkeypatch.setattr(server._PatientConnection, "answer_limit", 2 * SECOND)
+
+
+def _not_replicated(cautions: tuple[Caution, ...]) -> list[str]:
+    assert [caution.code for caution in cautions] == ["not_replicated"], cautions
+    return [caution.message for caution in cautions]
+
+
+@pytest.mark.smoke
+def test_whatever_no_standby_confirms_is_told(sandbox: Sandbox, impatient: None) -> None:
+    unmanaged = f"{sandbox.name}_backup_20200101_000000"
+    sandbox.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(unmanaged), sql.Identifier(sandbox.name))
+    )
+    there = sandbox.server()
+    heard: list[str] = []
+    with standby_gone(sandbox):
+        receipt = back_up(there, BackupRequest(), LOCK_WAIT, lambda progress: heard.append(progress.phase))
+        (said,) = _not_replicated(receipt.cautions)
+        assert said.startswith("The backup is committed on this server, but no synchronous standby has confirmed it.")
+        assert "Waiting for a synchronous standby to confirm the backup" in heard
+        name = receipt.backup.name
+        _not_replicated(pin_entry(there, name, None, LOCK_WAIT).cautions)
+        _not_replicated(unpin_entry(there, name, LOCK_WAIT).cautions)
+        _not_replicated(label_entry(there, name, "before", LOCK_WAIT).cautions)
+        _not_replicated(adopt_entry(there, unmanaged, LOCK_WAIT).cautions)
+        _not_replicated(sandbox.roll_back(name).cautions)
+        _not_replicated(sandbox.undo().cautions)
+    assert {entry.name: entry.state for entry in sandbox.entries()}[unmanaged] is State.READY
+
+
+def test_what_recover_seals_is_told_if_no_standby_confirms_it(sandbox: Sandbox, impatient: None) -> None:
+    name = sandbox.back_up().backup.name
+    with Killed(sandbox, name), standby_gone(sandbox):
+        ran = recover(sandbox.server(), LOCK_WAIT, unobserved)
+    assert [entry.name for entry in ran.sealed] == [name]
+    (said,) = _not_replicated(ran.cautions)
+    assert said.startswith(f"The sealing of {name!r}")
+
+
+class Killed:
+    """A shell that was killed, and has left its entry open."""
+
+    def __init__(self, sandbox: Sandbox, name: str) -> None:
+        self._command = Command(
+            ["shell", name, "--", sys.executable, "-c", "import time; time.sleep(600)"],
+            command_environment(sandbox.url),
+        )
+        self._command.start()
+        wait_until(lambda: bool(sandbox.row(name)["datallowconn"]))
+        self._command.send(signal.SIGKILL)
+        self._command.wait(60)
+
+    def __enter__(self) -> Killed:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._command.end()
+
+
+@pytest.mark.parametrize("words", [("backup",), ("pin", "latest"), ("rollback", "--latest")])
+def test_one_sigterm_ends_the_wait_and_the_account_is_true(sandbox: Sandbox, words: tuple[str, ...]) -> None:
+    name = sandbox.back_up(label="latest").backup.name
+    with standby_gone(sandbox):
+        command = Command([words[0], "--json", *words[1:]], command_environment(sandbox.url))
+        try:
+            command.start()
+            wait_until(lambda: _waits_for_standby(sandbox, "COMMIT"))
+            command.send(signal.SIGTERM)
+            code = command.wait(60)
+            document = command.document()
+        finally:
+            command.end()
+    assert code == 0, document
+    assert [each["code"] for each in document["warnings"]] == ["not_replicated"]
+    entries = {entry.name: entry for entry in sandbox.entries()}
+    assert len(entries) == (2 if words[0] == "backup" else 1)
+    assert words[0] != "pin" or entries[name].pinned
+
+
+def _guarded(
+    sandbox: Sandbox, place: Path, *flags: str, number: signal.Signals | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Guard a command that leaves a file; what answers late is given up soon."""
+    words = ["guard", "--json", *flags, "--", "touch", str(place / "was-run")]
+    command = Command(words, command_environment(sandbox.url), impatient=True)
+    try:
+        command.start()
+        if number is not None:
+            wait_until(lambda: _waits_for_standby(sandbox, "COMMIT"))
+            command.send(number)
+        code = command.wait(60)
+        assert code is not None
+        return code, command.document()
+    finally:
+        command.end()
+
+
+def test_a_guard_does_not_run_its_command_behind_a_backup_that_no_standby_has(sandbox: Sandbox, tmp_path: Path) -> None:
+    with standby_gone(sandbox):
+        code, document = _guarded(sandbox, tmp_path)
+        assert (code, document["error"]["code"]) == (1, "failed")
+        assert "--allow-unreplicated" in document["error"]["message"]
+        assert "The command was not run" in document["error"]["message"]
+        assert not (tmp_path / "was-run").exists()
+        code, document = _guarded(sandbox, tmp_path, "--allow-unreplicated")
+        assert code == 0, document
+        assert [each["code"] for each in document["warnings"]] == ["not_replicated"]
+        assert (tmp_path / "was-run").exists()
+
+
+def test_a_guard_that_is_told_to_end_while_its_backup_waits_does_not_run_its_command(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    with standby_gone(sandbox):
+        code, document = _guarded(sandbox, tmp_path, "--allow-unreplicated", number=signal.SIGTERM)
+    assert (code, document["error"]["code"]) == (130, "interrupted")
+    assert "The command was not run" in document["error"]["message"]
+    assert not (tmp_path / "was-run").exists()
+    (entry,) = sandbox.entries()
+    assert entry.name in document["error"]["message"]

@@ -1,0 +1,43 @@
+"""Synchronous standbys that do not answer: the wait is told of while it lasts, and what it means once it was ended.
+
+https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.model import Caution, Observe, Progress
+
+NOT_REPLICATED = "not_replicated"
+
+
+def telling(observe: Observe, what: str) -> Callable[[], None]:
+    """Return what is to be called now and then while the COMMIT of ``what`` waits: it says for whom, and how long."""
+    began: float | None = None
+
+    def tell() -> None:
+        nonlocal began
+        began = began or monotonic()
+        waited = timedelta(seconds=monotonic() - began)
+        observe(Progress(f"Waiting for a synchronous standby to confirm {what}", waited, waits=True))
+
+    return tell
+
+
+def unconfirmed(what: str, said: Iterable[str]) -> tuple[Caution, ...]:
+    """Say that no synchronous standby may have ``what``, for each reason in ``said``.
+
+    PostgreSQL has no warning at COMMIT but that it no longer waits for one.
+    """
+    return tuple(
+        Caution(
+            NOT_REPLICATED,
+            f"{what[0].upper()}{what[1:]} is committed on this server, but no "
+            f"synchronous standby has confirmed it. {reason} A standby that takes this server's place without having "
+            "received it has not got it: there all is as it was before.",
+        )
+        for reason in said
+    )
