@@ -11,8 +11,6 @@ from time import monotonic
 
 from snapkit.core.model import Caution, Observe, Progress
 
-NOT_REPLICATED = "not_replicated"
-
 
 def telling(observe: Observe, what: str) -> Callable[[], None]:
     """Return what is to be called now and then while the COMMIT of ``what`` waits: it says for whom, and how long."""
@@ -34,10 +32,15 @@ def unconfirmed(what: str, said: Iterable[str]) -> tuple[Caution, ...]:
     """
     return tuple(
         Caution(
-            NOT_REPLICATED,
+            "not_replicated",
             f"{what[0].upper()}{what[1:]} is committed on this server, but no "
             f"synchronous standby has confirmed it. {reason} A standby that takes this server's place without having "
             "received it has not got it: there all is as it was before.",
         )
         for reason in said
     )
+
+
+def is_confirmed(cautions: Iterable[Caution]) -> bool:
+    """Whether nothing of a run was left without the word of a synchronous standby, by what it warned of."""
+    return all(caution.code != "not_replicated" for caution in cautions)

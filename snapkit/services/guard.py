@@ -21,7 +21,7 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Server
 from snapkit.services.common import interruptions
-from snapkit.services.confirming import NOT_REPLICATED
+from snapkit.services.confirming import is_confirmed
 from snapkit.services.opening import way_back
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest, decide_swap
@@ -195,7 +195,7 @@ def check_replicated(backup: BackupReceipt, *, allow_unreplicated: bool) -> None
     """Raise SnapkitError if no synchronous standby has the backup, and InterruptedRunError if the run was to end."""
     if backup.interrupted:
         raise InterruptedRunError("Interrupted.")
-    if not allow_unreplicated and any(caution.code == NOT_REPLICATED for caution in backup.cautions):
+    if not allow_unreplicated and not is_confirmed(backup.cautions):
         raise SnapkitError(
             "No synchronous standby has confirmed the backup: should one take this server's place, there may be no way "
             "back. To go on all the same: --allow-unreplicated."
