@@ -205,6 +205,7 @@ def _(result: Listing) -> Document:
     return {
         "entries": [entry_document(entry) for entry in result.entries],
         "total_size_bytes": result.total_bytes if result.sized else None,
+        **({"free_bytes": result.free_bytes} if result.sized else {}),
     }
 
 

@@ -25,6 +25,7 @@ from snapkit.services.guard import (
 )
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
+from snapkit.services.room import pile_of
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -121,7 +122,10 @@ class TerminalSteps:
             request = self.request_for(entry)
             persistence = Persistence(self.rollback_wait)
             way_back = PersistentWayBack(lambda: plan_return(server, backup, request), persistence, self._let_go)
-            return self.swap_in(request, entry, way_back)
+            receipt = self.swap_in(request, entry, way_back)
+        for caution in pile_of(server):
+            self.invocation.add_caution(caution)
+        return receipt
 
     def _let_go(self) -> None:
         for kept in self._way_back:

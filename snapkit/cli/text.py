@@ -199,7 +199,9 @@ def _(result: Listing, console: Console) -> None:
     if result.sized:
         unknown = sum(entry.size_bytes is None for entry in result.entries)
         note = f" (and {unknown} of unknown size)" if unknown else ""
-        console.print(f"Total: {size_text(result.total_bytes)} in {count_text(len(result.entries), 'database')}{note}")
+        free = "" if result.free_bytes is None else f"; {size_text(result.free_bytes)} are free on the server's disk"
+        total, number = size_text(result.total_bytes), count_text(len(result.entries), "database")
+        console.print(f"Total: {total} in {number}{note}{free}")
 
 
 def _columns(listing: Listing, *, with_time: bool) -> list[Column]:

@@ -154,13 +154,17 @@ class SwapPreview:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The inventory, newest first; ``sized`` tells unknown sizes from sizes that nobody asked for."""
+    """The inventory, newest first; ``sized`` tells unknown sizes from sizes that nobody asked for.
+
+    ``free_bytes`` is the room left on the server's disk, where sizes were asked for and it can be known.
+    """
 
     source: str | None
     entries: tuple[Entry, ...]
     now: datetime
     sized: bool
     cautions: tuple[Caution, ...] = ()
+    free_bytes: int | None = None
 
     @property
     def total_bytes(self) -> int:

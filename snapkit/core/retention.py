@@ -9,6 +9,9 @@ from snapkit.core.inventory import usable_backups
 from snapkit.core.model import Entry, Kind, State
 from snapkit.core.values import dataclass
 
+PUT_ASIDE = "put aside by a rollback"
+"""Why a displaced database stays where no rule is for those."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -149,7 +152,7 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     if not entry.bears_its_name:
         reasons.append("renamed by hand")
     if entry.kind is Kind.OLD and policy.old is None:
-        reasons.append("put aside by a rollback")
+        reasons.append(PUT_ASIDE)
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:
         reasons.append("no rule for backups was given")
     return reasons

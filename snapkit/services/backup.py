@@ -13,7 +13,7 @@ from snapkit.core.durations import duration_text
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.identity import AlteredMeanwhileError
 from snapkit.core.inventory import lenders
-from snapkit.core.model import Caution, ClientSession, Entry, Kind, Observe, Progress, State, Strategy
+from snapkit.core.model import Caution, ClientSession, Database, Entry, Kind, Observe, Progress, State, Strategy
 from snapkit.core.moment import Moment
 from snapkit.core.naming import sequence_of
 from snapkit.core.planning import (
@@ -80,6 +80,7 @@ from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.properties import give_properties
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
+from snapkit.services.room import room_cautions
 from snapkit.services.workers import await_workers, check_workers
 
 
@@ -235,7 +236,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
             plan, cloned, cautions = copied.plan, copied.cloned, cautions + copied.cautions
             if request.claim is not None:
                 request.claim(_entry(plan, cloned.oid, None))
-        size, more = _measure(server, ddl, cloned.oid)
+        size, more = _measure(server, ddl, cloned.oid, plan.clone.template)
     replicas, behind = follow(request.replicas, replicas, Change("the backup", cloned.oid, plan.name), observe)
     gone = await_workers(server, decided.workers, cloned.disconnected, plan.clone.template.oid, observe)
     watch.lap("afterwards")
@@ -532,8 +533,10 @@ def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Cauti
     return (Caution("owner_changed", message),)
 
 
-def _measure(server: Server, ddl: Connection, oid: int) -> tuple[int | None, tuple[Caution, ...]]:
-    """The size of the backup. It stands already: that it cannot be read is a caution, not a failure.
+def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple[int | None, tuple[Caution, ...]]:
+    """The size of the backup, and a warning where another one would have no room.
+
+    The backup stands already: that its size cannot be read is a caution, not a failure.
 
     ``ddl`` is asked, or who takes its place where it was lost at the COMMIT.
     """
@@ -541,7 +544,8 @@ def _measure(server: Server, ddl: Connection, oid: int) -> tuple[int | None, tup
         with ExitStack() as stack:
             connection = stack.enter_context(server.connect()) if ddl.invalidated else ddl
             with overseen(connection), server_errors(""):
-                return catalog.sizes(connection, [oid]).get(oid), ()
+                size = catalog.sizes(connection, [oid]).get(oid)
+                return size, room_cautions(connection, live, size)
     except (SnapkitError, KeyboardInterrupt):
         return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)
 

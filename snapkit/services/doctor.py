@@ -16,7 +16,8 @@ from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.opened import is_taken
 from snapkit.postgres.server import Connection, Server
-from snapkit.services.common import Gathered, address_of, gather, missing_grants
+from snapkit.services.common import Gathered, gather, missing_grants
+from snapkit.services.room import free_bytes
 from snapkit.services.workers import why_refused
 
 
@@ -58,7 +59,7 @@ def _facts(
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,
         extensions=extensions,
-        free_bytes=_free_bytes(connection, live) if live else None,
+        free_bytes=free_bytes(connection, live, shutil.disk_usage) if live else None,
         estimates=_estimates(connection, gathered, live) if live else (),
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if is_remains(entry)],
@@ -72,17 +73,6 @@ def _extensions(server: Server, facts: catalog.ServerFacts) -> list[str] | None:
         with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
             return catalog.extensions(connection)
     except ConnectionFailedError:
-        return None
-
-
-def _free_bytes(connection: Connection, live: Database) -> int | None:
-    """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
-    if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
-        return None
-    directory = catalog.data_directory(connection)
-    try:
-        return shutil.disk_usage(directory).free if directory else None
-    except OSError:
         return None
 
 

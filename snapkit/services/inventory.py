@@ -14,6 +14,7 @@ from snapkit.core.metadata import Metadata
 from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
 from snapkit.core.results import EntryReport, Listing
+from snapkit.core.room import displaced_cautions
 from snapkit.core.sealing import statements_to_seal
 from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.status import StatusReport, judge
@@ -42,6 +43,7 @@ from snapkit.services.opening import need_sealed
 from snapkit.services.outcome import went_through
 from snapkit.services.properties import Given, give_properties
 from snapkit.services.remains import sweep_afterwards
+from snapkit.services.room import free_bytes, room_cautions
 
 
 def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
@@ -51,23 +53,27 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
         entries = gathered.inventory.entries if all_sources else gathered.inventory.of_source(server.source)
         if not entries and not all_sources:
             need_live(gathered, server.source)  # a misspelt name must not look like a database without backups
+        cautions = recognition_cautions(gathered.inventory) + entry_cautions(entries, gathered.facts.now)
+        free = None
         if sizes:
             entries = with_sizes(connection, entries)
+            cautions += displaced_cautions(entries) + room_cautions(connection, gathered.live)
+            free = free_bytes(connection, gathered.live) if gathered.live else None
         return Listing(
             source=None if all_sources else server.source,
             entries=entries,
             now=gathered.facts.now,
             sized=sizes,
-            cautions=recognition_cautions(gathered.inventory) + entry_cautions(entries, gathered.facts.now),
+            cautions=cautions,
+            free_bytes=free,
         )
 
 
 def report_status(server: Server, *, max_age: timedelta | None, sizes: bool, all_sources: bool) -> StatusReport:
     """Return how old the newest backup is, of the source or of every source on the server; see ``judge``."""
     listing = list_entries(server, sizes=sizes, all_sources=all_sources)
-    return judge(
-        listing.entries, listing.source, max_age=max_age, now=listing.now, sized=sizes, cautions=listing.cautions
-    )
+    told = listing.cautions if sizes else listing.cautions + displaced_cautions(listing.entries)
+    return judge(listing.entries, listing.source, max_age=max_age, now=listing.now, sized=sizes, cautions=told)
 
 
 def show_entry(server: Server, name: str) -> EntryReport:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -12,11 +12,12 @@ from snapkit.core.inventory import select_one
 from snapkit.core.model import Caution, Entry, Observe, Progress, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
-from snapkit.core.retention import Kept, Policy, Verdict, decide
-from snapkit.errors import BusyError, UsageError
+from snapkit.core.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
+from snapkit.core.room import displaced_cautions
+from snapkit.errors import BusyError, SnapkitError, UsageError
 from snapkit.postgres.dropping import DROP_WAIT
 from snapkit.postgres.errors import server_errors
-from snapkit.postgres.server import Server
+from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import (
     Gathered,
     check_server,
@@ -30,6 +31,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.dropping import Drops, Shielded, hindrance
 from snapkit.services.remains import sweep
+from snapkit.services.room import room_cautions
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
@@ -104,7 +106,16 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
         oids = {failure.entry.database.oid for failure in hindered}
         free = tuple(entry for entry in sized if entry.database.oid not in oids)
         steps, now = written(plan_drops(free)), gathered.facts.now
-        return RemovalPreview(verdict.kept, free, steps, now, _cautions(verdict, now), tuple(hindered))
+        cautions = _cautions(verdict, now) + _pile(connection, verdict.kept, gathered)
+        return RemovalPreview(verdict.kept, free, steps, now, cautions, tuple(hindered))
+
+
+def _pile(connection: Connection, kept: Iterable[Kept], gathered: Gathered) -> tuple[Caution, ...]:
+    """Tell what rollbacks have put aside and no rule was for; and of a disk that is short of room."""
+    displaced = tuple(each.entry for each in kept if PUT_ASIDE in each.reasons)
+    if not displaced:
+        return ()
+    return displaced_cautions(with_sizes(connection, displaced)) + room_cautions(connection, gathered.live)
 
 
 def _cautions(verdict: Verdict, now: datetime) -> tuple[Caution, ...]:
@@ -156,6 +167,8 @@ def remove(
                 those = (e for e in first.removed if e.source == source and e.database.oid in shown)
                 drops.failed += [Failure(entry, error) for entry in those]
         drops.raise_if_alone()
+        with suppress(SnapkitError):
+            cautions += _pile(connection, kept, gathered)
         return Removal(
             kept=tuple(kept),
             removed=tuple(drops.removed),

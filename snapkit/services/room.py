@@ -1,0 +1,60 @@
+"""The room on the server's disk, as far as it can be seen from here, and what takes it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+from snapkit.core.model import Caution, Database
+from snapkit.core.room import Need, displaced_cautions, low_disk
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
+from snapkit.postgres.server import Connection, Server
+from snapkit.services.common import address_of, gather, with_sizes
+
+
+class Usage(Protocol):
+    """How full a file system is."""
+
+    @property
+    def free(self) -> int: ...
+
+
+def free_bytes(
+    connection: Connection, live: Database, usage: Callable[[str], Usage] = lambda path: shutil.disk_usage(path)
+) -> int | None:
+    """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
+    if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
+        return None
+    directory = catalog.data_directory(connection)
+    try:
+        return usage(directory).free if directory else None
+    except OSError:
+        return None
+
+
+def room_cautions(connection: Connection, live: Database | None, size: int | None = None) -> tuple[Caution, ...]:
+    """Warn where a further backup of ``live`` would not fit; ``size`` is what one takes, if that is known already.
+
+    It is good to know, and nothing else: what cannot be read is not told, but for a lost connection.
+    """
+    if live is None:
+        return ()
+    with server_errors(""):
+        free = free_bytes(connection, live)
+        if free is None:
+            return ()
+        size = catalog.sizes(connection, [live.oid]).get(live.oid) if size is None else size
+    return () if size is None else low_disk(Need(live.name, size), free)
+
+
+def pile_of(server: Server) -> tuple[Caution, ...]:
+    """Tell how much rollbacks of the server's source have put aside; nothing where that cannot be read."""
+    with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+        gathered = gather(connection, server.source)
+        pile = displaced_cautions(with_sizes(connection, gathered.inventory.of_source(server.source)))
+        return pile + room_cautions(connection, gathered.live)
+    return ()
