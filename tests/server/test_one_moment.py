@@ -13,11 +13,15 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.holding import HoldRules
+from snapkit.core.identity import AlteredMeanwhileError
+from snapkit.core.model import Strategy
 from snapkit.core.statements import CreateDatabase, Statement
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import execution, gate
+from snapkit.postgres.moment import read_moment
 from snapkit.postgres.opened import Use, take_entry
-from snapkit.services import cloning
+from snapkit.postgres.server import driver_connection
+from snapkit.services import cloning, online
 from tests.sandbox import Sandbox, wait_until
 from tests.server.test_holding import door_is_held
 
@@ -121,7 +125,7 @@ def test_a_source_that_gives_its_name_away_meanwhile_is_not_backed_up(sandbox: S
     blue, green = f"{sandbox.prefix}_blue", f"{sandbox.prefix}_green"
     in_the_server(sandbox, f"CREATE DATABASE {green}")
 
-    def swap_names(statement: Statement) -> None:
+    def swap_names() -> None:
         in_the_server(
             sandbox, f"ALTER DATABASE {{shop}} RENAME TO {blue}", f"ALTER DATABASE {green} RENAME TO {{shop}}"
         )
@@ -136,14 +140,14 @@ def test_a_source_that_gives_its_name_away_meanwhile_is_not_backed_up(sandbox: S
 
 
 @contextmanager
-def just_before_the_clone(meanwhile: Callable[[Statement], None]) -> Iterator[None]:
+def just_before_the_clone(meanwhile: Callable[[], None]) -> Iterator[None]:
     """Do something once, when all is ready and CREATE DATABASE is about to be sent."""
     original, done = execution.run, list[bool]()
 
     def run(connection: Any, *statements: Statement, **options: Any) -> None:
-        if not done and isinstance(statements[0], CreateDatabase):
+        if not done and any(isinstance(each, CreateDatabase) for each in statements):
             done.append(True)
-            meanwhile(statements[0])
+            meanwhile()
         original(connection, *statements, **options)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -206,3 +210,111 @@ def test_what_lends_itself_for_the_gate_keeps_its_name_and_is_left_alone_while_i
         third = sandbox.back_up().backup
     assert lent == [False, False, True]
     assert {entry.name for entry in sandbox.entries()} == {first.name, second.name, third.name}
+
+
+def test_a_source_that_is_altered_again_and_again_is_given_up_and_nothing_is_left(sandbox: Sandbox) -> None:
+    owners = [sandbox.role("first"), sandbox.role("second")]
+    there = sandbox.databases()
+    changes: list[str] = []
+
+    def another_owner(*arguments: Any, **options: Any) -> Any:
+        changes.append(owners[len(changes) % 2])
+        in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {changes[-1]}")
+        return original(*arguments, **options)
+
+    original = cloning.make_clone
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snapkit.services.backup.make_clone", another_owner)
+        with pytest.raises(AlteredMeanwhileError, match="altered by somebody else"):
+            sandbox.back_up()
+    assert len(changes) == 3
+    assert sandbox.databases() == there
+
+
+@WITH_A_GATE
+def test_what_was_altered_while_it_was_copied_unseen_is_copied_anew(sandbox: Sandbox, entries: int) -> None:
+    """The session that reads at the gate is ended; so the template is compared, row version by row version."""
+    for _ in range(entries):
+        sandbox.back_up()
+    made: list[str] = []
+
+    class Lost(gate.GateKeeper):
+        def _watch(self) -> None:
+            arrival = self._await()
+            assert arrival is not None
+            if not made:
+                in_the_server(sandbox, "ALTER DATABASE {shop} CONNECTION LIMIT 50")
+            made.append(arrival.transaction)
+            sandbox.execute("SELECT pg_terminate_backend(%s)", self._gate.pid)
+            super()._watch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "GateKeeper", Lost)
+        name = sandbox.back_up().backup.name
+    assert len(made) == 2, "the first was thrown away, the second had nothing to be compared with"
+    assert sandbox.row(name)["datconnlimit"] == 50
+    assert not [each for each in sandbox.databases() if "_partial_" in each]
+    assert len(sandbox.entries()) == entries + 1
+
+
+def test_a_gate_whose_session_has_fallen_silent_is_opened_by_another(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+
+    class Silent(gate.GateKeeper):
+        def _watch(self) -> None:
+            assert self._gate.is_shut
+            driver = driver_connection(self._gate.session)
+            driver.execute("SELECT 1")
+            driver.pgconn.finish()  # as when no answer comes
+            super()._watch()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "GateKeeper", Silent)
+        sandbox.back_up()
+    assert len(sandbox.entries()) == 2
+
+
+@pytest.mark.usefixtures("client_programs")
+def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_snapshot(sandbox: Sandbox) -> None:
+    def then(connection: Any, oid: int, state: str) -> Any:
+        """Change something when the snapshot has been taken, and is about to be read by."""
+        if connection.engine is not sandbox.server()._engine:
+            in_the_server(sandbox, "ALTER DATABASE {shop} CONNECTION LIMIT 60", "ALTER DATABASE {shop} RESET work_mem")
+        return read_moment(connection, oid, state)
+
+    in_the_server(sandbox, "ALTER DATABASE {shop} CONNECTION LIMIT 40")
+
+    def at_first(*arguments: Any, **options: Any) -> Any:
+        """Change something when it has been planned, before the snapshot is taken."""
+        in_the_server(
+            sandbox, "ALTER DATABASE {shop} CONNECTION LIMIT 50", "ALTER DATABASE {shop} SET work_mem TO '7MB'"
+        )
+        return copy(*arguments, **options)
+
+    copy = online.copy_online
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snapkit.services.backup.copy_online", at_first)
+        patch.setattr("snapkit.services.online.read_moment", then)
+        name = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
+    assert sandbox.row(name)["datconnlimit"] == 50
+    assert settings_of(sandbox, name) == [("-", ["work_mem=7MB"])]
+    assert sandbox.row(sandbox.name)["datconnlimit"] == 60
+
+
+def test_an_owner_that_changes_while_it_is_copied_is_followed(sandbox: Sandbox) -> None:
+    after = sandbox.role("after")
+    original = cloning.make_clone
+
+    def then(*arguments: Any, **options: Any) -> Any:
+        cloned = original(*arguments, **options)
+        in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {after}")
+        return cloned
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("snapkit.services.backup.make_clone", then)
+        receipt = sandbox.back_up()
+    assert [caution.code for caution in receipt.cautions] == ["owner_changed"]
+    assert sandbox.row(receipt.backup.name)["owner"] == after
+    assert [entry.name for entry in sandbox.entries()] == [receipt.backup.name]
+    sandbox.roll_back()
+    assert sandbox.row(sandbox.name)["owner"] == after
