@@ -201,7 +201,8 @@ class GateKeeper:
         except Exception:  # a thread has nobody to raise to; without a moment the template is compared afterwards
             self.moment = None
         finally:
-            self._gate.open()
+            with suppress(Exception):  # it is closed already where we are interrupted
+                self._gate.open()
 
     def _watch(self) -> None:
         arrival = self._await()

@@ -52,6 +52,7 @@ from snapkit.postgres.server import Connection, Server, beside
 from snapkit.services.cloning import (
     Cloned,
     altered_meanwhile,
+    as_roles_are_named,
     discarded_on_failure,
     door_error,
     foresee,
@@ -244,15 +245,15 @@ def swap(
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
-            restored_oid = plan.entry.database.oid
+            restored_oid, cloned = plan.entry.database.oid, None
             cautions = collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
                 with _room_for(plan.entry):
-                    clone = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
-                restored_oid = clone.oid
-                cautions += clone.cautions
+                    cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
+                restored_oid = cloned.oid
+                cautions += cloned.cautions
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
@@ -260,6 +261,7 @@ def swap(
                 with server_errors(_unswapped(plan)):
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
+            plan = _with_roles_as_named(ddl, plan, cloned)
             helpers = look_again(ddl, helpers, _unswapped(plan))
             with paused(
                 helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
@@ -328,6 +330,15 @@ def _clone(
             raise altered_meanwhile(database.name, state)
 
     return make_clone(server, ddl, clone, cloning, gathered, hold, observe, state, moment, check)
+
+
+def _with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) -> SwapPlan:
+    """Return the plan with the properties of the clone by the names that roles have by now, if there is a clone."""
+    if plan.clone is None or cloned is None:
+        return plan
+    with server_errors(_unswapped(plan)):
+        properties = as_roles_are_named(ddl, cloned.moment)
+    return replace(plan, clone=replace(plan.clone, properties=properties))
 
 
 def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:

@@ -22,7 +22,8 @@ from snapkit.postgres.moment import read_moment
 from snapkit.postgres.opened import Use, take_entry
 from snapkit.postgres.server import driver_connection
 from snapkit.services import cloning, online
-from tests.sandbox import Sandbox, wait_until
+from snapkit.services.backup import BackupRequest, back_up
+from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 from tests.server.test_holding import door_is_held
 
 RULES = HoldRules(grace=timedelta(seconds=3))
@@ -31,9 +32,9 @@ RULES = HoldRules(grace=timedelta(seconds=3))
 class Backup:
     """A backup that runs in a thread of its own."""
 
-    def __init__(self, sandbox: Sandbox, **request: Any) -> None:
-        self._sandbox = sandbox
-        self._request = request
+    def __init__(self, sandbox: Sandbox, url: str | None = None, **request: Any) -> None:
+        self._server = sandbox.server(url)
+        self._request = BackupRequest(**request)
         self.receipt: Any = None
         self.error: SnapkitError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -41,7 +42,7 @@ class Backup:
 
     def _run(self) -> None:
         try:
-            self.receipt = self._sandbox.back_up(**self._request)
+            self.receipt = back_up(self._server, self._request, LOCK_WAIT, lambda progress: None)
         except SnapkitError as error:
             self.error = error
 
@@ -57,11 +58,11 @@ class Backup:
 
 
 @contextmanager
-def while_the_grace_is_held_open(sandbox: Sandbox, **request: Any) -> Iterator[Backup]:
+def while_the_grace_is_held_open(sandbox: Sandbox, url: str | None = None) -> Iterator[Backup]:
     """Begin a backup; in the block its door is closed, and a transaction inside has not ended yet."""
-    with psycopg.connect(sandbox.url) as connection:
+    with psycopg.connect(url or sandbox.url) as connection:
         connection.execute("INSERT INTO item VALUES (4711, 'late')")
-        backup = Backup(sandbox, hold=RULES, **request)
+        backup = Backup(sandbox, url, hold=RULES)
         wait_until(lambda: door_is_held(sandbox) or backup.error is not None)
         yield backup
         connection.commit()
@@ -84,10 +85,20 @@ WITH_A_GATE = pytest.mark.parametrize("entries", [1, 0], ids=["with a gate", "wi
 
 
 @WITH_A_GATE
-def test_a_backup_has_the_privileges_and_settings_of_the_moment_of_its_rows(sandbox: Sandbox, entries: int) -> None:
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_a_backup_has_the_privileges_and_settings_of_the_moment_of_its_rows(
+    sandbox: Sandbox, entries: int, is_superuser: bool
+) -> None:
+    url = None
+    if not is_superuser:
+        owner = sandbox.role("owner", "LOGIN CREATEDB")
+        in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {owner}")
+        with sandbox.connect() as connection:
+            connection.execute(f"ALTER TABLE item OWNER TO {owner}")
+        url = sandbox.cluster.url(sandbox.name, user=owner)
     for _ in range(entries):
-        sandbox.back_up()
-    with while_the_grace_is_held_open(sandbox) as backup:
+        back_up(sandbox.server(url), BackupRequest(), LOCK_WAIT, lambda progress: None)
+    with while_the_grace_is_held_open(sandbox, url) as backup:
         in_the_server(
             sandbox,
             "REVOKE CONNECT, TEMPORARY ON DATABASE {shop} FROM PUBLIC",
@@ -318,3 +329,23 @@ def test_an_owner_that_changes_while_it_is_copied_is_followed(sandbox: Sandbox) 
     assert [entry.name for entry in sandbox.entries()] == [receipt.backup.name]
     sandbox.roll_back()
     assert sandbox.row(sandbox.name)["owner"] == after
+
+
+def test_a_role_that_is_renamed_while_a_kept_backup_is_cloned_does_not_cost_the_rollback(sandbox: Sandbox) -> None:
+    role = sandbox.role("reader")
+    in_the_server(sandbox, f"ALTER ROLE {role} IN DATABASE {{shop}} SET work_mem TO '3MB'")
+    sandbox.back_up()
+    original = cloning.make_clone
+
+    def then(*arguments: Any, **options: Any) -> Any:
+        cloned = original(*arguments, **options)
+        in_the_server(sandbox, f"ALTER ROLE {role} RENAME TO {role}_now")
+        return cloned
+
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("snapkit.services.rollback.make_clone", then)
+            sandbox.roll_back(keep_backup=True)
+        assert settings_of(sandbox, sandbox.name) == [(f"{role}_now", ["work_mem=3MB"])]
+    finally:
+        in_the_server(sandbox, f"ALTER ROLE {role}_now RENAME TO {role}")
