@@ -461,6 +461,7 @@ def shell(
     server = run.server()
     from snapkit.core.results import ShellReceipt
     from snapkit.core.shown import shown_command
+    from snapkit.services.common import altered_cautions
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
@@ -471,8 +472,9 @@ def shell(
         run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
         ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
     run.terminal.note(f"{opened.entry.name} is sealed again.")
+    entry = opened.sealed[0] if opened.sealed else opened.entry
     ran = shown_command(command or ["psql"], in_full=show_command)
-    return ShellReceipt(opened.entry, ran, ending.exit_code, opened.cautions)
+    return ShellReceipt(entry, ran, ending.exit_code, opened.cautions + altered_cautions([entry]))
 
 
 @registry.command("pin")

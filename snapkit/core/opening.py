@@ -6,10 +6,12 @@ the entry again, just as it was.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from snapkit.core import activity as activities
+from snapkit.core.activity import Activity
 from snapkit.core.properties import Privilege, statements_to_grant
 from snapkit.core.statements import (
     AlterDatabase,
@@ -53,6 +55,8 @@ class Opened:
     pid: int
     connect: tuple[Grant, ...]
     read_only: str | None = None
+    counted: Activity | None = None
+    """What had been written to it by then, which is nothing as a rule; earlier versions noted none."""
 
     def describe(self) -> str:
         """Name who has it open in one short phrase."""
@@ -61,7 +65,8 @@ class Opened:
 
 def encode_opened(opened: Opened) -> dict[str, Any]:
     """Return what stands in the document."""
-    return {
+    counted = {"counted": activities.to_document(opened.counted)} if opened.counted else {}
+    return counted | {
         "at": opened.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         "user": opened.user,
         "host": opened.host,
@@ -86,6 +91,7 @@ def decode_opened(found: dict[str, Any] | None) -> Opened | None:
             for grantor, grantee, grantable in found["connect"]
         ),
         read_only=None if read_only is None else _text(read_only),
+        counted=activities.from_document(found.get("counted")),
     )
 
 
@@ -100,6 +106,36 @@ def _number(value: object) -> int:
     if not isinstance(value, int) or not 0 <= value < 2**32:
         raise TypeError(value)
     return value
+
+
+def written_while_open(
+    before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool
+) -> str | None:
+    """Say, in words that go on from the entry's name, why it is not what it was before it was open; None if it is.
+
+    ``before`` and ``now`` are its counters, as they are when nobody is inside; None where they are not to be had, or do
+    not count. Those of PostgreSQL's catalogs and of large objects are among them. ``prepared`` are the transactions
+    that were prepared in it and not ended. Up to PostgreSQL 14 a database's counters begin at its first use
+    (``begins_at_first_use``), and say so as if they had been reset then.
+    """
+    if prepared:
+        gids = ", ".join(map(repr, prepared))
+        return (
+            f"was left with prepared transactions in a shell ({gids}): connected to it, end each with ROLLBACK PREPARED"
+        )
+    if before is None or now is None or _began_anew(before, now, begins_at_first_use):
+        return "was open in a shell, and nobody can say whether it was written to"
+    rows = now.rows.since(before.rows)
+    if not rows.total:
+        return None
+    counted = f"{rows.inserted} inserted, {rows.updated} updated, {rows.deleted} deleted, in the catalogs too"
+    return f"was written to in a shell (rows: {counted})"
+
+
+def _began_anew(before: Activity, now: Activity, begins_at_first_use: bool) -> bool:
+    fresh = begins_at_first_use and before.database_reset is None and not before.rows.total
+    was_reset = before.database_reset != now.database_reset and not fresh
+    return was_reset or before.server_reset != now.server_reset or now.rows.is_behind(before.rows)
 
 
 def named(grants: Collection[Grant], names: Mapping[int, str]) -> frozenset[Privilege]:

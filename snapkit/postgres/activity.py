@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from time import monotonic, sleep
 
 from sqlalchemy import (
     BigInteger,
@@ -28,6 +29,7 @@ from sqlalchemy.dialects.postgresql import OID
 from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
 from snapkit.core.values import dataclass
 from snapkit.postgres.relations import catalog_table, pg_class, pg_namespace
+from snapkit.postgres.server import driver_connection
 
 _database = catalog_table(
     "pg_stat_database",
@@ -62,6 +64,33 @@ def database_counters(connection: Connection, oid: int) -> Activity | None:
         return None
     transactions, inserted, updated, deleted, database_reset, server_reset = row
     return Activity(oid, transactions, Rows(inserted, updated, deleted), database_reset, server_reset)
+
+
+_PATIENCE = 5.0
+"""Seconds that the statistics of PostgreSQL 14 may take to be written anew."""
+
+
+def settled_counters(connection: Connection, oid: int) -> Activity | None:
+    """Return the counters of a database in which no session is any more, with all that those have counted; None where
+    they are not to be had.
+
+    A session hands in its counts before it is gone. From PostgreSQL 15 on they are read where they are counted; before,
+    from a file that is written anew when it is asked for and older than half a second.
+    https://www.postgresql.org/docs/14/functions-monitoring.html, pg_stat_get_snapshot_timestamp
+    """
+    if not counts(connection):
+        return None
+    deadline = monotonic() + _PATIENCE
+    since = connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+    while True:
+        with driver_connection(connection).transaction():  # which is what keeps one look at the statistics
+            found = database_counters(connection, oid)
+            at = connection.execute(select(func.pg_stat_get_snapshot_timestamp())).scalar_one()
+        if at is None or at >= since:
+            return found
+        if monotonic() > deadline:
+            return None
+        sleep(0.05)
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,12 +343,16 @@ def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
 def entry_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:
     """Warn of entries whose date cannot be, and of those that are no way back since somebody has altered them."""
     entries = tuple(entries)
-    altered = tuple(
+    return (*ahead_cautions(entries, now), *altered_cautions(entries))
+
+
+def altered_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
+    """Warn of entries that are no way back since somebody has altered them."""
+    return tuple(
         Caution("altered", f"{entry.name} is no way back: it {entry.altered}. {how_to_trust(entry)}")
         for entry in entries
         if entry.state is State.ALTERED
     )
-    return (*ahead_cautions(entries, now), *altered)
 
 
 def written(steps: Iterable[Step]) -> tuple[WrittenStep, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import field, replace
 from datetime import timedelta
@@ -32,6 +32,7 @@ from snapkit.core.opening import (
     statement_to_shut,
     statements_to_open,
     statements_to_restore,
+    written_while_open,
 )
 from snapkit.core.planning import NOTHING_CHANGED, check_usable
 from snapkit.core.properties import Privilege
@@ -39,6 +40,7 @@ from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
+from snapkit.postgres.activity import settled_counters
 from snapkit.postgres.ddl import quote_name, sql_text
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.execution import commit, committing_locally, run, transaction
@@ -97,6 +99,8 @@ class OpenEntry:
     command: tuple[str, ...]
     environment: Mapping[str, str | None] = field(repr=False)
     cautions: tuple[Caution, ...]
+    sealed: list[Entry] = field(default_factory=list, hash=False)
+    """Once it is over: the entry as it is then, unless it is gone."""
 
 
 @contextmanager
@@ -115,6 +119,7 @@ def opened_entry(
     """
     with server.connect() as keeper:
         ours: _Ours | None = None
+        sealed: list[Entry] = []
         try:
             with (
                 interruptions(NOTHING_CHANGED) as standing,
@@ -124,7 +129,7 @@ def opened_entry(
                 gathered = gather(connection, server.source)
                 need_known(gathered, server.source)
                 chosen = select_one(gathered.inventory.of_source(server.source), request.wanted, server.source)
-                check_usable(chosen)
+                _check_openable(chosen)
                 check_rights(connection, chosen.database, createdb=False)
                 command = request.command or (find_psql(gathered.facts.version),)
                 entry = need_sealed(connection, chosen)
@@ -135,11 +140,18 @@ def opened_entry(
                 _open(server, connection, entry, ours.document, standing)
                 ours = replace(ours, was_open=True)
             cautions = (sealed_caution(entry),) if chosen.opened else ()
-            yield OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions)
+            opened = OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions, sealed)
+            yield opened
         finally:
             if ours is not None:
                 with shielded():
-                    _seal_ours(server, keeper, ours)
+                    sealed += _seal_ours(server, keeper, ours)
+
+
+def _check_openable(entry: Entry) -> None:
+    """Raise UsageError for what is not to be looked into. One that was altered is: who else knows what it holds?"""
+    if entry.state is not State.ALTERED:
+        check_usable(entry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +168,9 @@ class _Ours:
 
 
 def _ours(entry: Entry, opened: Opened) -> _Ours:
-    assert entry.metadata is not None  # noqa: S101 - ``check_usable`` has seen to it
-    document = comments.encode(entry.metadata.with_opened(opened))
+    assert entry.metadata is not None  # noqa: S101 - ``_check_openable`` has seen to it
+    # That it was altered showed by its seal, perhaps, which is another one afterwards.
+    document = comments.encode(entry.metadata.with_opened(opened).with_altered(entry.altered))
     return _Ours(entry.database.oid, entry.name, opened, document)
 
 
@@ -175,6 +188,7 @@ def _note(connection: Connection, entry: Entry) -> Opened:
         pid=os.getpid(),
         connect=connect,
         read_only=read_only,
+        counted=settled_counters(connection, oid),
     )
 
 
@@ -406,6 +420,8 @@ def _shut(connection: Connection, entry: Entry, state: str) -> None:
 def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
     oid, owner = entry.database.oid, entry.database.owner
     after = metadata.with_opened(None)
+    if after.altered is None:
+        after = after.with_altered(_what_was_done(connection, entry, opened))
     document = comments.encode(after)
     _check_that_it_can_be_given_back(connection, entry, opened.connect, state, "Run: snapkit recover,")
     with transaction(connection):
@@ -424,15 +440,27 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
             )
         check_overwritten(connection, _facts(entry), state, only={"comment"})
     database = replace(entry.database, allow_connections=False, is_template=False, document=document)
-    return replace(entry, database=database, metadata=after)
+    state = State.READY if after.altered is None else State.ALTERED
+    return replace(entry, database=database, metadata=after, state=state, altered=after.altered)
+
+
+def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
+    """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
+    prepared = catalog.prepared_transactions(connection, [entry.name]).get(entry.name, ())
+    now = settled_counters(connection, entry.database.oid)
+    is_early = driver_connection(connection).info.server_version < 150000
+    return written_while_open(opened.counted, now, prepared, begins_at_first_use=is_early)
 
 
 def _listed(items: frozenset[Privilege]) -> str:
     return ", ".join(f"{each.grantee or 'PUBLIC'} by {each.grantor}" for each in sorted(items)) or "nothing"
 
 
-def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> None:
-    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while."""
+def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> Iterable[Entry]:
+    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while.
+
+    Return the entry as it is then; nothing if it is gone.
+    """
     deadline = monotonic() + PATIENCE.total_seconds()
     lost_pid = driver_connection(keeper).info.backend_pid
     try:
@@ -446,7 +474,7 @@ def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> None:
             with server.connect() as connection, server_errors(""):
                 end_holder(connection, ours.oid, lost_pid)
                 if _found(server, connection, ours) is None:
-                    return None
+                    return _seal_if_ours(server, connection, ours)
                 if take_entry(connection, ours.oid):  # else another run seals it, or our session is about to end
                     return _seal_if_ours(server, connection, ours)
                 problem = SnapkitError("Another session holds its lock.")
@@ -459,10 +487,12 @@ def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> None:
         sleep(_PAUSE)
 
 
-def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> None:
+def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> Iterable[Entry]:
+    """Return the entry, sealed by us or by somebody else; nothing if it is gone."""
     entry = _found(server, connection, ours)
     if entry is not None:
-        _seal(connection, entry)
+        return [_seal(connection, entry)]
+    return _present(gather(connection, server.source).inventory, ours.oid)
 
 
 def _found(server: Server, connection: Connection, ours: _Ours) -> Entry | None:
@@ -471,16 +501,19 @@ def _found(server: Server, connection: Connection, ours: _Ours) -> Entry | None:
     Raises _NotSealedError if it is not to be known for ours any more: what somebody has made of it is left alone.
     """
     inventory = gather(connection, server.source).inventory
-    for entry in (*inventory.entries, *inventory.distrusted):
-        if entry.database.oid == ours.oid:
-            if entry.opened == ours.opened:
-                return entry
-            if entry.opened is not None or not entry.database.allow_connections:
-                return None
+    for entry in _present(inventory, ours.oid):
+        if entry.opened == ours.opened:
+            return entry
+        if entry.opened is not None or not entry.database.allow_connections:
+            return None
     if not ours.was_open:
         return None
     database = next((each for each in inventory.databases.values() if each.oid == ours.oid), None)
     raise _changed_while_open(database, ours, server.source)
+
+
+def _present(inventory: Inventory, oid: int) -> list[Entry]:
+    return [entry for entry in (*inventory.entries, *inventory.distrusted) if entry.database.oid == oid]
 
 
 class _NotSealedError(BusyError):

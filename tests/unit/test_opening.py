@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from snapkit.core import statements as s
+from snapkit.core.activity import Activity, Rows
 from snapkit.core.metadata import decode, encode
 from snapkit.core.opening import (
     Grant,
@@ -20,6 +22,7 @@ from snapkit.core.opening import (
     statement_to_shut,
     statements_to_open,
     statements_to_restore,
+    written_while_open,
 )
 from snapkit.core.properties import Privilege
 from tests.unit.builders import AT, make_entry, make_metadata, openings
@@ -101,3 +104,38 @@ def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -
 def test_a_setting_that_was_there_comes_back() -> None:
     statements = statements_to_restore(NAME, "alice", (), (), "off", "document")
     assert statements[0] == s.SetParameter(NAME, None, "default_transaction_read_only", ("off",))
+
+
+def counters(
+    inserted: int = 0, database_reset: datetime | None = None, server_reset: datetime | None = None
+) -> Activity:
+    return Activity(1, 0, Rows(inserted, 0, 0), database_reset, server_reset)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "prepared", "early", "said"),
+    [
+        (counters(), counters(), (), False, None),
+        (counters(5), counters(5), (), False, None),
+        (counters(5), counters(7), (), False, "was written to in a shell (rows: 2 inserted, 0 updated, 0 deleted"),
+        (counters(), counters(), ("a'b",), False, 'was left with prepared transactions in a shell ("a\'b")'),
+        (None, counters(), (), False, "was open in a shell, and nobody can say"),
+        (counters(), None, (), False, "was open in a shell, and nobody can say"),
+        (counters(5), counters(4), (), False, "was open in a shell, and nobody can say"),
+        (counters(), counters(0, AT), (), False, "was open in a shell, and nobody can say"),
+        (counters(), counters(0, AT), (), True, None),
+        (counters(), counters(1, AT), (), True, "was written to"),
+        (counters(1), counters(1, AT), (), True, "was open in a shell, and nobody can say"),
+        (counters(), counters(0, None, AT), (), True, "was open in a shell, and nobody can say"),
+    ],
+)
+def test_what_was_done_to_an_entry_while_it_was_open(
+    before: Activity | None, now: Activity | None, prepared: tuple[str, ...], early: bool, said: str | None
+) -> None:
+    found = written_while_open(before, now, prepared, begins_at_first_use=early)
+    assert found is None if said is None else found is not None and found.startswith(said)
+
+
+def test_what_was_counted_when_it_was_opened_comes_back() -> None:
+    opened = Opened(AT, "me", "here", 1, (), counted=counters(3, AT, AT))
+    assert decode_opened(encode_opened(opened)) == opened
