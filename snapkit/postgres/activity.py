@@ -29,7 +29,6 @@ from sqlalchemy.dialects.postgresql import OID
 from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
 from snapkit.core.values import dataclass
 from snapkit.postgres.relations import catalog_table, pg_class, pg_namespace
-from snapkit.postgres.server import driver_connection
 
 _database = catalog_table(
     "pg_stat_database",
@@ -50,6 +49,11 @@ def database_counters(connection: Connection, oid: int) -> Activity | None:
     When the server last threw its statistics away is told by those of the archiver: what it does in a crash sets all of
     those back that belong to the server as a whole, and hardly anybody sets these back by hand.
     """
+    return _counters_at(connection, oid)[0]
+
+
+def _counters_at(connection: Connection, oid: int) -> tuple[Activity | None, datetime | None]:
+    """Return the counters, and the time that they are of, where PostgreSQL keeps a copy of them (before 15 it does)."""
     row = connection.execute(
         select(
             _database.c.xact_commit,
@@ -58,12 +62,13 @@ def database_counters(connection: Connection, oid: int) -> Activity | None:
             _database.c.tup_deleted,
             _database.c.stats_reset,
             select(_archiver.c.stats_reset).scalar_subquery(),
+            func.pg_stat_get_snapshot_timestamp(type_=DateTime(timezone=True)),
         ).where(_database.c.datid == oid)
     ).one_or_none()
     if row is None:
-        return None
-    transactions, inserted, updated, deleted, database_reset, server_reset = row
-    return Activity(oid, transactions, Rows(inserted, updated, deleted), database_reset, server_reset)
+        return None, None
+    transactions, inserted, updated, deleted, database_reset, server_reset, at = row
+    return Activity(oid, transactions, Rows(inserted, updated, deleted), database_reset, server_reset), at
 
 
 _PATIENCE = 5.0
@@ -83,9 +88,7 @@ def settled_counters(connection: Connection, oid: int) -> Activity | None:
     deadline = monotonic() + _PATIENCE
     since = connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
     while True:
-        with driver_connection(connection).transaction():  # which is what keeps one look at the statistics
-            found = database_counters(connection, oid)
-            at = connection.execute(select(func.pg_stat_get_snapshot_timestamp())).scalar_one()
+        found, at = _counters_at(connection, oid)
         if at is None or at >= since:
             return found
         if monotonic() > deadline:

@@ -49,19 +49,6 @@ def _same(before: dict[str, Any], after: dict[str, Any]) -> bool:
     return rest[0] == rest[1] and compare(before["properties"], after["properties"]) == ()
 
 
-def _content(box: Sandbox, name: str) -> list[tuple[Any, ...]]:
-    alter = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
-    box.execute(alter.format(sql.Identifier(name), sql.Literal(True)))
-    try:
-        return box.items(name)
-    finally:
-        with box.admin.transaction():  # both rows at once, as a seal of ours: else it is one that was altered by hand
-            box.execute(alter.format(sql.Identifier(name), sql.Literal(False)))
-            comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-            box.execute(comment.format(sql.Identifier(name), sql.Literal(box.row(name)["comment"])))
-        wait_until(lambda: box.sessions(name) == 0)
-
-
 class _Shell:
     """A ``snapkit shell`` whose command says that it is there, and goes on until ``leave``."""
 
@@ -131,8 +118,9 @@ def _owner(box: Sandbox) -> str:
 def test_stdout_is_the_commands_alone_and_the_backup_is_what_it_was(sandbox: Sandbox) -> None:
     sandbox.execute(sql.SQL("ALTER DATABASE {} SET work_mem = '5MB'").format(sql.Identifier(sandbox.name)))
     name = sandbox.back_up(label="before v42").backup.name
+    content = sandbox.items()
     sandbox.ruin()
-    before, content = _looks(sandbox, name), _content(sandbox, name)
+    before = _looks(sandbox, name)
     ran = sandbox.run("shell", name, "--", "psql", "-XAtc", "SELECT name FROM item WHERE id = 42")
     assert (ran.code, ran.out) == (0, "item 42\n")
     assert ran.err.splitlines() == [
@@ -140,10 +128,9 @@ def test_stdout_is_the_commands_alone_and_the_backup_is_what_it_was(sandbox: San
         f"{name} is sealed again.",
     ]
     assert _same(before, _looks(sandbox, name))
-    assert _content(sandbox, name) == content
     assert sandbox.sessions(name) == 0
     assert sandbox.run("rollback", "--latest").code == 0
-    assert len(sandbox.items()) == 100
+    assert sandbox.items() == content
 
 
 def test_without_a_command_it_is_psql_and_a_write_is_refused(sandbox: Sandbox) -> None:
@@ -628,6 +615,9 @@ def test_a_server_that_starts_anew_meanwhile_is_waited_for(cluster: Cluster) -> 
                 assert shell.process.wait(60) == 0
         with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
             sandbox.admin = admin
-            assert _same(before, _looks(sandbox, name))
+            after = _looks(sandbox, name)
+            # What was counted is lost in a crash, so nobody can say whether it was written to.
+            assert "nobody can say" in after["comment"]
+            assert _same(before, {**after, "comment": before["comment"]})
     finally:
         own.remove()
