@@ -609,21 +609,6 @@ def footing(connection: Connection) -> Footing:
     return Footing(*row)
 
 
-def logical_slots(connection: Connection, database: str) -> list[str]:
-    """Return the logical replication slots of a database; they belong to its OID.
-
-    https://www.postgresql.org/docs/current/view-pg-replication-slots.html
-    """
-    slots = catalog_table("pg_replication_slots", column("slot_name", Text), column("database", Text))
-    return list(connection.execute(select(slots.c.slot_name).where(slots.c.database == database)).scalars())
-
-
-def subscriptions(connection: Connection, oid: int) -> list[str]:
-    """Return the subscriptions of a database; they are not cloned."""
-    names = catalog_table("pg_subscription", column("subname", Text), column("subdbid", OID))
-    return list(connection.execute(select(names.c.subname).where(names.c.subdbid == oid)).scalars())
-
-
 _activity_by_kind = catalog_table(
     "pg_stat_activity", column("pid", Integer), column("datid", OID), column("backend_type", Text)
 )

@@ -24,6 +24,7 @@ from snapkit.core.planning import (
     plan_backup,
 )
 from snapkit.core.properties import Properties
+from snapkit.core.replication import not_in_a_backup
 from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt, WrittenStep
 from snapkit.core.statements import ChangeOwner
 from snapkit.core.values import dataclass
@@ -41,6 +42,7 @@ from snapkit.postgres.moment import read_moment
 from snapkit.postgres.patience import overseen
 from snapkit.postgres.programs import Programs, find_programs
 from snapkit.postgres.progress import Cloning
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.cloning import (
     CloneAbandonedError,
@@ -230,6 +232,8 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
                 present = gathered.inventory.of_source(server.source)
                 cautions = method_cautions(request.strategy) + entry_cautions(present, gathered.facts.now)
                 cautions += collation_cautions(ddl, decided.plan.clone.template.oid, server.source, is_live=False)
+                with server_errors(NOTHING_CHANGED):
+                    cautions += not_in_a_backup(replication_of(ddl, [decided.plan.clone.template.oid]))
                 cautions += sweep(ddl, gathered.inventory, server.source)
                 watch.lap("checks")
                 copied = _make(server, ddl, gathered, decided, request, watch, observe, standing)

@@ -15,6 +15,7 @@ from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.opened import is_taken
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import Gathered, gather, missing_grants
 from snapkit.services.room import free_bytes
@@ -43,6 +44,7 @@ def _facts(
     entries = gathered.inventory.of_source(source)
     footing = catalog.footing(connection)
     workers = catalog.background_workers(connection, live.oid) if live else ()
+    replication = replication_of(connection, [live.oid] if live else [])
     return Facts(
         source=source,
         live=live,
@@ -53,8 +55,8 @@ def _facts(
         grants=missing_grants(connection, live) if live else {},
         sessions=catalog.sessions_inside(connection, [live.oid]) if live else (),
         prepared=catalog.prepared_transactions(connection, [source]).get(source, []),
-        slots=catalog.logical_slots(connection, source),
-        subscriptions=catalog.subscriptions(connection, live.oid) if live else (),
+        slots=[each.name for each in replication.slots],
+        subscriptions=[each.name for each in replication.subscriptions],
         standbys=catalog.standbys(connection),
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,

@@ -10,11 +10,13 @@ from datetime import timedelta
 from snapkit.core.durations import duration_text
 from snapkit.core.model import INVALID_CONNECTION_LIMIT, Entry, Kind, State
 from snapkit.core.planning import statements_to_drop
+from snapkit.core.replication import drop_subscription
 from snapkit.core.results import Failure
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.dropping import DROP_WAIT, Interrupted, Tell, Waiting, send_drop
 from snapkit.postgres.errors import QUERY_CANCELED, SERVER_ERRORS, is_connection_loss, sqlstate_of, translate
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection
 from snapkit.services.common import check_empty_enough, check_rights
 from snapkit.services.emptying import empty_sealed
@@ -111,10 +113,21 @@ def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
             check_not_open(connection, entry)
             check_not_way_back(connection, entry)
             check_empty_enough(connection, [entry.database], disconnect=False)
+            _check_no_subscription(connection, entry)
     except (BusyError, PrivilegeError) as error:
         error.state = f"{entry.name!r} would not be dropped."
         return error
     return None
+
+
+def _check_no_subscription(connection: Connection, entry: Entry) -> None:
+    """Raise BusyError for an entry that has a subscription: DROP DATABASE is refused, whether it is enabled or not."""
+    found = replication_of(connection, [entry.database.oid]).subscriptions
+    if found:
+        raise BusyError(
+            f"{entry.name!r} has subscriptions, with which it cannot be dropped: {', '.join(e.name for e in found)}.",
+            hint="; ".join(map(drop_subscription, found)),
+        )
 
 
 @dataclass
@@ -156,6 +169,7 @@ class _Attempt:
         if entry.state in (State.INVALID, State.INCOMPLETE):
             self._send(entry)
             return
+        _check_no_subscription(connection, entry)
         with to_be_dropped(connection, entry):
             self._send(need_sealed(connection, entry))
 

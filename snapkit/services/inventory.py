@@ -13,6 +13,7 @@ from snapkit.core.inventory import select_one
 from snapkit.core.metadata import Metadata
 from snapkit.core.model import Caution, Entry, Observe, State, unobserved
 from snapkit.core.planning import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
+from snapkit.core.replication import stranded
 from snapkit.core.results import EntryReport, Listing
 from snapkit.core.room import displaced_cautions
 from snapkit.core.sealing import statements_to_seal
@@ -23,6 +24,7 @@ from snapkit.postgres import catalog, eviction
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.execution import commit, run
 from snapkit.postgres.identity import check_overwritten
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import (
     Gathered,
@@ -73,6 +75,8 @@ def report_status(server: Server, *, max_age: timedelta | None, sizes: bool, all
     """Return how old the newest backup is, of the source or of every source on the server; see ``judge``."""
     listing = list_entries(server, sizes=sizes, all_sources=all_sources)
     told = listing.cautions if sizes else listing.cautions + displaced_cautions(listing.entries)
+    with server.connect() as connection, server_errors(NOTHING_CHANGED):
+        told += stranded(replication_of(connection, [entry.database.oid for entry in listing.entries]))
     return judge(listing.entries, listing.source, max_age=max_age, now=listing.now, sized=sizes, cautions=told)
 
 

@@ -36,6 +36,7 @@ from snapkit.core.opening import (
 )
 from snapkit.core.planning import NOTHING_CHANGED, check_usable
 from snapkit.core.properties import Privilege
+from snapkit.core.replication import at_work_while_open
 from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
@@ -58,6 +59,7 @@ from snapkit.postgres.opened import (
     user_of,
 )
 from snapkit.postgres.programs import find_psql
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Connection, Server, driver_connection, take_unconfirmed
 from snapkit.services.common import (
@@ -136,10 +138,11 @@ def opened_entry(
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):
                     raise _busy(entry)
+                replication = replication_of(connection, [entry.database.oid])
                 ours = _ours(entry, _note(connection, entry))
                 _open(server, connection, entry, ours.document, standing)
                 ours = replace(ours, was_open=True)
-            cautions = (sealed_caution(entry),) if chosen.opened else ()
+            cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication)
             opened = OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions, sealed)
             yield opened
         finally:

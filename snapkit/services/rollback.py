@@ -35,6 +35,7 @@ from snapkit.core.planning import (
     plan_clone,
     plan_swap,
 )
+from snapkit.core.replication import stranded
 from snapkit.core.results import SwapPreview, SwapReceipt
 from snapkit.core.statements import FreezeDatabase
 from snapkit.core.values import dataclass
@@ -47,6 +48,7 @@ from snapkit.postgres.gate import another_database
 from snapkit.postgres.identity import check_names, read_facts
 from snapkit.postgres.moment import read_moment
 from snapkit.postgres.progress import Cloning
+from snapkit.postgres.replication import replication_of
 from snapkit.postgres.script import swap_script
 from snapkit.postgres.server import Connection, Server, beside
 from snapkit.services.cloning import (
@@ -144,6 +146,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         standbys = untold_standbys(connection, request.replicas) if plan.live else ()
         with server_errors(NOTHING_CHANGED):
             lack = foretell_lack(connection, plan.entry, plan.live.oid if plan.live else None, plan.source)
+            stranding = _stranded(connection, plan)
         lack += collation_cautions(connection, plan.entry.database.oid, plan.source, is_live=True)
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
@@ -157,7 +160,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
             poolers=poolers,
             written_since=left.written_since,
             migrations_now=left.migrations,
-            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code) + lack,
+            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code) + lack + stranding,
         )
 
 
@@ -240,6 +243,7 @@ def swap(
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
+            stranding = _stranded(ddl, plan)
         workers = check_workers(server, ddl, plan.live, stop=request.stop_workers)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
@@ -278,7 +282,7 @@ def swap(
     cautions += untold_caution(standbys, len(replicas), displaced_oid) + helpers.cautions(displaced_oid)
     cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
     cautions += await_workers(server, workers, swapped.disconnected, restored_oid, observe, moved=True)
-    cautions += sweep_afterwards(server, gathered.inventory, observe)
+    cautions += stranding + sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
         source=plan.source,
@@ -295,6 +299,13 @@ def swap(
         written_since=left.written_since,
         cautions=cautions,
     )
+
+
+def _stranded(connection: Connection, plan: SwapPlan) -> tuple[Caution, ...]:
+    """Warn of slots and subscriptions that stay with what is put aside, by the name that it then has."""
+    if plan.live is None or plan.displaced_name is None:
+        return ()
+    return stranded(replication_of(connection, [plan.live.oid]).renamed(plan.displaced_name), plan.source)
 
 
 def _entry_cautions(gathered: Gathered, plan: SwapPlan) -> tuple[Caution, ...]:
