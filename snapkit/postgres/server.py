@@ -282,12 +282,16 @@ class Server:
             yield connection
 
     @contextmanager
-    def enter(self, database: str, settings: Mapping[str, str]) -> Iterator[Connection]:
+    def enter(
+        self, database: str, settings: Mapping[str, str], *, within: timedelta | None = None
+    ) -> Iterator[Connection]:
         """Open a connection to a database of this server, with ``settings`` from its very beginning.
 
-        Raises ConnectionFailedError where the role may not.
+        Raises ConnectionFailedError where the role may not, or where that takes longer than ``within``.
         """
-        with _connected(_engine(lambda: self._open_inside(database, **self._unfooled(settings)))) as connection:
+        limit = {} if within is None else {"connect_timeout": str(int(within.total_seconds()))}
+        engine = _engine(lambda: self._open_inside(database, **self._unfooled(settings), **limit))
+        with _connected(engine) as connection:
             yield connection
 
     @contextmanager

@@ -73,6 +73,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.confirming import telling, unconfirmed
+from snapkit.services.extension_settings import set_from_inside
 from snapkit.services.glances import Noted, note_source
 from snapkit.services.online import check_code, copy_online
 from snapkit.services.outcome import bears_names
@@ -332,6 +333,8 @@ def _make_once(
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
         cloned = copied.cloned
         plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration)
+        properties, name = plan.clone.properties, plan.clone.name
+        set_from_inside(server, ddl, gathered.facts, server.source, properties, cloned.oid, name)
         done = _finish(server, ddl, plan, cloned, standing, observe)
         watch.lap("finish")
         cautions = copied.cautions + done.cautions

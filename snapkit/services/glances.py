@@ -114,11 +114,11 @@ def _look_inside(
                 found, left_out = read_migrations(inside)
                 seen = replace(seen, migrations=found, migrations_left_out=left_out)
     if pid is not None:
-        _await_end(connection, pid)
+        await_end(connection, pid)
     return seen
 
 
-def _await_end(connection: Connection, pid: int) -> None:
+def await_end(connection: Connection, pid: int) -> None:
     """A backend takes a moment to be gone; until then it would be counted among those in the way."""
     deadline = monotonic() + _LIMIT.total_seconds()
     while catalog.is_there(connection, pid) and monotonic() < deadline:

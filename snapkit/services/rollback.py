@@ -76,6 +76,7 @@ from snapkit.services.common import (
     written,
 )
 from snapkit.services.confirming import telling, unconfirmed
+from snapkit.services.extension_settings import set_from_inside
 from snapkit.services.glances import look_at_live
 from snapkit.services.helpers import look_again, ready_helpers
 from snapkit.services.hold import Hold
@@ -258,6 +259,8 @@ def swap(
                     cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = cloned.oid
                 cautions += cloned.cautions
+                inside, wanted, name = plan.live.name if plan.live else None, cloned.moment.properties, plan.clone.name
+                set_from_inside(server, ddl, gathered.facts, inside, wanted, restored_oid, name)
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:

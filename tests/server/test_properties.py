@@ -297,6 +297,47 @@ def test_many_grants_and_settings_take_few_subtransactions(sandbox: Sandbox) -> 
     assert _state(sandbox) == before
 
 
+EXTENSIONS = {"pg_trgm": ("pg_trgm.similarity_threshold", "0.5"), "vector": ("hnsw.ef_search", "77")}
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_an_owner_gets_the_settings_of_extensions_back(sandbox: Sandbox, extension: str, keep_backup: bool) -> None:
+    """Those that a session in the database may set for it, once it has used the extension."""
+    if not sandbox.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", extension):
+        pytest.skip(f"this server came without {extension}")
+    owner, parameter, value = sandbox.role("owner", "LOGIN CREATEDB"), *EXTENSIONS[extension]
+    with sandbox.connect() as session:
+        session.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(extension)))
+        session.execute("CREATE EXTENSION IF NOT EXISTS plpgsql")
+    _do(
+        sandbox,
+        "ALTER DATABASE {db} OWNER TO {owner}",
+        "ALTER DATABASE {db} SET work_mem TO '7MB'",
+        f"ALTER DATABASE {{db}} SET {parameter} TO {value}",
+        "ALTER DATABASE {db} SET plpgsql.extra_warnings TO 'all'",
+        "ALTER DATABASE {db} SET temp_buffers TO '9MB'",
+        f"ALTER ROLE {{owner}} IN DATABASE {{db}} SET {parameter} TO {value}",
+        owner=owner,
+    )
+    before = _state(sandbox)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    backup = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    assert (backup.cautions, backup.backup.not_given) == ((), ())
+    receipt = swap(server, SwapRequest(keep_backup=keep_backup), LOCK_WAIT, lambda progress: None)
+    assert (receipt.cautions, receipt.disconnected) == ((), ())
+    assert _state(sandbox) == before
+
+
+def test_a_setting_that_no_extension_knows_is_not_given_by_an_owner(sandbox: Sandbox) -> None:
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    _do(sandbox, "ALTER DATABASE {db} OWNER TO {owner}", "ALTER DATABASE {db} SET app.tenant TO 'x'", owner=owner)
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    receipt = back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
+    assert receipt.backup.not_given == ("setting app.tenant",)
+
+
 def test_adopt_replaces_the_properties_that_a_backup_has_of_its_own(sandbox: Sandbox) -> None:
     name = f"{sandbox.name}_backup_20260110_103045"
     create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))

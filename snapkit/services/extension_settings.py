@@ -1,0 +1,51 @@
+"""Settings whose parameters an extension defines: an ordinary role sets them from inside a database that has it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+
+from snapkit.core.properties import Properties, statements_to_add
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import SERVER_ERRORS
+from snapkit.postgres.execution import committing_locally, run_permitted, transaction
+from snapkit.postgres.libraries import load_libraries_of
+from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.services.glances import await_end
+
+_ENTRY = timedelta(seconds=2)
+"""How long it may take to get in: what cannot be set is told, and not worth a wait at somebody's door."""
+
+
+def set_from_inside(
+    server: Server,
+    ddl: Connection,
+    facts: catalog.ServerFacts,
+    inside: str | None,
+    wanted: Properties,
+    oid: int,
+    name: str,
+) -> None:
+    """Give the clone ``name``, by its OID, its settings from a session in the database ``inside``, if it takes that.
+
+    A superuser can set what the session does not know. Whatever goes wrong, the transaction that gives the clone all
+    of its properties finds what is lacking, and says so.
+    """
+    own = [each.parameter for each in wanted.settings if "." in each.parameter]
+    if facts.is_superuser or inside is None or not own:
+        return
+    # All of them, so that they are stored in their order.
+    settings = replace(wanted, privileges=frozenset(), security_labels=frozenset())
+    pid = None
+    with suppress(SnapkitError, *SERVER_ERRORS), server.enter(inside, facts.quiet, within=_ENTRY) as session:
+        pid = driver_connection(session).info.backend_pid
+        with committing_locally(session), transaction(session):
+            load_libraries_of(session, own)
+            run_permitted(session, statements_to_add(name, settings))
+            # It cannot be renamed from here on: what sets a parameter locks the database.
+            if catalog.name_of(session, oid) != name:
+                raise SnapkitError("The clone was renamed.")
+    if pid is not None:
+        await_end(ddl, pid)
