@@ -21,6 +21,7 @@ from sqlalchemy import (
     cast,
     column,
     exists,
+    false,
     func,
     literal,
     literal_column,
@@ -233,6 +234,18 @@ def access() -> ColumnElement[int]:
     separator = aggregate_order_by(literal(" ", Text), item)
     listed = select(func.string_agg(item, separator)).scalar_subquery()
     return func.hashtextextended(func.coalesce(listed, ""), 0, type_=BigInteger)
+
+
+def may_set(connection: Connection, parameters: Collection[str]) -> bool:
+    """Whether the role may set all of these parameters for its own session; of those for superusers, by a grant."""
+    context = catalog_table("pg_settings", column("name", Text), column("context", Text))
+    version = driver_connection(connection).info.server_version
+    granted: ColumnElement[bool] = (
+        func.has_parameter_privilege(context.c.name, "SET", type_=Boolean) if version >= 150000 else false()
+    )
+    allowed = or_(_i_am_superuser(), context.c.context.in_(("user", "backend")), granted)
+    number = select(func.count()).where(context.c.name.in_(parameters), allowed)
+    return int(connection.execute(number).scalar_one()) == len(parameters)
 
 
 def access_of(connection: Connection, oid: int) -> int:

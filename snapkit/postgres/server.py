@@ -315,6 +315,18 @@ class Server:
             with driver.transaction(force_rollback=True):  # a commit would be counted among those of the database
                 yield connection
 
+    def refusal(self, settings: Mapping[str, str]) -> str | None:
+        """Begin a session in the maintenance database with these settings, and end it; return why that is refused.
+
+        None: it is not. Only for a server that was connected to.
+        """
+        options = _options(self._given_options(), settings)
+        try:
+            self._open_one(self._maintenance_dbs[0], options=options, connect_timeout=_GLANCE).close()
+        except psycopg.Error as error:
+            return " ".join(str(error).split())
+        return None
+
     def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
         """Return how a client program reaches a database of this server: its connection string, and its environment.
 

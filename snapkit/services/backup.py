@@ -29,7 +29,7 @@ from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, 
 from snapkit.core.statements import ChangeOwner
 from snapkit.core.values import dataclass
 from snapkit.core.workers import Worker
-from snapkit.errors import OutageLimitError, SnapkitError, UsageError
+from snapkit.errors import ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of
 from snapkit.postgres.ddl import sql_text
@@ -81,6 +81,7 @@ from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.properties import give_properties
+from snapkit.services.rehearsal import rehearse
 from snapkit.services.remains import sweep
 from snapkit.services.replicas import Change, Replica, check_replicas, follow
 from snapkit.services.room import room_cautions
@@ -235,6 +236,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
                 cautions += collation_cautions(ddl, decided.plan.clone.template.oid, server.source, is_live=False)
                 with server_errors(NOTHING_CHANGED):
                     cautions += not_in_a_backup(replication_of(ddl, [decided.plan.clone.template.oid]))
+                cautions += _rehearse(server, ddl, decided, request)
                 cautions += sweep(ddl, gathered.inventory, server.source)
                 watch.lap("checks")
                 copied = _make(server, ddl, gathered, decided, request, watch, observe, standing)
@@ -285,6 +287,23 @@ class _Copied:
 
 
 _ATTEMPTS = 3
+
+
+def _rehearse(server: Server, ddl: Connection, decided: _Decision, request: BackupRequest) -> tuple[Caution, ...]:
+    """Prove that sessions can begin with what the backup will have set.
+
+    Where the backup is a guard's way back, it is not made if they cannot; else that is a warning.
+    """
+    clone = decided.plan.clone
+    try:
+        with server_errors(NOTHING_CHANGED):
+            return rehearse(server, ddl, clone.properties.settings, clone.template.name, NOTHING_CHANGED)
+    except ConnectionFailedError:
+        raise
+    except SnapkitError as error:
+        if request.claim is not None:
+            raise
+        return (Caution("nobody_gets_in", f"{error.message} {error.hint}"),)
 
 
 def _make(

@@ -86,6 +86,7 @@ from snapkit.services.pausing import paused
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.properties import foretell_lack, give_back, give_properties
+from snapkit.services.rehearsal import rehearse
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.replicas import (
     Change,
@@ -148,6 +149,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         with server_errors(NOTHING_CHANGED):
             lack = foretell_lack(connection, plan.entry, plan.live.oid if plan.live else None, plan.source)
             stranding = _stranded(connection, plan)
+        lack += _rehearse(server, connection, plan, request)
         lack += collation_cautions(connection, plan.entry.database.oid, plan.source, is_live=True)
         steps = bracketed(written(plan.steps), poolers, -1)
         return SwapPreview(
@@ -248,10 +250,11 @@ def swap(
         workers = check_workers(server, ddl, plan.live, stop=request.stop_workers)
         _check(ddl, plan, disconnect=request.sends_away)
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
+        rehearsed = _rehearse(server, ddl, plan, request)
         watch.lap("checks")
         with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
             restored_oid, cloned = plan.entry.database.oid, None
-            cautions = collation_cautions(ddl, restored_oid, plan.source, is_live=True)
+            cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
@@ -387,6 +390,15 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     for database in involved:
         check_rights(connection, database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
+
+
+def _rehearse(server: Server, ddl: Connection, plan: SwapPlan, request: SwapRequest) -> tuple[Caution, ...]:
+    """Prove that sessions can begin with what the entry has set; a guard has done so when it made its backup."""
+    if request.own is not None:
+        return ()
+    with server_errors(NOTHING_CHANGED):
+        settings = catalog.read_properties(ddl, plan.entry.database.oid).settings
+        return rehearse(server, ddl, settings, plan.entry.name, NOTHING_CHANGED)
 
 
 def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:

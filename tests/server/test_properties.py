@@ -6,6 +6,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.model import Caution
+from snapkit.errors import SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, swap
@@ -360,3 +361,68 @@ def test_adopt_replaces_the_properties_that_a_backup_has_of_its_own(sandbox: San
         "SELECT array_agg(x::text ORDER BY x::text) FROM pg_database, unnest(datacl) AS x WHERE datname = %s",
         sandbox.name,
     ) == sandbox.execute("SELECT array_agg(x::text ORDER BY x::text) FROM unnest(acldefault('d', 10)) AS x")
+
+
+# Whether anybody gets in
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("keep_backup", [False, True])
+def test_a_rollback_that_would_let_nobody_in_changes_nothing(sandbox: Sandbox, keep_backup: bool) -> None:
+    backup = sandbox.back_up().backup.name
+    statement = "ALTER DATABASE {} SET session_preload_libraries TO 'gone_with_the_upgrade'"
+    sandbox.execute(sql.SQL(statement).format(sql.Identifier(backup)))
+    sandbox.ruin()
+    before = sandbox.databases()
+    with pytest.raises(SnapkitError, match="session_preload_libraries") as caught:
+        sandbox.roll_back(keep_backup=keep_backup)
+    assert type(caught.value) is SnapkitError
+    assert caught.value.state == "Nothing was changed."
+    assert "gone_with_the_upgrade" in caught.value.message
+    assert sandbox.databases() == before
+    assert len(sandbox.items()) == 10
+    reset = (caught.value.hint or "").partition("from it: ")[2]
+    assert reset == f'ALTER DATABASE "{backup}" RESET session_preload_libraries;'
+    sandbox.execute(reset)
+    sandbox.roll_back(keep_backup=keep_backup)
+    assert len(sandbox.items()) == 100
+
+
+def test_a_role_that_would_not_get_in_stops_a_rollback_too(sandbox: Sandbox) -> None:
+    client = sandbox.role("client")
+    backup = sandbox.back_up().backup.name
+    statement = "ALTER ROLE {} IN DATABASE {} SET local_preload_libraries TO 'gone'"
+    sandbox.execute(sql.SQL(statement).format(*map(sql.Identifier, (client, backup))))
+    with pytest.raises(SnapkitError, match=f"as {client}") as caught:
+        sandbox.roll_back()
+    assert f'ALTER ROLE "{client}" IN DATABASE "{backup}" RESET local_preload_libraries;' in (caught.value.hint or "")
+
+
+def test_a_library_that_is_there_is_in_nobodys_way(sandbox: Sandbox) -> None:
+    _do(sandbox, "ALTER DATABASE {db} SET session_preload_libraries TO 'auto_explain'")
+    before = _state(sandbox)
+    assert sandbox.back_up().cautions == ()
+    assert sandbox.roll_back().cautions == ()
+    assert _state(sandbox) == before
+
+
+def test_a_backup_that_lets_nobody_in_is_made_with_a_warning_but_no_guards(sandbox: Sandbox) -> None:
+    _do(sandbox, "ALTER DATABASE {db} SET session_preload_libraries TO 'gone_with_the_upgrade'")
+    with pytest.raises(SnapkitError, match="Nobody could connect"):
+        sandbox.back_up(claim=lambda entry: None)
+    assert sandbox.databases() == [sandbox.name]
+    assert [each.code for each in sandbox.back_up().cautions] == ["nobody_gets_in"]
+
+
+def test_what_an_owner_may_not_try_is_told_as_not_proved(sandbox: Sandbox) -> None:
+    owner = sandbox.role("owner", "LOGIN CREATEDB")
+    _do(
+        sandbox,
+        "ALTER DATABASE {db} OWNER TO {owner}",
+        "ALTER DATABASE {db} SET session_preload_libraries TO 'auto_explain'",
+        owner=owner,
+    )
+    sandbox.back_up()
+    server = sandbox.server(sandbox.cluster.url(sandbox.name, user=owner))
+    (caution,) = swap(server, SwapRequest(), LOCK_WAIT, lambda progress: None).cautions
+    assert caution.code == "entrance_not_proved"

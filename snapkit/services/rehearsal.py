@@ -1,0 +1,65 @@
+"""Prove that a session can begin with the settings of a database that is to be live, while nobody is held for it.
+
+The settings are tried in a session of our own, in the database that snapkit works from: the one that they belong to is
+sealed, and stays so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from snapkit.core.entrance import PRELOADED, Entrance, entrances
+from snapkit.core.model import Caution
+from snapkit.core.properties import Setting
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.ddl import quote_name
+from snapkit.postgres.server import Connection, Server
+
+_TIMES = 2
+"""How often a session is tried anew that was refused, and would be admitted without the settings."""
+
+
+def rehearse(
+    server: Server, connection: Connection, settings: Collection[Setting], name: str, state: str
+) -> tuple[Caution, ...]:
+    """Begin a session with what the database ``name`` has set of libraries to be loaded.
+
+    Raises SnapkitError, with how things stand (``state``), if that is refused. What refuses a session without these
+    settings too proves nothing, nor does a role that may not set them by itself: then it is a caution.
+    """
+    ways = entrances(settings)
+    if not ways:
+        return ()
+    if not catalog.may_set(connection, sorted({parameter for way in ways for parameter in way.values})):
+        return (_unproved(name, ways, "this role may not set them for a session of its own"),)
+    for way in ways:
+        refused = server.refusal(way.values)
+        for _ in range(_TIMES):
+            if refused is None:
+                break
+            if passing := server.refusal({}):
+                return (_unproved(name, (way,), passing),)
+            refused = server.refusal(way.values)
+        if refused is not None:
+            raise _refused(name, way, refused, state)
+    return ()
+
+
+def _refused(name: str, way: Entrance, why: str, state: str) -> SnapkitError:
+    whose = f"ROLE {quote_name(way.role)} IN DATABASE" if way.role else "DATABASE"
+    resets = " ".join(f"ALTER {whose} {quote_name(name)} RESET {each};" for each in PRELOADED if each in way.values)
+    return SnapkitError(
+        f"Nobody could connect to {name!r} if it were live{f' as {way.role}' if way.role else ''}: a session that "
+        f"begins with what it has set ({way}) is refused. {why}",
+        state=state,
+        hint=f"Install the library again, or take the setting from it: {resets}",
+    )
+
+
+def _unproved(name: str, ways: Collection[Entrance], why: str) -> Caution:
+    listed = "; ".join(map(str, ways))
+    return Caution(
+        "entrance_not_proved",
+        f"Whether sessions can begin with the libraries that {name!r} has set ({listed}) was not proved: {why}.",
+    )
