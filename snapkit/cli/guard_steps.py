@@ -26,6 +26,7 @@ from snapkit.services.guard import (
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
 from snapkit.services.room import pile_of
+from snapkit.services.stillness import Mark, mark_moment, nothing_written_since
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -64,6 +65,8 @@ class TerminalSteps:
     """That, once there is a backup."""
     _made: list[int] = field(default_factory=list)
     """The OID of the backup: whatever a prune drops, it is not that."""
+    _marks: list[Mark | None] = field(default_factory=list)
+    """The moment before the command was run."""
     _problems: list[SnapkitError] = field(default_factory=list)
     """Why it could not be kept open."""
 
@@ -83,6 +86,7 @@ class TerminalSteps:
             with self.invocation.terminal.progress("Making ready for a rollback") as observe:
                 for kept in self._way_back:
                     kept.make_ready(observe)
+            self._marks.append(mark_moment(self.invocation.server(), backup.source_oid))
 
     def run(self, backup: BackupReceipt) -> Ending:
         # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.
@@ -112,13 +116,17 @@ class TerminalSteps:
             except KeyboardInterrupt:
                 return interrupted
 
-    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
         # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
         with self._interruptible(but_for=1):
             if not end_what_is_left(end.group if end else None):
                 left = "Something that the command started is still running, and cannot be ended: look for it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
+                self._marks.clear()  # it may write yet
             entry, server = backup.backup, self.invocation.server()
+            if any(nothing_written_since(server, mark) for mark in self._marks):
+                self._let_go()
+                return None
             request = self.request_for(entry)
             persistence = Persistence(self.rollback_wait)
             way_back = PersistentWayBack(lambda: plan_return(server, backup, request), persistence, self._let_go)

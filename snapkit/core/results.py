@@ -278,8 +278,8 @@ class GuardReceipt:
     """What came of a guarded command. ``failure`` says why it failed; None if all went well.
 
     ``command_exit_code`` is None where it is not known: it could not be started (``was_run``), or we failed ourselves.
-    ``rollback`` is None where there was none: all went well, or the database was to be kept as it is. An error in its
-    place says why it failed.
+    ``rollback`` is None where there was none: all went well, or the database was to be kept as it is, or it is proved
+    that ``nothing_written`` was there for one to undo. An error in its place says why it failed.
     """
 
     backup: BackupReceipt
@@ -291,6 +291,7 @@ class GuardReceipt:
     """What kind of error it is that the command was not run."""
     was_run: bool = True
     rollback: SwapReceipt | SnapkitError | None = None
+    nothing_written: bool = False
     removal: Removal | None = None
     prune_cautions: tuple[Caution, ...] = ()
     leaves_stdout: ClassVar[bool] = True
@@ -301,7 +302,8 @@ class GuardReceipt:
         """Those of all its parts."""
         swap = self.rollback.cautions if isinstance(self.rollback, SwapReceipt) else ()
         prune = self.removal.cautions if self.removal else ()
-        return (*self.backup.cautions, *swap, *prune, *self.prune_cautions)
+        still = (_still(self.backup.backup.source),) if self.nothing_written else ()
+        return (*self.backup.cautions, *swap, *still, *prune, *self.prune_cautions)
 
     @property
     def outage(self) -> timedelta:
@@ -323,6 +325,12 @@ class GuardReceipt:
                 hint=f"It is no longer needed? snapkit delete {name}",
             )
         match self.rollback:
+            case None if self.nothing_written:
+                return RolledBackError(
+                    self.failure,
+                    state=f"There was nothing to roll back: {source!r} is as it was before the command.",
+                    hint=f"The backup is no longer needed? snapkit delete {name}",
+                )
             case None:
                 return SnapkitError(
                     self.failure,
@@ -346,6 +354,14 @@ class GuardReceipt:
                     state=f"The database was rolled back: {source!r} is as it was before the command.",
                     hint=_where_it_is(receipt),
                 )
+
+
+def _still(source: str) -> Caution:
+    return Caution(
+        "nothing_written",
+        f"Nothing was swapped: while the command ran, nothing was written to {source!r}. The server has handed out no "
+        "transaction ID, and no sequence has moved.",
+    )
 
 
 def _left_all_as_it_was(error: SnapkitError) -> bool:

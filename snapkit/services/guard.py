@@ -84,10 +84,11 @@ class Steps(Protocol):
     def check(self, backup: BackupReceipt) -> HealthReport:
         """See whether all is well after the command."""
 
-    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
         """End what the command has left running, and swap the backup in; raises SnapkitError.
 
-        ``end`` None: how the command ended is not known.
+        None where it is proved that nothing was written since the command began: there is nothing to roll back. ``end``
+        None: how the command ended is not known.
         """
 
     def prune(self) -> Removal | None:
@@ -120,7 +121,8 @@ def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     if on_failure is OnFailure.KEEP:
         return receipt
     try:
-        return replace(receipt, rollback=steps.roll_back(backup, end))
+        rollback = steps.roll_back(backup, end)
+        return replace(receipt, rollback=rollback, nothing_written=rollback is None)
     except Exception as error:
         return replace(receipt, rollback=error if isinstance(error, SnapkitError) else unexpected(error))
 

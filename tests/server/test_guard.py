@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -36,10 +37,15 @@ def python(code: str) -> tuple[str, ...]:
     return ("--", sys.executable, "-c", code)
 
 
-def ruining(sandbox: Sandbox, *, exit_code: int) -> tuple[str, ...]:
+def written_by_a_shell(sandbox: Sandbox) -> str:
+    """A command for a shell that writes something to the source."""
+    return shlex.join([*ruining(sandbox, exit_code=0)[1:]])
+
+
+def ruining(sandbox: Sandbox, *, exit_code: int, first: str = "") -> tuple[str, ...]:
     """A migration that commits half of what it does, and then ends with an exit code."""
     return python(
-        "import psycopg, sys\n"
+        f"{first}import psycopg, sys\n"
         f"with psycopg.connect({sandbox.url!r}, autocommit=True) as c:\n"
         "    c.execute('DELETE FROM item WHERE id > 10')\n"
         "    c.execute('CREATE INDEX CONCURRENTLY ON item (name)')\n"
@@ -97,7 +103,7 @@ def test_old_backups_are_pruned_only_if_all_is_well_and_somebody_said_so(sandbox
     for _ in range(3):
         assert sandbox.run("guard", *python("")).code == 0
     assert len(sandbox.entries()) == 3
-    assert sandbox.run("guard", "--keep", "2", *python("raise SystemExit(1)")).code == 20
+    assert sandbox.run("guard", "--keep", "2", *ruining(sandbox, exit_code=1)).code == 20
     assert [entry.kind for entry in sandbox.entries()].count(Kind.BACKUP) == 3
     done = sandbox.run("guard", "--json", "--keep", "2", *python(""))
     assert done.code == 0
@@ -121,7 +127,7 @@ def test_the_environment_tells_the_command_of_its_backup(sandbox: Sandbox) -> No
 
 
 def test_the_document(sandbox: Sandbox) -> None:
-    done = sandbox.run("guard", "--json", *python("print('noise'); raise SystemExit(7)"))
+    done = sandbox.run("guard", "--json", *ruining(sandbox, exit_code=7, first="print('noise')\n"))
     assert (done.code, done.document["status"], done.document["error"]["code"]) == (20, "error", "rolled_back")
     data = done.document["data"]
     assert (data["command"], data["command_words"], data["command_exit_code"]) == ([sys.executable], 3, 7)
@@ -319,7 +325,7 @@ def test_hooks_and_the_audit_log_hear_of_it(sandbox: Sandbox, tmp_path: Path) ->
     events = ("before-backup", "after-backup", "before-rollback", "after-rollback", "on-failure")
     lines = [f"{event} = 'echo $SNAPKIT_EVENT $SNAPKIT_OPERATION $SNAPKIT_BACKUP >> events'" for event in events]
     (tmp_path / "snapkit.toml").write_text("\n".join(["audit-log = 'audit.jsonl'", "[hooks]", *lines]))
-    done = run_snapkit("guard", "--json", *python("raise SystemExit(3)"), url=sandbox.url, cwd=tmp_path)
+    done = run_snapkit("guard", "--json", *ruining(sandbox, exit_code=3), url=sandbox.url, cwd=tmp_path)
     assert done.code == 20, done
     backup = done.document["data"]["backup"]["name"]
     assert (tmp_path / "events").read_text().splitlines() == [
@@ -390,7 +396,8 @@ def test_settings_that_the_command_brings_are_those_of_the_next_run(sandbox: San
     (tmp_path / "snapkit.toml").write_text("[hooks]\nbefore-rollback = 'touch old'")
     for brought in ("nonsense = [", "[hooks]\nbefore-rollback = 'touch new'"):
         (tmp_path / "brought").write_text(brought)
-        done = run_snapkit("guard", "--", "sh", "-c", "mv brought snapkit.toml; exit 3", url=sandbox.url, cwd=tmp_path)
+        ruin = f"mv brought snapkit.toml; {written_by_a_shell(sandbox)}; exit 3"
+        done = run_snapkit("guard", "--", "sh", "-c", ruin, url=sandbox.url, cwd=tmp_path)
         assert done.code == 20, done
         assert (tmp_path / "old").exists()
         assert not (tmp_path / "new").exists()
@@ -403,7 +410,7 @@ def test_nobody_who_reads_is_no_reason_not_to_roll_back(
 ) -> None:
     reader, writer = os.pipe()
     go = tmp_path / "go"
-    waiting = f"until test -e {go}; do sleep 0.05; done; exit 1"
+    waiting = f"until test -e {go}; do sleep 0.05; done; {written_by_a_shell(sandbox)}; exit 1"
     with os.fdopen(writer, "wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "snapkit", "guard", "--", "sh", "-c", waiting],

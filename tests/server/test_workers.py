@@ -92,9 +92,11 @@ def test_what_would_not_come_back_is_not_ended_unless_that_is_wanted(library: tu
 
 def test_a_guard_takes_its_way_back_whatever_has_started(library: tuple[Path, Path]) -> None:
     with working(library, comes_back=False) as box:
-        done = box.run("guard", "--stop-workers", "--json", "--", "false")
-        assert done.code == 20, done
+        write = ("psql", box.url, "-c", "DELETE FROM item", "-c", "SELECT no_such_column")
+        done = box.run("guard", "--stop-workers", "--json", "--", *write)
+        assert (done.code, done.document["data"]["rollback"] is None) == (20, False), done
         assert "workers_gone" in [each["code"] for each in done.document["warnings"]]
+        assert len(box.items()) == 100
 
 
 def test_a_copy_online_ends_nobody(library: tuple[Path, Path]) -> None:

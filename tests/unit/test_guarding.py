@@ -47,7 +47,7 @@ class Script:
 
     end: Ending | Exception = WENT_THROUGH
     report: HealthReport | Exception = UNASKED
-    rollback: SwapReceipt | Exception = SWAP
+    rollback: SwapReceipt | Exception | None = SWAP
     removal: Removal | SnapkitError | None = None
     command: ShownCommand = COMMAND
     confirmed: SnapkitError | None = None
@@ -73,7 +73,7 @@ class Script:
             raise self.report
         return self.report
 
-    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt:
+    def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
         self.taken.append("roll back")
         if isinstance(self.rollback, Exception):
             raise self.rollback
@@ -186,6 +186,15 @@ def test_a_rollback_that_failed_says_how_things_stand_now(error: SnapkitError, s
     shortfall = guard(Script(end=Ending(1), rollback=error), OnFailure.ROLLBACK).shortfall
     assert shortfall is not None
     assert (shortfall.state, shortfall.hint) == (state, hint)
+
+
+def test_what_has_written_nothing_is_not_rolled_back_and_that_is_said() -> None:
+    receipt = guard(Script(end=Ending(1), rollback=None), OnFailure.ROLLBACK)
+    assert [caution.code for caution in receipt.cautions] == ["nothing_written"]
+    assert isinstance(receipt.shortfall, RolledBackError)
+    assert "There was nothing to roll back" in (receipt.shortfall.state or "")
+    kept = guard(Script(end=Ending(1), rollback=None), OnFailure.KEEP)
+    assert (kept.cautions, type(kept.shortfall)) == ((), SnapkitError)
 
 
 def test_a_command_that_could_not_be_started_leaves_a_backup_that_is_named() -> None:

@@ -1,0 +1,64 @@
+"""Whether a guarded command has written nothing: then nothing need be swapped.
+
+It is proved by the server, or not at all: that nothing can be seen proves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
+
+from snapkit.core.values import dataclass
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import SERVER_ERRORS
+from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.written import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
+
+_GLANCE = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment, by the transaction ID that was ours then, and by what the sequences said.
+
+    ``pid`` is the session that was asked. It does not outlive a crash, which empties unlogged tables.
+    """
+
+    oid: int
+    pid: int
+    xid: int
+    sequences: Mapping[int, int | None]
+
+
+def mark_moment(server: Server, oid: int) -> Mark | None:
+    """Return a mark of this moment for the source, whose OID is given; None where nothing could be proved by it."""
+    with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+        if catalog.name_of(connection, oid) != server.source:
+            return None
+        xid = next_transaction_id(connection)
+        sequences = _sequences(server, connection)
+        if sequences is not None and is_only_after(connection, xid):
+            return Mark(oid, driver_connection(connection).info.backend_pid, xid, sequences)
+    return None
+
+
+def nothing_written_since(server: Server, mark: Mark | None) -> bool:
+    """Whether it is proved that nothing was written to the source since the mark, nor is about to be.
+
+    The ID comes last: whatever is written after the sequences were read has one.
+    """
+    if mark is None:
+        return False
+    with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+        if driver_connection(connection).info.backend_pid != mark.pid or somebody_is_at_work(connection, mark.oid):
+            return False
+        return _sequences(server, connection) == mark.sequences and next_transaction_id(connection) == mark.xid + 1
+    return False
+
+
+def _sequences(server: Server, connection: Connection) -> Mapping[int, int | None] | None:
+    facts = catalog.server_facts(connection)
+    with server.glance_into(server.source, _GLANCE, facts.quiet) as inside:
+        return sequence_values(inside)
