@@ -465,7 +465,7 @@ def shell(
     from snapkit.services.opening import ShellRequest, opened_entry
 
     settings = run.settings()
-    request = ShellRequest(name, found, settings.connection.url)
+    request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())
     with ExitStack() as stack:
         with run.terminal.progress("Opening") as observe:
             opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))

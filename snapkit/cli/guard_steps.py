@@ -171,6 +171,9 @@ class TerminalSteps:
 
     def _environment(self, backup: BackupReceipt) -> Mapping[str, str]:
         """What the command and the health check get: what snapkit itself was given, that of .env which names the
-        database, and what this is about."""
+        database, the variables that lead libpq's programs there, and what this is about."""
+        from snapkit.postgres.handing_over import environment_to_live
+
         own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
-        return self.invocation.environment_with({**self.named_in_dotenv, **own})
+        leading = environment_to_live(self.invocation.server())
+        return self.invocation.environment_with({**self.named_in_dotenv, **leading, **own})

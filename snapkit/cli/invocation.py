@@ -153,6 +153,11 @@ class Invocation:
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)
         return poolers
 
+    def urls_of_user(self) -> Mapping[str, str]:
+        """Return the URLs that the user has in the variables which programs read, wherever they stand."""
+        given = {**self._files.dotenv, **{name: value for name, value in self.environment.items() if value}}
+        return {name: given[name] for name in ("DATABASE_URL", "DIRECT_URL") if given.get(name)}
+
     def environment_with(self, changes: Mapping[str, str | None]) -> Mapping[str, str]:
         """Return the environment that we were given, for a command of the user's; None takes a variable away."""
         return {name: value for name, value in {**self.environment, **changes}.items() if value is not None}

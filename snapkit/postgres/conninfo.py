@@ -73,6 +73,8 @@ class Target:
     source: str
     parameters: Mapping[str, str] = field(repr=False)  # they may hold a password
     cautions: tuple[Caution, ...] = ()
+    is_named_by_service: bool = False
+    """Whether PGSERVICE says where it is, with nothing in front of it."""
 
     @property
     def place(self) -> str:
@@ -129,7 +131,8 @@ def target_of(url: str | None, source: str | None = None) -> Target:
         raise no_database(url)
     parameters = {key: value for key, value in given.items() if key != "dbname"}
     defaults = {key: value for key, value in _KEEPALIVE.items() if key not in effective}
-    return Target(source, {**defaults, "fallback_application_name": "snapkit", **parameters}, cautions)
+    by_service = url is None and bool(os.environ.get("PGSERVICE"))
+    return Target(source, {**defaults, "fallback_application_name": "snapkit", **parameters}, cautions, by_service)
 
 
 def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
@@ -189,6 +192,13 @@ def _ssl_mode(value: str) -> str:
         state=NOTHING_TOUCHED,
         hint="Write sslmode=disable, prefer, require, verify-ca or verify-full.",
     )
+
+
+def is_for_libpq(url: str) -> bool:
+    """Whether libpq takes a URL as it stands: one without a driver, and without other programs' parameters."""
+    scheme, _, rest = url.partition("://")
+    names = (unquote(piece.partition("=")[0]) for piece in rest.partition("?")[2].split("&") if piece)
+    return scheme in ("postgresql", "postgres") and set(names) <= set(libpq_keywords())
 
 
 def libpq_keywords() -> Collection[str]:

@@ -9,11 +9,13 @@ import os
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from psycopg import pq
 from sqlalchemy import Connection
 
 from snapkit.core.connection_url import with_database
 from snapkit.core.opening import READ_ONLY
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.conninfo import is_for_libpq
+from snapkit.postgres.server import Server, driver_connection
 
 URL_VARIABLES = ("DATABASE_URL", "DIRECT_URL")
 """Both, so that a program which prefers the other does not go to the live database."""
@@ -22,12 +24,15 @@ _NOT_HANDED_OVER = frozenset(("dbname", "service", "servicefile", "options", "pa
 _IN_A_URL = ("sslmode", "sslrootcert", "sslcert", "sslkey", "gssencmode")
 
 
-def environment_for(connection: Connection, database: str, url: str | None) -> Mapping[str, str | None]:
+def environment_for(
+    connection: Connection, database: str, url: str | None, own: Mapping[str, str]
+) -> Mapping[str, str | None]:
     """Return the variables that lead libpq's programs, and others, to ``database``; None takes a variable away.
 
-    ``url`` is what the user gave for another database of this server; without one it is made of what ``connection`` was
-    made with. A service would go before the other variables, so all that it says is handed over instead. Transactions
-    are read-only unless a session sets that otherwise.
+    ``url`` is what the user gave for another database of this server; without one it is made of what ``connection``
+    was made with. ``own`` are those of ``URL_VARIABLES`` that the user has set: see ``_urls``. A service would go
+    before the other variables, so all that it says is handed over instead. Transactions are read-only unless a session
+    sets that otherwise.
     https://www.postgresql.org/docs/current/libpq-envars.html
     """
     connected = driver_connection(connection)
@@ -43,8 +48,44 @@ def environment_for(connection: Connection, database: str, url: str | None) -> M
     environment |= {"PGSERVICE": None, "PGDATABASE": database, "PGOPTIONS": asked}
     if connected.info.password:
         environment["PGPASSWORD"] = connected.info.password
-    named = with_database(url, database) if url else _url_of(connection, database)
-    return environment | dict.fromkeys(URL_VARIABLES, named)
+    environment.update(_urls(connection, database, url, own))
+    return environment
+
+
+def environment_to_live(server: Server) -> Mapping[str, str | None]:
+    """Return the variables that lead libpq's programs to the server's source; None takes a variable away.
+
+    Those that the user has set otherwise are replaced: what runs under a guard goes where the guard acts. A service
+    that names this very connection stays, since it may hold the password.
+    """
+    given = server.parameters
+    environment: dict[str, str | None] = {"PGDATABASE": server.source}
+    variables = {each.keyword.decode(): each.envvar.decode() for each in pq.Conninfo.get_defaults() if each.envvar}
+    for keyword, value in given.items():
+        if keyword in variables and keyword not in _NOT_HANDED_OVER | {"connect_timeout"}:
+            environment[variables[keyword]] = str(value)
+    if "service" in given:
+        return environment | {"PGSERVICE": str(given["service"])}
+    if given.get("password"):
+        environment["PGPASSWORD"] = str(given["password"])
+    if server.is_named_by_service:
+        return {"PGDATABASE": server.source}
+    environment |= {"PGHOST": server.place.host, "PGPORT": server.place.port, "PGSERVICE": None}
+    return environment | ({"PGUSER": server.place.role} if server.place.role else {})
+
+
+def _urls(connection: Connection, database: str, url: str | None, own: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the URLs: in the form that the user has in that very variable, where a program expects it; else plainly.
+
+    A URL for a driver (``postgresql+psycopg://``), or with parameters of an ORM's, is none for libpq.
+    """
+    plain = with_database(url, database) if url and is_for_libpq(url) else _url_of(connection, database)
+    urls = dict.fromkeys(URL_VARIABLES, plain)
+    for variable, text in own.items():
+        scheme, separator, _ = text.partition("://")
+        if url and separator and (not is_for_libpq(text) or not is_for_libpq(url)):
+            urls[variable] = scheme + separator + with_database(url, database).partition("://")[2]
+    return urls
 
 
 def _url_of(connection: Connection, database: str) -> str:

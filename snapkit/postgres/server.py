@@ -265,7 +265,13 @@ class Server:
         self._asked_for = maintenance_db
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
         self._maintenance_dbs = [name for name in candidates if name != target.source]
+        self.is_named_by_service = target.is_named_by_service
         self._engine = _engine(self._open)
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """What libpq is given to connect with, a password too."""
+        return self._parameters
 
     @property
     def works_from_template(self) -> bool:

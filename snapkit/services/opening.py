@@ -85,12 +85,13 @@ _PAUSE = 0.2
 class ShellRequest:
     """Which entry is to be opened, and for which command, with its program found; None is psql.
 
-    ``url`` is what the user gave for the source, if it was a URL.
+    ``url`` is what the user gave for the source, if it was a URL; ``own`` the URLs in the variables that programs read.
     """
 
     wanted: str
     command: tuple[str, ...] | None = None
     url: str | None = field(default=None, repr=False)  # it may hold a password
+    own: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ def opened_entry(
                 _open(server, connection, entry, ours.document, standing)
                 ours = replace(ours, was_open=True)
             cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication)
-            opened = OpenEntry(entry, command, environment_for(keeper, entry.name, request.url), cautions, sealed)
+            leading = environment_for(keeper, entry.name, request.url, request.own)
+            opened = OpenEntry(entry, command, leading, cautions, sealed)
             yield opened
         finally:
             if ours is not None:

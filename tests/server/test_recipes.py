@@ -1,0 +1,213 @@
+"""The recipes of README and docs, as a user would run them, on a database with rows, by what they bring about."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox import Ran, Sandbox, command_environment
+
+ROOT = Path(__file__).parent.parent.parent
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
+
+NOT_RUN: Mapping[tuple[str, str], str] = {
+    ("README.md", "$ snapkit backup --label 'before v42'"): "what a run printed; the commands are run below",
+    ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q '.[embedded]' && .venv/bin/snapkit demo"): "CI",
+    ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest"): "CI",
+    ("README.md", "pipx install .          # from a clone of this repository; or: pip install ."): "as the two above",
+    ("architecture.md", "words ─▶ cli ─▶ services ─▶ postgres ─▶ server"): "a drawing",
+    ("automation.md", "# snapkit.toml; in pyproject.toml the tables are [tool.snapkit] and [tool.snapkit.hooks]"): (
+        "read below; programs of its hooks are not here"
+    ),
+    ("automation.md", '{"audit_version": 1'): "a line of the log, tests/server/test_audit.py",
+    ("automation.md", "$ snapkit status --max-age 24h --json"): "what a run printed; run below",
+    ("automation.md", "groups:"): "Prometheus' rules, tests/server/test_status.py has the metrics",
+    ("deploys.md", "$ snapkit list"): "what a run printed",
+    ("deploys.md", "Written since  about 105 rows"): "what a run printed",
+    ("guard.md", "services:"): "Compose; .ci/run checks the schema",
+    ("guard.md", "apiVersion: batch/v1"): "needs a cluster",
+    ("guard.md", "- run: snapkit guard"): "GitHub; .ci/run checks the schema",
+    ("guard.md", "deploy:"): "GitLab; .ci/run checks the schema",
+    ("poolers.md", "snapkit backup            --pgbouncer-url"): "with a PgBouncer, tests/server/test_poolers.py",
+    ("poolers.md", 'psql "$CONSOLE"'): "for poolers that are not here; the page says that they were not tried",
+    ("reference.md", "{"): "an example of the envelope, tests/cli/test_contract.py",
+}
+"""Blocks that are not run as they stand, by page and beginning, and why."""
+
+RUN: Mapping[tuple[str, str], str] = {
+    ("README.md", "DATABASE_URL=postgresql://"): "test_the_four_commands_of_the_readme",
+    ("README.md", "snapkit backup                # an exact clone"): "test_the_four_commands_of_the_readme",
+    ("README.md", "snapkit guard --health-url"): "test_the_deploy_recipe",
+    ("guard.md", "snapkit guard --health-url"): "test_the_deploy_recipe",
+    ("automation.md", "#!/bin/sh"): "test_the_textfile_for_prometheus",
+    ("reference.md", 'snapkit shell "before v42"   '): "test_a_look_into_a_backup",
+    ("reference.md", 'snapkit shell "before v42" -- psql -c "\\copy'): "test_rows_come_back_without_a_rollback",
+}
+
+
+def _blocks() -> list[tuple[str, str]]:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [
+        (page.name, found["text"].strip())
+        for page in pages
+        if page.name not in ("crash-table.md", "performance.md")  # made by programs, which are tested
+        for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
+    ]
+
+
+def _block(page: str, begin: str) -> str:
+    (text,) = (text for name, text in _blocks() if name == page and text.startswith(begin))
+    return text
+
+
+def test_every_block_is_run_or_says_why_not() -> None:
+    known = [*NOT_RUN, *RUN]
+    for page, text in _blocks():
+        assert [each for each in known if each[0] == page and text.startswith(each[1])], f"{page}: {text[:80]}"
+    for page, begin in known:
+        assert any(name == page and text.startswith(begin) for name, text in _blocks()), f"{page} has no {begin}"
+    for test in RUN.values():
+        assert test in globals(), test
+
+
+class Desk:
+    """A directory whose .env names the database, as a user has it; nothing is exported."""
+
+    def __init__(self, sandbox: Sandbox, place: Path) -> None:
+        self._sandbox, self.place = sandbox, place
+        (place / ".env").write_text(f"DATABASE_URL='{sandbox.url}'\n")
+
+    def script(self, name: str, text: str) -> None:
+        (self.place / name).write_text(text)
+        (self.place / name).chmod(0o755)
+
+    def type(self, text: str, **environment: str) -> Ran:
+        """Run what stands in a block, line by line as at a prompt: the last failure is the one that is told."""
+        programs = self.place / "programs"
+        if not programs.exists():
+            programs.mkdir()
+            self.script("programs/snapkit", f'#!/bin/sh\nexec {sys.executable} -m snapkit "$@"\n')
+        own = command_environment()
+        own |= {"PATH": f"{programs}:{self._sandbox.cluster.binaries}:{own['PATH']}"} | environment
+        done = subprocess.run(
+            ["bash", "-e", "-o", "pipefail", "-c", text], env=own, cwd=self.place, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=240, check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def desk(sandbox: Sandbox, tmp_path: Path, client_programs: None) -> Desk:
+    if not (sandbox.cluster.binaries / "psql").exists():
+        pytest.skip("this server came without psql")
+    return Desk(sandbox, tmp_path)
+
+
+def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
+    backup, listing, rollback, prune = _block("README.md", "snapkit backup                # an").splitlines()
+    assert desk.type(backup).code == 0
+    assert "backup" in desk.type(listing).out
+    sandbox.ruin()
+    assert desk.type(rollback).code == 0
+    assert len(sandbox.items()) == 100
+    for _ in range(3):
+        assert desk.type(backup).code == 0
+    assert desk.type(prune).code == 0
+    assert len([entry for entry in sandbox.entries() if entry.kind == "backup"]) == 2
+
+
+@pytest.mark.parametrize("page", ["README.md", "guard.md"])
+def test_the_deploy_recipe(sandbox: Sandbox, desk: Desk, page: str) -> None:
+    recipe = _block(page, "snapkit guard --health-url").replace("--health-url https://app.example/health", "")
+    desk.script("migrate", "#!/bin/sh\npsql -v ON_ERROR_STOP=1 -c 'DELETE FROM item WHERE id > 10'\n")
+    desk.script("deploy", "#!/bin/sh\ntest ! -e broken\n")
+    desk.script("programs_alembic", "#!/bin/sh\n./migrate && ./deploy\n")
+    recipe = recipe.replace("alembic upgrade head", "./programs_alembic")
+    (desk.place / "broken").touch()
+    assert desk.type(recipe).code == 20
+    assert len(sandbox.items()) == 100
+    (desk.place / "broken").unlink()
+    done = desk.type(recipe)
+    assert (done.code, len(sandbox.items())) == (0, 10), done
+
+
+def test_the_textfile_for_prometheus(sandbox: Sandbox, desk: Desk) -> None:
+    sandbox.back_up()
+    script = _block("automation.md", "#!/bin/sh").replace("/var/lib/node_exporter/textfile", str(desk.place))
+    assert desk.type(script).code == 0
+    assert f'snapkit_backups{{source="{sandbox.name}"}} 1' in (desk.place / "snapkit.prom").read_text()
+    (desk.place / ".env").write_text("DATABASE_URL=postgresql://app@127.0.0.1:1/app\n")
+    desk.type(script)
+    assert [path.name for path in desk.place.glob("snapkit.prom*")] == ["snapkit.prom"]  # the alert goes by its time
+
+
+def test_a_look_into_a_backup(sandbox: Sandbox, desk: Desk) -> None:
+    sandbox.back_up(label="before v42")
+    sandbox.ruin()
+    plain, query, report = _block("reference.md", 'snapkit shell "before v42"   ').splitlines()
+    desk.script(
+        "report.py",
+        f"#!{sys.executable}\nimport os, psycopg\nwith psycopg.connect(os.environ['DATABASE_URL']) as connection:\n"
+        "    print(connection.execute('SELECT count(*) FROM item').fetchone())\n",
+    )
+    assert desk.type(f"echo 'SELECT count(*) FROM item' | {plain.partition('#')[0]}").out.split()[2] == "100"
+    assert "item 42" in desk.type(query).out
+    assert desk.type(report).out == "(100,)\n"
+
+
+def test_rows_come_back_without_a_rollback(sandbox: Sandbox, desk: Desk) -> None:
+    """Those that are lost, and only those; the sequence goes on from where it is, and an error is an error."""
+    with sandbox.connect() as connection:
+        connection.execute("CREATE SEQUENCE item_id OWNED BY item.id")
+        connection.execute("ALTER TABLE item ALTER id SET DEFAULT nextval('item_id')")
+        connection.execute("SELECT setval('item_id', 100)")
+    sandbox.back_up(label="before v42")
+    with sandbox.connect() as connection:
+        connection.execute("INSERT INTO item (name) SELECT 'newer' FROM generate_series(1, 20)")
+        connection.execute("UPDATE item SET name = 'changed since' WHERE id = 7")
+        connection.execute("DELETE FROM item WHERE id BETWEEN 20 AND 30")
+    recipe = _block("reference.md", 'snapkit shell "before v42" -- psql -c "\\copy')
+    done = desk.type(recipe)
+    assert done.code == 0, done
+    with sandbox.connect() as connection:
+        assert connection.execute("SELECT count(*) FROM item").fetchall() == [(120,)]
+        assert connection.execute("SELECT name FROM item WHERE id IN (7, 25) ORDER BY id").fetchall() == [
+            ("changed since",),
+            ("item 25",),
+        ]
+        assert connection.execute("SELECT nextval('item_id')").fetchall() == [(121,)]
+    failed = desk.type(recipe.replace("INSERT INTO item ", "INSERT INTO itme "))
+    assert failed.code == 20, failed
+
+
+@pytest.mark.parametrize("driver", ["postgresql+psycopg", "postgresql+asyncpg", "postgres"])
+def test_psql_gets_there_whatever_driver_the_url_is_for(sandbox: Sandbox, desk: Desk, driver: str) -> None:
+    """The user's own form stays in the variable where the program expects it; libpq's programs need none."""
+    theirs = sandbox.url.replace("postgresql", driver, 1)
+    (desk.place / ".env").write_text(f"DATABASE_URL='{theirs}'\n")
+    sandbox.back_up(label="before v42")
+    which = 'psql -XAtc "SELECT current_database()"; echo $DATABASE_URL; psql -XAtc "SELECT 1" "$DIRECT_URL"'
+    ran = desk.type(f"snapkit shell 'before v42' -- sh -c '{which}'")
+    name, url, one = ran.out.split()
+    assert (ran.code, one) == (0, "1"), ran
+    assert name.startswith(f"{sandbox.name}_backup_")
+    assert url == theirs.replace(sandbox.name, name)
+    ran = desk.type("snapkit guard -- sh -c 'psql -XAtc \"SELECT current_database()\"; echo $DATABASE_URL'")
+    assert ran.out.split() == [sandbox.name, theirs], ran
+    ran = desk.type(
+        "snapkit guard -- psql -XAtc 'SELECT current_database()'", PGDATABASE="postgres", PGHOST="elsewhere",
+        DATABASE_URL=theirs,
+    )  # fmt: skip
+    assert ran.out.split() == [sandbox.name], ran
+    service = desk.place / "services"
+    place = sandbox.cluster.root
+    service.write_text(f"[it]\nhost={place}\nport={sandbox.cluster.port}\nuser=postgres\ndbname={sandbox.name}\n")
+    ran = desk.type(
+        "rm .env; snapkit guard -- psql -XAtc 'SELECT current_database()'", PGSERVICE="it", PGSERVICEFILE=str(service)
+    )
+    assert ran.out.split() == [sandbox.name], ran
