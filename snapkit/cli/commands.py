@@ -203,7 +203,8 @@ def status(
     server = run.server()
     from snapkit.services.inventory import report_status
 
-    report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources)
+    poolers = run.poolers(None)
+    report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources, poolers=poolers)
     if not prometheus:
         return report
     from snapkit.cli.prometheus import exposition
@@ -545,7 +546,7 @@ def doctor(run: Invocation) -> Any:
     server = run.server()
     from snapkit.services.doctor import diagnose
 
-    return diagnose(server)
+    return diagnose(server, run.poolers(None))
 
 
 @registry.command("recover")

@@ -48,6 +48,18 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolerLook:
+    """A PgBouncer that is named, and what of it a run would pause; or why that cannot be done at this moment."""
+
+    place: str
+    databases: tuple[str, ...] = ()
+    at_work: bool = False
+    """Whether a run that is at work has paused it."""
+    problem: str | None = None
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What ``judge`` looks at. None means that it could not be learnt."""
 
@@ -76,6 +88,7 @@ class Facts:
     left_open: Sequence[Entry]
     """Those that a shell has left open which is no more."""
     not_trusted: Sequence[Entry]
+    poolers: Sequence[PoolerLook] = ()
 
 
 def judge(facts: Facts) -> tuple[Check, ...]:
@@ -89,6 +102,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _prepared(facts),
         *_stranded(facts),
         _standbys(facts),
+        _poolers(facts),
         _workers(facts),
         _extensions(facts),
         _method(facts),
@@ -225,6 +239,22 @@ def _standbys(facts: Facts) -> Check:
             "Give the URL of each with --replica-url: then a rollback ends those sessions, and a backup waits for it.",
         )
     return Check("standbys", Status.OK, "No standby streams from this server.")
+
+
+def _poolers(facts: Facts) -> Check:
+    failing = [each for each in facts.poolers if each.problem is not None]
+    if failing:
+        hints = dict.fromkeys(each.hint for each in failing if each.hint)
+        return Check(
+            "poolers", Status.PROBLEM, " ".join(each.problem or "" for each in failing), " ".join(hints) or None
+        )
+    if not facts.poolers:
+        return Check("poolers", Status.OK, "No PgBouncer is named (--pgbouncer-url).")
+    said = (
+        f"{each.place} ({'paused by the run that is at work' if each.at_work else ', '.join(each.databases)})"
+        for each in facts.poolers
+    )
+    return Check("poolers", Status.OK, f"PgBouncer can be paused: {'; '.join(said)}.")
 
 
 def listed_standbys(standbys: Sequence[Standby]) -> str:

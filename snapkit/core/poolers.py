@@ -43,17 +43,36 @@ def pooled_database(row: Mapping[str, str | None]) -> PooledDatabase:
 
 
 def leading_to(
-    databases: Iterable[PooledDatabase], source: str, hosts: Collection[str], port: int
+    databases: Iterable[PooledDatabase],
+    source: str,
+    hosts: Collection[str],
+    port: int,
+    proven: Collection[str] = (),
 ) -> tuple[PooledDatabase, ...]:
     """Return those that lead to the database ``source`` of the server that we reached at one of ``hosts`` and ``port``.
 
     Where databases of that name lead to several servers, and one of these is written as we write it, the others are
-    left out. A pooler may well call our server by another name; so if none is, all of them are taken: to pause one too
-    many makes its clients wait, to pause one too few makes queries fail.
+    left out, but for those that are ``proven`` to lead here too. A pooler may well call our server by another name; so
+    if none is, all of them are taken: to pause one too many makes its clients wait, to pause one too few makes queries
+    fail.
     """
     named = [database for database in databases if database.database == source]
-    here = [database for database in named if database.port == port and database.host in hosts]
+    here = [each for each in named if (each.port == port and each.host in hosts) or each.name in proven]
     return tuple(here or named)
+
+
+def proven_to_lead(servers: Iterable[Mapping[str, str | None]], inside: Collection[tuple[int, str | None]]) -> set[str]:
+    """Return the names of the databases whose connections, by the rows of SHOW SERVERS, are sessions ``inside``.
+
+    That is by process ID and user. One server has each process ID once; that of another may have a few of them too, but
+    not with the users, for most of its connections.
+    """
+    found: dict[str, int] = {}
+    for row in servers:
+        is_ours = (_number(row, "remote_pid"), row.get("user")) in inside
+        name = row.get("database") or ""
+        found[name] = found.get(name, 0) + (1 if is_ours else -1)
+    return {name for name, balance in found.items() if balance > 0}
 
 
 def maybe_forgotten(

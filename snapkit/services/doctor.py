@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from snapkit.core.checks import Estimate, Facts, judge
@@ -18,18 +20,20 @@ from snapkit.postgres.opened import is_taken
 from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import Gathered, gather, missing_grants
+from snapkit.services.poolers import Pooler, look_at_poolers
 from snapkit.services.room import free_bytes
 from snapkit.services.workers import why_refused
 
 
-def diagnose(server: Server) -> Diagnosis:
+def diagnose(server: Server, poolers: Sequence[Pooler] = ()) -> Diagnosis:
     """Return how each check comes out at this moment."""
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         here = datetime.now(UTC)
         extensions = _extensions(server, gathered.facts) if gathered.live else None
         with server_errors(NOTHING_CHANGED):
-            return Diagnosis(judge(_facts(server, connection, server.source, gathered, here, extensions)))
+            facts = _facts(server, connection, server.source, gathered, here, extensions)
+            return Diagnosis(judge(replace(facts, poolers=look_at_poolers(connection, poolers, server.source))))
 
 
 def _facts(

@@ -43,6 +43,7 @@ from snapkit.services.common import (
 from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.opening import need_sealed
 from snapkit.services.outcome import went_through
+from snapkit.services.poolers import Pooler, tell_paused
 from snapkit.services.properties import Given, give_properties
 from snapkit.services.remains import sweep_afterwards
 from snapkit.services.room import free_bytes, room_cautions
@@ -71,12 +72,24 @@ def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
         )
 
 
-def report_status(server: Server, *, max_age: timedelta | None, sizes: bool, all_sources: bool) -> StatusReport:
-    """Return how old the newest backup is, of the source or of every source on the server; see ``judge``."""
+def report_status(
+    server: Server,
+    *,
+    max_age: timedelta | None,
+    sizes: bool,
+    all_sources: bool,
+    poolers: tuple[Pooler, ...] = (),
+) -> StatusReport:
+    """Return how old the newest backup is, of the source or of every source on the server; see ``judge``.
+
+    It warns of what stays paused on one of the ``poolers``.
+    """
     listing = list_entries(server, sizes=sizes, all_sources=all_sources)
     told = listing.cautions if sizes else listing.cautions + displaced_cautions(listing.entries)
-    with server.connect() as connection, server_errors(NOTHING_CHANGED):
-        told += stranded(replication_of(connection, [entry.database.oid for entry in listing.entries]))
+    with server.connect() as connection:
+        with server_errors(NOTHING_CHANGED):
+            told += stranded(replication_of(connection, [entry.database.oid for entry in listing.entries]))
+        told += tell_paused(connection, poolers, server.source)
     return judge(listing.entries, listing.source, max_age=max_age, now=listing.now, sized=sizes, cautions=told)
 
 

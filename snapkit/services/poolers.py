@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from dataclasses import field
 from urllib.parse import quote
 
+from snapkit.core.checks import PoolerLook
 from snapkit.core.model import Caution
 from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import PooledDatabase, command, leading_to, maybe_forgotten
+from snapkit.core.poolers import PooledDatabase, as_typed, command, leading_to, maybe_forgotten, proven_to_lead
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
+from snapkit.postgres import catalog
 from snapkit.postgres.conninfo import target_of_console
+from snapkit.postgres.errors import server_errors
+from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
 from snapkit.postgres.server import Connection, driver_connection
 
@@ -153,7 +157,17 @@ def leading(console: Console, pooler: Pooler, source: str, connection: Connectio
     hosts, port = _address(connection)
 
     def found() -> tuple[PooledDatabase, ...]:
-        return leading_to(console.databases(), source, hosts, port)
+        databases = console.databases()
+        here = leading_to(databases, source, hosts, port)
+        if len(here) == sum(database.database == source for database in databases):
+            return here
+        # One server may stand there under several names, of which only one is ours.
+        with server_errors(NOTHING_CHANGED):
+            oid = catalog.oid_of(connection, source)
+            sessions = catalog.sessions_inside(connection, [oid]) if oid is not None else []
+        inside = {(session.pid, session.user) for session in sessions}
+        proven = proven_to_lead(console.ask("SHOW SERVERS"), inside)
+        return leading_to(databases, source, hosts, port, proven)
 
     if databases := found():
         return databases
@@ -229,7 +243,7 @@ def receipt_of(console: Console, names: Iterable[str]) -> PoolerReceipt:
     return PoolerReceipt(console.address["host"], int(console.address["port"]), tuple(names))
 
 
-# --- recover ----------------------------------------------------------------------------------------------------------
+# --- what stays paused ------------------------------------------------------------------------------------------------
 
 
 def resume_forgotten(
@@ -252,6 +266,53 @@ def resume_forgotten(
             error.hint = " ".join(filter(None, (error.hint, "Until it is resumed, its clients may wait.")))
             problem = error
     return tuple(resumed), problem
+
+
+def tell_paused(connection: Connection, poolers: Sequence[Pooler], source: str) -> tuple[Caution, ...]:
+    """Tell of databases that stay paused, though no run is at work that needs it, and of consoles that do not answer.
+
+    ``connection`` does not hold the source's lock for a run that has paused them.
+    """
+    if not poolers:
+        return ()
+    with server_errors(NOTHING_CHANGED):
+        if others_at_work(connection, source):
+            return ()
+    cautions: list[Caution] = []
+    for pooler in poolers:
+        try:
+            with opened(pooler, pooler.parameters) as console:
+                paused = [each.name for each in console.databases() if each.database == source and each.paused]
+        except SnapkitError as error:
+            cautions.append(Caution("pooler_unreachable", f"{error.message} Whether its clients wait is not known."))
+            continue
+        if names := [name for name in paused if _can_be_told(name)]:
+            message = (
+                f"PgBouncer {pooler.place} holds the clients of {', '.join(names)}: paused by an administrator, or by "
+                "a snapkit that was interrupted. What snapkit has left is resumed by: snapkit recover. By hand: "
+                f"{as_typed(pooler.url(), names)}"
+            )
+            cautions.append(Caution("pool_paused", message))
+    return tuple(cautions)
+
+
+def look_at_poolers(connection: Connection, poolers: Sequence[Pooler], source: str) -> tuple[PoolerLook, ...]:
+    """Return for each whether a run could pause it at this moment."""
+    with server_errors(NOTHING_CHANGED):
+        is_at_work = bool(poolers) and others_at_work(connection, source)
+    looks = []
+    for pooler in poolers:
+        try:
+            (receipt,) = check_poolers(connection, [pooler], source)
+            looks.append(PoolerLook(pooler.place, receipt.databases))
+        except BusyError as error:
+            if is_at_work:
+                looks.append(PoolerLook(pooler.place, at_work=True))
+            else:
+                looks.append(PoolerLook(pooler.place, problem=error.message, hint=error.hint))
+        except SnapkitError as error:
+            looks.append(PoolerLook(pooler.place, problem=error.message, hint=error.hint))
+    return tuple(looks)
 
 
 def _can_be_told(name: str) -> bool:

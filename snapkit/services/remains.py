@@ -26,7 +26,7 @@ from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
 from snapkit.services.opening import seal_what_was_left, sealed_caution
-from snapkit.services.poolers import Pooler, resume_forgotten
+from snapkit.services.poolers import Pooler, resume_forgotten, tell_paused
 
 
 def recover(
@@ -50,6 +50,7 @@ def recover(
     cautions: list[Caution] = []
     resumed: tuple[PoolerReceipt, ...] = ()
     unreachable: SnapkitError | None = None
+    paused: tuple[Caution, ...] = ()
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         check_server(connection, makes_room=True)
@@ -71,12 +72,14 @@ def recover(
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
+        if unreachable is None:
+            paused = tell_paused(connection, poolers, server.source)
     if unreachable is not None:
         raise unreachable
     if not ended and not cautions and not resumed and not sealed:
         drops.raise_if_alone()
     return Recovery(
-        tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(sealed), cautions=tuple(cautions)
+        tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(sealed), cautions=(*cautions, *paused)
     )
 
 

@@ -27,10 +27,11 @@ from snapkit.postgres import watchdog
 from snapkit.postgres.pgbouncer import Console
 from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.pausing import paused
-from snapkit.services.poolers import poolers_of
+from snapkit.services.poolers import look_at_poolers, poolers_of, tell_paused
+from tests.cluster import PASSWORD as SERVER_PASSWORD
 from tests.cluster import free_port
 from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer
-from tests.sandbox import Sandbox, command_environment, run_snapkit, wait_until
+from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit, wait_until
 from tests.server.conftest import MakeBouncer
 
 pytestmark = pytest.mark.any_version
@@ -116,6 +117,62 @@ def test_a_database_is_found_behind_its_aliases_and_others_go_on(sandbox: Sandbo
         assert ran.data["poolers"][0]["databases"] == ["Main", "reports"], ran.err
         main.go_on()
     assert main.failures == reports.failures == []
+
+
+def test_one_server_under_two_names_is_paused_under_both(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
+    """The URL names one of them; the other's connections show where it leads."""
+    named = f"dbname={sandbox.name}"
+    bouncer = make_bouncer(
+        databases={"one": named, "two": f"{named} host=127.0.0.1 password={SERVER_PASSWORD}", "far": f"{named} port=1"}
+    )
+    with _clients(bouncer, "one", 3) as these, _clients(bouncer, "two", 3) as those:
+        for words in (["backup"], ["rollback", "--latest"]):
+            ran = sandbox.run(*words, "--json", *_flags(bouncer))
+            assert ran.data["poolers"][0]["databases"] == ["one", "two"], ran.err
+            these.go_on()
+            those.go_on()
+    assert these.failures == those.failures == []
+
+
+def test_what_stays_paused_is_told_where_the_settings_name_the_console(
+    sandbox: Sandbox, bouncer: PgBouncer, tmp_path: Path
+) -> None:
+    (tmp_path / "snapkit.toml").write_text(f"pgbouncer-url = '{bouncer.console_url()}'\n")
+
+    def run(*words: str) -> Ran:
+        return run_snapkit(*words, "--json", url=sandbox.url, cwd=tmp_path)
+
+    def check() -> dict[str, Any]:
+        (found,) = (each for each in run("doctor").document["data"]["checks"] if each["name"] == "poolers")
+        assert isinstance(found, dict)
+        return found
+
+    assert run("status").document["warnings"] == []
+    assert (check()["status"], sandbox.name in check()["message"]) == ("ok", True)
+    bouncer.ask(f"PAUSE {sandbox.name}")
+    (warning,) = run("status").document["warnings"]
+    assert warning["code"] == "pool_paused"
+    assert f"RESUME {sandbox.name};" in warning["message"]
+    assert PASSWORD not in warning["message"]
+    assert (check()["status"], "paused already" in check()["message"]) == ("problem", True)
+    assert bouncer.paused() == {sandbox.name}
+    assert run("recover").data["poolers_resumed"][0]["databases"] == [sandbox.name]
+    assert run("status").document["warnings"] == []
+    bouncer.stop()
+    (warning,) = run("status").document["warnings"]
+    assert warning["code"] == "pooler_unreachable"
+    assert (check()["status"], "--no-pgbouncer" in check()["hint"]) == ("problem", True)
+
+
+def test_what_a_run_at_work_has_paused_is_not_told_as_left_so(sandbox: Sandbox, bouncer: PgBouncer) -> None:
+    poolers = poolers_of([bouncer.console_url()])
+    with sandbox.server().connect() as connection:
+        held = _Held(sandbox, bouncer)
+        assert tell_paused(connection, poolers, sandbox.name) == ()
+        assert [look.at_work for look in look_at_poolers(connection, poolers, sandbox.name)] == [True]
+        held.release()
+        held.end(0)
+        assert [look.at_work for look in look_at_poolers(connection, poolers, sandbox.name)] == [False]
 
 
 def test_names_with_quotes_and_capitals(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
@@ -391,7 +448,7 @@ def test_both_are_killed_and_recover_resumes(sandbox: Sandbox, bouncer: PgBounce
     assert ran.document["warnings"] == []
     assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}]
     assert bouncer.paused() == set()
-    assert sandbox.run("recover", *_flags(bouncer)).out == "Nothing is left of interrupted runs.\n"
+    assert sandbox.run("recover", *_flags(bouncer)).out.startswith("Nothing is left of interrupted runs.\n")
 
 
 def test_recover_resumes_what_the_list_does_not_show(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
@@ -412,6 +469,8 @@ def test_recover_leaves_alone_what_leads_to_another_server(sandbox: Sandbox, mak
     bouncer.ask(f"PAUSE {sandbox.name}")
     ran = sandbox.run("recover", "--json", *_flags(bouncer))
     assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": ["main"]}]
+    (warning,) = ran.document["warnings"]
+    assert (warning["code"], f"the clients of {sandbox.name}:" in warning["message"]) == ("pool_paused", True)
     assert bouncer.paused() == {sandbox.name}
 
 

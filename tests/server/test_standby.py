@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -432,15 +432,26 @@ def own_standby(sandbox: Sandbox) -> Iterator[Cluster]:
         wait_until(lambda: len(_ask(sandbox.cluster, "SELECT 1 FROM pg_stat_replication")) <= before)
 
 
+LONG_GRACE = HoldRules(grace=timedelta(seconds=10))
+"""With it a swap says when it lets transactions end, after its first look at the standbys."""
+
+
+def _promoting(standby: Cluster) -> Callable[[Progress], None]:
+    """Promote the standby between the first look and the swap."""
+
+    def observe(progress: Progress) -> None:
+        if progress.phase == "Letting transactions end":
+            _ask(standby, "SELECT pg_promote()")
+
+    return observe
+
+
 def test_a_standby_that_is_promoted_before_the_swap(sandbox: Sandbox, own_standby: Cluster) -> None:
     sandbox.back_up()
     before = sandbox.databases()
 
-    def promote() -> None:
-        _ask(own_standby, "SELECT pg_promote()")
-
     with pytest.raises(BusyError, match="has just been promoted") as raised:
-        _swap(sandbox, own_standby, release=promote)
+        _swap(sandbox, own_standby, _promoting(own_standby), hold=LONG_GRACE)
     assert raised.value.state == f"Nothing was changed; {sandbox.name!r} is as it was."
     assert sandbox.databases() == before
 
@@ -448,9 +459,7 @@ def test_a_standby_that_is_promoted_before_the_swap(sandbox: Sandbox, own_standb
 def test_a_guard_goes_back_though_a_standby_was_promoted(sandbox: Sandbox, own_standby: Cluster) -> None:
     sandbox.back_up()
     sandbox.ruin()
-    receipt = _swap(
-        sandbox, own_standby, helpers_needed=False, release=lambda: _ask(own_standby, "SELECT pg_promote()")
-    )
+    receipt = _swap(sandbox, own_standby, _promoting(own_standby), hold=LONG_GRACE, helpers_needed=False)
     assert _codes(receipt.cautions) == ["replica_left_out"]
     assert "promoted" in receipt.cautions[0].message
     assert receipt.replicas == ()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.checks import Check, Estimate, Facts, Status, judge
+from snapkit.core.checks import Check, Estimate, Facts, PoolerLook, Status, judge
 from snapkit.core.model import ClientSession, Standby, Strategy
 from snapkit.core.workers import Refusal, Worker
 from tests.unit.builders import make_database, make_entry
@@ -58,7 +58,7 @@ def test_problems_come_first_and_then_warnings() -> None:
 
 def test_a_healthy_database_has_nothing_but_ok() -> None:
     assert {check.status for check in judge(HEALTHY)} == {Status.OK}
-    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 15
+    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 16
 
 
 @pytest.mark.parametrize(
@@ -130,3 +130,18 @@ def test_each_check(name: str, changes: dict[str, Any], status: Status, words: s
     assert words in check.message
     if status is Status.PROBLEM:
         assert check.hint
+
+
+@pytest.mark.parametrize(
+    ("looks", "status", "words"),
+    [
+        ((), Status.OK, "No PgBouncer is named"),
+        ((PoolerLook("db:6432", ("app", "b")),), Status.OK, "db:6432 (app, b)."),
+        ((PoolerLook("db:6432", at_work=True),), Status.OK, "db:6432 (paused by the run that is at work)."),
+        ((PoolerLook("one", ("app",)), PoolerLook("two", problem="It is away.")), Status.PROBLEM, "It is away."),
+    ],
+)
+def test_poolers(looks: tuple[PoolerLook, ...], status: Status, words: str) -> None:
+    (check,) = (each for each in judge(replace(HEALTHY, poolers=looks)) if each.name == "poolers")
+    assert check.status is status
+    assert words in check.message

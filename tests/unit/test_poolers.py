@@ -22,6 +22,7 @@ from snapkit.core.poolers import (
     not_served,
     outlasts,
     pooled_database,
+    proven_to_lead,
 )
 from snapkit.core.results import PoolerReceipt, WrittenStep
 from snapkit.errors import UsageError
@@ -145,6 +146,24 @@ def test_what_is_to_be_typed_survives_the_shell(name: str) -> None:
 )
 def test_whether_clients_were_refused(seconds: int, wait_timeout: str | None, expected: bool) -> None:
     assert outlasts(timedelta(seconds=seconds), wait_timeout) is expected
+
+
+def test_what_is_proven_to_lead_here_is_taken_too() -> None:
+    one, two, far = _database("one"), _database("two", host="other"), _database("far", host="far")
+    assert leading_to([one, two, far], "app", ["db"], 5432) == (one,)
+    assert leading_to([one, two, far], "app", ["db"], 5432, {"two", "elsewhere"}) == (one, two)
+    assert leading_to([two, far], "app", ["db"], 5432) == (two, far)
+
+
+def test_where_connections_lead_is_seen_by_process_and_user() -> None:
+    def server(database: str, pid: str | None, user: str = "app") -> dict[str, str | None]:
+        return {"database": database, "remote_pid": pid, "user": user}
+
+    servers = [
+        server("one", "10"), server("one", "11"), server("one", "99"),
+        server("two", "10", "other"), server("three", "10"), server("three", "98"), server("four", None), {},
+    ]  # fmt: skip
+    assert proven_to_lead(servers, {(10, "app"), (11, "app"), (12, None)}) == {"one"}
 
 
 @pytest.mark.parametrize(
