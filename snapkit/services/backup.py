@@ -332,7 +332,9 @@ def _make(
                 watch.lap("clone", holds=True)
                 held, disconnected = held + altered.held, (*disconnected, *altered.disconnected)
             gathered = gather(ddl, server.source)
-            decided = _decide(server, ddl, gathered, request)
+            before, decided = decided, _decide(server, ddl, gathered, request)
+            if decided.moment.database.oid != before.moment.database.oid:
+                raise another_database(server.source, untouched(decided.plan.clone)) from altered
         else:
             cloned = replace(copied.cloned, disconnected=(*disconnected, *copied.cloned.disconnected))
             return replace(copied, cloned=cloned, outage=held + copied.outage)

@@ -223,6 +223,22 @@ def test_what_lends_itself_for_the_gate_keeps_its_name_and_is_left_alone_while_i
     assert {entry.name for entry in sandbox.entries()} == {first.name, second.name, third.name}
 
 
+def test_a_source_that_gave_its_name_away_unseen_is_not_backed_up_either(sandbox: Sandbox) -> None:
+    blue, green = f"{sandbox.prefix}_blue", f"{sandbox.prefix}_green"
+    in_the_server(sandbox, f"CREATE DATABASE {green}")
+
+    def swap_names() -> None:
+        in_the_server(
+            sandbox, f"ALTER DATABASE {{shop}} RENAME TO {blue}", f"ALTER DATABASE {green} RENAME TO {{shop}}"
+        )
+
+    with just_before_the_clone(swap_names), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate.GateKeeper, "_watch", lambda keeper: None)  # as where the copying is over too soon
+        with pytest.raises(BusyError, match="another database"):
+            sandbox.back_up()
+    assert set(sandbox.databases()) == {blue, sandbox.name}
+
+
 def test_a_source_that_is_altered_again_and_again_is_given_up_and_nothing_is_left(sandbox: Sandbox) -> None:
     owners = [sandbox.role("first"), sandbox.role("second")]
     there = sandbox.databases()
