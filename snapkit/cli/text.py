@@ -413,6 +413,7 @@ def _(result: SwapReceipt, console: Console) -> None:
         rows.append(("Used up", f"this backup; {_left(result.backups_left)}"))
     if result.displaced is not None:
         rows.append(("Put aside as", result.displaced.name))
+        rows += _what_became_of_it(result.displaced, result.was_backup)
     rows += [
         *cost_facts(result.written_since),
         ("Clients held", duration_text(result.outage)),
@@ -424,6 +425,14 @@ def _(result: SwapReceipt, console: Console) -> None:
     console.print(_facts(rows))
     if result.displaced is not None:
         console.print("Bring the other state back with: snapkit undo")
+
+
+def _what_became_of_it(displaced: Entry, was_backup: str | None) -> list[tuple[str, str]]:
+    if was_backup is None:
+        return []
+    if displaced.kind is Kind.BACKUP:
+        return [("Given back", "it is the backup that it was: nothing was written to it while it was live")]
+    return [("No backup", f"what was {was_backup} is none any more: it may have been written to while it was live")]
 
 
 @names_of.register

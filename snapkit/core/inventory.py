@@ -236,8 +236,8 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
     believed where it does not say what it gave way to, or where nothing is live. One that was altered is returned, too:
     to take another in its place would be wrong, and who plans to use it is told what about it was altered.
     """
-    ready = [entry for entry in entries if entry.kind is Kind.OLD and entry.state in (State.READY, State.ALTERED)]
-    newest = max(ready, key=lambda entry: entry.age_key, default=None)
+    ready = [entry for entry in entries if _was_live(entry) and entry.state in (State.READY, State.ALTERED)]
+    newest = max(ready, key=_put_aside, default=None)
     if newest is None:
         raise NotFoundError(
             f"There is nothing to undo: no rollback has put {source!r} aside.",
@@ -255,7 +255,22 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
             state="Nothing was changed.",
             hint=f"If the state of {newest.name} is wanted all the same: snapkit rollback {newest.name}",
         )
-    return max(those, key=lambda entry: entry.age_key)
+    return max(those, key=_put_aside)
+
+
+def _was_live(entry: Entry) -> bool:
+    """Whether it was put aside: a displaced database, or one that was given back by an undo what it was before."""
+    return entry.kind is Kind.OLD or _gave_way_at(entry) is not None
+
+
+def _put_aside(entry: Entry) -> tuple[int, tuple[datetime, int, int, str]]:
+    """Sorts by when it was put aside; those of which the server's order is not known come first."""
+    at = _gave_way_at(entry)
+    return (entry.order or 0) if at is None else at, entry.age_key
+
+
+def _gave_way_at(entry: Entry) -> int | None:
+    return entry.metadata.gave_way_at if entry.metadata else None
 
 
 def _gave_way_to(entry: Entry) -> int | None:

@@ -55,6 +55,8 @@ _KNOWN = frozenset(
         "seal",
         "altered",
         "dropping",
+        "gave_way_at",
+        "used_up",
         "not_given",
         "shares_blocks",
     )
@@ -89,7 +91,11 @@ class Metadata:
     """How much had been written to the source by then: what the cost of a rollback goes by."""
     gave_way_to: str | None = None
     gave_way_to_oid: int | None = None
-    """Of a displaced database: the entry that was rolled back to, and the OID of what then became live."""
+    """Of what was live once: the entry that was rolled back to, and the OID of what then became live."""
+    gave_way_at: int | None = None
+    """Of an entry that was given back what it was: ``order`` of the undo that has put it aside."""
+    used_up: str | None = None
+    """Of a displaced database: the document of the entry that it gave way to, which has lost it by becoming live."""
     order: int | None = None
     """The server's next transaction ID, in 64 bits, when the entry was planned: it grows whatever the clock does, and
     goes on growing on a standby that takes the server's place. Earlier versions noted none."""
@@ -163,6 +169,8 @@ def encode(metadata: Metadata) -> str:
         "seal": encode_seal(metadata.seal) if metadata.seal else None,
         "altered": metadata.altered,
         "dropping": metadata.dropping,
+        "gave_way_at": metadata.gave_way_at,
+        "used_up": metadata.used_up,
         "not_given": list(metadata.not_given) or None,
         "shares_blocks": metadata.shares_blocks,
     }
@@ -201,6 +209,19 @@ def decode(comment: str | None) -> Metadata | NewerDocument | None:
         return None
 
 
+def using_up(metadata: Metadata, used: Metadata) -> Metadata:
+    """Return the document of a displaced database with that of the entry which it has given way to; without, where a
+    long comment takes its room."""
+    noted = replace(metadata, used_up=encode(replace(used, used_up=None)))
+    return noted if len(encode(noted)) <= MAX_BYTES // 2 else metadata
+
+
+def used_up_by(metadata: Metadata, oid: int) -> Metadata | None:
+    """Return what the database ``oid`` was before it became live in place of the one that ``metadata`` is about."""
+    former = decode(metadata.used_up) if metadata.gave_way_to_oid == oid else None
+    return former if isinstance(former, Metadata) else None
+
+
 def _read(document: dict[str, Any]) -> Metadata:
     json.dumps(document, ensure_ascii=False).encode()  # a lone surrogate could be neither shown nor written back
     kind = Kind(_typed(document, "kind", str))
@@ -236,6 +257,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         seal=decode_seal(_optional(document, "seal", dict)),
         altered=_optional(document, "altered", str),
         dropping=_optional(document, "dropping", str),
+        gave_way_at=_optional(document, "gave_way_at", int),
+        used_up=_optional(document, "used_up", str),
         shares_blocks=_optional(document, "shares_blocks", bool),
         not_given=_names(_optional(document, "not_given", list)),
         unknown={

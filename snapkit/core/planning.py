@@ -512,6 +512,11 @@ def plan_swap(
     displaced = replace(
         displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
     )
+    if clone is None and entry.metadata is not None:
+        displaced = comments.using_up(displaced, entry.metadata)
+    former = comments.used_up_by(entry.metadata, live.oid) if entry.metadata and live else None
+    if former is not None:
+        displaced = replace(displaced, label=former.label)
     comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
     return SwapPlan(
         source=source,

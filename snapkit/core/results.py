@@ -126,6 +126,8 @@ class SwapReceipt:
     replicas: tuple[ReplicaReceipt, ...] = ()
     poolers: tuple[PoolerReceipt, ...] = ()
     written_since: Written | None = None
+    was_backup: str | None = None
+    """The name of the backup that was live until now, if the rollback to it was taken back."""
     cautions: tuple[Caution, ...] = ()
 
 

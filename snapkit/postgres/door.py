@@ -89,6 +89,8 @@ class DoorRecord:
     """Those that hold a lock for which the statement waits."""
     emptied_at: float | None = None
     """When the last session was seen inside, on the monotonic clock; None if there was none."""
+    nudges: int = 0
+    """Notifications that were sent, a transaction each."""
     problem: Exception | None = None
     """What ended the watch before its time."""
 
@@ -254,7 +256,9 @@ class _Doorkeeper:
         The server's queue of them may be full, or somebody's COMMIT be waiting with one.
         """
         try:
-            return self._look.look(self._spared(now), tell=tell)
+            found = self._look.look(self._spared(now), tell=tell)
+            self.record.nudges += tell and not found
+            return found
         except DBAPIError as error:
             if is_connection_loss(error) or not (tell or sqlstate_of(error) == LOCK_NOT_AVAILABLE):
                 raise

@@ -37,6 +37,7 @@ from snapkit.core.planning import (
 )
 from snapkit.core.replication import stranded
 from snapkit.core.results import SwapPreview, SwapReceipt
+from snapkit.core.returning import Returning, was_backup
 from snapkit.core.statements import FreezeDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, DiskFullError, SnapkitError
@@ -96,6 +97,7 @@ from snapkit.services.replicas import (
     untold_caution,
     untold_standbys,
 )
+from snapkit.services.returning import give_back_what_it_was
 from snapkit.services.workers import await_workers, check_workers
 
 
@@ -279,7 +281,8 @@ def swap(
                 hold = pause.hold(request.hold)
                 swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing, observe)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
-    plan = swapped.plan
+        plan = swapped.plan
+        returned = give_back_what_it_was(server, ddl, plan, swapped.nudges, gathered.names)
     displaced_oid = plan.live.oid if plan.live else None
     change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
     replicas, more = follow(helpers.replicas, helpers.receipts, change, observe)
@@ -294,8 +297,9 @@ def swap(
         source=plan.source,
         restored=plan.entry,
         restored_kept=plan.clone is not None,
-        backups_left=_backups_left(gathered, plan),
-        displaced=_displaced(plan),
+        backups_left=_backups_left(gathered, plan) + (returned is not None and returned.metadata.kind is Kind.BACKUP),
+        displaced=_displaced(plan, returned),
+        was_backup=was_backup(plan),
         outage=outage,
         phases=watch.phases,
         duration=watch.elapsed,
@@ -425,6 +429,8 @@ class _Swapped:
     leaving: timedelta
     """How much of it went by before the last session inside had left."""
     disconnected: tuple[ClientSession, ...]
+    nudges: int
+    """Notifications that were sent meanwhile, a transaction each."""
     cautions: tuple[Caution, ...]
 
 
@@ -492,7 +498,8 @@ def _apply(
             failure, outage = error, hold.held
     if failure is not None:
         raise door_error(failure, record, hold.rules, outage, state, role) from failure
-    return _Swapped(plan, outage, record.leaving(closed_at), tuple(record.disconnected.values()), tuple(cautions))
+    disconnected = tuple(record.disconnected.values())
+    return _Swapped(plan, outage, record.leaving(closed_at), disconnected, record.nudges, tuple(cautions))
 
 
 def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> Mapping[int, Facts]:
@@ -530,18 +537,19 @@ def _unswapped(plan: SwapPlan) -> str:
     return f"Nothing was changed; {plan.source!r} is as it was." if plan.live else NOTHING_CHANGED
 
 
-def _displaced(plan: SwapPlan) -> Entry | None:
+def _displaced(plan: SwapPlan, returned: Returning | None) -> Entry | None:
     if plan.live is None or plan.displaced_name is None:
         return None
-    database: Database = replace(
-        plan.live, name=plan.displaced_name, allow_connections=False, is_template=False, has_comment=True
-    )
+    name, metadata = plan.displaced_name, plan.displaced_metadata
+    if returned is not None:
+        name, metadata = returned.name, returned.metadata
+    database: Database = replace(plan.live, name=name, allow_connections=False, is_template=False, has_comment=True)
     return Entry(
         database=database,
         source=plan.source,
-        kind=Kind.OLD,
+        kind=metadata.kind,
         state=State.READY,
-        created_at=plan.displaced_metadata.created_at,
-        sequence=sequence_of(plan.displaced_name),
-        metadata=plan.displaced_metadata,
+        created_at=metadata.created_at,
+        sequence=sequence_of(name),
+        metadata=metadata,
     )

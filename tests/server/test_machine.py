@@ -67,7 +67,13 @@ class Known:
     label: str | None = None
     pinned: bool = False
     gave_way_to: int | None = None
-    """Of a displaced database: the OID of what became live when it was put aside."""
+    """Of what was live once: the OID of what became live when it was put aside."""
+    used_up: tuple[str, Known] | None = None
+    """Of a displaced database: what then became live, as it was before."""
+    order: int = 0
+    """Grows from entry to entry as the server made them."""
+    put_aside: int = 0
+    """Grows from swap to swap."""
 
 
 @dataclass
@@ -79,13 +85,14 @@ class World:
     entries: dict[str, Known] = field(default_factory=dict)
 
     def of(self, kind: Kind) -> list[str]:
-        return [name for name, known in self.entries.items() if known.kind is kind]
+        by_age = sorted(self.entries.items(), key=lambda item: item[1].order)
+        return [name for name, known in by_age if known.kind is kind]
 
     @property
     def displaced(self) -> str | None:
         """What the last rollback put aside, if it is still there."""
-        those = [name for name in self.of(Kind.OLD) if self.entries[name].gave_way_to == self.live_oid]
-        return those[-1] if those else None
+        those = [name for name, known in self.entries.items() if known.gave_way_to == self.live_oid]
+        return max(those, key=lambda name: self.entries[name].put_aside, default=None)
 
 
 def only_if(is_possible: Callable[[Machine], object]) -> Callable[[_Step], _Step]:
@@ -124,6 +131,7 @@ class Machine(RuleBasedStateMachine):
         self.clients: list[psycopg.Connection[tuple[object, ...]]] = []
         self.stamps = (f"202601{day:02d}_103045" for day in range(10, 29))
         self.url = self.box.url
+        self.orders = itertools.count(1)
         self.world = World(Content(100), self.box.row(self.box.name)["oid"])
 
     def teardown(self) -> None:
@@ -197,7 +205,8 @@ class Machine(RuleBasedStateMachine):
         self._note_backup(receipt.backup.name, label, pinned)
 
     def _note_backup(self, name: str, label: str | None = None, pinned: bool = False) -> None:
-        self.world.entries[name] = Known(self._oid(name), Kind.BACKUP, self.world.live, label, pinned)
+        order = next(self.orders)
+        self.world.entries[name] = Known(self._oid(name), Kind.BACKUP, self.world.live, label, pinned, order=order)
 
     @rule(index=st.none() | st.integers(0, 5), keep=st.booleans())
     @only_if(lambda self: self.world.of(Kind.BACKUP) and len(self.world.entries) < 6)
@@ -224,8 +233,17 @@ class Machine(RuleBasedStateMachine):
         chosen = world.entries[restored] if keep else world.entries.pop(restored)
         displaced_oid, displaced = world.live_oid, world.live
         world.live, world.live_oid = chosen.content, self._oid(self.box.name)
-        world.entries[old] = Known(displaced_oid, Kind.OLD, displaced, gave_way_to=world.live_oid)
         assert keep or world.live_oid == chosen.oid
+        now = next(self.orders)
+        used_up = None if keep else (restored, chosen)
+        aside = Known(displaced_oid, Kind.OLD, displaced, None, False, world.live_oid, used_up, now, now)
+        if chosen.gave_way_to == displaced_oid and chosen.used_up is not None:  # that rollback is taken back
+            name, was = chosen.used_up
+            aside = replace(aside, label=was.label)
+            if old == name:  # it was given back what it was, which it may only be if nothing was written
+                assert displaced == was.content
+                aside = replace(aside, kind=was.kind, order=was.order)
+        world.entries[old] = aside
 
     @rule(keep=st.integers(1, 3), keep_old=st.sampled_from((None, 0, 1)))
     def prune(self, keep: int, keep_old: int | None) -> None:

@@ -109,6 +109,7 @@ def test_a_rollback_uses_a_backup_up_and_says_how_many_remain(sandbox: Sandbox) 
         assert preview_swap(sandbox.server(), SwapRequest()).backups_left == left
         receipt = sandbox.roll_back()
         assert (receipt.restored.name, receipt.restored_kept, receipt.backups_left) == (name, False, left)
+    sandbox.ruin()
     assert sandbox.undo().backups_left == 0
 
 
@@ -305,6 +306,7 @@ def test_an_owner_without_superuser_runs_the_whole_lifecycle(sandbox: Sandbox) -
     assert sandbox.run("rollback", "--latest", url=url).code == 0
     assert len(sandbox.items()) == 100
     assert sandbox.row(sandbox.name)["owner"] == owner
+    sandbox.execute("SELECT pg_current_xact_id()")
     assert sandbox.run("undo", url=url).code == 0
     assert sandbox.run("prune", "--keep", "1", "--keep-old", "0", url=url).code == 0
     assert sandbox.databases() == [sandbox.name]

@@ -344,6 +344,7 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
         comment="Now",
         gave_way_to=entry.name,
         gave_way_to_oid=entry.database.oid,
+        used_up=comments.encode(replace(make_metadata(), comment="The shop's")),
     )
     assert names_after(plan.steps, "app", entry.name) == {"app": plan.displaced_name, entry.name: "app"}
 

@@ -1,0 +1,60 @@
+"""Give a database that an undo has put aside back what it was before the rollback, if nothing was written meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import replace
+
+from snapkit.core import metadata as comments
+from snapkit.core.identity import Facts, facts_of
+from snapkit.core.planning import SwapPlan
+from snapkit.core.returning import Returning, is_unwritten, plan_returning
+from snapkit.core.statements import CommentOnDatabase, RenameDatabase
+from snapkit.errors import SnapkitError
+from snapkit.postgres import catalog
+from snapkit.postgres.errors import SERVER_ERRORS
+from snapkit.postgres.execution import committing_locally, run, transaction
+from snapkit.postgres.identity import check_overwritten
+from snapkit.postgres.server import Connection, Server
+
+
+def give_back_what_it_was(
+    server: Server, ddl: Connection, plan: SwapPlan, own: int, taken: Collection[str]
+) -> Returning | None:
+    """Return what the database that ``plan`` has put aside is by now again; None if it stays what it became.
+
+    It is sealed, and nobody inside: what was not written by now never will be. ``own`` are the transaction IDs that the
+    undo has used besides that of its swap. Whatever goes wrong leaves a displaced database, which is no failure.
+    """
+    returning = plan_returning(plan, taken)
+    if returning is None or ddl.invalidated:
+        return None
+    with suppress(SnapkitError, *SERVER_ERRORS, KeyboardInterrupt):
+        if is_unwritten(plan, returning, catalog.server_facts(ddl).order, own):
+            _give_back(ddl, plan, returning)
+            return returning
+        return None
+    with suppress(SnapkitError, *SERVER_ERRORS, KeyboardInterrupt), server.connect() as another:
+        if catalog.name_of(another, returning.oid) == returning.name:  # the answer to COMMIT was lost
+            return returning
+    return None
+
+
+def _give_back(ddl: Connection, plan: SwapPlan, returning: Returning) -> None:
+    """Both rows are written by one transaction, as by a seal."""
+    assert plan.live is not None and plan.displaced_name is not None  # noqa: S101 - else there were nothing to give
+    name = plan.displaced_name
+    with committing_locally(ddl), transaction(ddl):
+        run(
+            ddl,
+            CommentOnDatabase(name, comments.encode(returning.metadata)),
+            RenameDatabase(name, returning.name),
+        )
+        check_overwritten(ddl, {returning.oid: _put_aside(plan, name)})
+
+
+def _put_aside(plan: SwapPlan, name: str) -> Facts:
+    assert plan.live is not None  # noqa: S101 - see above
+    sealed = replace(plan.live, name=name, allow_connections=False, is_template=False)
+    return facts_of(sealed, plan.displaced_document)
