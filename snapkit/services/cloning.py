@@ -25,7 +25,8 @@ from snapkit.core.planning import (
 )
 from snapkit.core.properties import Properties
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, OutageLimitError, SnapkitError
+from snapkit.core.wal_log import with_danger
+from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import DoorRecord, hold_door
 from snapkit.postgres.dropping import IN_PASSING, send_drop
@@ -248,7 +249,10 @@ def _clone(
         if plan.instead and is_sharing_refused(failure):
             lasted = timedelta(seconds=monotonic() - began)
             raise _SharingRefusedError(translate(failure, state), lasted, disconnected) from failure
-        raise _problem(failure, plan, record, hold.rules, held, state, gathered.facts.role) from failure
+        problem = _problem(failure, plan, record, hold.rules, held, state, gathered.facts.role)
+        if not isinstance(problem, (BusyError, OutageLimitError, PrivilegeError, UsageError)):
+            problem = with_danger(problem, cloning.strategy, sqlstate_of(failure))
+        raise problem from failure
     with server_errors(state):
         oid = created_by(ddl, plan.name, keeper.transaction)
         if oid is None:
