@@ -189,6 +189,37 @@ def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tupl
 
 
 @dataclass(frozen=True, slots=True)
+class LockTable:
+    """How many locks the server has room for, as its settings say, and the tables and other relations of a database."""
+
+    per_transaction: int
+    sessions: int
+    """max_connections and max_prepared_transactions together."""
+    tables: int
+    others: int
+    """Indexes, TOAST tables and sequences, which whoever reads a table or dumps a database locks besides."""
+
+    @property
+    def capacity(self) -> int:
+        return self.per_transaction * self.sessions
+
+    @property
+    def needed(self) -> int:
+        """What a copy takes: two sessions of ours and two of pg_dump hold all tables, and a table has room for two
+        holders of each lock that it has room for. A quarter is left to everybody else."""
+        return (max(self.tables + self.others, (4 * self.tables + self.others) // 2) * 4 + 2) // 3
+
+    @property
+    def enough_per_transaction(self) -> int:
+        """The value of max_locks_per_transaction with which there is room."""
+        return -(-self.needed // self.sessions)
+
+    @property
+    def is_too_small(self) -> bool:
+        return self.needed > self.capacity
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """How many rows, and the sum of a 64-bit hash of each: the same rows give the same, in whatever order."""
 

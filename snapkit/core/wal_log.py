@@ -14,8 +14,8 @@ _DAMAGING = ("53100", "58030", "XX000", "XX001", "XX002")
 
 _AT_ONCE = (
     "At once, and before anything stops or restarts the server: make room on the disk that holds the database, then "
-    "run CHECKPOINT as a superuser until it succeeds; only then is the server safe. Then: snapkit recover. Next time leave "
-    "--strategy wal-log out."
+    "run CHECKPOINT as a superuser until it succeeds; only then is the server safe. Then: snapkit recover. Next time "
+    "leave --strategy wal-log out."
 )
 
 

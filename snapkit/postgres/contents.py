@@ -36,7 +36,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.model import ClientSession
-from snapkit.core.online import Contents, Counted, LeftOut, Table
+from snapkit.core.online import Contents, Counted, LeftOut, LockTable, Table
 from snapkit.core.statements import Locale
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
@@ -167,6 +167,29 @@ def materialised_views(connection: Connection) -> list[Counted]:
         .where(view.c.relkind == "m", view.c.relispopulated, func.has_table_privilege(view.c.oid, "SELECT"))
     )
     return [Counted(schema, name, only=False, columns=tuple(sorted(names or ()))) for schema, name, names in rows]
+
+
+def lock_table(connection: Connection) -> LockTable:
+    """Return what a copy of the database that this connection is to has to lock, and how much room there is for it.
+
+    https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION
+    """
+
+    def setting(name: str) -> ColumnElement[int]:
+        return cast(func.current_setting(name), BigInteger)
+
+    numbers = (
+        func.count(type_=BigInteger).filter(pg_class.c.relkind.in_(("r", "p"))),
+        func.count(type_=BigInteger).filter(pg_class.c.relkind.in_(("i", "I", "t", "S", "m", "v"))),
+    )
+    sessions = setting("max_connections") + setting("max_prepared_transactions")
+    return LockTable(
+        *connection.execute(
+            select(setting("max_locks_per_transaction"), sessions, *numbers).where(
+                pg_class.c.oid >= FIRST_OWN, pg_class.c.relpersistence != "t"
+            )
+        ).one()
+    )
 
 
 def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[Table]]:

@@ -75,7 +75,7 @@ from snapkit.services.common import (
 from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.extension_settings import set_from_inside
 from snapkit.services.glances import Noted, note_source
-from snapkit.services.online import check_code, copy_online
+from snapkit.services.online import check_code, check_locks, copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
 from snapkit.services.phases import Stopwatch
@@ -146,8 +146,9 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
     choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
         programs = find_programs(gathered.facts.version)
-        if gathered.facts.is_superuser:
-            with server.look_into_source(gathered.facts.quiet) as inside, server_errors(NOTHING_CHANGED):
+        with server.look_into_source(gathered.facts.quiet) as inside, server_errors(NOTHING_CHANGED):
+            check_locks(inside, NOTHING_CHANGED)
+            if gathered.facts.is_superuser:
                 check_code(inside, NOTHING_CHANGED)
         return _Decision(plan, moment, programs, choice)
     try:

@@ -109,6 +109,23 @@ def check_code(connection: Connection, state: str) -> None:
         )
 
 
+def check_locks(connection: Connection, state: str) -> None:
+    """Raise UsageError if the server has no room for the locks that a copy of this database takes.
+
+    Else it would fail when it has begun, and another session's statement, perhaps, that needs one lock at that moment.
+    """
+    locks = contents.lock_table(connection)
+    if locks.is_too_small:
+        raise UsageError(
+            f"A copy while clients work locks {locks.tables} tables, and what belongs to them ({locks.others} indexes, "
+            f"sequences and other relations). The server has room for about {locks.capacity} locks; it takes "
+            f"{locks.needed}, with a quarter left to everybody else.",
+            state=state,
+            hint=f"Let an administrator set max_locks_per_transaction to {locks.enough_per_transaction} or more (now "
+            f"{locks.per_transaction}) and restart the server, or leave --strategy online out.",
+        )
+
+
 def _listed(items: Sequence[str]) -> str:
     more = f"\n  and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
     return "".join(f"\n  {each}" for each in items[:_NAMED]) + more

@@ -12,6 +12,7 @@ from snapkit.core.online import (
     Counted,
     Fingerprint,
     LeftOut,
+    LockTable,
     Table,
     cautions_of,
     compare_contents,
@@ -257,3 +258,18 @@ def test_values_are_left_out_and_names_are_not() -> None:
     assert without_values('value "4" of "5\n" is too large') == "value ..."
     assert without_values('invalid: "4') == "invalid: ..."
     assert without_values('new row for relation "t" violates "c"') == 'new row for relation "t" violates "c"'
+
+
+@pytest.mark.parametrize(
+    ("locks", "is_too_small"),
+    [
+        (LockTable(64, 100, 1000, 2000), False),
+        (LockTable(64, 100, 22_000, 63_000), True),
+        (LockTable(10, 100, 750, 0), True),
+        (LockTable(10, 100, 250, 300), False),
+    ],
+)
+def test_a_copy_is_not_begun_where_there_is_no_room_for_its_locks(locks: LockTable, is_too_small: bool) -> None:
+    assert locks.is_too_small is is_too_small
+    enough = LockTable(locks.enough_per_transaction, locks.sessions, locks.tables, locks.others)
+    assert not enough.is_too_small
