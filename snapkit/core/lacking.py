@@ -51,8 +51,8 @@ def recall(noted: Collection[str], present: Properties, live: Properties | None)
     """
     own = _named(present)
     names = tuple(name for name in noted if name not in own)
-    known = {name: item for name, item in _named(live).items() if name in names} if live else {}
-    items = frozenset(known.values())
+    wanting = frozenset(names)
+    items = frozenset(item for name, item in _named(live).items() if name in wanting) if live else frozenset()
     wanted = replace(
         present,
         privileges=frozenset(item for item in items if isinstance(item, Privilege)),

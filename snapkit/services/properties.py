@@ -57,7 +57,7 @@ def give_properties(
     refused = run_permitted(connection, statements_for(name), left)
     found = catalog.read_properties(connection, oid)
     if corrections := statements_to_correct(name, wanted, found):
-        run_permitted(connection, corrections, left)
+        refused += run_permitted(connection, corrections, left)
         found = catalog.read_properties(connection, oid)
     differences = compare(wanted, found)
     if not differences:
