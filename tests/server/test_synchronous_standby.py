@@ -276,7 +276,14 @@ class Killed:
 
     def __init__(self, sandbox: Sandbox, name: str) -> None:
         self._command = Command(
-            ["shell", name, "--", sys.executable, "-c", "import time; time.sleep(600)"],
+            [
+                "shell",
+                name,
+                "--",
+                sys.executable,
+                "-c",
+                "import os, time\nwhile os.getppid() > 1:\n    time.sleep(0.2)",
+            ],
             command_environment(sandbox.url),
         )
         self._command.start()

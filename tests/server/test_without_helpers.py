@@ -143,7 +143,8 @@ def test_a_session_on_a_standby_that_may_not_be_ended(sandbox: Sandbox, standby:
     program = tmp_path / "reader.py"
     program.write_text(
         "import psycopg, time\n"
-        f"c = psycopg.connect({standby.url(sandbox.name)!r})\nprint(1, flush=True)\ntime.sleep(600)\n"
+        f"c = psycopg.connect({standby.url(sandbox.name)!r})\nprint(1, flush=True)\n"
+        "while c.execute('SELECT 1'):\n    time.sleep(0.2)\n"
     )
     reader = (
         f"import subprocess\nsubprocess.Popen([sys.executable, {str(program)!r}], stdout=subprocess.PIPE, "
