@@ -122,8 +122,9 @@ def _state(
 ) -> tuple[str, bool]:
     """The state afterwards in words, and whether the command has done what it was for."""
     if scenario.swaps:
-        old = [e for e in entries if e.kind is Kind.OLD and e.state is State.READY and e.database.oid == stage.live]
-        assert bool(old) is swapped, "what was live has not been put aside"
+        # An undo may have given it back what it was before; else it is a displaced database.
+        aside = [e for e in entries if e.state is State.READY and e.database.oid == stage.live]
+        assert bool(aside) is swapped, "what was live has not been put aside"
         return ("swapped", True) if swapped else ("as before", False)
     if scenario.drops:
         return f"{len(gone)} of {scenario.drops} dropped", len(gone) == scenario.drops
