@@ -565,6 +565,10 @@ def recover(
         bool, typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name.")
     ] = False,
     drop_wait: DropWait = None,
+    open_for_upgrade: Annotated[
+        bool,
+        typer.Option("--open-for-upgrade", help="Open each entry to its owner, as pg_upgrade wants it."),
+    ] = False,
 ) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
@@ -579,6 +583,7 @@ def recover(
             observe,
             all_sources=all_sources,
             poolers=poolers,
+            open_for_upgrade=open_for_upgrade,
             drop_wait=settings.drop_wait,
         )
 

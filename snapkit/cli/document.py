@@ -295,6 +295,7 @@ def _(result: Recovery) -> Document:
         "sessions_ended": len(result.ended),
         "poolers_resumed": _poolers(result.resumed),
         "sealed": [entry_document(entry) for entry in result.sealed],
+        "opened": [entry_document(entry) for entry in result.opened],
     }
 
 

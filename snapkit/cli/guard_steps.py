@@ -22,6 +22,7 @@ from snapkit.services.guard import (
     check_replicated,
     keep_from_others,
     plan_return,
+    what_is_in_the_way,
 )
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
@@ -101,6 +102,9 @@ class TerminalSteps:
         self.until_the_end.enter_context(self._kept)  # to be closed while signals are held back
         self.until_the_end.enter_context(adopting())
         ending = run_command(self.found, self._environment(backup), stdout_to_stderr=self.invocation.is_json)
+        if ending.exit_code:
+            for caution in what_is_in_the_way(self.invocation.server(), backup.backup):
+                self.invocation.add_caution(caution)
         return replace(ending, signals=(*self._signals.came, *ending.signals))
 
     def check(self, backup: BackupReceipt) -> HealthReport:

@@ -565,8 +565,13 @@ def _(result: Recovery, console: Console) -> None:
     for entry in result.removed:
         console.print(Text(f"Dropped {printable(entry.name)}, which an interrupted run had left.", overflow="fold"))
     for entry in result.sealed:
-        console.print(Text(f"Sealed {printable(entry.name)}, which a shell had left open.", overflow="fold"))
-    if not (result.ended or result.removed or result.failed or result.resumed or result.sealed):
+        console.print(Text(f"Sealed {printable(entry.name)}, which was open.", overflow="fold"))
+    for entry in result.opened:
+        owner = printable(entry.database.owner)
+        console.print(Text(f"Opened {printable(entry.name)} to its owner {owner}, for pg_upgrade.", overflow="fold"))
+    if result.opened:
+        console.print("Seal them again afterwards with: snapkit recover --all")
+    if not (result.ended or result.removed or result.failed or result.resumed or result.sealed or result.opened):
         console.print("Nothing is left of interrupted runs.", style="bold green")
 
 

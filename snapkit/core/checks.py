@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
+from snapkit.core.dependents import Dependents
 from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
 from snapkit.core.values import dataclass
 from snapkit.core.workers import Refusal, Worker
@@ -85,6 +86,9 @@ class Facts:
     """Of each way that this server knows; the first is the one that would be taken."""
     clock_difference: timedelta
     remains: Sequence[Entry]
+    entries: Sequence[Entry]
+    """Those of the source."""
+    dependents: Dependents
     left_open: Sequence[Entry]
     """Those that a shell has left open which is no more."""
     not_trusted: Sequence[Entry]
@@ -109,6 +113,8 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _room(facts),
         _clock(facts),
         _remains(facts),
+        _dependents(facts),
+        _upgrade(facts),
     )
     return tuple(
         check for status in (Status.PROBLEM, Status.WARNING, Status.OK) for check in checks if check.status is status
@@ -334,6 +340,31 @@ def _clock(facts: Facts) -> Check:
             "Backups are dated by the server's clock.",
         )
     return Check("clock", Status.OK, "The server's clock agrees with this machine's.")
+
+
+def _dependents(facts: Facts) -> Check:
+    needed = facts.dependents.describe()
+    if needed:
+        return Check(
+            "dependents",
+            Status.WARNING,
+            f"Nothing but snapkit's databases needs {needed}: DROP ROLE, DROP OWNED and DROP TABLESPACE are refused as "
+            "long as one of them does.",
+            "Drop the entries first that are no longer needed: snapkit delete, snapkit prune.",
+        )
+    return Check("dependents", Status.OK, "No role and no tablespace is kept by snapkit's databases alone.")
+
+
+def _upgrade(facts: Facts) -> Check:
+    sealed = [entry for entry in facts.entries if not entry.database.allow_connections]
+    if not sealed:
+        return Check("upgrade", Status.OK, "No sealed database would keep pg_upgrade from its work.")
+    return Check(
+        "upgrade",
+        Status.OK,
+        "pg_upgrade refuses a server with databases that let nobody in, as backups do. Before it: snapkit recover "
+        "--open-for-upgrade --all. Afterwards: snapkit recover --all",
+    )
 
 
 def _remains(facts: Facts) -> Check:

@@ -262,6 +262,8 @@ class Recovery:
     ended: tuple[ClientSession, ...]
     resumed: tuple[PoolerReceipt, ...] = ()
     sealed: tuple[Entry, ...] = ()
+    opened: tuple[Entry, ...] = ()
+    """Those that were opened to their owners, since pg_upgrade wants it so."""
     cautions: tuple[Caution, ...] = ()
 
 

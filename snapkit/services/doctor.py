@@ -15,6 +15,7 @@ from snapkit.core.planning import NOTHING_CHANGED, choose_method
 from snapkit.core.results import Diagnosis
 from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
+from snapkit.postgres.dependents import kept_by_entries_alone
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.opened import is_taken
 from snapkit.postgres.replication import replication_of
@@ -69,6 +70,8 @@ def _facts(
         estimates=_estimates(connection, gathered, live) if live else (),
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if is_remains(entry)],
+        entries=entries,
+        dependents=kept_by_entries_alone(connection, [entry.database.oid for entry in gathered.inventory.entries]),
         left_open=[e for e in entries if e.opened is not None and not is_taken(connection, e.database.oid)],
         not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
+from snapkit.core.dependents import in_the_way
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.model import Caution, Entry, Observe
 from snapkit.core.planning import SwapPlan
@@ -17,10 +18,11 @@ from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
-from snapkit.postgres.errors import server_errors
+from snapkit.postgres.dependents import kept_by_entries_alone
+from snapkit.postgres.errors import SERVER_ERRORS, server_errors
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Server
-from snapkit.services.common import interruptions
+from snapkit.services.common import gather, interruptions
 from snapkit.services.confirming import is_confirmed
 from snapkit.services.opening import way_back
 from snapkit.services.persistence import Persistence
@@ -211,6 +213,18 @@ def check_backed_up(server: Server, backup: BackupReceipt) -> None:
         raise BusyError(
             f"{source!r} is another database than the one that was backed up: it was renamed or replaced meanwhile."
         )
+
+
+def what_is_in_the_way(server: Server, backup: Entry) -> tuple[Caution, ...]:
+    """Say, after a command that failed, which roles and tablespaces cannot be dropped for the backup; never raises.
+
+    What the command did in one transaction that was rolled back leaves no trace of that.
+    """
+    with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+        inventory = gather(connection, server.source).inventory
+        entries = {entry.database.oid for entry in inventory.entries} | {backup.database.oid}
+        return in_the_way(kept_by_entries_alone(connection, entries), backup.name)
+    return ()
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:

@@ -159,6 +159,24 @@ def _check_openable(entry: Entry) -> None:
         check_usable(entry)
 
 
+def open_to_owner(server: Server, connection: Connection, entry: Entry) -> None:
+    """Open an entry to its owner alone, until the next run that changes something seals it; its source's lock is held.
+
+    Raises BusyError if somebody looks into it, and PrivilegeError if this role could not give back what is taken.
+    """
+    oid = entry.database.oid
+    with server_errors(NOTHING_CHANGED):
+        check_rights(connection, entry.database, createdb=False)
+        if not take_entry(connection, oid):
+            raise _busy(entry)
+        try:
+            document = _ours(entry, _note(connection, entry)).document
+            _open(server, connection, entry, document, Standing(NOTHING_CHANGED))
+        finally:
+            with suppress(*SERVER_ERRORS):  # it goes with the connection
+                release_entry(connection, oid)
+
+
 @dataclass(frozen=True, slots=True)
 class _Ours:
     """What we have opened: another run may have sealed it meanwhile, and opened it for itself."""

@@ -17,7 +17,7 @@ from snapkit.core.inventory import Inventory, is_remains
 from snapkit.core.model import Caution, ClientSession, Entry, Observe, Progress, unobserved
 from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import PoolerReceipt, Recovery
-from snapkit.errors import BusyError, SnapkitError
+from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.dropping import DROP_WAIT, IN_PASSING
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors
@@ -25,7 +25,7 @@ from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
-from snapkit.services.opening import seal_what_was_left, sealed_caution
+from snapkit.services.opening import open_to_owner, seal_what_was_left, sealed_caution
 from snapkit.services.poolers import Pooler, resume_forgotten, tell_paused
 
 
@@ -36,6 +36,7 @@ def recover(
     *,
     all_sources: bool = False,
     poolers: tuple[Pooler, ...] = (),
+    open_for_upgrade: bool = False,
     drop_wait: timedelta = DROP_WAIT,
 ) -> Recovery:
     """Drop what interrupted runs have left of the server's source, or of every source on the server.
@@ -47,6 +48,7 @@ def recover(
     drops = Drops(wait=drop_wait)
     ended: list[ClientSession] = []
     sealed: list[Entry] = []
+    opened: list[Entry] = []
     cautions: list[Caution] = []
     resumed: tuple[PoolerReceipt, ...] = ()
     unreachable: SnapkitError | None = None
@@ -54,7 +56,7 @@ def recover(
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         check_server(connection, makes_room=True)
-        for source in _sources(gathered.inventory, server.source, all_sources=all_sources):
+        for source in _sources(gathered.inventory, server.source, all_sources=all_sources, whole=open_for_upgrade):
             try:
                 with drops.told(), hold_lock(connection, source, lock_wait, observe) as forgotten:
                     ended += forgotten
@@ -68,6 +70,10 @@ def recover(
                     sealed += found
                     cautions += more
                     _drop_remains(connection, now, source, drops, observe)
+                    if open_for_upgrade:
+                        made_open, more = _open_all(server, connection, source)
+                        opened += made_open
+                        cautions += more
             except BusyError:
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
@@ -76,15 +82,43 @@ def recover(
             paused = tell_paused(connection, poolers, server.source)
     if unreachable is not None:
         raise unreachable
-    if not ended and not cautions and not resumed and not sealed:
+    if not ended and not cautions and not resumed and not sealed and not opened:
         drops.raise_if_alone()
     return Recovery(
-        tuple(drops.removed), tuple(drops.failed), tuple(ended), resumed, tuple(sealed), cautions=(*cautions, *paused)
+        tuple(drops.removed),
+        tuple(drops.failed),
+        tuple(ended),
+        resumed,
+        tuple(sealed),
+        tuple(opened),
+        cautions=(*cautions, *paused),
     )
 
 
-def _sources(inventory: Inventory, source: str, *, all_sources: bool) -> tuple[str, ...]:
-    left = (entry.source for entry in inventory.entries if is_remains(entry) or entry.opened is not None)
+def _open_all(server: Server, connection: Connection, source: str) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
+    """Open all entries of a source to their owners alone: pg_upgrade refuses a database that lets nobody in.
+
+    https://www.postgresql.org/docs/current/pgupgrade.html
+    """
+    opened: set[int] = set()
+    cautions: list[Caution] = []
+    for entry in gather(connection, server.source).inventory.of_source(source):
+        if entry.metadata is None or entry.database.is_invalid or entry.database.allow_connections:
+            continue
+        try:
+            open_to_owner(server, connection, entry)
+            opened.add(entry.database.oid)
+        except ConnectionFailedError:
+            raise
+        except SnapkitError as error:
+            cautions.append(Caution("not_opened", f"{entry.name} was not opened: {error.message}"))
+    now = gather(connection, server.source).inventory.of_source(source)
+    return tuple(entry for entry in now if entry.database.oid in opened), tuple(cautions)
+
+
+def _sources(inventory: Inventory, source: str, *, all_sources: bool, whole: bool) -> tuple[str, ...]:
+    """Return the sources that have something left or, as a ``whole``, that have any entry."""
+    left = (entry.source for entry in inventory.entries if whole or is_remains(entry) or entry.opened is not None)
     others = left if all_sources else ()
     return tuple(dict.fromkeys([source, *others]))
 

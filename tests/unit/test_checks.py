@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, PoolerLook, Status, judge
+from snapkit.core.dependents import Dependents, in_the_way
 from snapkit.core.model import ClientSession, Standby, Strategy
 from snapkit.core.workers import Refusal, Worker
 from tests.unit.builders import make_database, make_entry
@@ -35,6 +36,8 @@ HEALTHY = Facts(
     estimates=[Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2))],
     clock_difference=timedelta(seconds=1),
     remains=(),
+    entries=(),
+    dependents=Dependents(),
     left_open=(),
     not_trusted=(),
 )
@@ -58,7 +61,7 @@ def test_problems_come_first_and_then_warnings() -> None:
 
 def test_a_healthy_database_has_nothing_but_ok() -> None:
     assert {check.status for check in judge(HEALTHY)} == {Status.OK}
-    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 16
+    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 18
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,13 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             Status.PROBLEM,
             "It stays away.",
         ),
+        (
+            "dependents",
+            {"dependents": Dependents(("r",), ("t", "u"))},
+            Status.WARNING,
+            "role 'r' and the tablespaces",
+        ),
+        ("upgrade", {"entries": (make_entry(),)}, Status.OK, "recover --open-for-upgrade"),
         ("extensions", {"extensions": None}, Status.WARNING, "could not be read"),
         ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),
         ("method", {"estimates": ()}, Status.WARNING, "cannot be told"),
@@ -145,3 +155,11 @@ def test_poolers(looks: tuple[PoolerLook, ...], status: Status, words: str) -> N
     (check,) = (each for each in judge(replace(HEALTHY, poolers=looks)) if each.name == "poolers")
     assert check.status is status
     assert words in check.message
+
+
+def test_what_a_guard_says_of_what_is_in_the_way() -> None:
+    assert in_the_way(Dependents(), "app_backup") == ()
+    (caution,) = in_the_way(Dependents(("r", "s"), ()), "app_backup")
+    assert caution.code == "backup_in_the_way"
+    assert "needs the roles 'r', 's' any more" in caution.message
+    assert "The backup app_backup may be why" in caution.message
