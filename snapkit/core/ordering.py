@@ -43,7 +43,7 @@ def _of_source(entries: Sequence[Entry], now: datetime) -> Iterable[Entry]:
 
 def is_ahead(entry: Entry, now: datetime) -> bool:
     """Whether an entry is dated at a moment that is still to come by the server's clock."""
-    return entry.created_at - SKEW > now
+    return entry.created_at - now > SKEW  # not the other way round: the first date that there is has none before it
 
 
 def ahead_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from snapkit.core.inventory import usable_backups
 from snapkit.core.model import Entry, Kind, State
+from snapkit.core.ordering import is_ahead
 from snapkit.core.values import dataclass
 
 PUT_ASIDE = "put aside by a rollback"
@@ -130,7 +131,8 @@ def _kept_by_rules(
     if policy.last is not None:
         yield from keep(counted[: policy.last], f"last {policy.last}")
     if policy.within is not None:
-        yield from keep((entry for entry in backups if now - entry.dated <= policy.within), "within the given time")
+        within = (entry for entry in backups if now - _latest_date(entry, now) <= policy.within)
+        yield from keep(within, "within the given time")
     periods: tuple[tuple[int | None, str, Callable[[datetime], str]], ...] = (
         (policy.daily, "daily", lambda at: at.strftime("%Y-%m-%d")),
         (policy.weekly, "weekly", lambda at: f"{at.isocalendar().year}-W{at.isocalendar().week:02}"),
@@ -138,7 +140,7 @@ def _kept_by_rules(
     )
     for number, rule, period_of in periods:
         if number is not None:
-            for period, newest in _newest_by_period(counted, period_of)[:number]:
+            for period, newest in _newest_by_period(counted, period_of, now)[:number]:
                 yield newest, f"{rule} {period}"
     if policy.old is not None:
         yield from keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} put aside")
@@ -158,8 +160,19 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     return reasons
 
 
-def _newest_by_period(newest_first: Sequence[Entry], period_of: Callable[[datetime], str]) -> list[tuple[str, Entry]]:
+def _newest_by_period(
+    newest_first: Sequence[Entry], period_of: Callable[[datetime], str], now: datetime
+) -> list[tuple[str, Entry]]:
     newest: dict[str, Entry] = {}
     for entry in newest_first:
-        newest.setdefault(period_of(entry.dated.astimezone(UTC)), entry)
+        newest.setdefault(period_of(_latest_date(entry, now).astimezone(UTC)), entry)
     return list(newest.items())
+
+
+def _latest_date(entry: Entry, now: datetime) -> datetime:
+    """Return the latest moment at which an entry may have been made: what is kept too long does no harm.
+
+    One whose date is later than that of what the server made after it need not have been made when the clock was ahead:
+    that one may have been made when it was behind. Nothing but a date that is still to come is certainly wrong.
+    """
+    return entry.dated if is_ahead(entry, now) else entry.created_at

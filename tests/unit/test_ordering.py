@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 from hypothesis import given
@@ -39,6 +39,12 @@ def test_without_a_number_the_date_counts_unless_it_is_still_to_come() -> None:
             third.created_at, second.created_at, ahead.created_at, first.created_at,
         ]  # fmt: skip
     assert in_order([ahead], NOW)[0].dated == NOW
+
+
+def test_any_date_can_be_read_the_first_and_the_last_too() -> None:
+    first, last = made(datetime.min.replace(tzinfo=UTC)), made(datetime.max.replace(tzinfo=UTC))
+    assert [entry.dated for entry in in_order([first, last], NOW)] == [NOW, first.created_at]
+    assert len(ahead_cautions([first, last], NOW)) == 1
 
 
 def test_each_source_has_an_order_of_its_own() -> None:

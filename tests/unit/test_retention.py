@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapkit.core.model import Entry, Kind, State
+from snapkit.core.ordering import in_order
 from snapkit.core.retention import Policy, Verdict, decide
 from tests.unit.builders import NOW, make_database, make_entry, make_metadata, utc
 
@@ -404,3 +405,18 @@ def test_what_the_run_itself_has_made_stays_whatever_the_rules_say() -> None:
     own, newer = backup("2026-07-14"), backup("2026-07-15")
     verdict = decide([own, newer], Policy(last=1), NOW, (own.database.oid,))
     assert reasons(verdict) == {own.name: ("made by this run",), newer.name: ("last 1",)}
+
+
+def test_a_backup_that_was_made_when_the_clock_was_behind_makes_none_before_it_old() -> None:
+    def made(at: str, order: int) -> Entry:
+        return backup(at, metadata=replace(make_metadata("app", at=utc(at)), order=order))
+
+    before = [made(f"2026-07-{day}", day) for day in (10, 11, 12, 13)]
+    behind, newest = made("1970-01-02", 20), made("2026-07-15 11:00", 21)
+    entries = in_order([*before, behind, newest], NOW)
+    assert entries[:2] == (newest, behind)
+    assert removed(decide(entries, Policy(within=timedelta(days=30)), NOW)) == {behind.name}
+    assert removed(decide(entries, Policy(daily=6), NOW)) == set()
+    ahead = made("2099-01-01", 5)
+    within = decide(in_order([*entries, ahead], NOW), Policy(within=timedelta(days=30)), NOW)
+    assert removed(within) == {behind.name, ahead.name}
