@@ -106,14 +106,18 @@ def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:
     return [ClientSession(*row[:-1]) for row in rows]
 
 
-def others_at_work(connection: Connection, source: str) -> bool:
-    """Whether another session has the source's lock, in whatever maintenance database: a run that may be at a clone."""
-    return others_hold(connection, lock_key(source))
+def others_at_work(connection: Connection, source: str, besides: int | None = None) -> bool:
+    """Whether another session has the source's lock, in whatever maintenance database: a run that may be at a clone.
+
+    ``besides`` is a session of this very run, which has the lock and does not count.
+    """
+    return others_hold(connection, lock_key(source), besides)
 
 
-def others_hold(connection: Connection, key: int) -> bool:
-    """Whether another session has an advisory lock, in whatever database."""
-    held = select(true()).where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid()).limit(1)
+def others_hold(connection: Connection, key: int, besides: int | None = None) -> bool:
+    """Whether another session, the one ``besides`` aside, has an advisory lock, in whatever database."""
+    own = (func.pg_backend_pid(), *(() if besides is None else (besides,)))
+    held = select(true()).where(_is_held(key), pg_locks.c.pid.not_in(own)).limit(1)
     return connection.execute(held).first() is not None
 
 

@@ -351,7 +351,7 @@ def _make_once(
     observe: Observe,
     standing: Standing,
 ) -> _Copied:
-    with discarded_on_failure(server, decided.plan.clone):
+    with discarded_on_failure(server, ddl, decided.plan.clone):
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
         cloned = copied.cloned
         plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration)

@@ -46,6 +46,7 @@ from snapkit.postgres.errors import (
 from snapkit.postgres.execution import committing_locally, run
 from snapkit.postgres.file_systems import data_shares_no_blocks
 from snapkit.postgres.gate import Check, Gate, another_database, created_by, kept
+from snapkit.postgres.locks import others_at_work
 from snapkit.postgres.moment import names_of_roles, read_moment, versions_of
 from snapkit.postgres.progress import CloneGauge, Cloning
 from snapkit.postgres.server import Connection, Server, driver_connection
@@ -353,19 +354,29 @@ def as_roles_are_named(connection: Connection, moment: Moment) -> Properties:
 
 
 @contextmanager
-def discarded_on_failure(server: Server, plan: ClonePlan | None) -> Iterator[None]:
-    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run."""
+def discarded_on_failure(server: Server, ddl: Connection, plan: ClonePlan | None) -> Iterator[None]:
+    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run.
+
+    ``ddl`` is the session that makes it, and has the source's lock.
+    """
+    own = driver_connection(ddl).info.backend_pid
     try:
         yield
     except BaseException:
         if plan is not None:
             with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
-                discard(connection, plan.name)
+                _discard(connection, plan.name, server.source, own)
         raise
 
 
-def discard(connection: Connection, name: str) -> None:
-    """Drop a clone under construction, having looked once more that it is one."""
+def _discard(connection: Connection, name: str, source: str, own: int) -> None:
+    """Drop a clone under construction, having looked once more that it is one, and whose.
+
+    A run that works from another maintenance database has a lock of its own, and may have taken the very same name in
+    the same second.
+    """
+    if others_at_work(connection, source, besides=own):
+        return
     inventory = take_inventory(catalog.databases(connection), role="")
     for entry in inventory.entries:
         if entry.name == name and entry.kind is Kind.PARTIAL:

@@ -68,8 +68,14 @@ def close(connection: Connection, entry: Entry) -> Entry:
 
 
 def give_back(connection: Connection, entry: Entry, taken: Entry) -> None:
-    """Give an entry of ours that was not dropped after all its name back, and all else that ``take`` took."""
+    """Give an entry of ours that was not dropped after all its name back, and all else that ``take`` took.
+
+    That one was altered is written down: by its rows it does not show any more.
+    """
+    document = entry.database.document
+    if entry.metadata is not None and entry.altered is not None:
+        document = comments.encode(entry.metadata.with_altered(entry.altered))
     with committing_locally(connection), transaction(connection):
-        run(connection, *statements_to_give_back(entry.database, taken.name))
+        run(connection, *statements_to_give_back(replace(entry.database, document=document), taken.name))
         if catalog.name_of(connection, entry.database.oid) != entry.name:
             raise BusyError(f"{taken.name!r} was renamed by somebody else.")

@@ -254,7 +254,7 @@ def swap(
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         rehearsed = _rehearse(server, ddl, plan, request)
         watch.lap("checks")
-        with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, plan.clone):
+        with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, ddl, plan.clone):
             restored_oid, cloned = plan.entry.database.oid, None
             cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:

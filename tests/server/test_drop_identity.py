@@ -17,15 +17,17 @@ from tests.gate import Action, Gate, Link, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 
-def _delete_and_before_it(sandbox: Sandbox, name: str, act: Callable[[], object], *, cut: bool = False) -> None:
-    """Delete an entry; just before the first statement that goes by its name, or (``cut``) before DROP, do something.
+def _delete_and_before_it(
+    sandbox: Sandbox, name: str, act: Callable[[], object], *, at: str = " RENAME TO ", cut: bool = False
+) -> None:
+    """Delete an entry; do something just before the first statement that goes by its name, or that has ``at`` in it.
 
-    With ``cut`` the connection is lost there.
+    With ``cut`` that is DROP, and the connection is lost there.
     """
     done = False
 
     def stops(point: Point) -> Phase | None:
-        is_it = point.label.startswith("DROP DATABASE") or (not cut and " RENAME TO " in point.label)
+        is_it = ("DROP DATABASE" if cut else at) in point.label
         return Phase.BEFORE if is_it and not done else None
 
     def on_stop(link: Link, point: Point) -> Action:
@@ -138,3 +140,35 @@ def test_what_cannot_be_dropped_is_as_it_was(sandbox: Sandbox) -> None:
         sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(name.name)))
         with sandbox.connect(name.name) as inside:
             inside.execute("DROP SUBSCRIPTION s")
+
+
+def test_what_was_altered_is_so_still_when_it_could_not_be_dropped(sandbox: Sandbox) -> None:
+    """Its rows are written anew when it is given its name back, and agree then as if snapkit had sealed it."""
+    name = sandbox.back_up().backup.name
+
+    def alter(database: str, *, allow: bool) -> None:
+        sandbox.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(sql.Identifier(database), sql.Literal(allow))
+        )
+
+    def subscribe() -> None:
+        (passing,) = (each for each in sandbox.databases() if each not in (sandbox.name, name))
+        alter(passing, allow=True)
+        with sandbox.connect(passing) as connection:
+            connection.execute("CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p WITH (connect = false)")
+            connection.execute("ALTER SUBSCRIPTION s SET (slot_name = NONE)")
+        alter(passing, allow=False)
+
+    alter(name, allow=True)
+    with sandbox.connect(name) as connection:
+        connection.execute("DELETE FROM item")
+    alter(name, allow=False)
+    (before,) = sandbox.entries()
+    with pytest.raises(SnapkitError, match="subscription"):
+        _delete_and_before_it(sandbox, name, subscribe, at="DROP DATABASE")
+    (entry,) = sandbox.entries()
+    alter(name, allow=True)
+    with sandbox.connect(name) as connection:
+        connection.execute("DROP SUBSCRIPTION s")
+    assert before.altered is not None
+    assert (entry.name, entry.state, entry.altered) == (name, "altered", before.altered)

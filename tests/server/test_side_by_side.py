@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from psycopg import sql
 
-from snapkit.core.model import State
+from snapkit.core.model import State, unobserved
+from snapkit.errors import BusyError
+from snapkit.postgres.conninfo import target_of
+from snapkit.postgres.server import Connection, Server
+from snapkit.services import backup
+from snapkit.services.common import Gathered, gather
 from tests.process import Command
-from tests.sandbox import Sandbox, command_environment, wait_until
+from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
 DOCUMENTED = {0, 3, 10, 11}
 """Done; some of several could not be dropped; there was no backup yet, or no more; another run was in the way."""
@@ -69,3 +77,32 @@ def test_runs_on_several_sources_do_not_wait_for_each_other(sandbox: Sandbox) ->
     commands = [(sandbox.cluster.url(name), "backup") for name in (sandbox.name, *others)]
     for words, code, out in _run_all(commands, "0s"):
         assert code == 0, (words, out)
+
+
+def test_a_run_that_fails_drops_no_clone_of_another_run(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that work from different maintenance databases do not wait for each other, and choose the same name."""
+    work = f"{sandbox.prefix}_work"
+    sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(work)))
+    other = Server(target_of(sandbox.url), work)
+    failed: list[str] = []
+
+    def gather_at_once(connection: Connection, source: str) -> Gathered:
+        seen.append(gather(connection, source))
+        return seen[0]
+
+    seen: list[Gathered] = []
+    monkeypatch.setattr(backup, "gather", gather_at_once)
+    finish = backup._finish
+
+    def finish_after_the_other(*given: Any) -> Any:
+        monkeypatch.setattr(backup, "_finish", finish)
+        with pytest.raises(BusyError, match="already exists") as caught:
+            backup.back_up(other, backup.BackupRequest(), LOCK_WAIT, unobserved)
+        failed.append(caught.value.state or "")
+        return finish(*given)
+
+    monkeypatch.setattr(backup, "_finish", finish_after_the_other)
+    name = sandbox.back_up().backup.name
+    assert [each.split(". ")[-1] for each in failed] == ["No backup was made."]
+    assert sandbox.databases() == [sandbox.name, work, name]
+    assert [(each.name, each.state) for each in sandbox.entries()] == [(name, State.READY)]
