@@ -52,24 +52,28 @@ from snapkit.services.room import free_bytes, room_cautions
 def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:
     """Return the inventory of the source, or of the whole server, newest first."""
     with server.connect() as connection:
-        gathered = gather(connection, server.source)
-        entries = gathered.inventory.entries if all_sources else gathered.inventory.of_source(server.source)
-        if not entries and not all_sources:
-            need_live(gathered, server.source)  # a misspelt name must not look like a database without backups
-        cautions = recognition_cautions(gathered.inventory) + entry_cautions(entries, gathered.facts.now)
-        free = None
-        if sizes:
-            entries = with_sizes(connection, entries)
-            cautions += displaced_cautions(entries) + room_cautions(connection, gathered.live)
-            free = free_bytes(connection, gathered.live) if gathered.live else None
-        return Listing(
-            source=None if all_sources else server.source,
-            entries=entries,
-            now=gathered.facts.now,
-            sized=sizes,
-            cautions=cautions,
-            free_bytes=free,
-        )
+        return _listing(connection, server.source, sizes=sizes, all_sources=all_sources)
+
+
+def _listing(connection: Connection, source: str, *, sizes: bool, all_sources: bool) -> Listing:
+    gathered = gather(connection, source)
+    entries = gathered.inventory.entries if all_sources else gathered.inventory.of_source(source)
+    if not entries and not all_sources:
+        need_live(gathered, source)  # a misspelt name must not look like a database without backups
+    cautions = recognition_cautions(gathered.inventory) + entry_cautions(entries, gathered.facts.now)
+    free = None
+    if sizes:
+        entries = with_sizes(connection, entries)
+        cautions += displaced_cautions(entries) + room_cautions(connection, gathered.live)
+        free = free_bytes(connection, gathered.live) if gathered.live else None
+    return Listing(
+        source=None if all_sources else source,
+        entries=entries,
+        now=gathered.facts.now,
+        sized=sizes,
+        cautions=cautions,
+        free_bytes=free,
+    )
 
 
 def report_status(
@@ -84,9 +88,9 @@ def report_status(
 
     It warns of what stays paused on one of the ``poolers``.
     """
-    listing = list_entries(server, sizes=sizes, all_sources=all_sources)
-    told = listing.cautions if sizes else listing.cautions + displaced_cautions(listing.entries)
     with server.connect() as connection:
+        listing = _listing(connection, server.source, sizes=sizes, all_sources=all_sources)
+        told = listing.cautions if sizes else listing.cautions + displaced_cautions(listing.entries)
         with server_errors(NOTHING_CHANGED):
             told += stranded(replication_of(connection, [entry.database.oid for entry in listing.entries]))
         told += tell_paused(connection, poolers, server.source)
