@@ -475,7 +475,8 @@ def shell(
     run.terminal.note(f"{opened.entry.name} is sealed again.")
     entry = opened.sealed[0] if opened.sealed else opened.entry
     ran = shown_command(command or ["psql"], in_full=show_command)
-    return ShellReceipt(entry, ran, ending.exit_code, opened.cautions + altered_cautions([entry]))
+    cautions = (*opened.cautions, *opened.afterwards, *altered_cautions([entry]))
+    return ShellReceipt(entry, ran, ending.exit_code, cautions)
 
 
 @registry.command("pin")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import field, replace
 from datetime import timedelta
@@ -71,7 +71,7 @@ from snapkit.services.common import (
     locked,
     need_known,
 )
-from snapkit.services.confirming import unconfirmed
+from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.outcome import went_through
 
@@ -104,6 +104,8 @@ class OpenEntry:
     cautions: tuple[Caution, ...]
     sealed: list[Entry] = field(default_factory=list, hash=False)
     """Once it is over: the entry as it is then, unless it is gone."""
+    afterwards: list[Caution] = field(default_factory=list, hash=False)
+    """Once it is over: what is to be said of the sealing."""
 
 
 @contextmanager
@@ -123,6 +125,7 @@ def opened_entry(
     with server.connect() as keeper:
         ours: _Ours | None = None
         sealed: list[Entry] = []
+        afterwards: list[Caution] = []
         try:
             with (
                 interruptions(NOTHING_CHANGED) as standing,
@@ -141,16 +144,18 @@ def opened_entry(
                     raise _busy(entry)
                 replication = replication_of(connection, [entry.database.oid])
                 ours = _ours(entry, _note(connection, entry))
-                _open(server, connection, entry, ours.document, standing)
+                untold = _open(server, connection, entry, ours.document, standing, observe)
                 ours = replace(ours, was_open=True)
-            cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication)
+            cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication) + untold
             leading = environment_for(keeper, entry.name, request.url, request.own)
-            opened = OpenEntry(entry, command, leading, cautions, sealed)
+            opened = OpenEntry(entry, command, leading, cautions, sealed, afterwards)
             yield opened
         finally:
             if ours is not None:
                 with shielded():
-                    sealed += _seal_ours(server, keeper, ours)
+                    found, said = _seal_ours(server, keeper, ours)
+                    sealed += found
+                    afterwards += said
 
 
 def _check_openable(entry: Entry) -> None:
@@ -245,8 +250,11 @@ def _check_that_it_can_be_given_back(
         )
 
 
-def _open(server: Server, connection: Connection, entry: Entry, document: str, standing: Standing) -> None:
+def _open(
+    server: Server, connection: Connection, entry: Entry, document: str, standing: Standing, observe: Observe
+) -> tuple[Caution, ...]:
     """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
+    opening = f"the opening of {entry.name!r}"
     oid, owner = entry.database.oid, entry.database.owner
 
     def work() -> None:
@@ -265,11 +273,13 @@ def _open(server: Server, connection: Connection, entry: Entry, document: str, s
 
     def ask(lost_pid: int) -> bool:
         expected = f"the comment of {entry.name!r} is now: {document}"
-        what = f"the opening of {entry.name!r}"
-        return went_through(server, lost_pid, lambda asked: catalog.comment_of(asked, oid) == document, what, expected)
+        return went_through(
+            server, lost_pid, lambda asked: catalog.comment_of(asked, oid) == document, opening, expected
+        )
 
     with blockers_named(connection, NOTHING_CHANGED):
-        commit(connection, work, ask, standing.undone, goes_on=False)
+        done = commit(connection, work, ask, standing.undone, goes_on=False, waits=telling(observe, opening))
+    return unconfirmed(opening, done.unconfirmed)
 
 
 def _facts(entry: Entry) -> Mapping[int, Facts]:
@@ -410,8 +420,12 @@ def seal_what_was_left(
             cautions.append(Caution("not_sealed", message))
         else:
             sealed += [now_sealed] if now_sealed is not None else []
-            cautions += unconfirmed(f"the sealing of {entry.name!r}", take_unconfirmed(connection))
+            cautions += _unconfirmed_sealing(connection, entry)
     return tuple(sealed), tuple(cautions)
+
+
+def _unconfirmed_sealing(connection: Connection, entry: Entry) -> tuple[Caution, ...]:
+    return unconfirmed(f"the sealing of {entry.name!r}", take_unconfirmed(connection))
 
 
 def sealed_caution(entry: Entry) -> Caution:
@@ -479,11 +493,12 @@ def _listed(items: frozenset[Privilege]) -> str:
     return ", ".join(f"{each.grantee or 'PUBLIC'} by {each.grantor}" for each in sorted(items)) or "nothing"
 
 
-def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> Iterable[Entry]:
-    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while.
+_Sealed = tuple[list[Entry], tuple[Caution, ...]]
+"""The entry as it is once it is sealed, nothing if it is gone; and what is to be said of the sealing."""
 
-    Return the entry as it is then; nothing if it is gone.
-    """
+
+def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> _Sealed:
+    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while."""
     deadline = monotonic() + PATIENCE.total_seconds()
     lost_pid = driver_connection(keeper).info.backend_pid
     try:
@@ -510,12 +525,12 @@ def _seal_ours(server: Server, keeper: Connection, ours: _Ours) -> Iterable[Entr
         sleep(_PAUSE)
 
 
-def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> Iterable[Entry]:
-    """Return the entry, sealed by us or by somebody else; nothing if it is gone."""
+def _seal_if_ours(server: Server, connection: Connection, ours: _Ours) -> _Sealed:
+    """Return the entry, sealed by us or by somebody else."""
     entry = _found(server, connection, ours)
     if entry is not None:
-        return [_seal(connection, entry)]
-    return _present(gather(connection, server.source).inventory, ours.oid)
+        return [_seal(connection, entry)], _unconfirmed_sealing(connection, entry)
+    return _present(gather(connection, server.source).inventory, ours.oid), ()
 
 
 def _found(server: Server, connection: Connection, ours: _Ours) -> Entry | None:

@@ -21,6 +21,7 @@ from snapkit.core.model import Caution, State, Strategy, unobserved
 from snapkit.postgres import server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.opening import ShellRequest, opened_entry
 from snapkit.services.remains import recover
 from tests.cluster import Cluster
 from tests.process import Command
@@ -269,6 +270,34 @@ def test_what_recover_seals_is_told_if_no_standby_confirms_it(sandbox: Sandbox, 
     assert [entry.name for entry in ran.sealed] == [name]
     (said,) = _not_replicated(ran.cautions)
     assert said.startswith(f"The sealing of {name!r}")
+
+
+def test_what_a_shell_opens_and_seals_is_told_if_no_standby_confirms_it(sandbox: Sandbox, impatient: None) -> None:
+    name = sandbox.back_up().backup.name
+    heard: list[str] = []
+    with standby_gone(sandbox):
+        request = ShellRequest(name, command=("true",))
+        told = opened_entry(sandbox.server(), request, LOCK_WAIT, lambda progress: heard.append(progress.phase))
+        with told as opened:
+            (said,) = _not_replicated(opened.cautions)
+            assert said.startswith(f"The opening of {name!r} is committed on this server, but no synchronous standby")
+            assert f"Waiting for a synchronous standby to confirm the opening of {name!r}" in heard
+        (said,) = _not_replicated(tuple(opened.afterwards))
+    assert said.startswith(f"The sealing of {name!r}")
+    assert sandbox.entries()[0].state is State.READY
+
+
+def test_the_shell_itself_tells_what_no_standby_has_confirmed(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    with standby_gone(sandbox):
+        command = Command(["shell", "--json", name, "--", "true"], command_environment(sandbox.url), impatient=True)
+        try:
+            command.start()
+            assert command.wait(60) == 0, command.output()
+            warned = [each["code"] for each in command.document()["warnings"]]
+        finally:
+            command.end()
+    assert warned == ["not_replicated", "not_replicated"]
 
 
 class Killed:
