@@ -108,7 +108,7 @@ def test_a_drop_takes_twenty_statements_however_many_there_are(sandbox: Sandbox,
         numbers.append(len(_labels(gate, sandbox, "prune", "--keep", "1")))
         sandbox.run("delete", sandbox.entries()[0].name)
     few, many = numbers
-    # Three of them keep guards away from what is dropped, and six give it a name under which it is surely the one meant.
+    # Three keep guards away from what is dropped, and six give it a name under which it surely is what was meant.
     assert many - few == 20 * 3
 
 
