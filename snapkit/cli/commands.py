@@ -329,7 +329,9 @@ def _swap_in(
         with run.terminal.progress(told) as observe:
             if way_back is None:
                 return swap(server, request, lock_wait, observe, confirmed)
-            return way_back.take(lambda plan, left: swap(server, request, max(left, lock_wait), observe, plan), observe)
+            return way_back.take(
+                lambda plan, persistence: swap(server, request, lock_wait, observe, plan, persistence), observe
+            )
 
     known = confirmed.entry if confirmed else entry
     return hooked(run, Operation.UNDO if request.undo else Operation.ROLLBACK, work, entry=known, look=look)

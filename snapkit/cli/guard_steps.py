@@ -132,7 +132,7 @@ class TerminalSteps:
                 self._let_go()
                 return None
             request = self.request_for(entry)
-            persistence = Persistence(self.rollback_wait)
+            persistence = Persistence(self.rollback_wait, self._signals.heeding())
             way_back = PersistentWayBack(lambda: plan_return(server, backup, request), persistence, self._let_go)
             receipt = self.swap_in(request, entry, way_back)
         for caution in pile_of(server):

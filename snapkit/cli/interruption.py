@@ -104,6 +104,16 @@ class HeldSignals:
         finally:
             self._raised_above = None
 
+    def heeding(self) -> Callable[[], None]:
+        """Return what raises KeyboardInterrupt if one has come from now on: a wait is ended by the very first."""
+        before = len(self.came)
+
+        def heed() -> None:
+            if len(self.came) > before:
+                raise KeyboardInterrupt
+
+        return heed
+
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.came.append(signal.Signals(number))
         if self._raised_above is not None and len(self.came) > self._raised_above:

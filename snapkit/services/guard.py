@@ -35,14 +35,18 @@ _READY_WITHIN = timedelta(seconds=10)
 """How long it is tried to have these before the command is run: a slot that the backup took may not be free yet."""
 
 
+Swap = Callable[[SwapPlan, Persistence], SwapReceipt]
+"""Swaps as planned; what was sent, and not answered, is asked after as long as the persistence says."""
+
+
 class WayBack(Protocol):
     """How a guard's rollback goes, so that what comes before and after it can be done where that belongs."""
 
     def decide(self, observe: Observe) -> SwapPlan:
         """Return the plan of the rollback, for ``swap`` to hold to; raises SnapkitError."""
 
-    def take(self, swap: Callable[[SwapPlan, timedelta], SwapReceipt], observe: Observe) -> SwapReceipt:
-        """Do it: ``swap`` is given the plan and how long it may wait for another run; raises SnapkitError."""
+    def take(self, swap: Swap, observe: Observe) -> SwapReceipt:
+        """Do it with ``swap``; raises SnapkitError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +61,9 @@ class PersistentWayBack:
     def decide(self, observe: Observe) -> SwapPlan:
         return self.persistence.through(self.plan, _DOING, observe)
 
-    def take(self, swap: Callable[[SwapPlan, timedelta], SwapReceipt], observe: Observe) -> SwapReceipt:
+    def take(self, swap: Swap, observe: Observe) -> SwapReceipt:
         try:
-            return self.persistence.through(lambda: swap(self.plan(), self.persistence.left), _DOING, observe)
+            return self.persistence.through(lambda: swap(self.plan(), self.persistence), _DOING, observe)
         finally:
             self.done()
 

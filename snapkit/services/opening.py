@@ -164,7 +164,7 @@ def _check_openable(entry: Entry) -> None:
         check_usable(entry)
 
 
-def open_to_owner(server: Server, connection: Connection, entry: Entry) -> None:
+def open_to_owner(server: Server, connection: Connection, entry: Entry, observe: Observe) -> tuple[Caution, ...]:
     """Open an entry to its owner alone, until the next run that changes something seals it; its source's lock is held.
 
     Raises BusyError if somebody looks into it, and PrivilegeError if this role could not give back what is taken.
@@ -176,7 +176,7 @@ def open_to_owner(server: Server, connection: Connection, entry: Entry) -> None:
             raise _busy(entry)
         try:
             document = _ours(entry, _note(connection, entry)).document
-            _open(server, connection, entry, document, Standing(NOTHING_CHANGED))
+            return _open(server, connection, entry, document, Standing(NOTHING_CHANGED), observe)
         finally:
             with suppress(*SERVER_ERRORS):  # it goes with the connection
                 release_entry(connection, oid)

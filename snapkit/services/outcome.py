@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
+from snapkit.core.model import Observe, unobserved
 from snapkit.errors import SnapkitError, UnknownOutcomeError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.locks import end_lost_session
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import locked
+from snapkit.services.persistence import Persistence
 
 PATIENCE = timedelta(seconds=30)
-_PAUSE = 0.5
 
 Question = Callable[[Connection], bool]
 
 
-def bears_names(server: Server, lost_pid: int, names: Mapping[int, str], what: str) -> bool:
+def bears_names(
+    server: Server,
+    lost_pid: int,
+    names: Mapping[int, str],
+    what: str,
+    persistence: Persistence | None = None,
+    observe: Observe = unobserved,
+) -> bool:
     """Whether each database, by OID, has its name of after the transaction; see ``went_through``."""
     expected = "\n".join(f"  OID {oid} is named {name!r}" for oid, name in names.items())
     return went_through(
@@ -28,27 +35,40 @@ def bears_names(server: Server, lost_pid: int, names: Mapping[int, str], what: s
         lambda connection: all(catalog.name_of(connection, oid) == name for oid, name in names.items()),
         what,
         "in pg_database,\n" + expected,
+        persistence,
+        observe,
     )
 
 
-def went_through(server: Server, lost_pid: int, is_done: Question, what: str, expected: str) -> bool:
+def went_through(
+    server: Server,
+    lost_pid: int,
+    is_done: Question,
+    what: str,
+    expected: str,
+    persistence: Persistence | None = None,
+    observe: Observe = unobserved,
+) -> bool:
     """Ask the server, once nothing can change any more, whether the transaction that was lost ``is_done``.
 
     The source's lock is taken first: the session that lost its connection (``lost_pid``) holds it until it has really
     ended, and its COMMIT may still arrive until then; so it is told to end. Raises UnknownOutcomeError, which says
-    what ``expected`` one has to look for, if the server cannot be asked within ``PATIENCE``.
+    what ``expected`` one has to look for, if the server cannot be asked within ``PATIENCE``; or as long as
+    ``persistence`` says, where that is longer, and what is in the way may pass.
     """
-    deadline = time.monotonic() + PATIENCE.total_seconds()
+    least = Persistence(PATIENCE)
+    longest = persistence if persistence is not None and persistence.left > least.left else least
+
+    def ask() -> bool:
+        try:
+            return _ask(server, lost_pid, is_done, min(longest.left, PATIENCE))
+        except SnapkitError as error:
+            error.is_passing |= least.left > timedelta(0)
+            raise
+
     try:
-        while True:
-            left = timedelta(seconds=max(0.0, deadline - time.monotonic()))
-            try:
-                return _ask(server, lost_pid, is_done, left)
-            except SnapkitError as error:
-                if time.monotonic() + _PAUSE >= deadline:
-                    raise _unknown(what, expected) from error
-            time.sleep(_PAUSE)
-    except KeyboardInterrupt as error:
+        return longest.through(ask, f"to learn what became of {what}", observe)
+    except (SnapkitError, KeyboardInterrupt) as error:
         raise _unknown(what, expected) from error
 
 

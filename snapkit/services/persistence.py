@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from snapkit.core.durations import duration_text
 from snapkit.core.model import Observe, Progress
-from snapkit.errors import SnapkitError
+from snapkit.errors import InterruptedRunError, SnapkitError
 
 _T = TypeVar("_T")
 
@@ -17,11 +17,18 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 2.0
 """Seconds between two tries."""
 
+_HEED = 0.1
+"""Seconds between two looks whether the wait is to end."""
+
 
 class Persistence:
-    """How long something is tried again, from now on; it is tried once at the least."""
+    """How long something is tried again, from now on; it is tried once at the least.
 
-    def __init__(self, wait: timedelta) -> None:
+    Between two tries ``heed`` is called, which raises KeyboardInterrupt if the wait is to end.
+    """
+
+    def __init__(self, wait: timedelta, heed: Callable[[], None] = lambda: None) -> None:
+        self._heed = heed
         self._began = monotonic()
         self._deadline = self._began + wait.total_seconds()
 
@@ -35,7 +42,7 @@ class Persistence:
 
         Raises what an attempt raises that will not pass by itself, or the last one's error once the time is over, and
         says how often it was tried. ``observe`` is told what is waited for; ``doing`` is what is attempted, in a few
-        words.
+        words. Where ``heed`` ends the wait, InterruptedRunError says why it was waited.
         """
         tries, pause = 0, _FIRST_PAUSE
         while True:
@@ -46,8 +53,19 @@ class Persistence:
                 if not error.is_passing or monotonic() + pause > self._deadline:
                     raise self._told(error, tries) from error
                 observe(Progress(f"Waiting {doing}: {_in_one_line(error)}", self._elapsed, waits=True))
-            sleep(pause)
+                self._pause(pause, error, tries)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _pause(self, seconds: float, error: SnapkitError, tries: int) -> None:
+        until = monotonic() + seconds
+        try:
+            self._heed()
+            while (left := until - monotonic()) > 0:
+                sleep(min(left, _HEED))
+                self._heed()
+        except KeyboardInterrupt:
+            ended = InterruptedRunError(f"Interrupted. {error.message}", state=error.state, hint=error.hint)
+            raise self._told(ended, tries) from error
 
     @property
     def _elapsed(self) -> timedelta:

@@ -71,7 +71,7 @@ def recover(
                     cautions += more
                     _drop_remains(connection, now, source, drops, observe)
                     if open_for_upgrade:
-                        made_open, more = _open_all(server, connection, source)
+                        made_open, more = _open_all(server, connection, source, observe)
                         opened += made_open
                         cautions += more
             except BusyError:
@@ -95,7 +95,9 @@ def recover(
     )
 
 
-def _open_all(server: Server, connection: Connection, source: str) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
+def _open_all(
+    server: Server, connection: Connection, source: str, observe: Observe
+) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
     """Open all entries of a source to their owners alone: pg_upgrade refuses a database that lets nobody in.
 
     https://www.postgresql.org/docs/current/pgupgrade.html
@@ -106,7 +108,7 @@ def _open_all(server: Server, connection: Connection, source: str) -> tuple[tupl
         if entry.metadata is None or entry.database.is_invalid or entry.database.allow_connections:
             continue
         try:
-            open_to_owner(server, connection, entry)
+            cautions += open_to_owner(server, connection, entry, observe)
             opened.add(entry.database.oid)
         except ConnectionFailedError:
             raise

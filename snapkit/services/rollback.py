@@ -84,6 +84,7 @@ from snapkit.services.hold import Hold
 from snapkit.services.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import paused
+from snapkit.services.persistence import Persistence
 from snapkit.services.phases import Stopwatch
 from snapkit.services.poolers import Pooler, bracketed, check_poolers
 from snapkit.services.properties import foretell_lack, give_back, give_properties
@@ -228,10 +229,12 @@ def swap(
     lock_wait: timedelta,
     observe: Observe,
     confirmed: SwapPlan | None = None,
+    persistence: Persistence | None = None,
 ) -> SwapReceipt:
     """Make an entry the live database and put the live one aside.
 
-    ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised.
+    ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised. With
+    ``persistence`` the server is asked for so long what became of a swap whose COMMIT was not answered.
     """
     watch = Stopwatch()
     helpers = ready_helpers(
@@ -279,7 +282,8 @@ def swap(
                 helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
             ) as pause:
                 hold = pause.hold(request.hold)
-                swapped = _apply(server, ddl, plan, restored_oid, hold, gathered.facts.role, standing, observe)
+                role = gathered.facts.role
+                swapped = _apply(server, ddl, plan, restored_oid, hold, role, standing, observe, persistence)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
         plan = swapped.plan
         returned = give_back_what_it_was(server, ddl, plan, swapped.nudges, gathered.names)
@@ -443,6 +447,7 @@ def _apply(
     role: str,
     standing: Standing,
     observe: Observe,
+    persistence: Persistence | None,
 ) -> _Swapped:
     """Run the one transaction."""
     state = _unswapped(plan)
@@ -487,7 +492,7 @@ def _apply(
             committed = commit(
                 ddl,
                 work,
-                lambda pid: bears_names(server, pid, names, "the swap"),
+                lambda pid: bears_names(server, pid, names, "the swap", persistence, observe),
                 standing.undone,
                 hold.left,
                 waits=telling(observe, "the swap"),

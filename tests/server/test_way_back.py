@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Kind, unobserved
+from snapkit.core.model import Kind, Progress, unobserved
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.locks import others_hold
 from snapkit.postgres.opened import Use
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Server
 from snapkit.services.guard import keep_from_others
+from snapkit.services.persistence import Persistence
+from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.process import Command
-from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit, wait_until
+from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
 
@@ -263,6 +267,67 @@ def test_the_command_may_restart_the_server(sandbox: Sandbox, tmp_path: Path) ->
             own.launch()
             done = ended()
         assert done.code == 20, done
+        with psycopg.connect(own.url(box.name)) as connection:
+            assert connection.execute("SELECT count(*) FROM item").fetchone() == (100,)
+    finally:
+        own.remove()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_one_signal_ends_the_wait_and_says_what_was_waited_for(
+    sandbox: Sandbox, tmp_path: Path, number: signal.Signals
+) -> None:
+    with (
+        held_up(failing(sandbox), tmp_path) as (words, waits, go),
+        guarding(sandbox.url, "--json", *words) as (command, ended),
+    ):
+        wait_until(waits)
+        with sandbox.connect("postgres", application_name="deploy") as other:
+            other.execute("BEGIN")
+            other.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(sandbox.name)))
+            go()
+            wait_until(says(command, "Waiting to roll back: "))
+            command.send(number)
+            done = ended()
+    assert (done.code, done.document["error"]["code"]) == (21, "rollback_failed"), done
+    message = done.document["error"]["message"]
+    assert "Interrupted. " in message and "deploy" in message and "is as the command left it" in message
+    assert len(sandbox.items()) == 10
+
+
+def test_a_server_that_is_long_away_is_asked_what_became_of_the_swap(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies while a standby's word on COMMIT is waited for, and is away for longer than anybody else would ask."""
+    own = Cluster(sandbox.cluster.binaries)
+    heard: list[str] = []
+    try:
+        own.start()
+        with psycopg.connect(own.url("postgres"), autocommit=True) as admin:
+            box = Sandbox(own, admin, "r")
+            box.create()
+            box.back_up()
+            box.ruin()
+            own.configure("synchronous_standby_names = 'nowhere'")
+            admin.execute("SELECT pg_reload_conf()")
+            wait_until(lambda: admin.execute("SHOW synchronous_standby_names").fetchall() == [("nowhere",)])
+
+        def observe(progress: Progress) -> None:
+            if progress.phase in heard:
+                return
+            heard.append(progress.phase)
+            if progress.phase == "Waiting for a synchronous standby to confirm the swap":
+                own.stop("immediate")
+                own.configure("synchronous_standby_names = ''")
+            elif progress.phase.startswith("Waiting to learn what became of the swap: "):
+                own.launch()
+
+        monkeypatch.setattr("snapkit.services.outcome.PATIENCE", timedelta(0))
+        receipt = swap(
+            Server(target_of(own.url(box.name))), SwapRequest(), LOCK_WAIT, observe, None, Persistence(10 * LOCK_WAIT)
+        )
+        assert receipt.displaced is not None
+        assert [each for each in heard if each.startswith("Waiting to learn")]
         with psycopg.connect(own.url(box.name)) as connection:
             assert connection.execute("SELECT count(*) FROM item").fetchone() == (100,)
     finally:
