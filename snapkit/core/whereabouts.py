@@ -6,6 +6,7 @@ before that, to be compared and to be told of; where it cannot be told, nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
@@ -73,7 +74,11 @@ def endpoint_of(url: str | None, variables: Mapping[str, str]) -> Endpoint | Non
 
 
 def _parts(url: str) -> Mapping[str, str | None] | None:
-    """Return libpq's parameters in ``url`` as far as they say where it leads; None if it is malformed."""
+    """Return libpq's parameters in ``url`` as far as they say where it leads; None if it is malformed.
+
+    Of a password with a "/" or a "?" that is not percent-encoded, what stands before it looks like a port, and what
+    stands behind it like a database, or like the query with the "@" in it: none of that is ever to be shown.
+    """
     try:
         parts = split_url(url)
     except UsageError:
@@ -82,6 +87,8 @@ def _parts(url: str) -> Mapping[str, str | None] | None:
     place, _, database = rest.partition("/")
     hosts = [_host_and_port(each) for each in place.split(",")]
     ports = ",".join(port for _, port in hosts)
+    if "@" in parts.query or not all(re.fullmatch("[0-9]{0,5}", port) for _, port in hosts):
+        return None
     found: dict[str, str | None] = {
         "user": unquote(credentials.partition(":")[0]),
         "host": ",".join(unquote(host) for host, _ in hosts),

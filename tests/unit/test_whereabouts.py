@@ -30,6 +30,15 @@ def test_what_is_named(url: str | None, variables: dict[str, str], expected: End
     assert endpoint_of(url, variables) == expected
 
 
+@pytest.mark.parametrize("password", ["s3cret/?", "s3cret?/", "12/s3cret?", "12/?s3cret", "12/?s3cret=", "x/s3cret,?"])
+def test_nothing_is_told_of_a_password_that_is_not_percent_encoded(password: str) -> None:
+    assert endpoint_of(f"postgresql://app:{password}@db/shop", {}) is None
+    choice = choose_connection(
+        None, None, {"DATABASE_URL": f"postgresql://app:{password}@db/shop"}, {"PGDATABASE": "x"}
+    )
+    assert (choice.cautions, choice.whereabouts().host, choice.whereabouts().database) == ((), None, None)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "another"),
     [
