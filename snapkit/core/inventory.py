@@ -77,7 +77,7 @@ def take_inventory(databases: Iterable[Database], role: str, now: datetime = _NO
 
 
 def _with_document(database: Database, document: metadata.Metadata) -> Entry:
-    is_to_go = database.is_invalid or document.dropping is not None
+    is_to_go = database.is_invalid or _is_being_dropped(database, document)
     altered = None if is_to_go else alteration(database, document)
     return Entry(
         database=database,
@@ -90,6 +90,12 @@ def _with_document(database: Database, document: metadata.Metadata) -> Entry:
         bears_its_name=is_to_go or naming.belongs_to(database.name, document.source, document.kind),
         altered=altered,
     )
+
+
+def _is_being_dropped(database: Database, document: metadata.Metadata) -> bool:
+    """Whether it is just as a run has left it that began to drop it; what somebody has rescued is not ours to drop."""
+    is_named_so = naming.is_passing_name(database.name, document.source, database.oid)
+    return document.dropping is not None and is_named_so and not database.allow_connections
 
 
 def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
@@ -186,7 +192,7 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
 
 def _former_name(entry: Entry) -> str | None:
     """The name of an entry before a run began to drop it."""
-    return entry.metadata.dropping if entry.metadata else None
+    return entry.metadata.dropping if entry.metadata and entry.state is State.INVALID else None
 
 
 def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:

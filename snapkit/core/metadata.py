@@ -104,7 +104,8 @@ class Metadata:
     altered: str | None = None
     """Why it is not what it was when it was made, in words that go on from its name: ``was written to in a shell``."""
     dropping: str | None = None
-    """The name that it had before a run began to drop it: nothing but dropping it is left to do."""
+    """The name that it had before a run began to drop it: nothing but dropping it is left to do, unless somebody has
+    rescued it since then."""
     not_given: tuple[str, ...] = ()
     """Of a backup: the names of those properties of its source that it could not be given."""
     shares_blocks: bool | None = None

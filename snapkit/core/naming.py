@@ -65,6 +65,11 @@ def passing_name(source: str, at: datetime, oid: int) -> str:
     return _fit(source, f"_{Kind.PARTIAL}_{_stamp(at)}_{oid}")
 
 
+def is_passing_name(name: str, source: str, oid: int) -> bool:
+    """Whether ``name`` is one that a database has from us while it is dropped."""
+    return sequence_of(name) == oid and belongs_to(name, source, Kind.PARTIAL)
+
+
 def sequence_of(name: str) -> int:
     """Return the number behind the second in a name of ours: 1 without one."""
     match = _SEQUENCE.search(name)

@@ -596,7 +596,7 @@ def plan_resealing(entry: Entry) -> tuple[Statement, ...]:
     limit = seal.connection_limit if seal else database.connection_limit
     if database.access is not None:
         seal = Seal(database.owner, database.access, limit)
-    document = replace(entry.metadata, altered=None, seal=seal)
+    document = replace(entry.metadata, altered=None, dropping=None, seal=seal)
     return (
         AlterDatabase(entry.name, allow_connections=False, connection_limit=limit, is_template=False),
         CommentOnDatabase(entry.name, comments.encode(document)),

@@ -52,6 +52,8 @@ def alteration(database: Database, document: Metadata) -> str | None:
     """
     if document.altered is not None:
         return document.altered
+    if document.dropping is not None:
+        return "was renamed or opened after a run had begun to drop it"
     if document.opened is not None:  # what it was is noted, and comes back
         return None
     if database.allow_connections:

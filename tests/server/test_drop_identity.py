@@ -89,6 +89,28 @@ def test_a_run_that_dies_in_between_leaves_what_the_next_one_sweeps(sandbox: San
     assert [each.name for each in sandbox.entries()] == [receipt.backup.name]
 
 
+@pytest.mark.parametrize("rescue", ["RENAME TO {}", "ALLOW_CONNECTIONS true"])
+def test_what_somebody_rescues_from_a_run_that_died_is_not_dropped(sandbox: Sandbox, rescue: str) -> None:
+    name, rescued = sandbox.back_up(label="v1").backup.name, f"{sandbox.prefix}_rescued"
+    with pytest.raises(SnapkitError):
+        _delete_and_before_it(sandbox, name, lambda: None, cut=True)
+    (passing,) = (each for each in sandbox.databases() if each != sandbox.name)
+    change = sql.SQL(rescue).format(sql.Identifier(rescued))
+    sandbox.execute(sql.SQL("ALTER DATABASE {} {}").format(sql.Identifier(passing), change))
+    if "RENAME" not in rescue:
+        rescued = passing
+    back_up(sandbox.server(), BackupRequest(), LOCK_WAIT, lambda progress: None)
+    assert sandbox.run("recover").code == 0
+    assert sandbox.run("prune", "--keep", "1").code == 0
+    assert sandbox.run("delete", name).code == 10
+    assert rescued in sandbox.databases()
+    assert sandbox.run("rollback", rescued).code == 2
+    assert sandbox.run("adopt", rescued, "--json").data["entry"]["state"] == "ready"
+    sandbox.ruin()
+    assert sandbox.run("rollback", rescued).code == 0
+    assert len(sandbox.items()) == 100
+
+
 def test_what_died_in_between_is_deleted_by_its_former_name_or_pruned(sandbox: Sandbox) -> None:
     kept = sandbox.back_up().backup.name
     for finish in ("delete", "prune"):

@@ -12,6 +12,7 @@ from snapkit.core.naming import (
     MAX_NAME_BYTES,
     belongs_to,
     free_name,
+    is_passing_name,
     passing_name,
     read_partial_name,
     read_script_name,
@@ -242,3 +243,5 @@ def test_a_passing_name_is_that_of_something_under_construction(source: str, at:
     assert read_partial_name(name) == at.replace(microsecond=0)
     assert belongs_to(name, source, Kind.PARTIAL)
     assert passing_name(source, at, oid + 1) != name
+    assert is_passing_name(name, source, oid)
+    assert not is_passing_name(name, source, oid + 1)

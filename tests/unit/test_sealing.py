@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from snapkit.core import metadata as comments
-from snapkit.core.inventory import latest_displaced, select_one, take_inventory
+from snapkit.core.inventory import is_remains, latest_displaced, select_one, take_inventory
 from snapkit.core.metadata import Metadata, decode, encode
 from snapkit.core.model import Kind, State
+from snapkit.core.naming import passing_name
 from snapkit.core.opening import Opened
 from snapkit.core.planning import check_usable, plan_adoption, plan_backup, plan_resealing, plan_swap
 from snapkit.core.sealing import Seal, alteration, seal_of, statements_to_seal
 from snapkit.core.statements import AlterDatabase, CommentOnDatabase
-from snapkit.errors import UsageError
-from tests.unit.builders import AT, NOW, make_database, make_entry, make_managed, make_metadata, make_properties
+from snapkit.errors import NotFoundError, UsageError
+from tests.unit.builders import AT, NOW, make_database, make_entry, make_metadata, make_properties
 from tests.unit.test_planning import FILE_COPY
 
 NAME = "app_backup_20260110_103045"
@@ -113,12 +114,32 @@ def test_an_altered_entry_is_sealed_again_as_it_is_with_the_limit_that_it_had() 
 
 
 def test_what_is_being_dropped_can_only_be_dropped_and_is_found_by_its_former_name() -> None:
-    passing = "app_partial_20260110_103045"
-    database = make_managed(passing, make_metadata().with_dropping(NAME))
+    document = comments.encode(make_metadata().with_dropping(NAME))
+    database = make_database(passing_name("app", AT, 20000), oid=20000, allow_connections=False, document=document)
     inventory = take_inventory([make_database("app"), database], "alice", NOW)
     (entry,) = inventory.entries
     assert (entry.state, entry.kind, entry.bears_its_name) == (State.INVALID, Kind.BACKUP, True)
     assert select_one(inventory.entries, NAME, "app") is entry
+
+
+@pytest.mark.parametrize(
+    ("name", "allow"), [("app_rescued", False), (passing_name("app", AT, 20001), False), (None, True)]
+)
+def test_what_was_rescued_from_a_drop_is_not_to_be_dropped(name: str | None, allow: bool) -> None:
+    document = comments.encode(make_metadata().with_dropping(NAME))
+    name = name or passing_name("app", AT, 20000)
+    database = make_database(name, oid=20000, allow_connections=allow, document=document)
+    inventory = take_inventory([make_database("app"), database], "alice", NOW)
+    (entry,) = inventory.entries
+    assert (entry.state, is_remains(entry), entry.bears_its_name) == (State.ALTERED, False, False)
+    assert entry.altered == "was renamed or opened after a run had begun to drop it"
+    with pytest.raises(NotFoundError):
+        select_one(inventory.entries, NAME, "app")
+    comment = plan_resealing(entry)[1]
+    assert isinstance(comment, CommentOnDatabase)
+    sealed = comments.decode(comment.comment)
+    assert isinstance(sealed, Metadata)
+    assert sealed.dropping is None
 
 
 def test_an_undo_takes_no_other_in_place_of_an_altered_one() -> None:
