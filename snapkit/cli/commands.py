@@ -138,7 +138,8 @@ def backup(
             stop_workers=stop_workers,
         )
     if dry_run:
-        return DryRun(preview_backup(server, request))
+        preview = preview_backup(server, request)
+        return DryRun(preview.steps, preview)
     receipt = _back_up(run, request)
     run.note_after(
         f"Roll back with:\n  snapkit rollback {run.as_typed(receipt.backup.name, replica_url, pgbouncer_url)}"

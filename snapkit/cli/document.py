@@ -15,6 +15,7 @@ from snapkit.core.durations import milliseconds
 from snapkit.core.model import Caution, ClientSession, Entry, Kind
 from snapkit.core.opening import Opened
 from snapkit.core.results import (
+    BackupPreview,
     BackupReceipt,
     Diagnosis,
     EntryReport,
@@ -312,6 +313,11 @@ def _(result: ShellReceipt) -> Document:
 @data_of.register
 def _(result: DryRun) -> Document:
     document: Document = {"plan": [{"step": step.title, "sql": list(step.sql)} for step in result.steps]}
+    if isinstance(result.preview, BackupPreview):
+        forecast = result.preview.forecast
+        document["holds_clients"] = result.preview.is_held
+        document["expected_outage_ms"] = milliseconds(forecast.duration) if forecast else None
+        document["expected_at_least"] = forecast.at_least if forecast else None
     if isinstance(result.preview, RemovalPreview):
         document["kept"] = _kept(result.preview.kept)
         document["removed"] = [entry_document(entry) for entry in result.preview.removed]

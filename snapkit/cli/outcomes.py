@@ -8,7 +8,7 @@ from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
     from snapkit.core.model import Caution
-    from snapkit.core.results import RemovalPreview, SwapPreview, WrittenStep
+    from snapkit.core.results import BackupPreview, RemovalPreview, SwapPreview, WrittenStep
     from snapkit.errors import SnapkitError
 
 
@@ -17,7 +17,7 @@ class DryRun:
     """What would be done; nothing was changed. ``preview`` tells more where there is more to tell."""
 
     steps: tuple[WrittenStep, ...]
-    preview: SwapPreview | RemovalPreview | None = None
+    preview: BackupPreview | SwapPreview | RemovalPreview | None = None
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

@@ -27,6 +27,7 @@ from snapkit.core.model import ClientSession, Entry, Kind, State
 from snapkit.core.planning import how_to_trust
 from snapkit.core.properties import describe
 from snapkit.core.results import (
+    BackupPreview,
     BackupReceipt,
     Choice,
     Diagnosis,
@@ -173,6 +174,16 @@ def _who(sessions: Sequence[ClientSession]) -> str:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown = [name if number == 1 else f"{number} × {name}" for name, number in ordered[:4]]
     return ", ".join(shown + (["…"] if len(ordered) > 4 else []))
+
+
+@render.register
+def _(result: BackupPreview, console: Console) -> None:
+    if not result.is_held:
+        console.print("Clients would not be held.")
+    elif result.forecast is None:
+        console.print("Clients would be held while the database is cloned; the first such backup will tell how long.")
+    else:
+        console.print(f"{result.forecast.grounds}, clients would be held for {result.forecast.text}.")
 
 
 @names_of.register

@@ -7,7 +7,9 @@ from datetime import timedelta
 from enum import StrEnum
 
 from snapkit.core.dependents import Dependents
+from snapkit.core.estimates import Extent, Forecast, many_files
 from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
+from snapkit.core.online import LockTable
 from snapkit.core.values import dataclass
 from snapkit.core.workers import Refusal, Worker
 
@@ -41,11 +43,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How a backup can be made, of how many bytes, and how long it would take if earlier ones can tell."""
+    """How a backup can be made, of what, and how long it would take as far as that can be told."""
 
     strategy: Strategy
-    size_bytes: int | None
-    duration: timedelta | None
+    extent: Extent
+    forecast: Forecast | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Facts:
     free_bytes: int | None
     estimates: Sequence[Estimate]
     """Of each way that this server knows; the first is the one that would be taken."""
+    locks: LockTable | None
+    """What a copy while clients work would lock, and the room for that."""
     clock_difference: timedelta
     remains: Sequence[Entry]
     entries: Sequence[Entry]
@@ -110,6 +114,8 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         _workers(facts),
         _extensions(facts),
         _method(facts),
+        _files(facts),
+        _locks(facts),
         _room(facts),
         _clock(facts),
         _remains(facts),
@@ -302,18 +308,42 @@ def _method(facts: Facts) -> Check:
 
 
 def _outlook(estimate: Estimate) -> str:
-    """Say what a method would cost those who work on the database, going by earlier backups."""
-    if estimate.duration is None:
+    """Say what a method would cost those who work on the database."""
+    forecast = estimate.forecast
+    if forecast is None:
         return f"{estimate.strategy} (the first such backup will tell how long that takes)"
-    seconds = f"{estimate.duration.total_seconds():.1f} s"
+    seconds = f"{forecast.duration.total_seconds():.1f} s"
+    if forecast.at_least:
+        return (
+            f"{estimate.strategy} (would hold clients for {seconds} or more, by the number and the size of its files)"
+        )
     if estimate.strategy is Strategy.ONLINE:
         return f"{estimate.strategy} (takes about {seconds}, and holds nobody)"
     return f"{estimate.strategy} (would hold clients for about {seconds})"
 
 
+def _files(facts: Facts) -> Check:
+    chosen = next(iter(facts.estimates), None)
+    if chosen is not None and chosen.forecast is not None:
+        said = f"clients would be held for {chosen.forecast.text}"
+        for caution in many_files(facts.source, chosen.extent, chosen.forecast.duration, said):
+            return Check("files", Status.WARNING, f"{caution.message}.")
+    return Check("files", Status.OK, "The number of the database's files is not known to make a clone take long.")
+
+
+def _locks(facts: Facts) -> Check:
+    if facts.locks is None:
+        return Check("locks", Status.OK, "The room for locks cannot be seen without a connection to the database.")
+    if facts.locks.is_too_small:
+        return Check(
+            "locks", Status.WARNING, f"{facts.locks.room} --strategy online is refused.", f"{facts.locks.remedy}."
+        )
+    return Check("locks", Status.OK, "The server has room for the locks that --strategy online takes.")
+
+
 def _room(facts: Facts) -> Check:
     chosen = next(iter(facts.estimates), None)
-    size = chosen.size_bytes if chosen else None
+    size = chosen.extent.size if chosen else None
     if size is None or facts.free_bytes is None:
         return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
     room = f"A clone takes {_mebibytes(size)}, and {_mebibytes(facts.free_bytes)} are free on the disk"

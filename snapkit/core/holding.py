@@ -77,13 +77,15 @@ _SURELY_COPIED = 1e9
 _TOO_SMALL = 1 << 26
 _BESIDES = 1.0
 """Seconds that a busy server may take for what does not go by the size: checkpoints, directories, waiting its turn."""
+_FILE_AT_MOST = 0.003
+"""Seconds that a file may take in a busy disk's worst hour, however small it is; see ``estimates``."""
 
 
-def blocks_were_shared(strategy: Strategy, size: int | None, copying: timedelta) -> bool | None:
-    """Judge by the time that ``clone`` took for ``size`` bytes whether the file system shared blocks.
+def blocks_were_shared(strategy: Strategy, size: int | None, files: int | None, copying: timedelta) -> bool | None:
+    """Judge by the time that ``clone`` took for ``size`` bytes in ``files`` whether the file system shared blocks.
 
     PostgreSQL does not say, and copies silently where it cannot share. None where the time does not tell: in between,
-    or where the database is so small that the time goes by the number of its files.
+    or where it may have gone by the number of files, each of which takes its own time, shared or not.
     https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-FILE-COPY-METHOD
     """
     seconds = copying.total_seconds()
@@ -91,4 +93,6 @@ def blocks_were_shared(strategy: Strategy, size: int | None, copying: timedelta)
         return None
     if size / seconds >= _SURELY_SHARED:
         return True
-    return False if size <= _SURELY_COPIED * (seconds - _BESIDES) else None
+    if files is None:
+        return None
+    return False if size <= _SURELY_COPIED * (seconds - _BESIDES - _FILE_AT_MOST * files) else None

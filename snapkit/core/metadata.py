@@ -45,6 +45,7 @@ _KNOWN = frozenset(
         "is_template",
         "allow_connections",
         "clone_bytes",
+        "clone_files",
         "clone_ms",
         "opened",
         "deploy",
@@ -84,6 +85,8 @@ class Metadata:
     clone_bytes: int | None = None
     clone_ms: int | None = None
     """How much was cloned, and how long that took: what the next estimate goes by."""
+    clone_files: int | None = None
+    """How many files that were; None where it was not known, and for a copy that does not go by files."""
     opened: Opened | None = None
     """Whether it is open, and to whom."""
     deploy: Deploy | None = None
@@ -161,6 +164,7 @@ def encode(metadata: Metadata) -> str:
         "allow_connections": None if metadata.allow_connections else False,
         "clone_bytes": metadata.clone_bytes,
         "clone_ms": metadata.clone_ms,
+        "clone_files": metadata.clone_files,
         "opened": encode_opened(metadata.opened) if metadata.opened else None,
         "deploy": deploys.to_document(metadata.deploy) if metadata.deploy else None,
         "activity": activities.to_document(metadata.activity) if metadata.activity else None,
@@ -249,6 +253,7 @@ def _read(document: dict[str, Any]) -> Metadata:
         allow_connections=allow if isinstance(allow, bool) else True,
         clone_bytes=_optional(document, "clone_bytes", int),
         clone_ms=_optional(document, "clone_ms", int),
+        clone_files=_optional(document, "clone_files", int),
         opened=decode_opened(_optional(document, "opened", dict)),
         deploy=deploy,
         activity=activity,

@@ -218,6 +218,23 @@ class LockTable:
     def is_too_small(self) -> bool:
         return self.needed > self.capacity
 
+    @property
+    def room(self) -> str:
+        """What is needed, and what is there, in sentences."""
+        return (
+            f"A copy while clients work locks {self.tables} tables, and what belongs to them ({self.others} indexes, "
+            f"sequences and other relations). The server has room for about {self.capacity} locks; it takes "
+            f"{self.needed}, with a quarter left to everybody else."
+        )
+
+    @property
+    def remedy(self) -> str:
+        """What makes room, as a sentence without its end."""
+        return (
+            f"Let an administrator set max_locks_per_transaction to {self.enough_per_transaction} or more (now "
+            f"{self.per_transaction}) and restart the server"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Contents:

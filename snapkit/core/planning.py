@@ -237,9 +237,10 @@ class BackupPlan:
     metadata: Metadata
     document: str
 
-    def measured(self, size: int | None, duration: timedelta) -> BackupPlan:
+    def measured(self, size: int | None, duration: timedelta, files: int | None = None) -> BackupPlan:
         """Return the plan with what the clone took in its document, for later estimates."""
-        metadata = replace(self.metadata, clone_bytes=size, clone_ms=milliseconds(duration))
+        taken = milliseconds(duration)
+        metadata = replace(self.metadata, clone_bytes=size, clone_ms=taken, clone_files=files)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     def as_of(self, moment: Moment) -> BackupPlan:

@@ -10,6 +10,7 @@ from typing import ClassVar
 from snapkit.core.activity import Written
 from snapkit.core.checks import Check, Status
 from snapkit.core.deploy import MigrationState
+from snapkit.core.estimates import Forecast
 from snapkit.core.guarding import Health
 from snapkit.core.holding import Phase
 from snapkit.core.model import Caution, ClientSession, Entry, Standby
@@ -83,6 +84,19 @@ class Choice(Enum):
     """Going by earlier backups, a clone would have held clients longer than they may be."""
     OUTAGE_REACHED = "outage_reached"
     """A clone had to be given up, since it held clients as long as they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPreview:
+    """What a backup would do at the moment of asking.
+
+    ``forecast`` is how long clients would be held, None where nothing tells that, and where nobody ``is_held``.
+    """
+
+    steps: tuple[WrittenStep, ...]
+    is_held: bool
+    forecast: Forecast | None = None
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
-from snapkit.core.estimates import Pace, share_done
+from snapkit.core.estimates import Extent, Forecast, Pace, share_done
 from snapkit.core.model import Observe, Progress, Strategy
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import database_directories, wait_event
@@ -18,14 +18,25 @@ _CHECKPOINT_EVENTS = frozenset(("CheckpointStart", "CheckpointDone"))
 
 @dataclass(frozen=True, slots=True)
 class Cloning:
-    """A clone to be watched: the session that makes it, how, of how many bytes, and how long it took before."""
+    """A clone to be watched: the session that makes it, how, of how many bytes, and how long that will take."""
 
     pid: int
     strategy: Strategy
     total_bytes: int | None
-    expected: timedelta | None = None
+    forecast: Forecast | None = None
     copies: bool = False
     """Whether ``clone`` is known to have to copy, and so does not try to share blocks."""
+    files: int | None = None
+
+    @property
+    def extent(self) -> Extent:
+        """What is to be copied."""
+        return Extent(self.total_bytes, self.files, shares=self.strategy is Strategy.CLONE and not self.copies)
+
+    @property
+    def expected(self) -> timedelta | None:
+        """How long it took before, for what is there now; no progress can be told by the least that it may take."""
+        return self.forecast.duration if self.forecast is not None and not self.forecast.at_least else None
 
 
 class CloneGauge:

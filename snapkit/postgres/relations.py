@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnClause, TableClause, Text, column, table
+from sqlalchemy import BigInteger, Boolean, ColumnClause, Integer, TableClause, Text, column, table
 from sqlalchemy.dialects.postgresql import OID
 
 
@@ -25,6 +25,8 @@ pg_class = catalog_table(
     column("relkind", Text),
     column("relpersistence", Text),
     column("relisshared", Boolean),
+    column("relpages", Integer),
+    column("relallvisible", Integer),
 )
 pg_namespace = catalog_table("pg_namespace", column("oid", OID), column("nspname", Text))
 pg_attribute = catalog_table(

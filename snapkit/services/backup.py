@@ -10,6 +10,7 @@ from time import monotonic
 
 from snapkit.core.deploy import Deploy
 from snapkit.core.durations import duration_text
+from snapkit.core.estimates import many_files
 from snapkit.core.holding import DEFAULT_RULES, HoldRules
 from snapkit.core.identity import AlteredMeanwhileError
 from snapkit.core.inventory import lenders
@@ -25,7 +26,7 @@ from snapkit.core.planning import (
 )
 from snapkit.core.properties import Properties
 from snapkit.core.replication import not_in_a_backup
-from snapkit.core.results import BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt, WrittenStep
+from snapkit.core.results import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
 from snapkit.core.statements import ChangeOwner
 from snapkit.core.values import dataclass
 from snapkit.core.workers import Worker
@@ -52,6 +53,7 @@ from snapkit.services.cloning import (
     as_roles_are_named,
     discarded_on_failure,
     foresee,
+    foresee_by_files,
     make_clone,
     method_cautions,
     method_for,
@@ -74,7 +76,7 @@ from snapkit.services.common import (
 )
 from snapkit.services.confirming import telling, unconfirmed
 from snapkit.services.extension_settings import set_from_inside
-from snapkit.services.glances import Noted, note_source
+from snapkit.services.glances import Noted, count_files, note_source
 from snapkit.services.online import check_code, check_locks, copy_online
 from snapkit.services.outcome import bears_names
 from snapkit.services.pausing import Pause, paused
@@ -106,17 +108,27 @@ class BackupRequest:
     """Whether background workers are ended that will not come back by themselves."""
 
 
-def preview_backup(server: Server, request: BackupRequest) -> tuple[WrittenStep, ...]:
-    """Return the steps that ``back_up`` would apply at this moment; nothing is changed and no lock is taken."""
+def preview_backup(server: Server, request: BackupRequest) -> BackupPreview:
+    """Return what ``back_up`` would do at this moment; nothing is changed and no lock is taken."""
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
         decided = _decide(server, connection, gathered, request)
         check_replicas(connection, request.replicas, None, disconnect=request.hold.disconnect)
+        if isinstance(decided.way, Cloning):
+            files = count_files(server, connection, gathered.facts, decided.plan.clone.template)
+            decided = _decide_by_files(server, connection, gathered, request, decided, files)
+        steps = written(decided.plan.steps)
         if isinstance(decided.way, Programs):
-            return written(decided.plan.steps)
+            return BackupPreview(steps, is_held=False)
         poolers = check_poolers(connection, request.poolers, server.source)
-        return bracketed(written(decided.plan.steps), poolers, len(decided.plan.steps) - 2)
+        forecast, cautions = decided.way.forecast, tuple[Caution, ...]()
+        if forecast is not None and not forecast.is_own:
+            said = f"clients would be held for {forecast.text}"
+            cautions = many_files(server.source, decided.way.extent, forecast.duration, said)
+        return BackupPreview(
+            bracketed(steps, poolers, len(steps) - 2), is_held=True, forecast=forecast, cautions=cautions
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +172,25 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
     sends_away = request.hold.disconnect or bool(request.poolers)  # what comes through a pool leaves with its pause
     check_empty_enough(connection, [plan.clone.template], disconnect=sends_away)
     return _Decision(plan, moment, way, choice, workers)
+
+
+def _decide_by_files(
+    server: Server,
+    connection: Connection,
+    gathered: Gathered,
+    request: BackupRequest,
+    decided: _Decision,
+    files: int | None,
+) -> _Decision:
+    """Decide again, as ``_decide`` does, now that the number of the source's files is known."""
+    if isinstance(decided.way, Programs):
+        return decided
+    try:
+        way = foresee_by_files(decided.way, server.source, gathered, request.hold, files)
+    except OutageLimitError as error:
+        online = _decide_online(server, connection, gathered, request, error)
+        return replace(online, choice=Choice.OUTAGE_EXPECTED)
+    return replace(decided, way=way)
 
 
 def _decide_online(
@@ -354,7 +385,7 @@ def _make_once(
     with discarded_on_failure(server, ddl, decided.plan.clone):
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
         cloned = copied.cloned
-        plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration)
+        plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration, cloned.source_files)
         properties, name = plan.clone.properties, plan.clone.name
         set_from_inside(server, ddl, gathered.facts, server.source, properties, cloned.oid, name)
         done = _finish(server, ddl, plan, cloned, standing, observe)
@@ -379,8 +410,10 @@ def _copy(
         return _copy_online(server, ddl, decided.noting(noted), way, watch, observe)
     _write_checkpoint(ddl, plan, watch, observe)
     noted = _note(server, ddl, gathered.facts, plan, request)
-    decided = decided.noting(noted)
-    plan = decided.plan
+    decided = _decide_by_files(server, ddl, gathered, request, decided, noted.files).noting(noted)
+    plan, way = decided.plan, decided.way
+    if isinstance(way, Programs):
+        return _copy_online(server, ddl, decided, way, watch, observe)
     _let_transactions_end(ddl, plan, request.hold, watch, observe)
     pause = Pause()
     try:
@@ -422,9 +455,18 @@ def _copy(
     watch.lap("clone", holds=True, leaving=pause.leaving + cloned.leaving)
     outage = pause.outage(cloned.outage)
     cautions = request.hold.exceeded(outage) + pause.cautions + cloned.cautions
+    cautions += _files_told(server.source, way, cloned)
     if cloned.was_refused:
         plan = plan.not_sharing()
     return _Copied(plan, decided.choice, cloned, outage, pause.poolers, cautions=cautions)
+
+
+def _files_told(source: str, way: Cloning, cloned: Cloned) -> tuple[Caution, ...]:
+    """Warn of a clone that took long by the number of files, where no earlier backup could have told that."""
+    if way.forecast is not None and way.forecast.is_own:
+        return ()
+    extent = replace(way.extent, shares=way.extent.shares and cloned.blocks_shared is not False)
+    return many_files(source, extent, cloned.duration, f"clients were held for {duration_text(cloned.duration)}")
 
 
 def _check_moment(plan: BackupPlan, moment: Moment) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.durations import duration_text
-from snapkit.core.estimates import expected_duration, is_brief
+from snapkit.core.estimates import foretell, is_brief
 from snapkit.core.holding import HoldRules, blocks_were_shared
 from snapkit.core.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.inventory import take_inventory
@@ -75,6 +75,8 @@ class Cloned:
     cautions: tuple[Caution, ...] = ()
     was_refused: bool = False
     """Whether PostgreSQL was not let share blocks, and files were copied instead."""
+    source_files: int | None = None
+    """Of how many files the template was, where that is known."""
 
 
 class CloneGivenUpError(OutageLimitError):
@@ -138,21 +140,37 @@ def method_for(
 
 
 def foresee(
-    ddl: Connection, plan: ClonePlan, source: str, method: CopyMethod, gathered: Gathered, rules: HoldRules
+    ddl: Connection,
+    plan: ClonePlan,
+    source: str,
+    method: CopyMethod,
+    gathered: Gathered,
+    rules: HoldRules,
+    files: int | None = None,
 ) -> Cloning:
-    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long."""
+    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long.
+
+    ``files`` is how many the template is made of, where that is known by now (else see ``foresee_by_files``).
+    """
     with server_errors(NOTHING_CHANGED):
         total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
-    expected = expected_duration(gathered.inventory.entries, source, method.strategy, total)
-    if expected is not None and rules.limit is not None and expected > rules.limit:
+    copies = method.strategy is Strategy.CLONE and not method.share_blocks
+    cloning = Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, copies=copies)
+    return foresee_by_files(cloning, source, gathered, rules, files)
+
+
+def foresee_by_files(cloning: Cloning, source: str, gathered: Gathered, rules: HoldRules, files: int | None) -> Cloning:
+    """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``foresee`` does."""
+    cloning = replace(cloning, files=files)
+    forecast = foretell(gathered.inventory.entries, source, cloning.strategy, cloning.extent)
+    if forecast is not None and rules.limit is not None and forecast.duration > rules.limit:
         raise OutageLimitError(
-            f"Going by earlier backups, clients would be held for some {duration_text(expected)}; --max-outage allows "
+            f"{forecast.grounds}, clients would be held for {forecast.text}; --max-outage allows "
             f"{duration_text(rules.limit)}.",
             state=NOTHING_CHANGED,
             hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
         )
-    copies = method.strategy is Strategy.CLONE and not method.share_blocks
-    return Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, expected, copies)
+    return replace(cloning, forecast=forecast)
 
 
 def make_clone(
@@ -221,7 +239,7 @@ def _clone(
         with server_errors(state):
             moment = _as_it_is_now(gate.session, moment, check, state)
             gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
-            nudge = is_brief(cloning.expected, cloning.total_bytes)
+            nudge = is_brief(cloning.forecast, cloning.total_bytes)
             gate.shut(lenders, plan.name)
             record = stack.enter_context(
                 hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look, nudge=nudge)
@@ -263,7 +281,7 @@ def _clone(
             raise CloneAbandonedError(altered, hold.held, disconnected)
     leaving = record.leaving(began)
     copying = outage - leaving - gauge.checkpointing
-    shared = False if cloning.copies else blocks_were_shared(cloning.strategy, cloning.total_bytes, copying)
+    shared = blocks_were_shared(cloning.strategy, cloning.total_bytes, cloning.files, copying)
     return Cloned(
         oid=oid,
         moment=keeper.moment or moment,
@@ -272,7 +290,8 @@ def _clone(
         disconnected=disconnected,
         duration=outage - leaving,
         leaving=leaving,
-        blocks_shared=shared,
+        blocks_shared=False if cloning.copies else shared,
+        source_files=cloning.files,
     )
 
 

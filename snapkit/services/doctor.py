@@ -8,18 +8,23 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from snapkit.core.checks import Estimate, Facts, judge
-from snapkit.core.estimates import expected_duration
+from snapkit.core.estimates import Extent, foretell
 from snapkit.core.inventory import is_remains
 from snapkit.core.model import Database, Strategy
-from snapkit.core.planning import NOTHING_CHANGED, choose_method
+from snapkit.core.online import LockTable
+from snapkit.core.planning import NOTHING_CHANGED
 from snapkit.core.results import Diagnosis
+from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
+from snapkit.postgres.contents import lock_table
 from snapkit.postgres.dependents import kept_by_entries_alone
 from snapkit.postgres.errors import server_errors
+from snapkit.postgres.files import file_count
 from snapkit.postgres.opened import is_taken
 from snapkit.postgres.replication import replication_of
 from snapkit.postgres.server import Connection, Server
+from snapkit.services.cloning import method_for
 from snapkit.services.common import Gathered, gather, missing_grants
 from snapkit.services.poolers import Pooler, look_at_poolers
 from snapkit.services.room import free_bytes
@@ -31,9 +36,9 @@ def diagnose(server: Server, poolers: Sequence[Pooler] = ()) -> Diagnosis:
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         here = datetime.now(UTC)
-        extensions = _extensions(server, gathered.facts) if gathered.live else None
+        inside = _look_inside(server, gathered.facts) if gathered.live else None
         with server_errors(NOTHING_CHANGED):
-            facts = _facts(server, connection, server.source, gathered, here, extensions)
+            facts = _facts(server, connection, server.source, gathered, here, inside)
             return Diagnosis(judge(replace(facts, poolers=look_at_poolers(connection, poolers, server.source))))
 
 
@@ -43,7 +48,7 @@ def _facts(
     source: str,
     gathered: Gathered,
     here: datetime,
-    extensions: list[str] | None,
+    inside: _Inside | None,
 ) -> Facts:
     live = gathered.live
     entries = gathered.inventory.of_source(source)
@@ -65,9 +70,10 @@ def _facts(
         standbys=catalog.standbys(connection),
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,
-        extensions=extensions,
+        extensions=inside.extensions if inside else None,
         free_bytes=free_bytes(connection, live, shutil.disk_usage) if live else None,
-        estimates=_estimates(connection, gathered, live) if live else (),
+        estimates=_estimates(connection, gathered, live, inside.files if inside else None) if live else (),
+        locks=inside.locks if inside else None,
         clock_difference=gathered.facts.now - here,
         remains=[entry for entry in entries if is_remains(entry)],
         entries=entries,
@@ -77,19 +83,30 @@ def _facts(
     )
 
 
-def _extensions(server: Server, facts: catalog.ServerFacts) -> list[str] | None:
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """What is read from inside the source."""
+
+    extensions: list[str]
+    files: int
+    locks: LockTable
+
+
+def _look_inside(server: Server, facts: catalog.ServerFacts) -> _Inside | None:
     try:
         with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
-            return catalog.extensions(connection)
+            return _Inside(catalog.extensions(connection), file_count(connection), lock_table(connection))
     except ConnectionFailedError:
         return None
 
 
-def _estimates(connection: Connection, gathered: Gathered, live: Database) -> list[Estimate]:
+def _estimates(connection: Connection, gathered: Gathered, live: Database, files: int | None) -> list[Estimate]:
     size = catalog.sizes(connection, [live.oid]).get(live.oid)
-    chosen = choose_method(None, gathered.facts.version, gathered.facts.can_share_blocks).strategy
-    others = [each for each in (Strategy.FILE_COPY, Strategy.ONLINE) if each is not chosen]
-    return [
-        Estimate(each, size, expected_duration(gathered.inventory.entries, live.name, each, size))
-        for each in (chosen, *others)
-    ]
+    method = method_for(connection, gathered, live)
+    others = [each for each in (Strategy.FILE_COPY, Strategy.ONLINE) if each is not method.strategy]
+    estimates = []
+    for each in (method.strategy, *others):
+        shares = each is Strategy.CLONE and bool(method.share_blocks)
+        extent = Extent(size, files, shares)
+        estimates.append(Estimate(each, extent, foretell(gathered.inventory.entries, live.name, each, extent)))
+    return estimates

@@ -21,6 +21,7 @@ from snapkit.postgres import catalog
 from snapkit.postgres.activity import TableCounters, counts, database_counters, last_commit, table_counters
 from snapkit.postgres.catalog import ServerFacts
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.files import file_count
 from snapkit.postgres.migrations import read_migrations
 from snapkit.postgres.server import Connection, Server, driver_connection
 
@@ -33,6 +34,7 @@ connection lies idle meanwhile, and who waits for its lock would end it."""
 class _Seen:
     """What was found inside a database."""
 
+    files: int | None = None
     tables: TableCounters | None = None
     migrations: tuple[MigrationState, ...] = ()
     migrations_left_out: int = 0
@@ -44,11 +46,13 @@ class Noted:
 
     deploy: Deploy | None
     activity: Activity | None
+    files: int | None = None
+    """Of about how many files the source is made."""
 
 
 def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Database, deploy: Deploy | None) -> Noted:
     """Return what ``deploy`` says, with the migrations found in the source, and its counters at this moment."""
-    seen = _look_inside(server, ddl, facts, live, migrations=True)
+    seen = _look_inside(server, ddl, facts, live, files=True, migrations=True)
     # Read after our own session has gone, so that what it did there does not count as having come after the backup.
     activity = _counters(ddl, live.oid)
     if activity is not None and seen.tables is not None:
@@ -56,7 +60,12 @@ def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Datab
         complete = seen.tables.complete and len(seen.tables.tables) <= MAX_NOTED_TABLES
         activity = replace(activity, own=seen.tables.own, tables=most, complete=complete)
     found = replace(deploy or Deploy(), migrations=seen.migrations, migrations_left_out=seen.migrations_left_out)
-    return Noted(found if found != Deploy() else None, activity)
+    return Noted(found if found != Deploy() else None, activity, seen.files)
+
+
+def count_files(server: Server, connection: Connection, facts: ServerFacts, live: Database) -> int | None:
+    """Return of about how many files the live database is made; None where that cannot be read."""
+    return _look_inside(server, connection, facts, live, files=True, tables=False, migrations=False).files
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,14 @@ def look_at_live(
 
 
 def _look_inside(
-    server: Server, connection: Connection, facts: ServerFacts, live: Database, *, migrations: bool
+    server: Server,
+    connection: Connection,
+    facts: ServerFacts,
+    live: Database,
+    *,
+    files: bool = False,
+    tables: bool = True,
+    migrations: bool,
 ) -> _Seen:
     """Look into the database by a session of its own, and come back when that is gone."""
     seen = _Seen()
@@ -109,7 +125,10 @@ def _look_inside(
     with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, facts.quiet) as inside:
         pid = driver_connection(inside).info.backend_pid
         if catalog.own_database(inside) == live.oid:
-            seen = replace(seen, tables=table_counters(inside))
+            if files:
+                seen = replace(seen, files=file_count(inside))
+            if tables:
+                seen = replace(seen, tables=table_counters(inside))
             if migrations:
                 found, left_out = read_migrations(inside)
                 seen = replace(seen, migrations=found, migrations_left_out=left_out)

@@ -116,14 +116,7 @@ def check_locks(connection: Connection, state: str) -> None:
     """
     locks = contents.lock_table(connection)
     if locks.is_too_small:
-        raise UsageError(
-            f"A copy while clients work locks {locks.tables} tables, and what belongs to them ({locks.others} indexes, "
-            f"sequences and other relations). The server has room for about {locks.capacity} locks; it takes "
-            f"{locks.needed}, with a quarter left to everybody else.",
-            state=state,
-            hint=f"Let an administrator set max_locks_per_transaction to {locks.enough_per_transaction} or more (now "
-            f"{locks.per_transaction}) and restart the server, or leave --strategy online out.",
-        )
+        raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave --strategy online out.")
 
 
 def _listed(items: Sequence[str]) -> str:

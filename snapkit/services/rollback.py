@@ -262,7 +262,8 @@ def swap(
             cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
-                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules)
+                files = plan.entry.metadata.clone_files if plan.entry.metadata else None
+                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules, files)
                 with _room_for(plan.entry):
                     cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = cloned.oid

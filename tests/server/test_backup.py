@@ -134,7 +134,7 @@ def test_timeouts_of_the_role_or_the_database_do_not_cut_a_clone_off(sandbox: Sa
 
 
 def test_a_dry_run_shows_the_statements_and_changes_nothing(sandbox: Sandbox) -> None:
-    steps = preview_backup(sandbox.server(), BackupRequest(label="x"))
+    steps = preview_backup(sandbox.server(), BackupRequest(label="x")).steps
     statements = [statement for step in steps for statement in step.sql]
     assert any(
         statement.startswith("CREATE DATABASE") and "ALLOW_CONNECTIONS false" in statement for statement in statements
@@ -144,7 +144,7 @@ def test_a_dry_run_shows_the_statements_and_changes_nothing(sandbox: Sandbox) ->
 
 
 def test_what_the_dry_run_printed_is_what_a_run_sends(sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
-    steps = preview_backup(sandbox.server(), BackupRequest())
+    steps = preview_backup(sandbox.server(), BackupRequest()).steps
     with caplog.at_level("INFO", logger="snapkit"):
         sandbox.back_up()
     measured = r",\"clone_bytes\":\d+,\"clone_ms\":\d+|,\"activity\":.*\"complete\":true}"
@@ -309,5 +309,5 @@ def test_the_maintenance_database_may_itself_be_the_source(sandbox: Sandbox, mai
         with pytest.raises(UsageError, match="template1"):
             sandbox.server(sandbox.cluster.url("template1"))
         return
-    steps = preview_backup(sandbox.server(sandbox.cluster.url("postgres")), BackupRequest())
+    steps = preview_backup(sandbox.server(sandbox.cluster.url("postgres")), BackupRequest()).steps
     assert 'TEMPLATE "postgres"' in steps[1].sql[-1]

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from snapkit.core.checks import Status
 from snapkit.errors import UsageError
+from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox
 from tests.server.test_online import online_backup
@@ -37,6 +39,9 @@ def test_too_many_tables_are_refused_with_the_setting_to_raise(small: Sandbox) -
     with small.connect() as connection:
         for first in range(101, 1500, 100):
             connection.execute(TABLES.replace("1..{}", f"{first}..{first + 99}").encode())
+    (locks,) = [check for check in diagnose(small.server()).checks if check.name == "locks"]
+    assert locks.status is Status.WARNING
+    assert "locks 1501 tables" in locks.message
     with pytest.raises(UsageError, match="locks 1501 tables") as caught:
         online_backup(small)
     assert caught.value.hint is not None

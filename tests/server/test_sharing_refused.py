@@ -92,7 +92,7 @@ def test_auto_copies_where_blocks_may_not_be_shared_and_remembers_it(on_two_disk
     assert first.copy.blocks_shared is False
     assert sandbox.items(None) == [(n, f"item {n}") for n in range(1, 101)]
     for _ in range(2):  # what was learnt is handed on
-        sent = [text for step in preview_backup(server, BackupRequest()) for text in step.sql]
+        sent = [text for step in preview_backup(server, BackupRequest()).steps for text in step.sql]
         assert "SET file_copy_method TO copy" in sent
         assert _back_up(server).cautions == ()
     sandbox.ruin()

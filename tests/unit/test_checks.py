@@ -10,12 +10,21 @@ import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, PoolerLook, Status, judge
 from snapkit.core.dependents import Dependents, in_the_way
+from snapkit.core.estimates import Extent, Forecast
 from snapkit.core.model import ClientSession, Standby, Strategy
+from snapkit.core.online import LockTable
 from snapkit.core.workers import Refusal, Worker
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
 CRON = Worker(42, "pg_cron launcher")
+MANY_FILES = [
+    Estimate(
+        Strategy.CLONE,
+        Extent(500 << 20, 88_000, shares=True),
+        Forecast(timedelta(seconds=22), at_least=True),
+    )
+]
 HEALTHY = Facts(
     source="app",
     live=make_database("app"),
@@ -33,7 +42,8 @@ HEALTHY = Facts(
     workers_refused=None,
     extensions=("plpgsql",),
     free_bytes=10 * 2**20,
-    estimates=[Estimate(Strategy.FILE_COPY, 5 * 2**20, timedelta(seconds=2))],
+    estimates=[Estimate(Strategy.FILE_COPY, Extent(5 * 2**20), Forecast(timedelta(seconds=2)))],
+    locks=LockTable(64, 100, 10, 10),
     clock_difference=timedelta(seconds=1),
     remains=(),
     entries=(),
@@ -61,7 +71,7 @@ def test_problems_come_first_and_then_warnings() -> None:
 
 def test_a_healthy_database_has_nothing_but_ok() -> None:
     assert {check.status for check in judge(HEALTHY)} == {Status.OK}
-    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 18
+    assert len({check.name for check in judge(HEALTHY)}) == len(judge(HEALTHY)) == 20
 
 
 @pytest.mark.parametrize(
@@ -111,19 +121,34 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("extensions", {"extensions": ("citus", "hstore")}, Status.WARNING, "citus"),
         ("method", {"estimates": ()}, Status.WARNING, "cannot be told"),
         ("method", {}, Status.OK, "about 2.0 s"),
-        ("method", {"estimates": [Estimate(Strategy.CLONE, 1, None)]}, Status.OK, "the first such backup will tell"),
         (
             "method",
-            {"estimates": [Estimate(Strategy.CLONE, 1, None), Estimate(Strategy.ONLINE, 1, timedelta(seconds=9))]},
+            {"estimates": [Estimate(Strategy.CLONE, Extent(1), None)]},
+            Status.OK,
+            "the first such backup will tell",
+        ),
+        (
+            "method",
+            {
+                "estimates": [
+                    Estimate(Strategy.CLONE, Extent(1), None),
+                    Estimate(Strategy.ONLINE, Extent(1), Forecast(timedelta(seconds=9))),
+                ]
+            },
             Status.OK,
             "Besides: online (takes about 9.0 s, and holds nobody).",
         ),
+        ("method", {"estimates": MANY_FILES}, Status.OK, "22.0 s or more"),
+        ("files", {"estimates": MANY_FILES}, Status.WARNING, "clients would be held for 22.0 s or more"),
+        ("files", {"estimates": ()}, Status.OK, "not known"),
+        ("locks", {"locks": LockTable(64, 100, 22_000, 63_000)}, Status.WARNING, "has room for about 6400 locks"),
+        ("locks", {"locks": None}, Status.OK, "cannot be seen"),
         ("disk", {"free_bytes": None}, Status.OK, "cannot be seen"),
         ("disk", {"estimates": ()}, Status.OK, "cannot be seen"),
         ("disk", {"free_bytes": 1}, Status.PROBLEM, "and 0 MB are free on the disk."),
         (
             "disk",
-            {"free_bytes": 1, "estimates": [Estimate(Strategy.CLONE, 5 * 2**20, None)]},
+            {"free_bytes": 1, "estimates": [Estimate(Strategy.CLONE, Extent(5 * 2**20), None)]},
             Status.WARNING,
             "where the file system shares blocks",
         ),

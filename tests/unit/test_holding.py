@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from snapkit.cli.format import progress_text
-from snapkit.core.estimates import Pace, expected_duration, is_brief, share_done
+from snapkit.core.estimates import Extent, Forecast, Pace, foretell, is_brief, many_files, share_done
 from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
 from snapkit.core.model import Entry, Progress, Strategy
 from tests.unit.builders import AT, make_entry, make_metadata
@@ -71,23 +71,29 @@ def test_an_outage_beyond_the_limit_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("strategy", "size", "copying", "expected"),
+    ("strategy", "size", "files", "copying", "expected"),
     [
-        (Strategy.CLONE, 2 * GB, 0.3 * SECOND, True),
-        (Strategy.CLONE, 2 * GB, 4 * SECOND, False),
-        (Strategy.CLONE, 2 * GB, SECOND, None),
-        (Strategy.CLONE, 2 * GB, 2.5 * SECOND, None),
-        (Strategy.CLONE, 300 * MB, 0.6 * SECOND, None),
-        (Strategy.CLONE, 10 * MB, 4 * SECOND, None),
-        (Strategy.CLONE, 2 * GB, timedelta(0), None),
-        (Strategy.CLONE, None, SECOND, None),
-        (Strategy.FILE_COPY, 2 * GB, 4 * SECOND, None),
+        (Strategy.CLONE, 2 * GB, 300, 0.3 * SECOND, True),
+        (Strategy.CLONE, 2 * GB, None, 0.3 * SECOND, True),
+        (Strategy.CLONE, 2 * GB, 300, 4 * SECOND, False),
+        (Strategy.CLONE, 2 * GB, None, 4 * SECOND, None),
+        (Strategy.CLONE, 2 * GB, 300, SECOND, None),
+        (Strategy.CLONE, 2 * GB, 300, 2.5 * SECOND, None),
+        (Strategy.CLONE, 300 * MB, 300, 0.6 * SECOND, None),
+        (Strategy.CLONE, 10 * MB, 300, 4 * SECOND, None),
+        (Strategy.CLONE, 2 * GB, 300, timedelta(0), None),
+        (Strategy.CLONE, None, 300, SECOND, None),
+        (Strategy.FILE_COPY, 2 * GB, 300, 4 * SECOND, None),
+        (Strategy.CLONE, 500 * MB, 85_616, 23 * SECOND, None),
+        (Strategy.CLONE, 500 * MB, 85_616, 79 * SECOND, None),
+        (Strategy.CLONE, 200 * GB, 85_616, 500 * SECOND, False),
+        (Strategy.CLONE, 200 * GB, 85_616, 24 * SECOND, True),
     ],
 )
-def test_whether_blocks_were_shared_shows_in_the_time(
-    strategy: Strategy, size: int | None, copying: timedelta, expected: bool | None
+def test_whether_blocks_were_shared_shows_in_the_time_that_files_do_not_explain(
+    strategy: Strategy, size: int | None, files: int | None, copying: timedelta, expected: bool | None
 ) -> None:
-    assert blocks_were_shared(strategy, size, copying) is expected
+    assert blocks_were_shared(strategy, size, files, copying) is expected
 
 
 def measured(source: str, size: int | None, milliseconds: int | None, *, later: int = 0, **more: object) -> Entry:
@@ -113,25 +119,106 @@ def measured(source: str, size: int | None, milliseconds: int | None, *, later: 
     ],
 )
 def test_a_copy_takes_as_long_as_the_newest_that_can_tell(entries: list[Entry], expected: timedelta | None) -> None:
-    assert expected_duration(entries, "app", Strategy.CLONE, 2 * GB) == expected
+    forecast = foretell(entries, "app", Strategy.CLONE, Extent(2 * GB))
+    assert (forecast.duration if forecast else None) == expected
+    assert forecast is None or not forecast.at_least
 
 
 @pytest.mark.parametrize(
-    ("expected", "size", "brief"),
+    ("strategy", "extent", "expected"),
     [
-        (SECOND, 100 * GB, True),
-        (60 * SECOND, MB, False),
+        (Strategy.CLONE, Extent(500 * MB, 88_000, shares=True), 22 * SECOND),
+        (Strategy.CLONE, Extent(4000 << 20, 88_000), 24 * SECOND),
+        (Strategy.FILE_COPY, Extent(4000 << 20, 400), 2.1 * SECOND),
+        (Strategy.FILE_COPY, Extent(None, 88_000), 22 * SECOND),
+        (Strategy.FILE_COPY, Extent(8 * MB, 300), None),
+        (Strategy.FILE_COPY, Extent(100 * GB, None), None),
+        (Strategy.CLONE, Extent(100 * GB, 400, shares=True), None),
+        (Strategy.WAL_LOG, Extent(500 * MB, 88_000), None),
+        (Strategy.ONLINE, Extent(500 * MB, 88_000), None),
+    ],
+)
+def test_before_a_first_backup_the_least_is_foretold_that_files_and_bytes_take(
+    strategy: Strategy, extent: Extent, expected: timedelta | None
+) -> None:
+    assert foretell([], "app", strategy, extent) == (Forecast(expected, at_least=True) if expected else None)
+
+
+@pytest.mark.parametrize(
+    ("before", "size", "files", "expected"),
+    [
+        (("app", GB, 40_000, 20_000), GB, 80_000, 40),  # by the files alone
+        (("app", GB, 40_000, 20_000), 2 * GB, 80_000, 40),
+        (("app", GB, 40_000, 2_000), 10 * GB, 80_000, 4),  # quicker than any disk we know: there, too, it goes by files
+        (("app", 100 * GB, 400, 1_100), 100 * GB, 80_400, 21.1),  # blocks were shared
+        (("shop", 100 * GB, 400, 1_100), 100 * GB, 80_400, 21.1),
+        (("app", 100 * GB, 400, 1_100), 200 * GB, 400, 2.1),
+        (("app", GB, None, 20_000), 2 * GB, 80_000, 40),  # noted by an earlier version
+        (("app", GB, 400, 20_000), 2 * GB, None, 40),  # what is there now could not be counted
+        (("app", GB, 0, 20_000), 2 * GB, 80_000, 40),
+    ],
+)
+def test_an_earlier_backup_tells_by_its_files_and_by_its_bytes(
+    before: tuple[str, int, int | None, int], size: int, files: int | None, expected: float
+) -> None:
+    source, bytes_then, files_then, took = before
+    earlier = measured(source, bytes_then, took, clone_files=files_then)
+    forecast = foretell([earlier], "app", Strategy.CLONE, Extent(size, files, shares=True))
+    assert forecast is not None
+    assert forecast.duration / SECOND == pytest.approx(expected, rel=0.01)
+    assert (forecast.at_least, forecast.is_own) == (False, source == "app")
+
+
+def test_what_was_noted_of_another_source_without_its_files_does_not_hide_that_there_are_many() -> None:
+    entries, many = [measured("shop", GB, 500)], Extent(GB, 80_000, shares=True)
+    assert foretell(entries, "app", Strategy.CLONE, many) == Forecast(20 * SECOND, at_least=True)
+    assert foretell(entries, "app", Strategy.CLONE, replace(many, files=300)) == Forecast(SECOND / 2)
+
+
+def test_a_forecast_says_what_it_goes_by() -> None:
+    assert Forecast(20 * SECOND, at_least=True).text == "20.0 s or more"
+    assert Forecast(20 * SECOND).text == "some 20.0 s"
+    assert "files" in Forecast(SECOND, at_least=True).grounds
+    assert "earlier backups" in Forecast(SECOND).grounds
+
+
+@pytest.mark.parametrize(
+    ("extent", "duration", "warned"),
+    [
+        (Extent(500 * MB, 85_616), 23 * SECOND, True),
+        (Extent(500 * MB, 85_616), SECOND, False),  # a disk that is quicker than any we know
+        (Extent(500 * MB, 300), 23 * SECOND, False),
+        (Extent(100 * GB, 85_616), 90 * SECOND, False),  # bytes take more of it
+        (Extent(100 * GB, 85_616, shares=True), 23 * SECOND, True),
+        (Extent(500 * MB), 23 * SECOND, False),
+        (Extent(None, 85_616), 23 * SECOND, True),
+    ],
+)
+def test_files_are_warned_of_where_they_are_what_takes_long(extent: Extent, duration: timedelta, warned: bool) -> None:
+    cautions = many_files("app", extent, duration, "clients were held for long")
+    assert [caution.code for caution in cautions] == ["many_files"] * warned
+    assert not warned or "app is made of about 85616 files" in cautions[0].message
+
+
+@pytest.mark.parametrize(
+    ("forecast", "size", "brief"),
+    [
+        (Forecast(SECOND), 100 * GB, True),
+        (Forecast(60 * SECOND), MB, False),
+        (Forecast(60 * SECOND, at_least=True), MB, False),
+        (Forecast(SECOND, at_least=True), MB, True),
+        (Forecast(SECOND, at_least=True), 2 * GB, False),
         (None, MB, True),
         (None, 2 * GB, False),
         (None, None, False),
     ],
 )
-def test_what_is_brief(expected: timedelta | None, size: int | None, brief: bool) -> None:
-    assert is_brief(expected, size) is brief
+def test_what_is_brief(forecast: Forecast | None, size: int | None, brief: bool) -> None:
+    assert is_brief(forecast, size) is brief
 
 
 def test_nothing_is_expected_of_an_unknown_size() -> None:
-    assert expected_duration([measured("app", GB, 1000)], "app", Strategy.CLONE, None) is None
+    assert foretell([measured("app", GB, 1000)], "app", Strategy.CLONE, Extent(None)) is None
 
 
 @pytest.mark.parametrize(

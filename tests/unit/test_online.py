@@ -273,3 +273,5 @@ def test_a_copy_is_not_begun_where_there_is_no_room_for_its_locks(locks: LockTab
     assert locks.is_too_small is is_too_small
     enough = LockTable(locks.enough_per_transaction, locks.sessions, locks.tables, locks.others)
     assert not enough.is_too_small
+    assert f"locks {locks.tables} tables" in locks.room
+    assert f"to {locks.enough_per_transaction} or more (now {locks.per_transaction})" in locks.remedy

@@ -245,8 +245,9 @@ def test_a_document_that_a_rename_by_hand_left_on_the_live_database_is_not_kept_
 def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
     live = make_database("app")
     plan = plan_backup(live, None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False)
-    measured = plan.measured(4096, timedelta(seconds=1.5))
-    assert (measured.metadata.clone_bytes, measured.metadata.clone_ms) == (4096, 1500)
+    measured = plan.measured(4096, timedelta(seconds=1.5), 300)
+    noted = measured.metadata
+    assert (noted.clone_bytes, noted.clone_ms, noted.clone_files) == (4096, 1500, 300)
     assert document_in(list(measured.finish), plan.clone.name) == measured.metadata
 
 
