@@ -1,6 +1,7 @@
 """Random commands, clients, crashes and look-alikes on a real server, held against a model of what must exist.
 
-How many runs: SNAPKIT_MACHINE_RUNS (default 3), of up to 30 steps each; CONTRIBUTING.md has the long one.
+How many runs: SNAPKIT_MACHINE_RUNS (default 3), of up to 30 steps each; CONTRIBUTING.md has the long one. Others are at
+work as well: they rename, grant, change the owner and write amid a command, and move the server's clock between two.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import psycopg
@@ -27,6 +30,7 @@ from hypothesis.stateful import (
 )
 from psycopg import sql
 
+from snapkit.core.metadata import Metadata, decode
 from snapkit.core.model import Kind, State, unobserved
 from snapkit.core.retention import Policy
 from snapkit.errors import NotFoundError
@@ -39,12 +43,14 @@ from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Link, Point
 from tests.gate import Phase as Moment
+from tests.moving_clock import ClusterWithMovingClock, faketime
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
 RUNS = int(os.environ.get("SNAPKIT_MACHINE_RUNS", "3"))
 STEPS = 30
 CRASHING = ("backup", "rollback --latest", "rollback --latest --keep-backup", "undo", "prune --keep 1")
+AMID = ("backup", "rollback --latest", "rollback --latest --keep-backup", "prune --keep 1")
 _numbers = itertools.count(1)
 _Step = TypeVar("_Step", bound=Callable[..., None])
 
@@ -325,9 +331,7 @@ class Machine(RuleBasedStateMachine):
         assert not [name for name in self._ours_by_name() if name not in self.world.entries]
 
     @rule(
-        words=st.sampled_from(
-            ("backup", "rollback --latest", "rollback --latest --keep-backup", "undo", "prune --keep 1")
-        ),
+        words=st.sampled_from(CRASHING),
         nth=st.integers(8, 75),
         moment=st.sampled_from((Moment.BEFORE, Moment.AFTER)),
         killed=st.booleans(),
@@ -340,29 +344,30 @@ class Machine(RuleBasedStateMachine):
         ):
             type(self).steps -= 1
             return
-        sent = itertools.count(1)
-
-        def stops(point: Point) -> Moment | None:
-            return moment if next(sent) == nth else None
 
         def act(link: Link, point: Point) -> Action:
             if killed:
                 command.send(signal.SIGKILL)
             return Action.CUT
 
-        gate = Gate(self.cluster.port, stops, act)
-        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{self.box.name}"
-        command = Command(words.split(), command_environment(url))
-        try:
-            command.start()
-            code = command.wait(60)
-            assert code is not None
-        finally:
-            gate.close()
-            command.end()
+        command, gate = self._stopped_once(words, nth, moment, act)
+        code = _run(command, gate)
         wait_until(lambda: self.box.execute("SELECT 1 FROM pg_locks WHERE locktype = 'advisory'") == [])
         done = self._settle(words)
         assert code != 0 or done or words.startswith("prune"), f"{words} said that it was done"
+
+    def _stopped_once(
+        self, words: str, nth: int, moment: Moment, act: Callable[[Link, Point], Action]
+    ) -> tuple[Command, Gate]:
+        """A command that stops at its n-th statement, where ``act`` is done before it goes on, and what stops it."""
+        sent = itertools.count(1)
+
+        def stops(point: Point) -> Moment | None:
+            return moment if next(sent) == nth else None
+
+        gate = Gate(self.cluster.port, stops, act)
+        url = f"postgresql://{SUPERUSER}:{PASSWORD.replace('%', '%25')}@127.0.0.1:{gate.port}/{self.box.name}"
+        return Command(words.split(), command_environment(url)), gate
 
     def _settle(self, words: str) -> bool:
         """Learn from the server whether a command that died had done its work, and let the model follow."""
@@ -389,6 +394,62 @@ class Machine(RuleBasedStateMachine):
         self._note_swap(restored, keep="--keep-backup" in words)
         return True
 
+    # --- what others do meanwhile ---
+
+    @rule(
+        words=st.sampled_from(AMID),
+        nth=st.integers(20, 80),
+        moment=st.sampled_from((Moment.BEFORE, Moment.AFTER)),
+        deed=st.sampled_from(("grant", "owner", "rename")),
+    )
+    @only_if(lambda self: len(self.world.entries) < 5)
+    def others_are_at_work(self, words: str, nth: int, moment: Moment, deed: str) -> None:
+        """Somebody changes something amid a command. It does all of what it says, or nothing, with what is ours."""
+        if "rollback" in words and not self.world.of(Kind.BACKUP):
+            type(self).steps -= 1
+            return
+        meddler = Meddler(self.box, deed)
+
+        def act(link: Link, point: Point) -> Action:
+            meddler.act()
+            return Action.GO
+
+        before = self.world.live
+        command, gate = self._stopped_once(words, nth, moment, act)
+        try:
+            code = _run(command, gate)
+            if meddler.wrote_into is not None:
+                self._note_written(meddler.wrote_into)
+        finally:
+            meddler.tidy(self.server)
+        done = self._settle_amid(words, before)
+        assert (code == 0) == done or words.startswith("prune"), f"{words} ended with {code}; done: {done}"
+
+    def _note_written(self, oid: int) -> None:
+        """One transaction has written a row into a database and set something on it."""
+        written = Content(self.world.live.rows + 1, Meddler.SETTING)
+        if oid == self.world.live_oid:
+            self.world.live = written
+        else:  # what was a backup until the swap, which had come by then
+            ((name, known),) = [(n, k) for n, k in self.world.entries.items() if k.oid == oid]
+            self.world.entries[name] = replace(known, content=Content(known.content.rows + 1, Meddler.SETTING))
+
+    def _settle_amid(self, words: str, before: Content) -> bool:
+        done = self._settle(words)
+        if words == "backup" and done:  # of which moment it is, its setting tells; its rows have to be of the same
+            (name, known) = list(self.world.entries.items())[-1]
+            if self._setting_of(known.oid) == self._setting_as_stored(before):
+                self.world.entries[name] = replace(known, content=before)
+        return done
+
+    @rule(hours=st.sampled_from((-50, -3, 0, 3, 50)))
+    def clock_moves(self, hours: int) -> None:
+        """What is newest is not for the clock to say."""
+        if isinstance(self.cluster, ClusterWithMovingClock):
+            self.cluster.move(timedelta(hours=hours))
+        else:
+            type(self).steps -= 1
+
     # --- what holds after every step ---
 
     @invariant()
@@ -412,18 +473,154 @@ class Machine(RuleBasedStateMachine):
             assert self._oid(name) == oid
 
     def _check_setting(self, oid: int, content: Content) -> None:
-        found = self.box.execute("SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = %s", oid)
-        assert found == ([([f"work_mem={content.work_mem}"],)] if content.work_mem else [])
+        assert self._setting_of(oid) == self._setting_as_stored(content)
+
+    def _setting_of(self, oid: int) -> list[tuple[object, ...]]:
+        return self.box.execute("SELECT setconfig FROM pg_db_role_setting WHERE setdatabase = %s", oid)
+
+    @staticmethod
+    def _setting_as_stored(content: Content) -> list[tuple[object, ...]]:
+        return [([f"work_mem={content.work_mem}"],)] if content.work_mem else []
 
     def _ours_by_name(self) -> list[str]:
         return [n for n in self.box.databases() if n != self.box.name and n not in self.strangers]
 
 
-def test_the_promises_hold_whatever_comes(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+def _run(command: Command, gate: Gate) -> int:
+    """Run a command to its end; return its exit code."""
+    try:
+        command.start()
+        code = command.wait(60)
+        assert code is not None
+        return code
+    finally:
+        gate.close()
+        command.end()
+
+
+class Meddler:
+    """Somebody who changes something about the database while a command is stopped amid its work.
+
+    ``deed``: ``grant``, write a row and set something on the database, in one transaction; ``owner``, give the database
+    to somebody else; ``rename``, put another database in its place. What cannot be done at once is left.
+    """
+
+    SETTING = "77MB"
+
+    def __init__(self, box: Sandbox, deed: str) -> None:
+        self._box = box
+        self._deed = deed
+        self.wrote_into: int | None = None
+        """The OID of the database that a row was written into."""
+        self._owner_before = str(box.row(box.name)["owner"])
+        if deed == "owner":
+            self._somebody = box.role(f"somebody{next(_numbers)}")
+        if deed == "rename":
+            name = sql.Identifier(f"{box.prefix}_green")
+            owner = sql.Identifier(self._owner_before)
+            box.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, owner))
+            box.execute(sql.SQL("COMMENT ON DATABASE {} IS 'green'").format(name))
+            self._green = box.row(f"{box.prefix}_green")
+
+    def act(self) -> None:
+        with suppress(psycopg.Error):
+            getattr(self, f"_{self._deed}")()
+
+    def _session(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
+        options = "-c lock_timeout=300ms -c statement_timeout=2s"
+        return psycopg.connect(self._box.cluster.url(database), connect_timeout=2, options=options)
+
+    def _grant(self) -> None:
+        name = sql.Identifier(self._box.name)
+        with self._session(self._box.name) as session:
+            row = session.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone()
+            assert row is not None
+            session.execute("INSERT INTO item SELECT coalesce(max(id), 0) + 1 FROM item")
+            session.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO {}").format(name, sql.Literal(self.SETTING)))
+            session.commit()
+            self.wrote_into = cast(int, row[0])
+
+    def _rename(self) -> None:
+        blue, green = (sql.Identifier(f"{self._box.prefix}_{name}") for name in ("blue", "green"))
+        name = sql.Identifier(self._box.name)
+        with self._session("postgres") as session:
+            session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(name, blue))
+            session.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(green, name))
+
+    def _owner(self) -> None:
+        give = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+        with self._session("postgres") as session:
+            session.execute(give.format(sql.Identifier(self._box.name), sql.Identifier(self._somebody)))
+
+    def tidy(self, server: Server) -> None:
+        """Take back what was done; what is left is as if only the command had been at work."""
+        if self._deed == "owner":
+            self._give_back()
+        if self._deed == "rename":
+            self._rename_back(server)
+
+    def _give_back(self) -> None:
+        for name in self._box.databases():
+            row = self._box.row(name)
+            if row["owner"] != self._somebody:
+                continue
+            database = sql.Identifier(name)
+            with self._box.admin.transaction():  # an entry is sealed by one transaction, its document with the rest
+                give = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+                self._box.execute(give.format(database, sql.Identifier(self._owner_before)))
+                if row["comment"]:
+                    comment = sql.Literal(row["comment"])
+                    self._box.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, comment))
+
+    def _rename_back(self, server: Server) -> None:
+        """The other database is to be found unharmed: under a name of its own, live, or put aside by a rollback."""
+        box, name = self._box, self._box.name
+        blue, green = f"{box.prefix}_blue", f"{box.prefix}_green"
+        if blue not in box.databases():
+            assert box.row(green) == self._green
+            box.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(green)))
+            return
+        if int(box.row(name)["oid"]) != self._green["oid"]:  # it was what the command found as the live one
+            swap(server, SwapRequest(undo=True), LOCK_WAIT, unobserved)
+        assert box.row(name) == self._green
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        box.execute(rename.format(sql.Identifier(name), sql.Identifier(green)))
+        box.execute(rename.format(sql.Identifier(blue), sql.Identifier(name)))
+        for each in [n for n in box.databases() if _comment_within(box.row(n)["comment"]) == "green"]:
+            box.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(each)))
+            with box.connect(each) as backup:
+                assert backup.execute("SELECT to_regclass('item')").fetchone() == (None,), "a backup of two databases"
+            box.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(each)))
+        box.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(green)))
+
+
+def _comment_within(document: str | None) -> str | None:
+    """The comment that an entry keeps for the database that it was."""
+    metadata = decode(document)
+    return metadata.comment if isinstance(metadata, Metadata) else None
+
+
+@pytest.fixture
+def server_whose_clock_moves(cluster: Cluster) -> Iterator[Cluster]:
+    """One of its own, of the version that is tested; where no clock can be moved, that which all tests have."""
+    if faketime() is None:
+        yield cluster
+        return
+    own = ClusterWithMovingClock(cluster.binaries)
+    try:
+        own.start()
+        yield own
+    finally:
+        own.remove()
+
+
+def test_the_promises_hold_whatever_comes(
+    server_whose_clock_moves: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Here(Machine):
         pass
 
-    Here.cluster = cluster
+    Here.cluster = server_whose_clock_moves
     run_state_machine_as_test(
         Here,
         settings=settings(
@@ -437,5 +634,6 @@ def test_the_promises_hold_whatever_comes(cluster: Cluster, capsys: pytest.Captu
         ),
     )
     with capsys.disabled():
-        sys.stdout.write(f"\n{Here.steps} steps in {RUNS} runs\n")
+        clock = "a clock that moves" if faketime() else "no clock that moves: libfaketime is not installed"
+        sys.stdout.write(f"\n{Here.steps} steps in {RUNS} runs, {clock}\n")
     assert Here.steps >= RUNS
