@@ -358,12 +358,13 @@ def test_who_grants_meanwhile_is_named_and_nothing_is_changed(sandbox: Sandbox, 
     backup = sandbox.back_up().backup.name
     names = sandbox.databases()
     database = sql.Identifier(sandbox.name if command == "rollback" else backup)
+    guest = sql.Identifier(sandbox.role("guest"))
     words = ["rollback", "--latest"] if command == "rollback" else [command, backup, "--json"]
     if command == "shell":
         words += ["--", "true"]
     with sandbox.connect("postgres", application_name="deploy") as other:
         other.execute("BEGIN")
-        other.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO PUBLIC").format(database))
+        other.execute(sql.SQL("GRANT TEMPORARY ON DATABASE {} TO {}").format(database, guest))
         thread = _commit_once_somebody_waits(sandbox, other)
         done = sandbox.run(*words)
         thread.join()

@@ -177,7 +177,8 @@ def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) 
     for words in (["list"], ["list", "--sizes"], ["rollback", "--latest", "--dry-run"], ["prune", "--keep", "1"]):
         ran = sandbox.run(*words)
         assert ran.code == 0
-        assert max(map(len, ran.out.splitlines())) < 600, words
+        told = ran.out.partition("ALTER DATABASE")[0]  # the statements of a plan are told whole
+        assert max(map(len, told.splitlines())) < 600, words
     assert sandbox.run("list", "--json").data["entries"][0]["label"] == "x" * 60_000
     (name,) = (each for each in sandbox.databases() if each != sandbox.name)
     for words in (["backup", "--label", "y" * 201], ["guard", "--label", "y" * 201, "--", "true"]):

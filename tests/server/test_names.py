@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from snapkit.core.model import Kind
 from snapkit.core.retention import Policy
 from snapkit.postgres.conninfo import Target, target_of
 from snapkit.postgres.server import Server
@@ -63,12 +64,17 @@ def _live(sandbox: Sandbox, source: str) -> None:
         assert [entry.label for entry in entries] == labels[::-1]
         assert all(entry.source == source and len(entry.name.encode()) <= 63 for entry in entries)
     label_entry(server, "one", source, LOCK_WAIT)
+    newest = "two"
     for request in (SwapRequest(), SwapRequest(undo=True), SwapRequest(wanted="two", keep_backup=True)):
-        swap(server, request, LOCK_WAIT, lambda progress: None)
+        receipt = swap(server, request, LOCK_WAIT, lambda progress: None)
         assert present()
+        if (
+            request.undo and receipt.displaced and receipt.displaced.kind is Kind.BACKUP
+        ):  # nothing was written while it was live
+            newest = "three"
     removal = remove(server, choose_by_policy(Policy(last=1, old=0), source), LOCK_WAIT)
     assert removal.failed == ()
-    assert [entry.label for entry in list_entries(server, sizes=False, all_sources=False).entries] == ["two"]
+    assert [entry.label for entry in list_entries(server, sizes=False, all_sources=False).entries] == [newest]
     assert present()
 
 

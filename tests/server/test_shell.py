@@ -419,7 +419,7 @@ def test_a_shell_that_was_killed_leaves_it_to_the_next_run(sandbox: Sandbox, the
     elif then == "pin":
         assert sandbox.row(name)["datallowconn"] is False
     else:
-        assert f"Sealed {name}, which a shell" in ran.err + ran.out
+        assert f"Sealed {name}, which" in ran.err + ran.out
         assert _same(before, _looks(sandbox, name))
 
 
