@@ -18,6 +18,7 @@ from snapkit.left_running import adopting, end_what_is_left
 from snapkit.services.guard import (
     Kept,
     PersistentWayBack,
+    account_of,
     check_backed_up,
     check_replicated,
     keep_from_others,
@@ -121,6 +122,12 @@ class TerminalSteps:
                 return interrupted
 
     def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
+        try:
+            return self._roll_back(backup, end)
+        except InterruptedRunError as error:
+            raise account_of(self.invocation.server(), backup, error) from error
+
+    def _roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
         # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
         with self._interruptible(but_for=1):
             if not end_what_is_left(end.group if end else None):

@@ -357,6 +357,12 @@ class GuardReceipt:
                 )
             case UnknownOutcomeError() as error:
                 return error
+            case RolledBackError() as error:
+                return RolledBackError(
+                    f"{self.failure} {error.message}",
+                    state=f"{source!r} is as it was before the command.",
+                    hint="See what there is: snapkit list",
+                )
             case SnapkitError() as error:
                 state, hint = f"{as_it_was_left}; the backup {name!r} is there.", f"snapkit rollback {name}"
                 if isinstance(error, NotFoundError):

@@ -15,7 +15,7 @@ from snapkit.core.planning import SwapPlan
 from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
 from snapkit.core.shown import ShownCommand
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, InterruptedRunError, SnapkitError, UsageError, unexpected
+from snapkit.errors import BusyError, InterruptedRunError, RolledBackError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
 from snapkit.postgres import catalog
 from snapkit.postgres.dependents import kept_by_entries_alone
@@ -94,7 +94,7 @@ class Steps(Protocol):
         """End what the command has left running, and swap the backup in; raises SnapkitError.
 
         None where it is proved that nothing was written since the command began: there is nothing to roll back. ``end``
-        None: how the command ended is not known.
+        None: how the command ended is not known. RolledBackError is for what went through, though no more is known.
         """
 
     def prune(self) -> Removal | None:
@@ -253,6 +253,18 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
             is_passing=False,
         )
     return plan
+
+
+def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRunError) -> SnapkitError:
+    """Return what is to be told of a rollback that was interrupted: RolledBackError if it went through all the same.
+
+    The server is asked, by OID, since an interruption may come when the swap is committed and not yet told of.
+    """
+    own = backup.backup
+    with suppress(SnapkitError):
+        if _name_of(server, own.database.oid) == own.source:
+            return RolledBackError(f"The rollback of {own.source!r} was interrupted when it had gone through.")
+    return interrupted
 
 
 def _name_of(server: Server, oid: int) -> str | None:

@@ -16,12 +16,13 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.model import Kind, Progress, unobserved
+from snapkit.errors import InterruptedRunError, RolledBackError
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.locks import others_hold
 from snapkit.postgres.opened import Use
 from snapkit.postgres.reserve import Reserve
 from snapkit.postgres.server import Server
-from snapkit.services.guard import keep_from_others
+from snapkit.services.guard import account_of, keep_from_others
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
@@ -332,3 +333,11 @@ def test_a_server_that_is_long_away_is_asked_what_became_of_the_swap(
             assert connection.execute("SELECT count(*) FROM item").fetchone() == (100,)
     finally:
         own.remove()
+
+
+def test_what_was_interrupted_when_it_was_done_is_told_as_done(sandbox: Sandbox) -> None:
+    receipt = sandbox.back_up()
+    interrupted = InterruptedRunError("Interrupted.")
+    assert account_of(sandbox.server(), receipt, interrupted) is interrupted
+    sandbox.roll_back()
+    assert isinstance(account_of(sandbox.server(), receipt, interrupted), RolledBackError)

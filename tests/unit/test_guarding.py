@@ -113,6 +113,12 @@ def test_a_command_that_would_work_on_another_database_is_not_run(on_failure: On
             "roll back",
             UnknownOutcomeError,
         ),
+        (
+            Script(end=Ending(1), rollback=RolledBackError("It went through.")),
+            OnFailure.ROLLBACK,
+            "roll back",
+            RolledBackError,
+        ),
         (Script(end=UsageError("It cannot be run.")), OnFailure.ROLLBACK, "", SnapkitError),
         (Script(end=OSError("?")), OnFailure.ROLLBACK, "roll back", RolledBackError),
         (Script(report=OSError("?")), OnFailure.ROLLBACK, "check, roll back", RolledBackError),
