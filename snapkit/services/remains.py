@@ -130,20 +130,29 @@ def _at_work(source: str) -> Caution:
 
 
 def _drop_remains(
-    connection: Connection, inventory: Inventory, source: str, drops: Drops, observe: Observe = unobserved
-) -> None:
+    connection: Connection,
+    inventory: Inventory,
+    source: str,
+    drops: Drops,
+    observe: Observe = unobserved,
+    within: timedelta = timedelta.max,
+) -> int:
+    """Drop what was left; return how many were not tried, since those before had taken longer than ``within``."""
     began = monotonic()
-    for entry in inventory.of_source(source):
-        if is_remains(entry):
-            phase = f"Dropping {entry.name}"
-            observe(Progress(phase, timedelta(seconds=monotonic() - began)))
+    remains = [entry for entry in inventory.of_source(source) if is_remains(entry)]
+    for number, entry in enumerate(remains):
+        if monotonic() - began > within.total_seconds():
+            return len(remains) - number
+        phase = f"Dropping {entry.name}"
+        observe(Progress(phase, timedelta(seconds=monotonic() - began)))
 
-            def tell(what: str, phase: str = phase) -> None:
-                elapsed = timedelta(seconds=monotonic() - began)
-                observe(Progress(f"{phase}; it waits for {what}", elapsed, waits=True))
+        def tell(what: str, phase: str = phase) -> None:
+            elapsed = timedelta(seconds=monotonic() - began)
+            observe(Progress(f"{phase}; it waits for {what}", elapsed, waits=True))
 
-            drops.tell = tell
-            drops.drop(connection, entry)
+        drops.tell = tell
+        drops.drop(connection, entry)
+    return 0
 
 
 def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
@@ -162,16 +171,18 @@ def _sweep_remains(connection: Connection, inventory: Inventory, source: str) ->
             return ()
     drops = Drops(wait=IN_PASSING)
     with drops.told():
-        _drop_remains(connection, inventory, source, drops)
+        untried = _drop_remains(connection, inventory, source, drops, within=IN_PASSING / 2)
     swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
-    return tuple(swept) + tuple(
+    failed = [
         Caution(
             "not_swept",
             f"{failure.entry.name}, left by an interrupted run, was not dropped in passing: {failure.error.message} "
             "To have it done: snapkit recover",
         )
         for failure in drops.failed
-    )
+    ]
+    more = f"{untried} more that interrupted runs have left were not dropped in passing: there was no time for them. "
+    return (*swept, *failed, *([Caution("not_swept", f"{more}To have it done: snapkit recover")] if untried else []))
 
 
 def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:

@@ -62,6 +62,24 @@ def test_remains_are_dropped_and_nothing_else_and_a_second_time_there_is_nothing
     assert (again.code, again.out.splitlines()[0]) == (0, "Nothing is left of interrupted runs.")
 
 
+def test_a_sweep_in_passing_does_not_delay_a_run_by_each_that_somebody_is_in(sandbox: Sandbox) -> None:
+    """PostgreSQL waits five seconds for whoever is inside; and anybody who may create databases can leave such ones."""
+    names = [f"{sandbox.name}_partial_2026011{number}_000000" for number in range(4)]
+    inside = []
+    for name in names:
+        sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        inside.append(sandbox.connect(name))
+        seal = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false CONNECTION LIMIT {}")
+        sandbox.execute(seal.format(sql.Identifier(name), sql.Literal(PARTIAL_CONNECTION_LIMIT)))
+    told = [each.message for each in sandbox.back_up().cautions if each.code == "not_swept"]
+    for session in inside:
+        session.close()
+    assert len(told) == 2
+    assert "being accessed by other users" in told[0]
+    assert told[1].startswith("3 more that interrupted runs have left were not dropped in passing")
+    assert len(_recover(sandbox).removed) == 4
+
+
 def test_a_pinned_backup_whose_drop_was_interrupted_is_of_no_use_to_anybody(sandbox: Sandbox) -> None:
     name = sandbox.back_up(pinned=True).backup.name
     sandbox.execute("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", name)
