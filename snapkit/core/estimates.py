@@ -19,16 +19,15 @@ _BRIEF = timedelta(seconds=10)
 _SURELY_BRIEF = 1 << 30
 """Bytes that any disk copies in about that time."""
 
-_FILE = timedelta(milliseconds=0.25)
+_FILE = timedelta(milliseconds=0.15)
 """What a fast disk takes for a file, however small it is: to make it, and to have it written safely.
 
-Measured with fsync, for 12,000 to 85,000 files on disks that were quiet or busy: 0.7 to 2 ms on ext4, 0.3 to 1.5 on XFS
-that shares blocks."""
+Measured with fsync, for 12,000 to 85,000 files on disks that were quiet or busy: 0.2 to 2 ms on ext4, 0.3 to 1.5 on XFS
+that shares blocks; 0.03 in memory, where nobody keeps a database. ``python -m benchmarks.small_files`` measures it."""
 _MEBIBYTE = timedelta(milliseconds=0.5)
 """What a fast disk takes to copy 2**20 bytes."""
-_TELLABLE = timedelta(seconds=1)
+_LONG = timedelta(seconds=1)
 """Of less than that, nothing is foretold by these: it goes by the machine."""
-_LONG = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ def _least(strategy: Strategy, extent: Extent) -> Forecast | None:
     if strategy not in (Strategy.CLONE, Strategy.FILE_COPY) or extent.files is None:
         return None
     duration = extent.time_by_files + extent.time_by_bytes
-    return Forecast(duration, at_least=True) if duration >= _TELLABLE else None
+    return Forecast(duration, at_least=True) if duration >= _LONG else None
 
 
 def _newest_telling(entries: Iterable[Entry], source: str, strategy: Strategy, size: int | None) -> Entry | None:
