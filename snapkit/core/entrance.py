@@ -13,6 +13,9 @@ with: a value that is not valid any more is a warning.
 https://www.postgresql.org/docs/current/runtime-config-client.html#RUNTIME-CONFIG-CLIENT-PRELOAD
 """
 
+_ANYBODYS = "local_preload_libraries"
+"""The one that takes no right; the other is a superuser's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
@@ -30,8 +33,12 @@ class Entrance:
 
 
 def entrances(settings: Collection[Setting]) -> tuple[Entrance, ...]:
-    """Return each way to begin a session in a database with these settings that takes libraries; none, mostly."""
-    taken = {(each.role, each.parameter): each for each in settings if each.parameter.lower() in PRELOADED}
+    """Return each way to begin a session in a database with these settings that takes libraries; none, mostly.
+
+    What any role may set for itself, in whatever database, is its own affair: it must not stop others, nor have what it
+    names loaded into a session of theirs. https://www.postgresql.org/docs/current/sql-alterrole.html
+    """
+    taken = {(each.role, each.parameter): each for each in settings if _counts(each)}
     roles = sorted({role for role, _ in taken})
     return tuple(
         Entrance(
@@ -44,3 +51,8 @@ def entrances(settings: Collection[Setting]) -> tuple[Entrance, ...]:
         )
         for role in roles
     )
+
+
+def _counts(setting: Setting) -> bool:
+    parameter = setting.parameter.lower()
+    return parameter in PRELOADED and not (setting.role and parameter == _ANYBODYS)

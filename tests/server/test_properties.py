@@ -391,11 +391,25 @@ def test_a_rollback_that_would_let_nobody_in_changes_nothing(sandbox: Sandbox, k
 def test_a_role_that_would_not_get_in_stops_a_rollback_too(sandbox: Sandbox) -> None:
     client = sandbox.role("client")
     backup = sandbox.back_up().backup.name
-    statement = "ALTER ROLE {} IN DATABASE {} SET local_preload_libraries TO 'gone'"
+    statement = "ALTER ROLE {} IN DATABASE {} SET session_preload_libraries TO 'gone'"
     sandbox.execute(sql.SQL(statement).format(*map(sql.Identifier, (client, backup))))
     with pytest.raises(SnapkitError, match=f"as {client}") as caught:
         sandbox.roll_back()
-    assert f'ALTER ROLE "{client}" IN DATABASE "{backup}" RESET local_preload_libraries;' in (caught.value.hint or "")
+    assert f'ALTER ROLE "{client}" IN DATABASE "{backup}" RESET session_preload_libraries;' in (caught.value.hint or "")
+
+
+def test_what_a_role_without_any_right_sets_for_itself_stops_no_rollback_and_no_guard(sandbox: Sandbox) -> None:
+    stranger = sandbox.role("stranger")
+    backup = sandbox.back_up().backup.name
+    sandbox.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(sandbox.name)))
+    for name in (sandbox.name, backup):
+        statement = "ALTER ROLE CURRENT_USER IN DATABASE {} SET local_preload_libraries TO 'gone'"
+        with sandbox.connect("postgres", user=stranger) as session:
+            session.execute(sql.SQL(statement).format(sql.Identifier(name)))
+    sandbox.ruin()
+    assert sandbox.roll_back().cautions == ()
+    assert len(sandbox.items()) == 100
+    assert sandbox.run("guard", "--", "true").code == 0
 
 
 def test_a_library_that_is_there_is_in_nobodys_way(sandbox: Sandbox) -> None:

@@ -11,13 +11,19 @@ def test_settings_that_load_nothing_keep_nobody_out() -> None:
 def test_each_way_to_begin_a_session_is_told_with_what_it_finds_set() -> None:
     settings = [
         Setting("", "session_preload_libraries", "a"),
-        Setting("bob", "local_preload_libraries", "b"),
+        Setting("", "local_preload_libraries", "b"),
         Setting("carol", "session_preload_libraries", "c"),
         Setting("carol", "jit", "off"),
     ]
     assert [(way.role, dict(way.values)) for way in entrances(settings)] == [
-        ("", {"session_preload_libraries": "a"}),
-        ("bob", {"local_preload_libraries": "b", "session_preload_libraries": "a"}),
-        ("carol", {"session_preload_libraries": "c"}),
+        ("", {"local_preload_libraries": "b", "session_preload_libraries": "a"}),
+        ("carol", {"local_preload_libraries": "b", "session_preload_libraries": "c"}),
     ]
-    assert str(entrances(settings)[1]) == "local_preload_libraries for role bob, session_preload_libraries"
+    assert str(entrances(settings)[1]) == "local_preload_libraries, session_preload_libraries for role carol"
+
+
+def test_what_a_role_may_set_for_itself_stops_nobody() -> None:
+    own = Setting("bob", "local_preload_libraries", "b")
+    assert entrances([own]) == ()
+    both = entrances([own, Setting("bob", "session_preload_libraries", "c")])
+    assert [(way.role, dict(way.values)) for way in both] == [("bob", {"session_preload_libraries": "c"})]
