@@ -364,11 +364,15 @@ class GuardReceipt:
                     hint="See what there is: snapkit list",
                 )
             case SnapkitError() as error:
-                state, hint = f"{as_it_was_left}; the backup {name!r} is there.", f"snapkit rollback {name}"
+                state, hint = (
+                    f"{as_it_was_left}; the backup {name!r} is there.",
+                    _then(error, f"snapkit rollback {name}"),
+                )
                 if isinstance(error, NotFoundError):
                     state, hint = f"{as_it_was_left}; the backup {name!r} is gone.", "snapkit list"
                 elif not _left_all_as_it_was(error):
-                    state, hint = error.state or "", f"See what there is (snapkit list). To roll back: {hint}"
+                    state = error.state or ""
+                    hint = f"See what there is (snapkit list). To roll back: snapkit rollback {name}"
                 return RollbackFailedError(
                     f"{self.failure} The rollback failed, too: {error.message}", state=state, hint=hint
                 )
@@ -386,6 +390,13 @@ def _still(source: str) -> Caution:
         f"Nothing was swapped: while the command ran, nothing was written to {source!r}. The server has handed out no "
         "transaction ID, and no sequence has moved.",
     )
+
+
+def _then(error: SnapkitError, command: str) -> str:
+    """Say what to type: behind what has to be done before, where something that does not pass was in the way."""
+    if error.is_passing or not error.hint:
+        return command
+    return error.hint if "snapkit rollback" in error.hint else f"{error.hint} Then: {command}"
 
 
 def _left_all_as_it_was(error: SnapkitError) -> bool:

@@ -64,7 +64,7 @@ class Persistence:
                 sleep(min(left, _HEED))
                 self._heed()
         except KeyboardInterrupt:
-            ended = InterruptedRunError(f"Interrupted. {error.message}", state=error.state, hint=error.hint)
+            ended = InterruptedRunError(f"Interrupted. {error.message}", state=error.state)
             raise self._told(ended, tries) from error
 
     @property

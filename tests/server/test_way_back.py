@@ -178,7 +178,7 @@ def test_what_does_not_pass_is_not_waited_for(sandbox: Sandbox, owner: str, miss
         done = ended()
     assert done.code == 21, done
     assert "Waiting" not in done.err
-    assert ("ALTER ROLE" in done.err or "CREATEDB" in done.err) is (missing == "right")
+    assert (f'ALTER ROLE "{owner}" CREATEDB; Then: snapkit rollback ' in done.err) is (missing == "right")
 
 
 def test_a_command_is_not_run_without_the_sessions_for_its_way_back(
