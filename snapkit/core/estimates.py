@@ -113,8 +113,8 @@ def many_files(source: str, extent: Extent, duration: timedelta, said: str) -> t
         Caution(
             "many_files",
             f"{source} is made of about {extent.files} files, and each takes PostgreSQL its own time to clone, however "
-            f"small it is: {said}. To hold nobody: --strategy online. To have that chosen where clients would be held "
-            "for longer than they may be: --max-outage",
+            f"small it is: {said}. --strategy online holds nobody; with --max-outage, it is chosen where clients would "
+            "be held for longer",
         ),
     )
 

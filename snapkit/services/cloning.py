@@ -168,7 +168,8 @@ def foresee_by_files(cloning: Cloning, source: str, gathered: Gathered, rules: H
             f"{forecast.grounds}, clients would be held for {forecast.text}; --max-outage allows "
             f"{duration_text(rules.limit)}.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy out, so that it is copied while clients work, or allow more time.",
+            hint="Leave --strategy out, so that it is copied while clients work, or allow more time"
+            + (" once: from then on, what that took counts." if forecast.at_least else "."),
         )
     return replace(cloning, forecast=forecast)
 

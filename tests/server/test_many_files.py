@@ -93,6 +93,7 @@ def test_nobody_is_held_for_a_clone_that_would_take_longer_than_it_may(unmeasure
         with pytest.raises(OutageLimitError, match="Going by the number and the size of its files") as caught:
             sandbox.back_up(strategy=asked.strategy, hold=asked.hold)
         assert caught.value.state == "Nothing was changed."
+        assert "allow more time once" in str(caught.value.hint)
         assert not caught.value.is_passing
         receipt = sandbox.back_up(hold=asked.hold)
         assert client.execute("SELECT 1").fetchone() == (1,)
@@ -120,3 +121,18 @@ def test_what_a_clone_took_is_noted_with_its_files_and_goes_for_the_next(
     assert (preview.forecast.at_least, preview.forecast.is_own, preview.cautions) == (False, True, ())
     assert preview.forecast.duration / first.copy.duration == pytest.approx(1, rel=0.05)
     assert sandbox.back_up().cautions == ()
+
+
+def test_where_nobody_gets_in_to_count_them_nothing_is_foretold(unmeasured: tuple[Sandbox, str]) -> None:
+    sandbox, _ = unmeasured
+    closed = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+    name = sql.Identifier(sandbox.name)
+    sandbox.execute(closed.format(name, sql.SQL("false")))
+    try:
+        preview = preview_backup(sandbox.server(), BackupRequest())
+        metadata = sandbox.back_up().backup.metadata
+    finally:
+        sandbox.execute(closed.format(name, sql.SQL("true")))
+    assert (preview.is_held, preview.forecast, preview.cautions) == (True, None, ())
+    assert metadata is not None
+    assert (metadata.clone_files, metadata.clone_bytes is None) == (None, False)
