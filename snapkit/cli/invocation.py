@@ -85,6 +85,7 @@ class Invocation:
         """As it was before .env completed it, maybe with a password: what programs of the user's get."""
         self._began = monotonic()
         self._after: list[str] = []
+        self._has_shown_where = False
         self.terminal = Terminal.open(no_color=options.no_color, quiet=options.quiet)
         if options.verbose:
             _log_statements()
@@ -205,6 +206,7 @@ class Invocation:
         from snapkit.cli.text import render
 
         self._print_whereabouts(self.terminal.err)
+        self._has_shown_where = True
         render(preview, self.terminal.err)
 
     def confirm(self, question: str) -> None:
@@ -311,7 +313,9 @@ class Invocation:
         else:
             with unpadded(self.terminal.out):
                 render(result, self.terminal.out)
-            if tells_where(result) and not self._options.quiet:
+            # The question has said it to the person; what reads a pipe or a file has not seen the question.
+            is_said = self._has_shown_where and self.terminal.out.is_terminal
+            if tells_where(result) and not self._options.quiet and not is_said:
                 self._print_whereabouts(self.terminal.out)
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)

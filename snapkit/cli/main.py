@@ -15,7 +15,7 @@ from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call
 from snapkit.cli.streams import settle
-from snapkit.errors import SnapkitError, UsageError, unexpected
+from snapkit.errors import NotFoundError, SnapkitError, UsageError, unexpected
 
 
 def main(words: Sequence[str]) -> int:
@@ -134,6 +134,8 @@ def _tell(error: SnapkitError, call: Call) -> int:
         from snapkit.cli.terminal import Terminal, print_error
 
         Terminal.open(no_color=call.no_color, quiet=True).warn(call.cautions)
-        print_error(error, no_color=call.no_color)
+        # What is not there may be there elsewhere; other errors name the server where it matters.
+        where = call.whereabouts if isinstance(error, NotFoundError) else None
+        print_error(error, no_color=call.no_color, where=where)
     call.is_told = True
     return call.exit_code

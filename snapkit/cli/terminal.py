@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.core.model import Caution, Observe, Progress
+    from snapkit.core.whereabouts import Whereabouts
 
 _TERMINAL = "/dev/tty"
 """Where the person sits, wherever the streams go."""
@@ -141,12 +142,14 @@ def _stderr_on(path: str) -> Iterator[None]:
         yield
 
 
-def print_error(error: SnapkitError, *, no_color: bool) -> None:
-    """Say what happened, in what state the database is, and what to type next."""
+def print_error(error: SnapkitError, *, no_color: bool, where: Whereabouts | None = None) -> None:
+    """Say what happened, in what state the database is, where, if that is given, and what to type next."""
     console = _console(no_color, stderr=True)
     _print_titled(console, "Error:", "bold red", error.message)
     if error.state:
         console.print(printable_lines(error.state))
+    if where is not None:
+        console.print(f"Server: {printable(str(where))}")
     if error.hint:
         _print_titled(console, "Hint:", "bold", error.hint)
 

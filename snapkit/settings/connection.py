@@ -108,7 +108,7 @@ def _of_both_urls(variables: Mapping[str, str], flag: object) -> tuple[Caution, 
 
 
 def _two(used: str, other: str) -> Caution:
-    return Caution("two_databases", f"{used}, and there this acts; {other}.")
+    return Caution("two_databases", f"{used}, and that is where this run acts; {other}.")
 
 
 def _names_connection(variables: Mapping[str, str]) -> bool:

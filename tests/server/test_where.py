@@ -57,6 +57,10 @@ def test_what_other_programs_read_stays_as_it_is(sandbox: Sandbox) -> None:
 
 
 def test_an_error_says_where_too(sandbox: Sandbox, tmp_path: Path) -> None:
+    line = f"database {sandbox.name}, as {SUPERUSER} ("
+    (said,) = (each for each in sandbox.run("rollback", "nothing").err.splitlines() if each.startswith("Server: "))
+    assert line in said
+    assert "Server: " not in sandbox.run("rollback").err
     server = sandbox.run("rollback", "nothing", "--json").document["server"]
     assert (server["database"], server["user"]) == (sandbox.name, SUPERUSER)
     nowhere = run_snapkit("list", "--json", "--url", "postgresql://app:s3cret@127.0.0.1:1/shop")
@@ -99,6 +103,23 @@ def test_the_question_says_where_and_repeats_the_warning(sandbox: Sandbox, tmp_p
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
+
+
+def test_after_a_question_it_is_not_said_again(sandbox: Sandbox) -> None:
+    sandbox.back_up()
+    child = pexpect.spawn(
+        sys.executable, ["-m", "snapkit", "rollback", "--latest", "--no-color"],
+        env=command_environment(sandbox.url, TERM="xterm"), encoding="utf-8", dimensions=(50, 140), timeout=60,
+    )  # fmt: skip
+    child.expect_exact("Server: ")
+    child.expect(r"Roll .* back\?")
+    child.sendline("y")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+    said = str(child.before)
+    assert "Bring the other state back" in said
+    assert "Server: " not in said
 
 
 def test_it_is_the_server_that_was_reached_that_is_told_of(sandbox: Sandbox) -> None:
