@@ -532,11 +532,13 @@ def adopt(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help=_NAME, autocompletion=names_where(lambda entry: entry.state == "unmanaged")
+            metavar="NAME",
+            help=_NAME,
+            autocompletion=names_where(lambda entry: entry.state in ("unmanaged", "altered")),
         ),
     ],
 ) -> Any:
-    """Make a backup of the original script one of snapkit's."""
+    """Seal an altered entry again as it is, or make a backup of the original script one of snapkit's."""
     server = run.server()
     from snapkit.services.inventory import adopt_entry
 

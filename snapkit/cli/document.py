@@ -76,7 +76,7 @@ def _server(where: Whereabouts) -> Document:
 
 def error_document(error: SnapkitError) -> Document:
     code = exit_code_of(error)
-    said = error.message if error.message.endswith((".", ":", "\n")) else error.message + "."
+    said = error.message if error.message.endswith((".", "?", ":", "\n")) else error.message + "."
     message = said + (f" {error.state}" if error.state else "")
     return {"code": code.code, "exit_code": int(code), "message": message, "hint": error.hint}
 

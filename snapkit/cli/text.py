@@ -100,7 +100,7 @@ def _(result: BackupReceipt, console: Console) -> None:
     rows = [
         ("Source database", backup.source),
         ("Backup database", backup.name),
-        ("Server", f"{address.host}:{address.port} (PostgreSQL {_version(address.server_version)})"),
+        ("Server version", f"PostgreSQL {_version(address.server_version)}"),
         ("Size", size_text(backup.size_bytes)),
         ("Strategy", _strategy(result)),
         ("Clients held", duration_text(result.outage)),
@@ -323,7 +323,8 @@ def _(result: Exposition, console: Console) -> None:
 def _(result: EntryReport, console: Console) -> None:
     entry, database = result.entry, result.entry.database
     if result.change:
-        console.print(f"{printable(entry.name)} is {result.change}.", style="bold green")
+        label = f" “{printable(shown_label(entry.label))}”" if result.change == "labelled" and entry.label else ""
+        console.print(f"{printable(entry.name)} is {result.change}{label}.", style="bold green")
         return
     metadata = entry.metadata
     rows: list[tuple[str, str | Text]] = [

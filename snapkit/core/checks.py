@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from snapkit.core.dependents import Dependents
+from snapkit.core.durations import duration_text
 from snapkit.core.estimates import Extent, Forecast, many_files
 from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
 from snapkit.core.online import LockTable
@@ -312,14 +313,12 @@ def _outlook(estimate: Estimate) -> str:
     forecast = estimate.forecast
     if forecast is None:
         return f"{estimate.strategy} (the first such backup will tell how long that takes)"
-    seconds = f"{forecast.duration.total_seconds():.1f} s"
+    time = duration_text(forecast.duration)
     if forecast.at_least:
-        return (
-            f"{estimate.strategy} (would hold clients for {seconds} or more, by the number and the size of its files)"
-        )
+        return f"{estimate.strategy} (would hold clients for {time} or more, by the number and the size of its files)"
     if estimate.strategy is Strategy.ONLINE:
-        return f"{estimate.strategy} (takes about {seconds}, and holds nobody)"
-    return f"{estimate.strategy} (would hold clients for about {seconds})"
+        return f"{estimate.strategy} (takes about {time}, and holds nobody)"
+    return f"{estimate.strategy} (would hold clients for about {time})"
 
 
 def _files(facts: Facts) -> Check:

@@ -142,6 +142,7 @@ _WHERE = re.compile(
 _WHICH = re.compile(
     r"Multiple connection attempts failed\. All failures were:|- host: '.*?', port: .*?: (?=connection )"
 )
+_GUESS = re.compile(r" Is the server [^?]*\?")  # libpq asks; our hint says what to look at
 _SEVERITY = re.compile(r"^(?:FATAL|ERROR|PANIC): +")
 
 
@@ -170,7 +171,7 @@ def refusal_of(text: str, sqlstate: str | None = None, *, needs_password: bool =
     for refusal, pattern in _TEXTS.items():
         for piece in pieces:
             if re.search(pattern, piece):
-                return refusal, piece
+                return refusal, _GUESS.sub("", piece)
     if needs_password:
         return Refusal.NO_PASSWORD, pieces[-1]
     return _SQLSTATES.get(sqlstate or "", Refusal.UNKNOWN), pieces[-1]
@@ -274,7 +275,8 @@ def explained(refusal: Refusal, said: str, attempt: Attempt) -> tuple[str, str]:
     hint = _HINTS[refusal].format_map(words)
     if attempt.is_workplace and refusal in _AT_WORK:
         hint = _about_workplace(refusal, attempt, hint)
-    return f"{_MESSAGES[refusal].format_map(words)}. It was said: {said.rstrip('.')}.", hint
+    end = "" if said.endswith("?") else "."
+    return f"{_MESSAGES[refusal].format_map(words)}. It was said: {said.rstrip('.')}{end}", hint
 
 
 def _about_workplace(refusal: Refusal, attempt: Attempt, hint: str) -> str:

@@ -10,6 +10,7 @@ from time import monotonic
 
 from snapkit.core.inventory import select_one
 from snapkit.core.model import Caution, Entry, Observe, Progress, State, unobserved
+from snapkit.core.ordering import ahead_cautions
 from snapkit.core.planning import NOTHING_CHANGED, plan_drops
 from snapkit.core.results import Failure, Removal, RemovalPreview
 from snapkit.core.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
@@ -20,8 +21,8 @@ from snapkit.postgres.errors import server_errors
 from snapkit.postgres.server import Connection, Server
 from snapkit.services.common import (
     Gathered,
+    altered_cautions,
     check_server,
-    entry_cautions,
     gather,
     hold_lock,
     need_known,
@@ -119,7 +120,9 @@ def _pile(connection: Connection, kept: Iterable[Kept], gathered: Gathered) -> t
 
 
 def _cautions(verdict: Verdict, now: datetime) -> tuple[Caution, ...]:
-    return entry_cautions((*(each.entry for each in verdict.kept), *verdict.removed), now)
+    kept = [each.entry for each in verdict.kept]
+    # How an altered one is made a way back again is of no use for what goes.
+    return ahead_cautions((*kept, *verdict.removed), now) + altered_cautions(kept)
 
 
 def remove(

@@ -27,6 +27,11 @@ def test_only_what_one_could_have_mistyped(words: list[str], said: str, unsaid: 
     assert "--help" in ran.err
 
 
+def test_a_suggestion_ends_as_a_question_in_json_too() -> None:
+    error = run_snapkit("backup", "--lable", "x", "--json").document["error"]
+    assert error["message"].endswith("Did you mean --label?")
+
+
 def test_slips() -> None:
     assert meant("--sort", ["--json"]) == []
     assert meant("help", ["shell"]) == []

@@ -74,8 +74,9 @@ def test_what_was_altered_goes_when_it_is_named(sandbox: Sandbox) -> None:
     _open_and_write(sandbox, name)
     with pytest.raises(NotFoundError):
         sandbox.roll_back()
-    remove(sandbox.server(), choose_by_name([name], sandbox.name), LOCK_WAIT)
+    removal = remove(sandbox.server(), choose_by_name([name], sandbox.name), LOCK_WAIT)
     assert sandbox.databases() == [sandbox.name]
+    assert removal.cautions == ()
 
 
 @pytest.mark.smoke

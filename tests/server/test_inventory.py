@@ -187,6 +187,7 @@ def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) 
     ran = sandbox.run("label", name, "y" * 201)
     assert (ran.code, "201 characters" in ran.err) == (2, True), ran
     assert sandbox.run("label", name, "y" * 200).code == 0
+    assert "is labelled “v7”." in sandbox.run("label", name, "v7").out
     assert sandbox.run("label", name, "").code == 0
 
 

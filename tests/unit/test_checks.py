@@ -138,6 +138,12 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             Status.OK,
             "Besides: online (takes about 9.0 s, and holds nobody).",
         ),
+        (
+            "method",
+            {"estimates": [Estimate(Strategy.CLONE, Extent(1), Forecast(timedelta(milliseconds=18)))]},
+            Status.OK,
+            "(would hold clients for about 18 ms)",
+        ),
         ("method", {"estimates": MANY_FILES}, Status.OK, "22.0 s or more"),
         ("files", {"estimates": MANY_FILES}, Status.WARNING, "clients would be held for 22.0 s or more"),
         ("files", {"estimates": ()}, Status.OK, "not known"),

@@ -87,6 +87,7 @@ def test_the_text_tells(text: str, refusal: Refusal) -> None:
     assert found is refusal
     assert "failed: " not in said
     assert "FATAL" not in said
+    assert "Is the server" not in said
 
 
 def test_of_several_hosts_the_one_that_said_most_is_told_of() -> None:
