@@ -5,7 +5,7 @@ import io
 import os
 import sys
 
-from snapkit.cli.interruption import end_as_ctrl_c_does, end_whatever_comes, ended_at_once
+from snapkit.cli.interruption import come_again, end_as_ctrl_c_does, end_whatever_comes, ended_at_once
 
 _OBJECTS_MADE_IN_A_ROW = 200_000
 """For so many more than were let go of, twice what a run makes, the garbage collector lets a run be. Python's own 700
@@ -20,6 +20,7 @@ def run() -> None:
         from snapkit.cli.main import main
         from snapkit.cli.streams import settle
     end_as_ctrl_c_does()
+    come_again()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding lacks must not make a run fail
             stream.reconfigure(errors="backslashreplace")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ from types import FrameType
 from snapkit import signals
 from snapkit.errors import InterruptedRunError
 
+_SOON = 0.01
+"""Seconds until Python is out of the function that it has forgotten an interruption in."""
 _SIGNALS = (signal.SIGINT, *signals.FROM_OTHERS)
 """SIGQUIT is left to do what it is for, which is to leave a core file, but where nothing is to end the run."""
 
@@ -32,6 +35,24 @@ def end_as_ctrl_c_does() -> None:
     for number in _SIGNALS:
         if number is not signal.SIGINT and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _interrupt)
+
+
+def come_again() -> None:
+    """Let Ctrl-C come again where Python forgets it, with a traceback: in a finalizer, or in a callback of a weakref.
+
+    https://docs.python.org/3/library/sys.html#sys.unraisablehook
+    """
+    before = sys.unraisablehook
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if not issubclass(lost.exc_type, KeyboardInterrupt):
+            before(lost)
+            return
+        soon = threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGINT))  # here it would be forgotten once more
+        soon.daemon = True
+        soon.start()
+
+    sys.unraisablehook = again
 
 
 def end_whatever_comes() -> None:

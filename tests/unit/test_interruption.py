@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from snapkit import signals
-from snapkit.cli.interruption import HeldSignals, deferred, end_as_ctrl_c_does, uninterrupted
+from snapkit.cli.interruption import HeldSignals, come_again, deferred, end_as_ctrl_c_does, uninterrupted
 from snapkit.cli.main import main
 
 
@@ -152,3 +154,31 @@ def test_all_that_is_held_back_is_delivered_and_the_handlers_are_back(early: boo
             let_come()
     assert taken == list(numbers)
     assert {signal.getsignal(number) for number in numbers} == {take}
+
+
+def test_one_that_python_would_forget_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is raised in whatever runs just then, a finalizer too; what that raises is told and forgotten."""
+
+    class Interrupted:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    come_again()
+    with pytest.raises(KeyboardInterrupt):
+        Interrupted()
+        threading.Event().wait(30)
+    assert told == []
+
+
+def test_whatever_else_a_finalizer_raises_is_told_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        def __del__(self) -> None:
+            raise ValueError("no")
+
+    told: list[sys.UnraisableHookArgs] = []
+    monkeypatch.setattr(sys, "unraisablehook", told.append)
+    come_again()
+    Broken()
+    assert [each.exc_type for each in told] == [ValueError]
