@@ -45,6 +45,8 @@ class Call:
     is_told: bool = False
     """Whether that has been printed: what comes then comes too late, and is not told besides."""
     cautions: tuple[Caution, ...] = ()
+    warned: tuple[Caution, ...] = ()
+    """Those of them that the person was told of already, by a question."""
     trail: Trail | None = None
     """Where the run is to be written down, once it has ended."""
     choice: ConnectionChoice | None = None
@@ -211,7 +213,8 @@ class Invocation:
 
     def confirm(self, question: str) -> None:
         """Ask, after a reminder that more than one database is named; raise InterruptedRunError unless it is yes."""
-        self.terminal.warn(tuple(each for each in self._call.cautions if each.code == "two_databases"))
+        self._call.warned = tuple(each for each in self._call.cautions if each.code == "two_databases")
+        self.terminal.warn(self._call.warned)
         self.terminal.confirm(question)
 
     def _print_whereabouts(self, console: Console) -> None:
@@ -271,7 +274,7 @@ class Invocation:
             self._print_document(result, failures, problems, cautions)
         else:
             self._print_text(result)
-            self.terminal.warn(cautions)
+            self.terminal.warn([each for each in cautions if each not in self._call.warned])
             if shortfall is not None:
                 from snapkit.cli.terminal import print_error
 
@@ -314,7 +317,7 @@ class Invocation:
             with unpadded(self.terminal.out):
                 render(result, self.terminal.out)
             # The question has said it to the person; what reads a pipe or a file has not seen the question.
-            is_said = self._has_shown_where and self.terminal.out.is_terminal
+            is_said = self._has_shown_where and self.terminal.out.is_terminal and self.terminal.err.is_terminal
             if tells_where(result) and not self._options.quiet and not is_said:
                 self._print_whereabouts(self.terminal.out)
             for text in self._after:

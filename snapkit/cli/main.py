@@ -133,7 +133,9 @@ def _tell(error: SnapkitError, call: Call) -> int:
     else:
         from snapkit.cli.terminal import Terminal, print_error
 
-        Terminal.open(no_color=call.no_color, quiet=True).warn(call.cautions)
+        Terminal.open(no_color=call.no_color, quiet=True).warn(
+            [each for each in call.cautions if each not in call.warned]
+        )
         # What is not there may be there elsewhere; other errors name the server where it matters.
         where = call.whereabouts if isinstance(error, NotFoundError) else None
         print_error(error, no_color=call.no_color, where=where)

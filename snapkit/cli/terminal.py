@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +48,7 @@ class Terminal:
         if not self.quiet:
             self.err.print(printable_lines(text))
 
-    def warn(self, cautions: tuple[Caution, ...]) -> None:
+    def warn(self, cautions: Iterable[Caution]) -> None:
         for caution in cautions:
             _print_titled(self.err, "Warning:", "bold yellow", caution.message)
 

@@ -101,6 +101,8 @@ def test_the_question_says_where_and_repeats_the_warning(sandbox: Sandbox, tmp_p
     child.expect(r"Warning:\S* DATABASE_URL[\s\S]*staging\.example[\s\S]*Roll .* back\?")
     child.sendline("n")
     child.expect(pexpect.EOF)
+    assert "Cancelled." in str(child.before)
+    assert "Warning" not in str(child.before)
     child.close()
     assert child.exitstatus == 130
 
