@@ -113,7 +113,9 @@ def _request(url: str) -> Request:
 def _why(error: Exception) -> str:
     """What is wrong, in the system's words; others may repeat the URL."""
     reason = getattr(error, "reason", error)
-    return str(reason) if isinstance(reason, OSError) and not isinstance(reason, URLError) else type(reason).__name__
+    if not isinstance(reason, OSError) or isinstance(reason, URLError):
+        return type(reason).__name__
+    return str(reason).removeprefix(f"[Errno {reason.errno}] ")
 
 
 def _shown(url: str) -> str:

@@ -352,8 +352,8 @@ class GuardReceipt:
             case None:
                 return SnapkitError(
                     self.failure,
-                    state=f"{as_it_was_left}, since a failure was to keep it.",
-                    hint=f"snapkit rollback {name}",
+                    state=f"{as_it_was_left} (--on-failure keep).",
+                    hint=f"If it is to go back all the same: snapkit rollback {name}",
                 )
             case UnknownOutcomeError() as error:
                 return error
