@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -43,7 +42,7 @@ from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Link, Point
 from tests.gate import Phase as Moment
-from tests.moving_clock import ClusterWithMovingClock, faketime
+from tests.moving_clock import CAN_MOVE, ClusterWithMovingClock
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
@@ -446,7 +445,9 @@ class Machine(RuleBasedStateMachine):
     def clock_moves(self, hours: int) -> None:
         """What is newest is not for the clock to say."""
         if isinstance(self.cluster, ClusterWithMovingClock):
+            self.box.admin.close()
             self.cluster.move(timedelta(hours=hours))
+            self.box.admin = psycopg.connect(self.cluster.url("postgres"), autocommit=True)
         else:
             type(self).steps -= 1
 
@@ -523,8 +524,12 @@ class Meddler:
             self._green = box.row(f"{box.prefix}_green")
 
     def act(self) -> None:
-        with suppress(psycopg.Error):
+        try:
             getattr(self, f"_{self._deed}")()
+        except psycopg.Error as error:
+            # One that took too long would go on to become a session, until it is collected as garbage.
+            if error.pgconn is not None:
+                error.pgconn.finish()
 
     def _session(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         options = "-c lock_timeout=300ms -c statement_timeout=2s"
@@ -603,7 +608,7 @@ def _comment_within(document: str | None) -> str | None:
 @pytest.fixture
 def server_whose_clock_moves(cluster: Cluster) -> Iterator[Cluster]:
     """One of its own, of the version that is tested; where no clock can be moved, that which all tests have."""
-    if faketime() is None:
+    if not CAN_MOVE:
         yield cluster
         return
     own = ClusterWithMovingClock(cluster.binaries)
@@ -634,6 +639,6 @@ def test_the_promises_hold_whatever_comes(
         ),
     )
     with capsys.disabled():
-        clock = "a clock that moves" if faketime() else "no clock that moves: libfaketime is not installed"
+        clock = "a clock that moves" if CAN_MOVE else "no clock that moves: there is no cc"
         sys.stdout.write(f"\n{Here.steps} steps in {RUNS} runs, {clock}\n")
     assert Here.steps >= RUNS
