@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from traceback import clear_frames
 from typing import TypeVar, cast
 
 import psycopg
@@ -527,9 +528,8 @@ class Meddler:
         try:
             getattr(self, f"_{self._deed}")()
         except psycopg.Error as error:
-            # One that took too long would go on to become a session, until it is collected as garbage.
-            if error.pgconn is not None:
-                error.pgconn.finish()
+            # A connection that took too long would become a session all the same, until it is collected as garbage.
+            clear_frames(error.__traceback__)
 
     def _session(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         options = "-c lock_timeout=300ms -c statement_timeout=2s"
