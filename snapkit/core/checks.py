@@ -75,6 +75,8 @@ class Facts:
     behind_pooler: bool
     grants: Mapping[str, str]
     """The rights that the role lacks, with the statement that grants each."""
+    signal_grant: str
+    """The statement by which the role may end the sessions of others."""
     sessions: Sequence[ClientSession]
     prepared: Sequence[str]
     slots: Sequence[str]
@@ -204,7 +206,8 @@ def _sessions(facts: Facts) -> Check:
             Status.PROBLEM,
             "Sessions are connected that this role may not disconnect: "
             + "; ".join(session.describe() for session in protected),
-            "A superuser can let it: GRANT pg_signal_backend TO this role (but not for sessions of superusers).",
+            f"A superuser can let it: {facts.signal_grant} (sessions of superusers can be ended by superusers only). "
+            "Or stop these clients.",
         )
     if facts.sessions:
         number = len(facts.sessions)

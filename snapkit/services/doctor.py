@@ -18,6 +18,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import lock_table
+from snapkit.postgres.ddl import quote_name
 from snapkit.postgres.dependents import kept_by_entries_alone
 from snapkit.postgres.errors import server_errors
 from snapkit.postgres.files import file_count
@@ -63,6 +64,7 @@ def _facts(
         is_read_only=catalog.is_read_only(connection),
         behind_pooler=footing.behind_pooler,
         grants=missing_grants(connection, live) if live else {},
+        signal_grant=f"GRANT pg_signal_backend TO {quote_name(gathered.facts.role)};",
         sessions=catalog.sessions_inside(connection, [live.oid]) if live else (),
         prepared=catalog.prepared_transactions(connection, [source]).get(source, []),
         slots=[each.name for each in replication.slots],

@@ -33,6 +33,7 @@ HEALTHY = Facts(
     is_read_only=False,
     behind_pooler=False,
     grants={},
+    signal_grant="GRANT pg_signal_backend TO x;",
     sessions=(SESSION,),
     prepared=(),
     slots=(),
@@ -194,3 +195,8 @@ def test_what_a_guard_says_of_what_is_in_the_way() -> None:
     assert caution.code == "backup_in_the_way"
     assert "needs the roles 'r', 's' any more" in caution.message
     assert "The backup app_backup may be why" in caution.message
+
+
+def test_who_may_not_be_disconnected_is_told_with_the_statement() -> None:
+    check = _check("sessions", sessions=(replace(SESSION, may_terminate=False),))
+    assert "A superuser can let it: GRANT pg_signal_backend TO x; (" in str(check.hint)
