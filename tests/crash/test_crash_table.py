@@ -16,7 +16,7 @@ from tests.crash.ways import Way
 
 PAGE = (Path(__file__).parents[2] / "docs" / "crash-table.md").read_text(encoding="utf-8")
 STOPS, OUTCOMES = read(PAGE)
-EVERY = 40
+EVERY = 80
 """A test run takes one in so many of the page's trials, and besides those at the COMMITs."""
 ON_SMALL_DISKS = (Way.TABLESPACE_FULL, Way.WAL_FULL)
 """These need another server than the tests have."""
