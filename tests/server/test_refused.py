@@ -131,7 +131,8 @@ def test_what_cannot_be_reached(small: Cluster) -> None:
 
 @contextmanager
 def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """Something that listens and is no PostgreSQL."""
+    """Something that listens and is no PostgreSQL; who has come is let go of at the end."""
+    guests: list[socket.socket] = []
     with socket.socket() as door:
         door.bind(("127.0.0.1", 0))
         door.listen()
@@ -140,16 +141,17 @@ def listening(answer: Callable[[socket.socket], None]) -> Iterator[int]:
             with suppress(OSError):
                 while True:
                     guest, _ = door.accept()
+                    guests.append(guest)
                     with suppress(OSError):
                         answer(guest)
 
         threading.Thread(target=serve, daemon=True).start()
         yield door.getsockname()[1]
+    for guest in guests:
+        guest.close()
 
 
 def test_what_is_no_postgresql() -> None:
-    kept: list[socket.socket] = []
-
     def web(guest: socket.socket) -> None:
         guest.recv(100)
         guest.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
@@ -159,7 +161,7 @@ def test_what_is_no_postgresql() -> None:
         refused(f"postgresql://u@127.0.0.1:{port}/shop", said="does not speak as PostgreSQL", hint="port")
     with listening(lambda guest: guest.close()) as port:
         refused(f"postgresql://u@127.0.0.1:{port}/shop", said="hung up", hint="log")
-    with listening(kept.append) as port:
+    with listening(lambda guest: None) as port:
         url = f"postgresql://u@127.0.0.1:{port}/shop?connect_timeout=2"
         refused(url, said="did not let the session in in time", hint="connect_timeout")
 
