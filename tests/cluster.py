@@ -16,12 +16,14 @@ from urllib.parse import quote
 SUPERUSER = "postgres"
 PASSWORD = "correct-horse-%-battery"
 
+# The WAL is kept for a standby that a test has stopped: each clone's checkpoints would let go of it.
 _CONFIGURATION = """
 listen_addresses = '127.0.0.1'
 fsync = off
 max_connections = 150
 max_prepared_transactions = 5
 wal_level = logical
+wal_keep_size = 512MB
 log_min_messages = fatal
 """
 

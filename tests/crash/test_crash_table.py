@@ -9,7 +9,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.crash.plan import points_of
 from tests.crash.scenarios import SCENARIOS, Scenario
-from tests.crash.table import read, stops_of
+from tests.crash.table import Stop, read, stops_of
 from tests.crash.trial import Trial, attempt, record
 from tests.crash.verdict import Outcome
 from tests.crash.ways import Way
@@ -42,11 +42,18 @@ def same_version(cluster: Cluster) -> Cluster:
     return cluster
 
 
+def _always_comes(stop: Stop) -> bool:
+    """What a template was is compared once more only where no gate could be kept, and the copying was over too soon."""
+    point = stop[0]
+    once_more = point.label.endswith("pg_shdescription, pg_shseclabel") and point.occurrence > 2
+    return point.connection == 1 and not once_more
+
+
 @pytest.mark.parametrize("scenario", SCENARIOS[:-1], ids=lambda scenario: scenario.name)
 def test_the_stops_on_the_page_are_those_that_the_command_makes(same_version: Cluster, scenario: Scenario) -> None:
-    """Those of the watchers come and go with the time that things take; the first connection's are always the same."""
+    """Those of the watchers come and go with the time that things take; the first connection's are the same."""
     made = stops_of(points_of(record(same_version, scenario), scenario))
-    assert [s for s in made if s[0].connection == 1] == [s for s in STOPS[scenario.name] if s[0].connection == 1]
+    assert list(filter(_always_comes, made)) == list(filter(_always_comes, STOPS[scenario.name]))
 
 
 @pytest.mark.parametrize("trial", _samples(), ids=_name)
