@@ -73,10 +73,6 @@ def _named(properties: Properties) -> Mapping[str, _Item]:
 
 
 def _name(item: _Item) -> str:
-    match item:
-        case Privilege():
-            return f"privilege {shown(item)}"
-        case Setting():
-            return f"setting {shown(item)}"
-        case SecurityLabel():
-            return f"security label of {item.provider}"
+    if isinstance(item, SecurityLabel):
+        return f"security label of {item.provider}"
+    return f"{'privilege' if isinstance(item, Privilege) else 'setting'} {shown(item)}"

@@ -104,3 +104,11 @@ def test_what_failed_for_one_reason_is_told_once_and_names_all() -> None:
     assert second is own
     assert (type(first), first.message, first.hint) == (BusyError, "At work.", "Wait.")
     assert first.state == f"For that reason 2 were not dropped: {entries[0].name}, {entries[1].name}."
+
+
+def test_what_a_backup_could_not_be_given_stands_in_its_document() -> None:
+    entry = make_entry("app_backup_20260110_103045")
+    assert entry.metadata is not None
+    noted = replace(entry, metadata=replace(entry.metadata, not_given=("setting work_mem",)))
+    assert noted.not_given == ("setting work_mem",)
+    assert replace(entry, metadata=None).not_given == ()
