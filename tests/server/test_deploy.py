@@ -201,6 +201,7 @@ def test_a_deploy_from_backup_to_rollback(sandbox: Sandbox, repository: Path) ->
     with sandbox.connect() as connection:
         connection.execute(ALEMBIC)
         connection.execute("INSERT INTO alembic_version VALUES ('9a1b2c3d')")
+    _wait_until_counted(sandbox, item=100)
     commit = git(repository, "rev-parse", "HEAD")
     ci = {"GITHUB_ACTIONS": "true", "GITHUB_RUN_ID": "77", "GITHUB_SERVER_URL": "https://u:secret@x.example",
           "GITHUB_REPOSITORY": "shop/app"}  # fmt: skip
