@@ -222,6 +222,7 @@ def test_a_deploy_from_backup_to_rollback(sandbox: Sandbox, repository: Path) ->
     sandbox.ruin()
     with sandbox.connect() as connection:
         connection.execute("UPDATE alembic_version SET version_num = 'a0b1c2d3'")
+    wait_until(lambda: _cost(sandbox).rows == Rows(0, 1, 90))
 
     dry = snapkit("rollback", "--latest", "--dry-run", "--json")
     assert [warning["code"] for warning in dry.document["warnings"]] == ["other_code"]
