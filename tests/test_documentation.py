@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from snapkit.cli.exit_codes import ExitCode
-from snapkit.cli.main import application_for
+from tests import cli_reference
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-COMMANDS: dict[str, Any] = {
-    name: command
-    for name, command in get_command(application_for()).commands.items()  # type: ignore[attr-defined]
-    if not command.hidden
-}
+COMMANDS = cli_reference.visible_commands()
 
 
 def _section(title: str) -> str:
@@ -51,14 +45,36 @@ def test_every_warning_is_in_the_reference() -> None:
     assert set(re.findall(r'Caution\(\s*"(\w+)"', sources)) == listed
 
 
-@pytest.mark.parametrize(
-    "page",
-    ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))],
-)
-def test_links_within_the_project_lead_somewhere(page: str) -> None:
-    path = ROOT / page
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
-        assert (path.parent / target).exists(), f"{page} links to {target}"
+def test_the_page_of_commands_is_what_the_commands_say() -> None:
+    assert cli_reference.PAGE.read_text(encoding="utf-8") == cli_reference.page(), (
+        "docs/commands.md is out of date: python -m tests.cli_reference"
+    )
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+_CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return what links can name within a page: its headings, as GitHub spells them, and its own anchors."""
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(
+        r"^#+ +(.*?) *$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    spelled = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower() for heading in headings)
+    return {re.sub(r"[^\w -]", "", each).replace(" ", "-") for each in spelled} | set(
+        re.findall(r'<a id="([^"]+)"', text)
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_project_lead_somewhere(page: Path) -> None:
+    text = _CODE.sub("", page.read_text(encoding="utf-8"))
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)]+)\)", text):
+        name, _, anchor = target.partition("#")
+        there = (page.parent / name).resolve() if name else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in _anchors(there), f"{page.name} links to {target}: no such heading"
 
 
 def test_the_architecture_page_names_what_exists() -> None:
