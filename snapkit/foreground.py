@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from snapkit import signals
-from snapkit.core.shown import shown_program
+from snapkit.core.secrets import shown_program
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 

@@ -18,8 +18,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from snapkit.core.model import Entry
-from snapkit.core.results import BackupReceipt, SwapReceipt
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.outcome import BackupReceipt, SwapReceipt
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.server import Server
 from snapkit.services.backup import BackupRequest, back_up

@@ -15,16 +15,16 @@ from snapkit.cli.interruption import deferred, uninterrupted
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
-from snapkit.core.labels import checked_label
+from snapkit.core.inventory.labels import checked_label
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from snapkit.core.model import Entry
-    from snapkit.core.planning import SwapPlan
-    from snapkit.core.results import BackupReceipt, Removal, RemovalPreview, SwapReceipt
-    from snapkit.core.retention import Policy
+    from snapkit.core.inventory.entry import Entry
+    from snapkit.core.inventory.retention import Policy
+    from snapkit.core.outcome import BackupReceipt, Removal, RemovalPreview, SwapReceipt
+    from snapkit.core.plans.seal import SwapPlan
     from snapkit.services.backup import BackupRequest
     from snapkit.services.guard import WayBack
     from snapkit.services.removal import Choose
@@ -407,7 +407,7 @@ def delete(
 
 
 def _policy(settings: Settings, command: str) -> Policy:
-    from snapkit.core.retention import Policy
+    from snapkit.core.inventory.retention import Policy
 
     try:
         return Policy(
@@ -463,8 +463,8 @@ def shell(
 
     found = find_command(command) if command else None
     server = run.server()
-    from snapkit.core.results import ShellReceipt
-    from snapkit.core.shown import shown_command
+    from snapkit.core.outcome import ShellReceipt
+    from snapkit.core.secrets import shown_command
     from snapkit.services.common import altered_cautions
     from snapkit.services.opening import ShellRequest, opened_entry
 
@@ -677,7 +677,7 @@ def guard(
         from snapkit.cli.guard_steps import TerminalSteps
         from snapkit.cli.hooking import tell_failure
         from snapkit.core.hooks import Operation
-        from snapkit.core.shown import shown_command
+        from snapkit.core.secrets import shown_command
         from snapkit.services.backup import BackupRequest
         from snapkit.services.guard import guard as guard_
         from snapkit.services.removal import choose_by_policy

@@ -19,7 +19,7 @@ import typer
 from snapkit.cli.options import CommonOptions
 
 if TYPE_CHECKING:
-    from snapkit.core.model import Entry
+    from snapkit.core.inventory.entry import Entry
 
 PATIENCE = 3.0
 """Seconds for the connection and the answer together."""
@@ -40,7 +40,7 @@ def names_where(fits: Callable[[Entry], bool]) -> Callable[[typer.Context, str],
 
 def strategies() -> list[str]:
     """Return the words that --strategy takes."""
-    from snapkit.core.model import Strategy
+    from snapkit.core.inventory.entry import Strategy
 
     return ["auto", *Strategy]
 

@@ -11,7 +11,7 @@ from snapkit.cli.options import CommonOptions
 from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from snapkit.core.model import Caution
+    from snapkit.core.inventory.entry import Caution
     from snapkit.postgres.server import Server
     from snapkit.settings import ConnectionChoice, Files, Settings
 
@@ -50,7 +50,7 @@ def choice_of(options: CommonOptions, files: Files) -> ConnectionChoice:
 
 def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:
     """Return the server that the settings name, and what is to be said of its URL; nothing is connected yet."""
-    from snapkit.core.connection_url import check_connection
+    from snapkit.core.connection.connection_url import check_connection
 
     chosen = settings.connection
     # libpq reads its variables from the environment itself, as it does those that were there already.

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from snapkit.cli.format import count_text, time_text
-from snapkit.core.activity import Rows, Written
-from snapkit.core.deploy import Checkout, CiRun, Deploy, MigrationState
+from snapkit.core.comparison.writes import Rows, Written
+from snapkit.core.deploy.deploy import Checkout, CiRun, Deploy, MigrationState
 
 Fact = tuple[str, str]
 

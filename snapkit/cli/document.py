@@ -11,10 +11,13 @@ from snapkit.cli.deploys import deploy_document, migration_document, written_doc
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text
 from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
+from snapkit.core.connection.endpoint import Whereabouts
 from snapkit.core.durations import milliseconds
-from snapkit.core.model import Caution, ClientSession, Entry, Kind
-from snapkit.core.opening import Opened
-from snapkit.core.results import (
+from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Kind
+from snapkit.core.inventory.freshness import SourceStatus, StatusReport
+from snapkit.core.inventory.opened import Opened
+from snapkit.core.inventory.retention import Kept
+from snapkit.core.outcome import (
     BackupPreview,
     BackupReceipt,
     Diagnosis,
@@ -31,9 +34,6 @@ from snapkit.core.results import (
     SwapPreview,
     SwapReceipt,
 )
-from snapkit.core.retention import Kept
-from snapkit.core.status import SourceStatus, StatusReport
-from snapkit.core.whereabouts import Whereabouts
 from snapkit.errors import SnapkitError
 
 SCHEMA_VERSION = 1

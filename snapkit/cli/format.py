@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from snapkit.core.durations import duration_text
-from snapkit.core.room import size_text as size_text  # which core has words for, too
+from snapkit.core.server.disk_room import size_text as size_text  # which core has words for, too
 
 if TYPE_CHECKING:
-    from snapkit.core.model import Progress
+    from snapkit.core.inventory.entry import Progress
 
 
 def time_text(at: datetime) -> str:

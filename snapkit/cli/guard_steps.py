@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from snapkit.cli.interruption import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
-from snapkit.core.model import Caution
+from snapkit.core.inventory.entry import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.foreground import Ending, run_command
 from snapkit.health import HealthChecks, check_health
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from snapkit.cli.invocation import Invocation
-    from snapkit.core.model import Entry
-    from snapkit.core.results import BackupReceipt, Removal, SwapReceipt
-    from snapkit.core.shown import ShownCommand
+    from snapkit.core.inventory.entry import Entry
+    from snapkit.core.outcome import BackupReceipt, Removal, SwapReceipt
+    from snapkit.core.secrets import ShownCommand
     from snapkit.services.guard import WayBack
 
 

@@ -22,12 +22,12 @@ from snapkit.core.hooks import (
     facts_of_failure,
     runs_hooks,
 )
-from snapkit.core.model import Caution
+from snapkit.core.inventory.entry import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
     from snapkit.cli.invocation import Invocation
-    from snapkit.core.model import Entry
+    from snapkit.core.inventory.entry import Entry
 
 Receipt = TypeVar("Receipt")
 _NOTHING_CHANGED = "Nothing was changed."

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.trail import Trail
-    from snapkit.core.deploy import Deploy
-    from snapkit.core.model import Caution
-    from snapkit.core.whereabouts import Whereabouts
+    from snapkit.core.connection.endpoint import Whereabouts
+    from snapkit.core.deploy.deploy import Deploy
+    from snapkit.core.inventory.entry import Caution
     from snapkit.errors import SnapkitError
     from snapkit.postgres.server import Server
     from snapkit.services.poolers import Pooler
@@ -240,7 +240,7 @@ class Invocation:
         """Return ``name``, and the options that led here, as one types them; a password is left out."""
         import shlex
 
-        from snapkit.core.connection_url import without_password
+        from snapkit.core.connection.connection_url import without_password
 
         words = [name]
         options = self._options
@@ -323,7 +323,7 @@ class Invocation:
             for text in self._after:
                 self.terminal.out.print(text, soft_wrap=True)
         if getattr(result, "failed", ()):
-            from snapkit.core.results import each_error_once
+            from snapkit.core.outcome import each_error_once
 
             for error in each_error_once(result.failed):
                 print_error(error, no_color=self._options.no_color)

@@ -21,8 +21,8 @@ from snapkit.errors import InterruptedRunError, SnapkitError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snapkit.core.model import Caution, Observe, Progress
-    from snapkit.core.whereabouts import Whereabouts
+    from snapkit.core.connection.endpoint import Whereabouts
+    from snapkit.core.inventory.entry import Caution, Observe, Progress
 
 _TERMINAL = "/dev/tty"
 """Where the person sits, wherever the streams go."""

@@ -21,12 +21,12 @@ from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import Health
-from snapkit.core.holding import Phase
-from snapkit.core.labels import shown_label
-from snapkit.core.model import ClientSession, Entry, Kind, State
-from snapkit.core.planning import how_to_trust
-from snapkit.core.properties import describe
-from snapkit.core.results import (
+from snapkit.core.inventory.entry import ClientSession, Entry, Kind, State
+from snapkit.core.inventory.freshness import StatusReport
+from snapkit.core.inventory.labels import shown_label
+from snapkit.core.inventory.retention import Kept
+from snapkit.core.outage.hold_rules import Phase
+from snapkit.core.outcome import (
     BackupPreview,
     BackupReceipt,
     Choice,
@@ -44,8 +44,8 @@ from snapkit.core.results import (
     SwapReceipt,
     each_error_once,
 )
-from snapkit.core.retention import Kept
-from snapkit.core.status import StatusReport
+from snapkit.core.plans.properties import describe
+from snapkit.core.plans.seal import how_to_trust
 
 _CHOICES = {
     Choice.OUTAGE_EXPECTED: ", since a clone would have held clients longer than --max-outage allows, by earlier ones",

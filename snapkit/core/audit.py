@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
 from snapkit.core.durations import milliseconds
-from snapkit.core.model import Place
-from snapkit.core.results import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
-from snapkit.core.shown import ShownCommand
+from snapkit.core.inventory.entry import Place
+from snapkit.core.outcome import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
+from snapkit.core.secrets import ShownCommand
 from snapkit.core.values import dataclass
 
 AUDIT_VERSION = 1

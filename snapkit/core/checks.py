@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 
-from snapkit.core.dependents import Dependents
+from snapkit.core.comparison.definitions import LockTable
+from snapkit.core.copying.estimates import Extent, Forecast, many_files
 from snapkit.core.durations import duration_text
-from snapkit.core.estimates import Extent, Forecast, many_files
-from snapkit.core.model import ClientSession, Database, Entry, Standby, Strategy
-from snapkit.core.online import LockTable
+from snapkit.core.inventory.entry import ClientSession, Database, Entry, Standby, Strategy
+from snapkit.core.outage.workers import Refusal, Worker
+from snapkit.core.server.dependents import Dependents
 from snapkit.core.values import dataclass
-from snapkit.core.workers import Refusal, Worker
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from enum import StrEnum
 
-from snapkit.core.shown import ShownCommand
+from snapkit.core.secrets import ShownCommand
 from snapkit.core.values import dataclass
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from snapkit.core.durations import milliseconds, written_duration
-from snapkit.core.model import Entry
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.values import dataclass
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)

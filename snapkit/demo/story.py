@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Protocol
 
-from snapkit.core.model import unobserved
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.entry import unobserved
+from snapkit.core.inventory.retention import Policy
 from snapkit.demo import shop
 from snapkit.demo.server import DemoServer, demo_server
 from snapkit.postgres.conninfo import target_of

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import OID
 
-from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Rows, TableName
+from snapkit.core.comparison.writes import MAX_NOTED_TABLES, Activity, Rows, TableName
 from snapkit.core.values import dataclass
 from snapkit.postgres.relations import catalog_table, pg_class, pg_namespace
 

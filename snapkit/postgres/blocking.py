@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
 
-from snapkit.core.model import ClientSession
+from snapkit.core.inventory.entry import ClientSession
 from snapkit.postgres.catalog import blockers
 from snapkit.postgres.server import beside, driver_connection
 

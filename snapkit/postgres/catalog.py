@@ -32,12 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
 
-from snapkit.core.metadata import MAX_BYTES, PREFIX
-from snapkit.core.model import ClientSession, Database, Standby
-from snapkit.core.planning import Unsealed
-from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.core.inventory.entry import ClientSession, Database, Standby
+from snapkit.core.inventory.metadata import MAX_BYTES, PREFIX
+from snapkit.core.outage.workers import Worker
+from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.core.plans.seal import Unsealed
 from snapkit.core.values import dataclass
-from snapkit.core.workers import Worker
 from snapkit.postgres.relations import catalog_table
 from snapkit.postgres.server import answers_within, began_with, driver_connection
 

@@ -12,8 +12,8 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from snapkit.core.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
-from snapkit.core.model import Caution, Place
+from snapkit.core.connection.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
+from snapkit.core.inventory.entry import Caution, Place
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 

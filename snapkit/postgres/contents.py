@@ -35,9 +35,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import FromClause
 
-from snapkit.core.model import ClientSession
-from snapkit.core.online import Contents, Counted, LeftOut, LockTable, Table
-from snapkit.core.statements import Locale
+from snapkit.core.comparison.definitions import Contents, Counted, LeftOut, LockTable, Table
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.plans.statements import Locale
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
 from snapkit.postgres.given import FIRST_OWN, given_objects

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
-from snapkit.core.online import Table
+from snapkit.core.comparison.definitions import Table
 from snapkit.postgres.pins import OF_PLACE
 from snapkit.postgres.relay import Stopped, patiently, relay
 from snapkit.postgres.server import began_with, driver_connection

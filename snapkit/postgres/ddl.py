@@ -10,8 +10,8 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ExecutableDDLElement
 
-from snapkit.core import statements as st
-from snapkit.core.model import Strategy
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.plans import statements as st
 
 STRATEGY_WORDS = {Strategy.FILE_COPY: "FILE_COPY", Strategy.WAL_LOG: "WAL_LOG"}
 

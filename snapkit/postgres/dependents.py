@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, exists, func, not_, or_, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.dependents import Dependents
+from snapkit.core.server.dependents import Dependents
 from snapkit.postgres.catalog import PG_DATABASE_OID, pg_roles, pg_tablespace
 from snapkit.postgres.relations import catalog_table
 

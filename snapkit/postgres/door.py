@@ -32,9 +32,9 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import ClientSession
-from snapkit.core.statements import Listen
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.statements import Listen
 from snapkit.postgres.catalog import blockers
 from snapkit.postgres.ddl import DatabaseDDL
 from snapkit.postgres.errors import (

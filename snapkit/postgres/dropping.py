@@ -18,7 +18,7 @@ from time import monotonic
 import psycopg
 from sqlalchemy import Connection, Integer, LargeBinary, Text, cast, column, func, select
 
-from snapkit.core.statements import DropDatabase, Statement
+from snapkit.core.plans.statements import DropDatabase, Statement
 from snapkit.postgres.catalog import blockers, server_facts, wait_event
 from snapkit.postgres.execution import committing_locally, run
 from snapkit.postgres.relations import catalog_table

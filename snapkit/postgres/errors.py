@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError
 
-from snapkit.core.online import without_values
+from snapkit.core.comparison.definitions import without_values
 from snapkit.errors import (
     BusyError,
     ConnectionFailedError,

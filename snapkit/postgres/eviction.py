@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from snapkit.core.model import ClientSession
+from snapkit.core.inventory.entry import ClientSession
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import (
     PG_DATABASE_OID,

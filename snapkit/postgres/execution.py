@@ -13,7 +13,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Text, func, select
 
-from snapkit.core.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
+from snapkit.core.plans.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
 from snapkit.postgres.ddl import DatabaseDDL, sql_text
 from snapkit.postgres.errors import (
     INSUFFICIENT_PRIVILEGE,

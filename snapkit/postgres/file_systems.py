@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, LargeBinary, Text, func, literal, select, union_all
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.file_systems import share_no_blocks
+from snapkit.core.copying.mounts import share_no_blocks
 from snapkit.postgres.errors import is_connection_loss
 
 _PROC = "/proc/self"

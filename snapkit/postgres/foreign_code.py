@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
-from snapkit.core.online import Call
+from snapkit.core.comparison.definitions import Call
 from snapkit.postgres.catalog import pg_roles
 from snapkit.postgres.given import FIRST_OWN
 from snapkit.postgres.relations import catalog_table, pg_attribute, pg_class

@@ -23,10 +23,10 @@ import psycopg
 from sqlalchemy import Text, and_, cast, column, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.identity import LOOK_AGAIN
-from snapkit.core.model import Database
-from snapkit.core.moment import Moment
-from snapkit.core.statements import RenameDatabase
+from snapkit.core.copying.moment import Moment
+from snapkit.core.inventory.entry import Database
+from snapkit.core.plans.identity import LOOK_AGAIN
+from snapkit.core.plans.statements import RenameDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres.catalog import PG_DATABASE_OID, name_of, pg_database

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import OID, aggregate_order_by
 from sqlalchemy.types import UserDefinedType
 
-from snapkit.core.online import Fingerprint
+from snapkit.core.comparison.definitions import Fingerprint
 from snapkit.postgres.relations import catalog_table
 
 FIRST_OWN = 16384

@@ -12,8 +12,8 @@ from urllib.parse import quote
 from psycopg import pq
 from sqlalchemy import Connection
 
-from snapkit.core.connection_url import with_database
-from snapkit.core.opening import READ_ONLY
+from snapkit.core.connection.connection_url import with_database
+from snapkit.core.inventory.opened import READ_ONLY
 from snapkit.postgres.conninfo import is_for_libpq
 from snapkit.postgres.server import Server, driver_connection
 

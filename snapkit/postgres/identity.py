@@ -21,7 +21,7 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.identity import (
+from snapkit.core.plans.identity import (
     EVERYTHING,
     ROLLED_BACK,
     Facts,

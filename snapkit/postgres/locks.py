@@ -16,7 +16,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.model import ClientSession
+from snapkit.core.inventory.entry import ClientSession
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import (
     SESSION_COLUMNS,

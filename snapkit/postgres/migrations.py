@@ -18,8 +18,8 @@ from psycopg import sql
 from sqlalchemy import BigInteger, Boolean, ColumnElement, Connection, ScalarSelect, Text, func, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from snapkit.core.deploy import MAX_MIGRATIONS, MigrationState, clean
-from snapkit.core.migrations import NEIGHBOURS, TABLE_NAMES, Looks, Row, VersionTable, recognise_table
+from snapkit.core.deploy.deploy import MAX_MIGRATIONS, MigrationState, clean
+from snapkit.core.deploy.migration_tools import NEIGHBOURS, TABLE_NAMES, Looks, Row, VersionTable, recognise_table
 from snapkit.core.values import dataclass
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.execution import transaction

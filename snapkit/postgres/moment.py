@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
 
-from snapkit.core.identity import LOOK_AGAIN
-from snapkit.core.moment import Moment, Versions
+from snapkit.core.copying.moment import Moment, Versions
+from snapkit.core.plans.identity import LOOK_AGAIN
 from snapkit.errors import BusyError
 from snapkit.postgres import catalog
 from snapkit.postgres.catalog import PG_DATABASE_OID, pg_db_role_setting, pg_roles

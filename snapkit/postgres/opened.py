@@ -14,7 +14,7 @@ from enum import StrEnum
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.opening import CONNECT, Grant
+from snapkit.core.inventory.opened import CONNECT, Grant
 from snapkit.postgres.catalog import pg_database, pg_roles
 from snapkit.postgres.locks import end_holder_of, holder_of, others_hold
 

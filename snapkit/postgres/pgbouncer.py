@@ -19,7 +19,7 @@ from contextlib import suppress
 import psycopg
 from psycopg import pq
 
-from snapkit.core.poolers import PooledDatabase, command, pooled_database
+from snapkit.core.outage.pooled_databases import PooledDatabase, command, pooled_database
 
 ANSWER_LIMIT = 3.0
 """Seconds that a console may take to answer what it can answer at once."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
-from snapkit.core.estimates import Extent, Forecast, Pace, share_done
-from snapkit.core.model import Observe, Progress, Strategy
+from snapkit.core.copying.estimates import Extent, Forecast, Pace, share_done
+from snapkit.core.inventory.entry import Observe, Progress, Strategy
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog import database_directories, wait_event
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import make_conninfo
 
-from snapkit.core.refusals import Attempt, Refusal, explained, refusal_of
+from snapkit.core.connection.login_refusals import Attempt, Refusal, explained, refusal_of
 from snapkit.errors import ConnectionFailedError, NoSuchDatabaseError
 
 _LIMIT = 3.0

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
-from snapkit.core.poolers import logins_put_off, logins_under_way, not_served, seconds_of
+from snapkit.core.outage.pooled_databases import logins_put_off, logins_under_way, not_served, seconds_of
 from snapkit.core.values import dataclass
 from snapkit.postgres.pgbouncer import Console
 

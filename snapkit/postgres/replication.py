@@ -10,7 +10,7 @@ from collections.abc import Collection
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.replication import Replication, Slot, Subscription
+from snapkit.core.server.replication import Replication, Slot, Subscription
 from snapkit.postgres.catalog import pg_database
 from snapkit.postgres.relations import catalog_table
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from snapkit.core.identity import Facts, facts_of
-from snapkit.core.planning import ClonePlan, SwapPlan
-from snapkit.core.sealing import statements_to_seal
-from snapkit.core.statements import FreezeDatabase, Statement
+from snapkit.core.inventory.alteration import statements_to_seal
+from snapkit.core.plans.identity import Facts, facts_of
+from snapkit.core.plans.seal import ClonePlan, SwapPlan
+from snapkit.core.plans.statements import FreezeDatabase, Statement
 from snapkit.postgres.ddl import quote_literal, sql_text
 from snapkit.postgres.locks import lock_key
 

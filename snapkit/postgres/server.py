@@ -33,8 +33,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.pool import NullPool
 
-from snapkit.core.model import Place
-from snapkit.core.refusals import Attempt, Refusal
+from snapkit.core.connection.login_refusals import Attempt, Refusal
+from snapkit.core.inventory.entry import Place
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, UsageError
 from snapkit.postgres import dialect

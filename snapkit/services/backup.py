@@ -8,28 +8,38 @@ from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.deploy import Deploy
+from snapkit.core.copying.estimates import many_files
+from snapkit.core.copying.moment import Moment
+from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.durations import duration_text
-from snapkit.core.estimates import many_files
-from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.identity import AlteredMeanwhileError
-from snapkit.core.inventory import lenders
-from snapkit.core.model import Caution, ClientSession, Database, Entry, Kind, Observe, Progress, State, Strategy
-from snapkit.core.moment import Moment
-from snapkit.core.naming import sequence_of
-from snapkit.core.planning import (
+from snapkit.core.inventory.entry import (
+    Caution,
+    ClientSession,
+    Database,
+    Entry,
+    Kind,
+    Observe,
+    Progress,
+    State,
+    Strategy,
+)
+from snapkit.core.inventory.naming import sequence_of
+from snapkit.core.inventory.recognition import lenders
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
+from snapkit.core.outage.workers import Worker
+from snapkit.core.outcome import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
+from snapkit.core.plans.identity import AlteredMeanwhileError
+from snapkit.core.plans.properties import Properties
+from snapkit.core.plans.seal import (
     NOTHING_CHANGED,
     BackupPlan,
     CopyMethod,
     check_live,
     plan_backup,
 )
-from snapkit.core.properties import Properties
-from snapkit.core.replication import not_in_a_backup
-from snapkit.core.results import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
-from snapkit.core.statements import ChangeOwner
+from snapkit.core.plans.statements import ChangeOwner
+from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
-from snapkit.core.workers import Worker
 from snapkit.errors import ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import locale_of

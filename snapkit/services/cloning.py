@@ -8,14 +8,16 @@ from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.copying.estimates import foretell, is_brief
+from snapkit.core.copying.moment import Moment
+from snapkit.core.copying.wal_log import with_danger
 from snapkit.core.durations import duration_text
-from snapkit.core.estimates import foretell, is_brief
-from snapkit.core.holding import HoldRules, blocks_were_shared
-from snapkit.core.identity import LOOK_AGAIN, AlteredMeanwhileError
-from snapkit.core.inventory import take_inventory
-from snapkit.core.model import Caution, ClientSession, Database, Kind, Observe, Strategy
-from snapkit.core.moment import Moment
-from snapkit.core.planning import (
+from snapkit.core.inventory.entry import Caution, ClientSession, Database, Kind, Observe, Strategy
+from snapkit.core.inventory.recognition import take_inventory
+from snapkit.core.outage.hold_rules import HoldRules, blocks_were_shared
+from snapkit.core.plans.identity import LOOK_AGAIN, AlteredMeanwhileError
+from snapkit.core.plans.properties import Properties
+from snapkit.core.plans.seal import (
     NOTHING_CHANGED,
     ClonePlan,
     CopyMethod,
@@ -23,9 +25,7 @@ from snapkit.core.planning import (
     sharing_failed_last,
     statements_to_drop,
 )
-from snapkit.core.properties import Properties
 from snapkit.core.values import dataclass
-from snapkit.core.wal_log import with_danger
 from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog
 from snapkit.postgres.door import DoorRecord, hold_door

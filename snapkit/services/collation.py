@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from snapkit.core.model import Caution
-from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
+from snapkit.core.inventory.entry import Caution
+from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import quote_name
 from snapkit.postgres.errors import server_errors

@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from time import monotonic, sleep
 
 from snapkit.core.checks import no_writes
-from snapkit.core.inventory import Inventory, take_inventory
-from snapkit.core.model import Caution, ClientSession, Database, Entry, Observe, Progress, State, unobserved
-from snapkit.core.ordering import ahead_cautions
-from snapkit.core.planning import NOTHING_CHANGED, how_to_trust
-from snapkit.core.results import Address, WrittenStep
-from snapkit.core.statements import Step
+from snapkit.core.inventory.entry import Caution, ClientSession, Database, Entry, Observe, Progress, State, unobserved
+from snapkit.core.inventory.ordering import ahead_cautions
+from snapkit.core.inventory.recognition import Inventory, take_inventory
+from snapkit.core.outcome import Address, WrittenStep
+from snapkit.core.plans.seal import NOTHING_CHANGED, how_to_trust
+from snapkit.core.plans.statements import Step
 from snapkit.core.values import dataclass
 from snapkit.errors import (
     BusyError,

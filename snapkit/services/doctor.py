@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from snapkit.core.checks import Estimate, Facts, judge
-from snapkit.core.estimates import Extent, foretell
-from snapkit.core.inventory import is_remains
-from snapkit.core.model import Database, Strategy
-from snapkit.core.online import LockTable
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.results import Diagnosis
+from snapkit.core.comparison.definitions import LockTable
+from snapkit.core.copying.estimates import Extent, foretell
+from snapkit.core.inventory.entry import Database, Strategy
+from snapkit.core.inventory.recognition import is_remains
+from snapkit.core.outcome import Diagnosis
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError
 from snapkit.postgres import catalog

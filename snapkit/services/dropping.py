@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from snapkit.core.durations import duration_text
-from snapkit.core.model import INVALID_CONNECTION_LIMIT, Entry, Kind, State
-from snapkit.core.planning import statements_to_drop
-from snapkit.core.replication import drop_subscription
-from snapkit.core.results import Failure
+from snapkit.core.inventory.entry import INVALID_CONNECTION_LIMIT, Entry, Kind, State
+from snapkit.core.outcome import Failure
+from snapkit.core.plans.seal import statements_to_drop
+from snapkit.core.server.replication import drop_subscription
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.dropping import DROP_WAIT, Interrupted, Tell, Waiting, send_drop

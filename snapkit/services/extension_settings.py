@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from snapkit.core.properties import Properties, statements_to_add
+from snapkit.core.plans.properties import Properties, statements_to_add
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS

@@ -12,9 +12,9 @@ from dataclasses import replace
 from datetime import timedelta
 from time import monotonic, sleep
 
-from snapkit.core.activity import MAX_NOTED_TABLES, Activity, Present, Written, written_since
-from snapkit.core.deploy import Deploy, MigrationState
-from snapkit.core.model import Database, Entry, Kind
+from snapkit.core.comparison.writes import MAX_NOTED_TABLES, Activity, Present, Written, written_since
+from snapkit.core.deploy.deploy import Deploy, MigrationState
+from snapkit.core.inventory.entry import Database, Entry, Kind
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog

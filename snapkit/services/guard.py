@@ -8,12 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Protocol
 
-from snapkit.core.dependents import in_the_way
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.model import Caution, Entry, Observe
-from snapkit.core.planning import SwapPlan
-from snapkit.core.results import BackupReceipt, GuardReceipt, Removal, SwapReceipt
-from snapkit.core.shown import ShownCommand
+from snapkit.core.inventory.entry import Caution, Entry, Observe
+from snapkit.core.outcome import BackupReceipt, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.plans.seal import SwapPlan
+from snapkit.core.secrets import ShownCommand
+from snapkit.core.server.dependents import in_the_way
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, InterruptedRunError, RolledBackError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending

@@ -12,8 +12,8 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TypeVar
 
-from snapkit.core.model import Caution, Observe, Progress
-from snapkit.core.results import ReplicaReceipt
+from snapkit.core.inventory.entry import Caution, Observe, Progress
+from snapkit.core.outcome import ReplicaReceipt
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.server import Connection, Server

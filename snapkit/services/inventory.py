@@ -7,18 +7,18 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from snapkit.core import metadata as comments
-from snapkit.core.identity import facts_of
-from snapkit.core.inventory import select_one
-from snapkit.core.metadata import Metadata
-from snapkit.core.model import Caution, Entry, Observe, State, unobserved
-from snapkit.core.planning import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
-from snapkit.core.replication import stranded
-from snapkit.core.results import EntryReport, Listing
-from snapkit.core.room import displaced_cautions
-from snapkit.core.sealing import statements_to_seal
-from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
-from snapkit.core.status import StatusReport, judge
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.alteration import statements_to_seal
+from snapkit.core.inventory.entry import Caution, Entry, Observe, State, unobserved
+from snapkit.core.inventory.freshness import StatusReport, judge
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.recognition import select_one
+from snapkit.core.outcome import EntryReport, Listing
+from snapkit.core.plans.identity import facts_of
+from snapkit.core.plans.seal import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
+from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
+from snapkit.core.server.disk_room import displaced_cautions
+from snapkit.core.server.replication import stranded
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
 from snapkit.postgres import catalog, eviction
 from snapkit.postgres.errors import server_errors

@@ -20,10 +20,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, TypeVar
 
-from snapkit.core.estimates import Pace
-from snapkit.core.model import Caution, Observe, Progress
-from snapkit.core.moment import Moment
-from snapkit.core.online import (
+from snapkit.core.comparison.definitions import (
     Contents,
     Counted,
     Division,
@@ -39,9 +36,12 @@ from snapkit.core.online import (
     event_triggers_last,
     kind_of,
 )
-from snapkit.core.planning import NOTHING_CHANGED, ClonePlan
+from snapkit.core.copying.estimates import Pace
+from snapkit.core.copying.moment import Moment
+from snapkit.core.inventory.entry import Caution, Observe, Progress
+from snapkit.core.outage.workers import PG_CRON
+from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
 from snapkit.core.values import dataclass
-from snapkit.core.workers import PG_CRON
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog, contents
 from snapkit.postgres.copying import (

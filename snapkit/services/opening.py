@@ -18,12 +18,10 @@ from dataclasses import field, replace
 from datetime import timedelta
 from time import monotonic, sleep
 
-from snapkit.core import metadata as comments
-from snapkit.core.identity import Facts, check_facts_found, facts_of
-from snapkit.core.inventory import Inventory, select_one
-from snapkit.core.metadata import Metadata
-from snapkit.core.model import Caution, Database, Entry, Observe, State, unobserved
-from snapkit.core.opening import (
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import Caution, Database, Entry, Observe, State, unobserved
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.opened import (
     READ_ONLY,
     Grant,
     Opened,
@@ -34,10 +32,12 @@ from snapkit.core.opening import (
     statements_to_restore,
     written_while_open,
 )
-from snapkit.core.planning import NOTHING_CHANGED, check_usable
-from snapkit.core.properties import Privilege
-from snapkit.core.replication import at_work_while_open
-from snapkit.core.statements import CommentOnDatabase, FreezeDatabase
+from snapkit.core.inventory.recognition import Inventory, select_one
+from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
+from snapkit.core.plans.properties import Privilege
+from snapkit.core.plans.seal import NOTHING_CHANGED, check_usable
+from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
+from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres import catalog

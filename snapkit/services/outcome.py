@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from snapkit.core.model import Observe, unobserved
+from snapkit.core.inventory.entry import Observe, unobserved
 from snapkit.errors import SnapkitError, UnknownOutcomeError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import server_errors

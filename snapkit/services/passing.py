@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from snapkit.core import metadata as comments
-from snapkit.core.identity import LOOK_AGAIN, ROLLED_BACK, Facts, check_facts_found, facts_of
-from snapkit.core.model import Entry
-from snapkit.core.naming import passing_name
-from snapkit.core.planning import statements_to_give_back, statements_to_take
-from snapkit.core.statements import AlterDatabase
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.naming import passing_name
+from snapkit.core.plans.identity import LOOK_AGAIN, ROLLED_BACK, Facts, check_facts_found, facts_of
+from snapkit.core.plans.seal import statements_to_give_back, statements_to_take
+from snapkit.core.plans.statements import AlterDatabase
 from snapkit.errors import BusyError
 from snapkit.postgres import catalog
 from snapkit.postgres.execution import committing_locally, run, transaction

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.model import Caution, Observe, Progress
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import as_typed, clients_wait, command, logins_under_way, outlasts
-from snapkit.core.results import PoolerReceipt
+from snapkit.core.inventory.entry import Caution, Observe, Progress
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
+from snapkit.core.outage.pooled_databases import as_typed, clients_wait, command, logins_under_way, outlasts
+from snapkit.core.outcome import PoolerReceipt
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import SnapkitError, UsageError
 from snapkit.postgres.catalog import keep_awake
 from snapkit.postgres.errors import server_errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.holding import Phase
+from snapkit.core.outage.hold_rules import Phase
 
 
 class Stopwatch:

@@ -11,10 +11,17 @@ from dataclasses import field
 from urllib.parse import quote
 
 from snapkit.core.checks import PoolerLook
-from snapkit.core.model import Caution
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.poolers import PooledDatabase, as_typed, command, leading_to, maybe_forgotten, proven_to_lead
-from snapkit.core.results import PoolerReceipt, WrittenStep
+from snapkit.core.inventory.entry import Caution
+from snapkit.core.outage.pooled_databases import (
+    PooledDatabase,
+    as_typed,
+    command,
+    leading_to,
+    maybe_forgotten,
+    proven_to_lead,
+)
+from snapkit.core.outcome import PoolerReceipt, WrittenStep
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import catalog

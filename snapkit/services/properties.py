@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from snapkit.core.lacking import Recalled, lacking, recall
-from snapkit.core.model import Caution, Entry
-from snapkit.core.properties import (
+from snapkit.core.inventory.entry import Caution, Entry
+from snapkit.core.plans.not_given import Recalled, lacking, recall
+from snapkit.core.plans.properties import (
     Difference,
     Properties,
     compare,
@@ -15,7 +15,7 @@ from snapkit.core.properties import (
     statements_to_replace,
     statements_to_set,
 )
-from snapkit.core.statements import Statement
+from snapkit.core.plans.statements import Statement
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from snapkit.core.entrance import PRELOADED, Entrance, entrances
-from snapkit.core.model import Caution
-from snapkit.core.properties import Setting
+from snapkit.core.connection.login_settings import PRELOADED, Entrance, entrances
+from snapkit.core.inventory.entry import Caution
+from snapkit.core.plans.properties import Setting
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.ddl import quote_name

@@ -13,10 +13,10 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.inventory import Inventory, is_remains
-from snapkit.core.model import Caution, ClientSession, Entry, Observe, Progress, unobserved
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.results import PoolerReceipt, Recovery
+from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Observe, Progress, unobserved
+from snapkit.core.inventory.recognition import Inventory, is_remains
+from snapkit.core.outcome import PoolerReceipt, Recovery
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.dropping import DROP_WAIT, IN_PASSING

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 
-from snapkit.core.inventory import select_one
-from snapkit.core.model import Caution, Entry, Observe, Progress, State, unobserved
-from snapkit.core.ordering import ahead_cautions
-from snapkit.core.planning import NOTHING_CHANGED, plan_drops
-from snapkit.core.results import Failure, Removal, RemovalPreview
-from snapkit.core.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
-from snapkit.core.room import displaced_cautions
+from snapkit.core.inventory.entry import Caution, Entry, Observe, Progress, State, unobserved
+from snapkit.core.inventory.ordering import ahead_cautions
+from snapkit.core.inventory.recognition import select_one
+from snapkit.core.inventory.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
+from snapkit.core.outcome import Failure, Removal, RemovalPreview
+from snapkit.core.plans.seal import NOTHING_CHANGED, plan_drops
+from snapkit.core.server.disk_room import displaced_cautions
 from snapkit.errors import BusyError, SnapkitError, UsageError
 from snapkit.postgres.dropping import DROP_WAIT
 from snapkit.postgres.errors import server_errors

@@ -14,9 +14,9 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.checks import listed_standbys
-from snapkit.core.model import Caution, ClientSession, Database, Observe, Progress, Standby
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.results import ReplicaReceipt
+from snapkit.core.inventory.entry import Caution, ClientSession, Database, Observe, Progress, Standby
+from snapkit.core.outcome import ReplicaReceipt
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres import catalog, eviction

@@ -6,11 +6,11 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
-from snapkit.core import metadata as comments
-from snapkit.core.identity import Facts, facts_of
-from snapkit.core.planning import SwapPlan
-from snapkit.core.returning import Returning, is_unwritten, plan_returning
-from snapkit.core.statements import CommentOnDatabase, RenameDatabase
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.plans.identity import Facts, facts_of
+from snapkit.core.plans.reinstatement import Returning, is_unwritten, plan_returning
+from snapkit.core.plans.seal import SwapPlan
+from snapkit.core.plans.statements import CommentOnDatabase, RenameDatabase
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS

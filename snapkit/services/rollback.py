@@ -9,11 +9,9 @@ from datetime import timedelta
 from threading import Lock
 from time import monotonic
 
-from snapkit.core.deploy import Checkout, Deploy, differs
-from snapkit.core.holding import DEFAULT_RULES, HoldRules
-from snapkit.core.identity import ROLLED_BACK, Facts, check_facts_found, facts_of
-from snapkit.core.inventory import latest_backup, latest_displaced, ready_backups, select_one
-from snapkit.core.model import (
+from snapkit.core.copying.moment import Moment
+from snapkit.core.deploy.deploy import Checkout, Deploy, differs
+from snapkit.core.inventory.entry import (
     Caution,
     ClientSession,
     Database,
@@ -23,9 +21,13 @@ from snapkit.core.model import (
     Progress,
     State,
 )
-from snapkit.core.moment import Moment
-from snapkit.core.naming import sequence_of
-from snapkit.core.planning import (
+from snapkit.core.inventory.naming import sequence_of
+from snapkit.core.inventory.recognition import latest_backup, latest_displaced, ready_backups, select_one
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
+from snapkit.core.outcome import SwapPreview, SwapReceipt
+from snapkit.core.plans.identity import ROLLED_BACK, Facts, check_facts_found, facts_of
+from snapkit.core.plans.reinstatement import Returning, was_backup
+from snapkit.core.plans.seal import (
     NOTHING_CHANGED,
     ClonePlan,
     CopyMethod,
@@ -35,10 +37,8 @@ from snapkit.core.planning import (
     plan_clone,
     plan_swap,
 )
-from snapkit.core.replication import stranded
-from snapkit.core.results import SwapPreview, SwapReceipt
-from snapkit.core.returning import Returning, was_backup
-from snapkit.core.statements import FreezeDatabase
+from snapkit.core.plans.statements import FreezeDatabase
+from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, DiskFullError, SnapkitError
 from snapkit.postgres import catalog

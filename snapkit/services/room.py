@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from snapkit.core.model import Caution, Database
-from snapkit.core.room import Need, displaced_cautions, low_disk
+from snapkit.core.inventory.entry import Caution, Database
+from snapkit.core.server.disk_room import Need, displaced_cautions, low_disk
 from snapkit.errors import SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.errors import SERVER_ERRORS, server_errors

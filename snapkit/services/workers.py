@@ -7,9 +7,9 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic, sleep
 
-from snapkit.core.model import Caution, ClientSession, Database, Observe, Progress
-from snapkit.core.planning import NOTHING_CHANGED
-from snapkit.core.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
+from snapkit.core.inventory.entry import Caution, ClientSession, Database, Observe, Progress
+from snapkit.core.outage.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
+from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import catalog
 from snapkit.postgres.contents import extension_versions

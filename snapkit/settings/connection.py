@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from snapkit.core.model import Caution, Place
+from snapkit.core.connection.endpoint import Endpoint, Whereabouts, endpoint_of, is_another
+from snapkit.core.inventory.entry import Caution, Place
 from snapkit.core.values import dataclass
-from snapkit.core.whereabouts import Endpoint, Whereabouts, endpoint_of, is_another
 
 URL_VARIABLES = ("SNAPKIT_DATABASE_URL", "DIRECT_URL", "DATABASE_URL")
 """In the order in which they win."""

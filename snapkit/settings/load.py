@@ -10,9 +10,9 @@ from typing import Any
 
 from snapkit.core.durations import parse_duration
 from snapkit.core.guarding import OnFailure
-from snapkit.core.holding import DEFAULT_GRACE, HoldRules
 from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
-from snapkit.core.model import Caution, Strategy
+from snapkit.core.inventory.entry import Caution, Strategy
+from snapkit.core.outage.hold_rules import DEFAULT_GRACE, HoldRules
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.settings.connection import (

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from snapkit.core.properties import Properties
+from snapkit.core.plans.properties import Properties
 from snapkit.postgres import catalog
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.crash.application import Application

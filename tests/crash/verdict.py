@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg import sql
 
-from snapkit.core.model import Entry, Kind, State
+from snapkit.core.inventory.entry import Entry, Kind, State
 from snapkit.services.remains import recover
 from tests.cluster import PASSWORD
 from tests.crash.scenarios import Scenario

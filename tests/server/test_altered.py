@@ -8,8 +8,8 @@ import sys
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import State
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.entry import State
+from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry
 from snapkit.services.removal import choose_by_name, choose_by_policy, remove

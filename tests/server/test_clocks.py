@@ -7,7 +7,7 @@ import json
 import pytest
 from psycopg import sql
 
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.retention import Policy
 from snapkit.services.removal import choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 

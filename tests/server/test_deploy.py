@@ -15,10 +15,10 @@ import pytest
 from psycopg import sql
 
 from snapkit.cli.exit_codes import ExitCode
-from snapkit.core.activity import Doubt, Rows
-from snapkit.core.deploy import Checkout, Deploy, MigrationState
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Entry
+from snapkit.core.comparison.writes import Doubt, Rows
+from snapkit.core.deploy.deploy import Checkout, Deploy, MigrationState
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.services.rollback import SwapRequest, preview_swap
 from snapkit.settings.surroundings import asking_for_deploy, asking_git
 from tests.cluster import Cluster

@@ -13,7 +13,7 @@ from psycopg import sql
 
 from snapkit.core import checks as checks_module
 from snapkit.core.checks import Check, Status
-from snapkit.core.model import PARTIAL_CONNECTION_LIMIT
+from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT
 from snapkit.services import doctor
 from snapkit.services.doctor import diagnose
 from tests.sandbox import Sandbox

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from psycopg import sql
 
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.retention import Policy
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import pin_entry

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Strategy
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.foreign_code import foreign_calls
 from snapkit.postgres.server import driver_connection

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapkit.core.model import Kind, unobserved
+from snapkit.core.inventory.entry import Kind, unobserved
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.locks import lock_key, others_hold
 from snapkit.postgres.opened import Use

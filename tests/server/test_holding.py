@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Connection
 
 from snapkit.core.durations import milliseconds
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Strategy
-from snapkit.core.results import BackupReceipt, Choice, SwapReceipt
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.outcome import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
 from snapkit.postgres import execution
 from snapkit.postgres.programs import VARIABLE

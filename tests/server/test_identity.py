@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 from psycopg import sql
 
-from snapkit.core.identity import AlteredMeanwhileError
-from snapkit.core.model import Kind, State, unobserved
-from snapkit.core.results import SwapReceipt
+from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.outcome import SwapReceipt
+from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.errors import BusyError
 from snapkit.postgres.server import Server
 from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Progress
+from snapkit.core.inventory.entry import Progress
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import pin_entry

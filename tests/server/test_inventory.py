@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Kind, State
+from snapkit.core.inventory.entry import Kind, State
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.inventory import (
     adopt_entry,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.results import BackupReceipt
+from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
 from snapkit.postgres import patience
 from snapkit.postgres.server import _PatientConnection

@@ -30,9 +30,9 @@ from hypothesis.stateful import (
 )
 from psycopg import sql
 
-from snapkit.core.metadata import Metadata, decode
-from snapkit.core.model import Kind, State, unobserved
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.inventory.metadata import Metadata, decode
+from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError
 from snapkit.postgres.server import Server
 from snapkit.services.backup import BackupRequest, back_up

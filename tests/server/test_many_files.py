@@ -9,11 +9,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core import estimates
 from snapkit.core.checks import Status
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Strategy
-from snapkit.core.results import Choice
+from snapkit.core.copying import estimates
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.outcome import Choice
 from snapkit.errors import OutageLimitError
 from snapkit.services.backup import BackupRequest, preview_backup
 from snapkit.services.doctor import diagnose

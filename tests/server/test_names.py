@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from snapkit.core.model import Kind
-from snapkit.core.retention import Policy
+from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.retention import Policy
 from snapkit.postgres.conninfo import Target, target_of
 from snapkit.postgres.server import Server
 from snapkit.services.backup import BackupRequest, back_up

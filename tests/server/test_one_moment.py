@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.identity import AlteredMeanwhileError
-from snapkit.core.model import Strategy
-from snapkit.core.statements import CreateDatabase, Statement
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.identity import AlteredMeanwhileError
+from snapkit.core.plans.statements import CreateDatabase, Statement
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres import execution, gate
 from snapkit.postgres.moment import read_moment

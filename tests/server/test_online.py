@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
+from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres import contents, locks
 from snapkit.postgres.programs import VARIABLE, find_programs

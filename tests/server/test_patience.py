@@ -13,9 +13,9 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, func, select
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Progress, Strategy
-from snapkit.core.statements import RenameDatabase
+from snapkit.core.inventory.entry import Progress, Strategy
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.statements import RenameDatabase
 from snapkit.postgres import door
 from snapkit.postgres.door import hold_door
 from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapkit.core.model import unobserved
+from snapkit.core.inventory.entry import unobserved
 from snapkit.postgres.watchdog import Post, Watchdog
 from snapkit.services import pausing
 from snapkit.services.pausing import paused

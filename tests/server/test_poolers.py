@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import unobserved
+from snapkit.core.inventory.entry import unobserved
+from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import SnapkitError
 from snapkit.postgres import watchdog
 from snapkit.postgres.pgbouncer import Console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Progress, Strategy
+from snapkit.core.inventory.entry import Progress, Strategy
 from snapkit.postgres.catalog import sizes
 from snapkit.postgres.progress import CloneGauge, Cloning
 from tests.sandbox import Sandbox

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, unobserved
-from snapkit.core.results import Recovery
+from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, unobserved
+from snapkit.core.outcome import Recovery
 from snapkit.postgres import locks
 from snapkit.postgres.locks import lock_key
 from snapkit.services.remains import recover

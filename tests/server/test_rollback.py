@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Kind, State, unobserved
+from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services import rollback
 from snapkit.services.inventory import pin_entry, unpin_entry

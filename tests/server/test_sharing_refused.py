@@ -12,8 +12,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Strategy
-from snapkit.core.results import BackupReceipt
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import SnapkitError
 from snapkit.postgres.server import Server
 from snapkit.services.backup import BackupRequest, back_up, preview_backup

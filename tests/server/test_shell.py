@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.properties import compare
+from snapkit.core.plans.properties import compare
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres import catalog
 from snapkit.postgres.opened import Use

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import State, unobserved
+from snapkit.core.inventory.entry import State, unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.server import Connection, Server

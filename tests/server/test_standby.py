@@ -19,9 +19,9 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.checks import Status
-from snapkit.core.holding import HoldRules
-from snapkit.core.model import Caution, Progress, Standby
-from snapkit.core.results import SwapReceipt
+from snapkit.core.inventory.entry import Caution, Progress, Standby
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.outcome import SwapReceipt
 from snapkit.errors import BusyError
 from snapkit.postgres import catalog
 from snapkit.services import replicas

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Kind
+from snapkit.core.inventory.entry import Kind
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.server import Server
 from snapkit.services.stillness import Mark, mark_moment, nothing_written_since

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.model import Kind, Progress, unobserved
+from snapkit.core.inventory.entry import Kind, Progress, unobserved
 from snapkit.errors import InterruptedRunError, RolledBackError
 from snapkit.postgres.conninfo import target_of
 from snapkit.postgres.locks import others_hold

@@ -7,12 +7,12 @@ from itertools import count
 
 from hypothesis import strategies as st
 
-from snapkit.core import metadata as comments
-from snapkit.core.metadata import Metadata
-from snapkit.core.model import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
-from snapkit.core.naming import sequence_of
-from snapkit.core.opening import Grant, Opened
-from snapkit.core.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.naming import sequence_of
+from snapkit.core.inventory.opened import Grant, Opened
+from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
 
 NOW = datetime(2026, 7, 15, 12, 0, 0, tzinfo=UTC)
 AT = datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.activity import (
+from snapkit.core.comparison.writes import (
     MAX_NOTED_TABLES,
     MAX_TABLES,
     Activity,
@@ -25,7 +25,7 @@ from snapkit.core.activity import (
     to_document,
     written_since,
 )
-from snapkit.core.metadata import Metadata, decode, encode
+from snapkit.core.inventory.metadata import Metadata, decode, encode
 from tests.unit.builders import AT, NOW, make_metadata
 
 STARTED = datetime(2026, 1, 1, 1, 2, 3, 456789, tzinfo=UTC)

@@ -17,8 +17,8 @@ from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.trail import _os_user
 from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
 from snapkit.core.guarding import Health
-from snapkit.core.model import Entry, Kind, Place
-from snapkit.core.results import (
+from snapkit.core.inventory.entry import Entry, Kind, Place
+from snapkit.core.outcome import (
     Address,
     BackupReceipt,
     Choice,
@@ -32,7 +32,7 @@ from snapkit.core.results import (
     ShellReceipt,
     SwapReceipt,
 )
-from snapkit.core.shown import ShownCommand
+from snapkit.core.secrets import ShownCommand
 from snapkit.errors import SnapkitError
 from tests.unit.builders import NOW, make_entry
 

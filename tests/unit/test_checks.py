@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from snapkit.core.checks import Check, Estimate, Facts, PoolerLook, Status, judge
-from snapkit.core.dependents import Dependents, in_the_way
-from snapkit.core.estimates import Extent, Forecast
-from snapkit.core.model import ClientSession, Standby, Strategy
-from snapkit.core.online import LockTable
-from snapkit.core.workers import Refusal, Worker
+from snapkit.core.comparison.definitions import LockTable
+from snapkit.core.copying.estimates import Extent, Forecast
+from snapkit.core.inventory.entry import ClientSession, Standby, Strategy
+from snapkit.core.outage.workers import Refusal, Worker
+from snapkit.core.server.dependents import Dependents, in_the_way
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)

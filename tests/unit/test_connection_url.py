@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
-from snapkit.core.connection_url import UrlParts, check_connection, split_url, with_database, without_password
+from snapkit.core.connection.connection_url import (
+    UrlParts,
+    check_connection,
+    split_url,
+    with_database,
+    without_password,
+)
 from snapkit.errors import UsageError
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.deploy import (
+from snapkit.core.deploy.deploy import (
     CI_SYSTEMS,
     MAX_MIGRATIONS,
     MAX_TEXT,
@@ -25,7 +25,7 @@ from snapkit.core.deploy import (
     recognise_ci,
     to_document,
 )
-from snapkit.core.metadata import Metadata, decode, encode
+from snapkit.core.inventory.metadata import Metadata, decode, encode
 from tests.unit.builders import make_entry, make_metadata
 
 COMMIT = "4f2a9c1d" * 5

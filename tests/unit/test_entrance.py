@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from snapkit.core.entrance import entrances
-from snapkit.core.properties import Setting
+from snapkit.core.connection.login_settings import entrances
+from snapkit.core.plans.properties import Setting
 
 
 def test_settings_that_load_nothing_keep_nobody_out() -> None:

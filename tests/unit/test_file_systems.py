@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.file_systems import share_no_blocks
+from snapkit.core.copying.mounts import share_no_blocks
 
 MOUNTS = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw

@@ -10,8 +10,8 @@ import pytest
 
 from snapkit.core.audit import entries_of
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.results import Address, BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
-from snapkit.core.shown import ShownCommand
+from snapkit.core.outcome import Address, BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.secrets import ShownCommand
 from snapkit.errors import (
     BusyError,
     InterruptedRunError,

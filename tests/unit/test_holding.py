@@ -7,9 +7,9 @@ from datetime import timedelta
 import pytest
 
 from snapkit.cli.format import progress_text
-from snapkit.core.estimates import Extent, Forecast, Pace, foretell, is_brief, many_files, share_done
-from snapkit.core.holding import DOOR_GRACE, HoldRules, blocks_were_shared
-from snapkit.core.model import Entry, Progress, Strategy
+from snapkit.core.copying.estimates import Extent, Forecast, Pace, foretell, is_brief, many_files, share_done
+from snapkit.core.inventory.entry import Entry, Progress, Strategy
+from snapkit.core.outage.hold_rules import DOOR_GRACE, HoldRules, blocks_were_shared
 from tests.unit.builders import AT, make_entry, make_metadata
 
 SECOND = timedelta(seconds=1)

@@ -28,7 +28,7 @@ from snapkit.core.hooks import (
     facts_of_failure,
     runs_hooks,
 )
-from snapkit.core.model import Kind
+from snapkit.core.inventory.entry import Kind
 from snapkit.errors import UsageError
 from snapkit.settings import Settings, load_settings, read_files
 from tests.sandbox import wait_until

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.identity import AlteredMeanwhileError, check_facts_found, check_names_found, facts_of
+from snapkit.core.plans.identity import AlteredMeanwhileError, check_facts_found, check_names_found, facts_of
 from snapkit.errors import BusyError
 from tests.unit.builders import make_database
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.inventory import (
+from snapkit.core.inventory.entry import (
+    INVALID_CONNECTION_LIMIT,
+    OPEN_PARTIAL_CONNECTION_LIMIT,
+    Database,
+    Entry,
+    Kind,
+    State,
+    Strategy,
+)
+from snapkit.core.inventory.naming import free_name
+from snapkit.core.inventory.recognition import (
     Inventory,
     is_remains,
     latest_backup,
@@ -16,16 +26,6 @@ from snapkit.core.inventory import (
     select_one,
     take_inventory,
 )
-from snapkit.core.model import (
-    INVALID_CONNECTION_LIMIT,
-    OPEN_PARTIAL_CONNECTION_LIMIT,
-    Database,
-    Entry,
-    Kind,
-    State,
-    Strategy,
-)
-from snapkit.core.naming import free_name
 from snapkit.errors import NotFoundError, UsageError
 from tests.unit.builders import AT, make_database, make_entry, make_managed, make_metadata, make_partial, utc
 

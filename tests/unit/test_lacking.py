@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snapkit.core.lacking import lacking, recall
-from snapkit.core.properties import Privilege, SecurityLabel, Setting, shown
-from snapkit.core.statements import GrantOnDatabase, LabelDatabase, SetParameter, SetRole
+from snapkit.core.plans.not_given import lacking, recall
+from snapkit.core.plans.properties import Privilege, SecurityLabel, Setting, shown
+from snapkit.core.plans.statements import GrantOnDatabase, LabelDatabase, SetParameter, SetRole
 from tests.unit.builders import make_properties
 
 GRANTED = Privilege("bob", "carol", "CONNECT", True)

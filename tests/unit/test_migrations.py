@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.deploy import MigrationState
-from snapkit.core.migrations import NEIGHBOURS, TABLE_NAMES, VERSION_TABLES, Looks, Row, recognise_table
+from snapkit.core.deploy.deploy import MigrationState
+from snapkit.core.deploy.migration_tools import NEIGHBOURS, TABLE_NAMES, VERSION_TABLES, Looks, Row, recognise_table
 
 CASES: list[tuple[str, str, list[str], list[list[str | None]], str | None, int, bool]] = [
     ("Alembic", "alembic_version", ["version_num"], [["b2"], ["a1"]], "a1, b2", 2, False),

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.moment import Moment, Versions
-from snapkit.core.properties import Privilege, Properties, Setting
+from snapkit.core.copying.moment import Moment, Versions
+from snapkit.core.plans.properties import Privilege, Properties, Setting
 from tests.unit.builders import make_database, make_properties
 
 READER = Privilege("alice", "reader", "CONNECT", True)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.model import Kind
-from snapkit.core.naming import (
+from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.naming import (
     MAX_NAME_BYTES,
     belongs_to,
     free_name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.online import (
+from snapkit.core.comparison.definitions import (
     MOST_RELAYED,
     WORTH_RELAYING,
     Call,

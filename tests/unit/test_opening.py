@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from snapkit.core import statements as s
-from snapkit.core.activity import Activity, Rows
-from snapkit.core.metadata import decode, encode
-from snapkit.core.opening import (
+from snapkit.core.comparison.writes import Activity, Rows
+from snapkit.core.inventory.metadata import decode, encode
+from snapkit.core.inventory.opened import (
     Grant,
     Opened,
     decode_opened,
@@ -24,7 +23,8 @@ from snapkit.core.opening import (
     statements_to_restore,
     written_while_open,
 )
-from snapkit.core.properties import Privilege
+from snapkit.core.plans import statements as s
+from snapkit.core.plans.properties import Privilege
 from tests.unit.builders import AT, make_entry, make_metadata, openings
 
 NAME = "app_backup_20260110_103045"

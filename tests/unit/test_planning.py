@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from snapkit.core import metadata as comments
-from snapkit.core.activity import Activity, Rows
-from snapkit.core.deploy import Deploy
-from snapkit.core.identity import Facts, facts_of
-from snapkit.core.metadata import MAX_BYTES, Metadata
-from snapkit.core.model import (
+from snapkit.core.comparison.writes import Activity, Rows
+from snapkit.core.copying.moment import Moment, Versions
+from snapkit.core.deploy.deploy import Deploy
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import (
     INVALID_CONNECTION_LIMIT,
     OPEN_PARTIAL_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
@@ -21,8 +20,10 @@ from snapkit.core.model import (
     State,
     Strategy,
 )
-from snapkit.core.moment import Moment, Versions
-from snapkit.core.planning import (
+from snapkit.core.inventory.metadata import MAX_BYTES, Metadata
+from snapkit.core.plans.identity import Facts, facts_of
+from snapkit.core.plans.properties import Privilege, Properties, Setting, statements_to_set
+from snapkit.core.plans.seal import (
     BackupPlan,
     ClonePlan,
     CopyMethod,
@@ -40,8 +41,7 @@ from snapkit.core.planning import (
     statements_to_give_back,
     statements_to_take,
 )
-from snapkit.core.properties import Privilege, Properties, Setting, statements_to_set
-from snapkit.core.statements import (
+from snapkit.core.plans.statements import (
     AlterDatabase,
     ChangeOwner,
     Checkpoint,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.poolers import (
+from snapkit.core.outage.pooled_databases import (
     PooledDatabase,
     as_typed,
     clients_wait,
@@ -24,7 +24,7 @@ from snapkit.core.poolers import (
     pooled_database,
     proven_to_lead,
 )
-from snapkit.core.results import PoolerReceipt, WrittenStep
+from snapkit.core.outcome import PoolerReceipt, WrittenStep
 from snapkit.errors import UsageError
 from snapkit.services.pausing import Pause
 from snapkit.services.poolers import bracketed, poolers_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.properties import (
+from snapkit.core.plans.properties import (
     LIST_QUOTED,
     Difference,
     Privilege,
@@ -23,7 +23,7 @@ from snapkit.core.properties import (
     statements_to_replace,
     statements_to_set,
 )
-from snapkit.core.statements import (
+from snapkit.core.plans.statements import (
     AlterDatabase,
     GrantOnDatabase,
     LabelDatabase,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.refusals import Attempt, Refusal, explained, refusal_of
+from snapkit.core.connection.login_refusals import Attempt, Refusal, explained, refusal_of
 
 AT = 'connection failed: connection to server at "127.0.0.1", port 5432 failed: '
 FATAL = AT + "FATAL:  "

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from snapkit.core.model import Standby
+from snapkit.core.inventory.entry import Standby
 from snapkit.errors import UsageError
 from snapkit.postgres.conninfo import target_of_replica
 from snapkit.services.replicas import replicas_of, untold_caution

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapkit.core.replication import (
+from snapkit.core.server.replication import (
     Replication,
     Slot,
     Subscription,

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from snapkit.core import metadata as comments
-from snapkit.core.inventory import latest_displaced
-from snapkit.core.metadata import MAX_BYTES, used_up_by
-from snapkit.core.model import Database, Entry, Kind, Strategy
-from snapkit.core.planning import SwapPlan, plan_swap
-from snapkit.core.returning import is_unwritten, plan_returning, was_backup
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import Database, Entry, Kind, Strategy
+from snapkit.core.inventory.metadata import MAX_BYTES, used_up_by
+from snapkit.core.inventory.recognition import latest_displaced
+from snapkit.core.plans.reinstatement import is_unwritten, plan_returning, was_backup
+from snapkit.core.plans.seal import SwapPlan, plan_swap
 from tests.unit.builders import AT, make_database, make_entry, make_metadata, utc
 
 LATER = utc("2026-01-11 08:00")

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from snapkit.core import metadata as comments
-from snapkit.core.inventory import is_remains, latest_displaced, select_one, take_inventory
-from snapkit.core.metadata import Metadata, decode, encode
-from snapkit.core.model import Kind, State
-from snapkit.core.naming import passing_name
-from snapkit.core.opening import Opened
-from snapkit.core.planning import check_usable, plan_adoption, plan_backup, plan_resealing, plan_swap
-from snapkit.core.sealing import Seal, alteration, seal_of, statements_to_seal
-from snapkit.core.statements import AlterDatabase, CommentOnDatabase
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.alteration import Seal, alteration, seal_of, statements_to_seal
+from snapkit.core.inventory.entry import Kind, State
+from snapkit.core.inventory.metadata import Metadata, decode, encode
+from snapkit.core.inventory.naming import passing_name
+from snapkit.core.inventory.opened import Opened
+from snapkit.core.inventory.recognition import is_remains, latest_displaced, select_one, take_inventory
+from snapkit.core.plans.seal import check_usable, plan_adoption, plan_backup, plan_resealing, plan_swap
+from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase
 from snapkit.errors import NotFoundError, UsageError
 from tests.unit.builders import AT, NOW, make_database, make_entry, make_metadata, make_properties
 from tests.unit.test_planning import FILE_COPY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.shown import ShownCommand, shown_command, shown_program, without_passwords
+from snapkit.core.secrets import ShownCommand, shown_command, shown_program, without_passwords
 
 SECRETS = ("--secret-key", "s3cret", "-H", "Authorization: Bearer s3cret", '{"password": "s3cret"}', "-ps3cret")
 

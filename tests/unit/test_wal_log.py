@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.core.model import Strategy
-from snapkit.core.wal_log import with_danger
+from snapkit.core.copying.wal_log import with_danger
+from snapkit.core.inventory.entry import Strategy
 from snapkit.errors import ConnectionFailedError, DiskFullError, SnapkitError
 
 PINNED = "PostgreSQL says: buffer is pinned in InvalidateBuffer. (SQLSTATE XX000)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.whereabouts import Endpoint, endpoint_of, is_another
+from snapkit.core.connection.endpoint import Endpoint, endpoint_of, is_another
 from snapkit.settings.connection import choose_connection
 
 SHOP = "postgresql://app:s3cret@db.example:5433/shop"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.workers import Cron, Worker, missing, not_back, refusal
+from snapkit.core.outage.workers import Cron, Worker, missing, not_back, refusal
 
 SCHEDULER = Worker(7, "pg_cron launcher")
 OTHER = Worker(8, "TimescaleDB Background Worker Scheduler")

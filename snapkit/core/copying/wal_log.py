@@ -1,0 +1,42 @@
+"""A clone by WAL_LOG that fails can leave the server in danger: what is said then, and done at once.
+
+Where the disk is short of room, PostgreSQL may report an internal error instead of 53100. The files of the clone stay,
+every checkpoint fails from then on, and a server that is stopped, or crashes, before one succeeds does not start again.
+"""
+
+from __future__ import annotations
+
+from snapkit.core.inventory.entry import Strategy
+from snapkit.errors import DiskFullError, SnapkitError
+
+_DAMAGING = ("53100", "58030", "XX000", "XX001", "XX002")
+"""A full disk, an error in reading or writing, an internal error, damaged data."""
+
+_AT_ONCE = (
+    "At once, and before anything stops or restarts the server: make room on the disk that holds the database, then "
+    "run CHECKPOINT as a superuser until it succeeds; only then is the server safe. Then: snapkit recover. Next time "
+    "leave --strategy wal-log out."
+)
+
+
+def with_danger(error: SnapkitError, strategy: Strategy, sqlstate: str | None) -> SnapkitError:
+    """Return the error for a clone that failed: by ``WAL_LOG``, with what it may have done to the server.
+
+    ``error`` was made of what PostgreSQL said, and is neither of who was in the way nor of a limit of ours;
+    ``sqlstate`` is None for a lost connection, as a server that has crashed leaves it.
+    """
+    if strategy is not Strategy.WAL_LOG:
+        return error
+    if sqlstate in _DAMAGING:
+        return DiskFullError(
+            f"{error.message} A clone by wal-log that fails so is, as a rule, one for which the disk has no room. The "
+            "server may be unable to start again after a crash or a restart.",
+            state=error.state,
+            hint=_AT_ONCE,
+        )
+    hint = f"{error.hint} " if error.hint else ""
+    error.hint = (
+        f"{hint}A clone by wal-log that failed can leave a server whose disk is nearly full unable to start again: see "
+        "whether CHECKPOINT succeeds, as a superuser, before anything restarts it."
+    )
+    return error

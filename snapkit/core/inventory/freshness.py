@@ -1,0 +1,116 @@
+"""Whether there is a backup that is young enough: what a monitor asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from snapkit.core.durations import written_duration
+from snapkit.core.inventory.entry import Caution, Entry, Kind
+from snapkit.core.inventory.ordering import is_ahead
+from snapkit.core.inventory.recognition import usable_backups
+from snapkit.core.values import dataclass
+from snapkit.errors import NotFoundError, SnapkitError
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """A source and its backups of use, newest first; ``entries`` is everything that snapkit made of it."""
+
+    source: str
+    backups: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
+
+    @property
+    def newest(self) -> Entry | None:
+        return self.backups[0] if self.backups else None
+
+    def age(self, now: datetime) -> timedelta | None:
+        """How old the newest backup is of which that can be known; None if there is none.
+
+        One that is dated ahead of the server's clock may be of any age. Where it is a matter of moments, it is nothing.
+        """
+        newest = next((entry for entry in self.backups if not is_ahead(entry, now)), None)
+        return max(now - newest.created_at, timedelta(0)) if newest else None
+
+    def size(self, kind: Kind) -> int | None:
+        """The bytes of all entries of a kind; None if one of them is not known."""
+        sizes = [entry.size_bytes for entry in self.entries if entry.kind is kind]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    def is_too_old(self, now: datetime, max_age: timedelta) -> bool:
+        """Whether there is a backup, and none that is known to be young enough."""
+        age = self.age(now)
+        return self.newest is not None and (age is None or age > max_age)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """How the backups of some sources stand. Without ``max_age`` nothing is judged; ``sized``: sizes were asked for."""
+
+    sources: tuple[SourceStatus, ...]
+    max_age: timedelta | None
+    now: datetime
+    sized: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def without(self) -> tuple[SourceStatus, ...]:
+        """The sources that have no backup of use."""
+        return tuple(each for each in self.sources if each.newest is None)
+
+    @property
+    def too_old(self) -> tuple[SourceStatus, ...]:
+        """The sources whose newest backup is older than it may be."""
+        return tuple(each for each in self.sources if self.max_age and each.is_too_old(self.now, self.max_age))
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        """The error that the run ends with: NotFoundError if a backup is missing, SnapkitError if one is too old."""
+        if self.max_age is None:
+            return None
+        said = []
+        if self.without or not self.sources:
+            said.append(f"There is no backup of {_names(self.without)}." if self.without else "There is no backup.")
+        limit = written_duration(self.max_age)
+        undated = tuple(each for each in self.too_old if each.age(self.now) is None)
+        too_old = tuple(each for each in self.too_old if each not in undated)
+        if too_old:
+            said.append(f"The newest backup of {_names(too_old)} is older than {limit} (max-age).")
+        if undated:
+            said.append(
+                f"How old the newest backup of {_names(undated)} is cannot be known: it is dated ahead of the server's "
+                f"clock, and so does not count as younger than {limit} (max-age)."
+            )
+        if not said:
+            return None
+        is_missing = bool(self.without or not self.sources)
+        error = NotFoundError if is_missing else SnapkitError
+        return error(" ".join(said), hint="A backup is made with: snapkit backup")
+
+
+def _names(sources: Sequence[SourceStatus]) -> str:
+    return ", ".join(repr(each.source) for each in sources)
+
+
+def judge(
+    entries: Sequence[Entry],
+    source: str | None,
+    *,
+    max_age: timedelta | None,
+    now: datetime,
+    sized: bool = False,
+    cautions: tuple[Caution, ...] = (),
+) -> StatusReport:
+    """Return how the backups of ``source`` stand; None: of every source of which snapkit has made something.
+
+    A clone under construction does not count, and neither does a backup of the original script.
+    """
+    ours = [entry for entry in entries if entry.is_managed]
+    names = sorted({entry.source for entry in ours}) if source is None else [source]
+    sources = []
+    for name in names:
+        own = tuple(entry for entry in ours if entry.source == name)
+        sources.append(SourceStatus(name, usable_backups(own), own))
+    return StatusReport(tuple(sources), max_age, now, sized, cautions)

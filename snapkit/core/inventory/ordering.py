@@ -1,0 +1,64 @@
+"""In which order entries were made, which their dates alone do not tell: a server's clock may have been wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from snapkit.core.inventory.entry import Caution, Entry
+
+SKEW = timedelta(seconds=5)
+"""How far apart the clocks of a server and of the standby that took its place may be without a word."""
+
+_MOST_NAMES = 5
+
+
+def in_order(entries: Iterable[Entry], now: datetime) -> tuple[Entry, ...]:
+    """Return the entries newest first, each with the moment by which it is sorted; ``now`` is the server's clock.
+
+    No entry was made after one that the server made later, nor after ``now``, whatever its date says. What has a date
+    still to come, and no number of the server's, may be of any age: it goes before all that have one.
+    """
+    by_source: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_source.setdefault(entry.source, []).append(entry)
+    ordered = [entry for of_source in by_source.values() for entry in _of_source(of_source, now)]
+    return tuple(sorted(ordered, key=lambda entry: entry.age_key, reverse=True))
+
+
+def _of_source(entries: Sequence[Entry], now: datetime) -> Iterable[Entry]:
+    def sorted_by(entry: Entry, at: datetime) -> Entry:
+        return entry if at == entry.created_at else replace(entry, ordered_at=at)
+
+    earliest = now
+    numbered = sorted((each for each in entries if each.order is not None), key=lambda each: each.order or 0)
+    for entry in reversed(numbered):
+        earliest = min(earliest, entry.created_at)
+        yield sorted_by(entry, earliest)
+    for entry in entries:
+        if entry.order is None:
+            yield sorted_by(entry, earliest) if is_ahead(entry, now) else entry
+
+
+def is_ahead(entry: Entry, now: datetime) -> bool:
+    """Whether an entry is dated at a moment that is still to come by the server's clock."""
+    return entry.created_at - now > SKEW  # not the other way round: the first date that there is has none before it
+
+
+def ahead_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:
+    """Warn of entries that are dated ahead of the server's clock."""
+    ahead = [entry for entry in entries if entry.is_managed and is_ahead(entry, now)]
+    if not ahead:
+        return ()
+    listed = ", ".join(f"{each.name} ({each.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC)" for each in ahead)
+    if len(ahead) > _MOST_NAMES:
+        listed = f"{len(ahead)} entries, {ahead[0].name} among them"
+    return (
+        Caution(
+            "dated_ahead",
+            f"Dated ahead of the server's clock, which says {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: {listed}. "
+            "The clock was ahead when they were made, or is behind now. How old they are is not known; in which order "
+            "they were made is told by the server, where they were made by this version of snapkit.",
+        ),
+    )

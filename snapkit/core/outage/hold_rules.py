@@ -1,0 +1,98 @@
+"""How clients may be held, and what a run says afterwards of how they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from snapkit.core.durations import duration_text
+from snapkit.core.inventory.entry import Caution, Strategy
+from snapkit.core.values import dataclass
+
+DEFAULT_GRACE = timedelta(seconds=1)
+
+DOOR_GRACE = timedelta(seconds=4)
+"""How much of a grace can be spent behind a closed door: PostgreSQL gives sessions five seconds to leave, and those
+that are disconnected then need a moment to be gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRules:
+    """How clients may be held.
+
+    ``grace`` is how long transactions that run may go on before they are ended; ``limit`` how long clients may be held
+    at most, None for as long as it takes. Without ``disconnect`` nobody is disconnected.
+    """
+
+    disconnect: bool = True
+    grace: timedelta = DEFAULT_GRACE
+    limit: timedelta | None = None
+
+    @property
+    def grace_at_the_door(self) -> timedelta:
+        """How much of the grace is spent while new clients wait; half of the limit is left for the work itself."""
+        grace = min(self.grace, DOOR_GRACE)
+        return grace if self.limit is None else min(grace, self.limit / 2)
+
+    @property
+    def grace_before(self) -> timedelta:
+        """How much of it is spent before that, while everybody works on."""
+        return self.grace - self.grace_at_the_door if self.disconnect else timedelta(0)
+
+    def left(self, held: timedelta) -> timedelta | None:
+        """Return how much longer clients may be held who have been for ``held``: 1 ms at least, None is for ever."""
+        return None if self.limit is None else max(self.limit - held, timedelta(milliseconds=1))
+
+    def begun(self, held: timedelta) -> HoldRules:
+        """Return the rules for the rest of a hold in which clients have waited for ``held`` already."""
+        return replace(self, grace=max(self.grace_at_the_door - held, timedelta(0)), limit=self.left(held))
+
+    def exceeded(self, outage: timedelta) -> tuple[Caution, ...]:
+        """Warn of an ``outage`` that was longer than it was to be, of what went through all the same."""
+        if self.limit is None or outage <= self.limit:
+            return ()
+        return (
+            Caution(
+                "outage_exceeded",
+                f"Clients were held for {duration_text(outage)}; --max-outage allows {duration_text(self.limit)}. What "
+                "was done could no longer be taken back by then.",
+            ),
+        )
+
+
+DEFAULT_RULES = HoldRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of a run, how long it took, and whether clients were held meanwhile."""
+
+    name: str
+    duration: timedelta
+    holds: bool = False
+
+
+_SURELY_SHARED = 4e9
+_SURELY_COPIED = 1e9
+_TOO_SMALL = 1 << 26
+_BESIDES = 1.0
+"""Seconds that a busy server may take for what does not go by the size: checkpoints, directories, waiting its turn."""
+_FILE_AT_MOST = 0.003
+"""Seconds that a file may take in a busy disk's worst hour, however small it is; see ``estimates``."""
+
+
+def blocks_were_shared(strategy: Strategy, size: int | None, files: int | None, copying: timedelta) -> bool | None:
+    """Judge by the time that ``clone`` took for ``size`` bytes in ``files`` whether the file system shared blocks.
+
+    PostgreSQL does not say, and copies silently where it cannot share. None where the time does not tell: in between,
+    or where it may have gone by the number of files, each of which takes its own time, shared or not.
+    https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-FILE-COPY-METHOD
+    """
+    seconds = copying.total_seconds()
+    if strategy is not Strategy.CLONE or size is None or size < _TOO_SMALL or seconds <= 0:
+        return None
+    if size / seconds >= _SURELY_SHARED:
+        return True
+    if files is None:
+        return None
+    return False if size <= _SURELY_COPIED * (seconds - _BESIDES - _FILE_AT_MOST * files) else None

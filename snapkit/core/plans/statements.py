@@ -1,0 +1,223 @@
+"""The statements that snapkit sends, as values. ``postgres.ddl`` writes them as SQL."""
+
+from __future__ import annotations
+
+from snapkit.core.inventory.entry import Strategy
+from snapkit.core.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Locale:
+    """What CREATE DATABASE is told of encoding and sorting where it does not take them from its template.
+
+    ``provider`` is ``libc``, ``icu`` or ``builtin``, None where there is no choice (PostgreSQL 14); ``name`` and
+    ``rules`` are those of the latter two.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+
+    encoding: str
+    collate: str
+    ctype: str
+    provider: str | None = None
+    name: str | None = None
+    rules: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Write all that is dirty to disk, so that the checkpoint of a clone that copies files has little left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDatabase:
+    """Clone ``template``; sealed from its first moment, and marked as under construction.
+
+    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14). ``locale`` is for an
+    empty database, made from template0; ``collation_version`` is to be noted as the template's, whatever the system's.
+    """
+
+    name: str
+    template: str
+    owner: str
+    connection_limit: int
+    method: Strategy | None
+    tablespace: str | None
+    locale: Locale | None = None
+    collation_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetCopyMethod:
+    """Whether FILE_COPY shares blocks, in this session (PostgreSQL 18 and later)."""
+
+    share_blocks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Have notifications on ``channel`` sent to this session; ``ends`` them."""
+
+    channel: str
+    ends: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenameDatabase:
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropDatabase:
+    """``force`` ends the sessions inside."""
+
+    name: str
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AlterDatabase:
+    """Change the options that are given; None leaves one as it is."""
+
+    name: str
+    allow_connections: bool | None = None
+    connection_limit: int | None = None
+    is_template: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeDatabase:
+    """Change nothing; but name, owner, access list, flags and limit stay as they are until the transaction ends.
+
+    ALTER DATABASE without an option writes the row of pg_database anew, and whoever would change that has to wait. It
+    takes no lock that a client waits for. https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    """
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOwner:
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommentOnDatabase:
+    name: str
+    comment: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDatabase:
+    """A security label, by the provider that knows what it means; None takes it away."""
+
+    name: str
+    provider: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GrantOnDatabase:
+    """Of the grantees, None is PUBLIC. However many they are, the access list is written once."""
+
+    name: str
+    privileges: tuple[str, ...]
+    grantees: tuple[str | None, ...]
+    with_grant_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeAllOnDatabase:
+    """Of the grantees, None is PUBLIC. What they have granted on goes with it."""
+
+    name: str
+    grantees: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeOnDatabase:
+    """Of the grantees, None is PUBLIC. What they have granted on goes with it."""
+
+    name: str
+    privileges: tuple[str, ...]
+    grantees: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Act as ``role`` until the end of the transaction; None is oneself again."""
+
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetParameter:
+    """A setting of the database, for one role in it or (None) for all. Several values make a list."""
+
+    name: str
+    role: str | None
+    parameter: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreParameter:
+    """A setting as SetParameter's, stored as just this text, in a transaction; for what no list of values is stored as.
+
+    A list of no elements is one: ``SET ... TO ''`` would store a list of one empty name.
+    https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    """
+
+    name: str
+    role: str | None
+    parameter: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResetParameters:
+    """Take back all settings of the database, for one role in it or (None) for all."""
+
+    name: str
+    role: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ResetParameter:
+    """Take back one setting that the database has for all roles."""
+
+    name: str
+    parameter: str
+
+
+Statement = (
+    Checkpoint
+    | CreateDatabase
+    | SetCopyMethod
+    | Listen
+    | RenameDatabase
+    | DropDatabase
+    | AlterDatabase
+    | FreezeDatabase
+    | ChangeOwner
+    | CommentOnDatabase
+    | LabelDatabase
+    | GrantOnDatabase
+    | RevokeAllOnDatabase
+    | RevokeOnDatabase
+    | SetRole
+    | SetParameter
+    | StoreParameter
+    | ResetParameters
+    | ResetParameter
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Some statements and what they are for. Those of one step run in one transaction if ``atomic``."""
+
+    title: str
+    statements: tuple[Statement, ...]
+    atomic: bool = False

@@ -1,0 +1,68 @@
+"""What is said of the room that entries take, and of what is left on the disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from snapkit.core.inventory.entry import Caution, Entry, Kind, State
+from snapkit.core.values import dataclass
+
+_SEVERAL = 2
+"""One that was put aside is what an undo takes."""
+
+
+def size_text(size: int | None) -> str:
+    """Return a size as PostgreSQL writes it (``pg_size_pretty``: units of 1024), short enough for a column."""
+    if size is None:
+        return "unknown"
+    value = float(size)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if round(value) < 1024:
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TB"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A source, and what a further backup of it takes where the file system shares no blocks."""
+
+    source: str
+    size: int
+
+
+def displaced_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
+    """Tell of databases that rollbacks have put aside and that pile up, source by source; sizes where they are known.
+
+    No rule but ``--keep-old`` is for them, and nothing else drops them.
+    """
+    piles: dict[str, list[Entry]] = {}
+    for entry in entries:
+        counts = entry.is_managed and entry.kind is Kind.OLD and not entry.pinned and entry.bears_its_name
+        if counts and entry.state in (State.READY, State.ALTERED):
+            piles.setdefault(entry.source, []).append(entry)
+    return tuple(_pile(source, pile) for source, pile in piles.items() if len(pile) >= _SEVERAL)
+
+
+def _pile(source: str, pile: list[Entry]) -> Caution:
+    sizes = [entry.size_bytes for entry in pile if entry.size_bytes is not None]
+    take = f" take {size_text(sum(sizes))}" if len(sizes) == len(pile) else ""
+    return Caution(
+        "displaced_pile_up",
+        f"{len(pile)} databases that rollbacks of {source} have put aside{take or ' are there'}; no rule drops them "
+        "but --keep-old. To keep the newest alone: snapkit prune --keep-old 1",
+    )
+
+
+def low_disk(need: Need, free: int | None) -> tuple[Caution, ...]:
+    """Warn where a further backup would have no room, unless the file system shares blocks; None: it is not known."""
+    if free is None or free >= need.size:
+        return ()
+    return (
+        Caution(
+            "disk_low",
+            f"{size_text(free)} are free on the server's disk, and a backup of {need.source} takes "
+            f"{size_text(need.size)} where the file system shares no blocks. Make room: snapkit prune --keep 1 "
+            "--keep-old 1",
+        ),
+    )
