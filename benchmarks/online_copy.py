@@ -22,7 +22,7 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from snapkit.postgres.relay import relay
+from snapkit.postgres.copying.relay import relay
 from tests.binaries import binaries_of
 from tests.cluster import Cluster
 

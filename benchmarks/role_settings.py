@@ -19,8 +19,8 @@ from itertools import product
 import psycopg
 from psycopg import sql
 
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from tests.binaries import binaries_of
 from tests.cluster import SUPERUSER, Cluster

@@ -20,7 +20,7 @@ _FORKS.set_forkserver_preload(
     ["tests.process", "snapkit.__main__"]
     + [f"snapkit.cli.{name}" for name in ("main", "commands", "document", "failures", "hooking", "text")]
     + [f"snapkit.services.{name}" for name in ("backup", "inventory", "online", "remains", "removal", "rollback")]
-    + ["snapkit.settings.load", "snapkit.settings.surroundings", "snapkit.postgres.dialect"]
+    + ["snapkit.settings.load", "snapkit.settings.surroundings", "snapkit.postgres.connection.dialect"]
 )
 
 
@@ -97,11 +97,13 @@ def _run(words: list[str], environment: dict[str, str], place: str, cwd: str, im
 
 
 def _shorten() -> None:
-    from snapkit.postgres import door, patience, server
+    from snapkit.postgres.connection import server
+    from snapkit.postgres.outage import door
+    from snapkit.postgres.sql import stall_watch
     from snapkit.services import outcome
 
     server._PatientConnection.answer_limit = timedelta(seconds=1.5)
     server._SAFE_SETTINGS |= {"idle_in_transaction_session_timeout": "2500ms", "idle_session_timeout": "4s"}
-    patience.SILENCE = timedelta(seconds=0.5)
+    stall_watch.SILENCE = timedelta(seconds=0.5)
     door._WATCHER_LIMIT = timedelta(seconds=1)
     outcome.PATIENCE = timedelta(seconds=10)

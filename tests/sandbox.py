@@ -20,8 +20,8 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.outcome import BackupReceipt, SwapReceipt
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import list_entries
 from snapkit.services.rollback import SwapRequest, swap

@@ -12,7 +12,7 @@ from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
     from snapkit.core.inventory.entry import Caution
-    from snapkit.postgres.server import Server
+    from snapkit.postgres.connection.server import Server
     from snapkit.settings import ConnectionChoice, Files, Settings
 
 
@@ -57,14 +57,14 @@ def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:
     os.environ.update(chosen.libpq_environment)
     try:
         check_connection(chosen.url, os.environ)
-        from snapkit.postgres.conninfo import target_of
+        from snapkit.postgres.connection.conninfo import target_of
 
         target = target_of(chosen.url)
     except UsageError as error:
         if chosen.url is not None:
             error.message = f"{chosen.origin}: {error.message}"
         raise
-    from snapkit.postgres.server import Server
+    from snapkit.postgres.connection.server import Server
 
     silence_libraries()
     return Server(target, settings.maintenance_db), target.cautions

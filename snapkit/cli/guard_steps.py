@@ -183,7 +183,7 @@ class TerminalSteps:
     def _environment(self, backup: BackupReceipt) -> Mapping[str, str]:
         """What the command and the health check get: what snapkit itself was given, that of .env which names the
         database, the variables that lead libpq's programs there, and what this is about."""
-        from snapkit.postgres.handing_over import environment_to_live
+        from snapkit.postgres.connection.libpq_environment import environment_to_live
 
         own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
         leading = environment_to_live(self.invocation.server())

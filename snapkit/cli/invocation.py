@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from snapkit.core.deploy.deploy import Deploy
     from snapkit.core.inventory.entry import Caution
     from snapkit.errors import SnapkitError
-    from snapkit.postgres.server import Server
+    from snapkit.postgres.connection.server import Server
     from snapkit.services.poolers import Pooler
     from snapkit.services.replicas import Replica
     from snapkit.settings import ConnectionChoice, Files, Settings

@@ -15,7 +15,7 @@ from snapkit.core.inventory.entry import Caution
 from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:
-    from snapkit.postgres.server import Server
+    from snapkit.postgres.connection.server import Server
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from snapkit.core.inventory.entry import unobserved
 from snapkit.core.inventory.retention import Policy
 from snapkit.demo import shop
 from snapkit.demo.server import DemoServer, demo_server
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import list_entries
 from snapkit.services.removal import choose_by_policy, remove

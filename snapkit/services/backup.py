@@ -41,20 +41,20 @@ from snapkit.core.plans.statements import ChangeOwner
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
-from snapkit.postgres import catalog
-from snapkit.postgres.contents import locale_of
-from snapkit.postgres.ddl import sql_text
-from snapkit.postgres.door import await_transactions
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, run, run_permitted
-from snapkit.postgres.gate import another_database
-from snapkit.postgres.identity import check_names
-from snapkit.postgres.moment import read_moment
-from snapkit.postgres.patience import overseen
-from snapkit.postgres.programs import Programs, find_programs
-from snapkit.postgres.progress import Cloning
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.copying.contents import locale_of
+from snapkit.postgres.copying.gate import another_database
+from snapkit.postgres.copying.moment import read_moment
+from snapkit.postgres.copying.programs import Programs, find_programs
+from snapkit.postgres.copying.progress import Cloning
+from snapkit.postgres.outage.door import await_transactions
+from snapkit.postgres.sql.ddl import sql_text
+from snapkit.postgres.sql.execution import commit, run, run_permitted
+from snapkit.postgres.sql.identity import check_names
+from snapkit.postgres.sql.stall_watch import overseen
 from snapkit.services.cloning import (
     CloneAbandonedError,
     Cloned,
@@ -254,7 +254,7 @@ def _check_tablespace(connection: Connection, name: str | None) -> None:
     if name is None:
         return
     with server_errors(NOTHING_CHANGED):
-        names = catalog.tablespaces(connection)
+        names = databases.tablespaces(connection)
     if name not in names:
         raise UsageError(
             f"There is no tablespace {name!r} that a database could be put into.",
@@ -502,7 +502,7 @@ _SHORT = timedelta(seconds=1)
 
 
 def _note(
-    server: Server, ddl: Connection, facts: catalog.ServerFacts, plan: BackupPlan, request: BackupRequest
+    server: Server, ddl: Connection, facts: databases.ServerFacts, plan: BackupPlan, request: BackupRequest
 ) -> Noted:
     """Look at the source as late as that can be before clients are held, and with no session of ours left inside."""
     with server_errors(untouched(plan.clone)):
@@ -576,7 +576,7 @@ def _finish_once(
         run(ddl, *clone.handing_over)
         given = give_properties(ddl, wanted, oid, clone.name, plan.name, clone.fenced)
         if given.not_given:
-            plan = plan.lacking(given.not_given, catalog.access_of(ddl, oid))
+            plan = plan.lacking(given.not_given, databases.access_of(ddl, oid))
         run(ddl, *plan.finish)
         check_names(ddl, {oid: plan.name}, untouched(clone))
         cautions = given.cautions + _follow_source(ddl, plan, wanted.owner)
@@ -598,9 +598,9 @@ def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Cauti
     Raises BusyError for a source that has another name by now, and so is not what the backup's document names.
     """
     source = plan.clone.template
-    now = catalog.database_of(ddl, source.oid)
+    now = databases.database_of(ddl, source.oid)
     if now is None or now.name != source.name:
-        if now is None and catalog.oid_of(ddl, source.name) is None:
+        if now is None and databases.oid_of(ddl, source.name) is None:
             return ()  # it was dropped; all the better that there is a backup
         raise another_database(source.name, untouched(plan.clone))
     if now.owner in ("", owner):
@@ -625,7 +625,7 @@ def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple
         with ExitStack() as stack:
             connection = stack.enter_context(server.connect()) if ddl.invalidated else ddl
             with overseen(connection), server_errors(""):
-                size = catalog.sizes(connection, [oid]).get(oid)
+                size = databases.sizes(connection, [oid]).get(oid)
                 return size, room_cautions(connection, live, size)
     except (SnapkitError, KeyboardInterrupt):
         return None, (Caution("size_unknown", "The backup is complete, but its size could not be read."),)

@@ -27,10 +27,9 @@ from snapkit.core.plans.seal import (
 )
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres import catalog
-from snapkit.postgres.door import DoorRecord, hold_door
-from snapkit.postgres.dropping import IN_PASSING, send_drop
-from snapkit.postgres.errors import (
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
     OBJECT_IN_USE,
     QUERY_CANCELED,
@@ -43,13 +42,14 @@ from snapkit.postgres.errors import (
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.execution import committing_locally, run
-from snapkit.postgres.file_systems import data_shares_no_blocks
-from snapkit.postgres.gate import Check, Gate, another_database, created_by, kept
-from snapkit.postgres.locks import others_at_work
-from snapkit.postgres.moment import names_of_roles, read_moment, versions_of
-from snapkit.postgres.progress import CloneGauge, Cloning
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.copying.file_systems import data_shares_no_blocks
+from snapkit.postgres.copying.gate import Check, Gate, another_database, created_by, kept
+from snapkit.postgres.copying.moment import names_of_roles, read_moment, versions_of
+from snapkit.postgres.copying.progress import CloneGauge, Cloning
+from snapkit.postgres.outage.door import DoorRecord, hold_door
+from snapkit.postgres.sql.drop import IN_PASSING, send_drop
+from snapkit.postgres.sql.execution import committing_locally, run
+from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.hold import Hold
@@ -153,7 +153,7 @@ def foresee(
     ``files`` is how many the template is made of, where that is known by now (else see ``foresee_by_files``).
     """
     with server_errors(NOTHING_CHANGED):
-        total = catalog.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
+        total = databases.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
     copies = method.strategy is Strategy.CLONE and not method.share_blocks
     cloning = Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, copies=copies)
     return foresee_by_files(cloning, source, gathered, rules, files)
@@ -397,7 +397,7 @@ def _discard(connection: Connection, name: str, source: str, own: int) -> None:
     """
     if others_at_work(connection, source, besides=own):
         return
-    inventory = take_inventory(catalog.databases(connection), role="")
+    inventory = take_inventory(databases.databases(connection), role="")
     for entry in inventory.entries:
         if entry.name == name and entry.kind is Kind.PARTIAL:
             if entry.database.is_open_partial:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from snapkit.core.inventory.entry import Caution
 from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
-from snapkit.postgres import catalog
-from snapkit.postgres.ddl import quote_name
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.server import Connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.sql.ddl import quote_name
 
 
 def with_collation(connection: Connection, clone: ClonePlan) -> ClonePlan:
@@ -19,7 +19,7 @@ def with_collation(connection: Connection, clone: ClonePlan) -> ClonePlan:
     if clone.is_online:  # made anew, by the system's collations
         return clone
     with server_errors(NOTHING_CHANGED):
-        return clone.noting_collation(catalog.stale_collation(connection, clone.template.oid))
+        return clone.noting_collation(databases.stale_collation(connection, clone.template.oid))
 
 
 def collation_cautions(connection: Connection, oid: int, name: str, *, is_live: bool) -> tuple[Caution, ...]:
@@ -28,7 +28,7 @@ def collation_cautions(connection: Connection, oid: int, name: str, *, is_live: 
     It ``is_live``, or is about to be; else it is sealed.
     """
     with server_errors(NOTHING_CHANGED):
-        version = catalog.stale_collation(connection, oid)
+        version = databases.stale_collation(connection, oid)
     if version is None:
         return ()
     quoted = quote_name(name)

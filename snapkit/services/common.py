@@ -25,13 +25,19 @@ from snapkit.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from snapkit.postgres import catalog
-from snapkit.postgres.blocking import blockers_seen
-from snapkit.postgres.catalog import ServerFacts
-from snapkit.postgres.ddl import quote_name, sql_text
-from snapkit.postgres.errors import LOCK_NOT_AVAILABLE, SERVER_ERRORS, is_late_update, server_errors, sqlstate_of
-from snapkit.postgres.locks import source_lock
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.catalog import databases as catalog
+from snapkit.postgres.catalog.databases import ServerFacts
+from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import (
+    LOCK_NOT_AVAILABLE,
+    SERVER_ERRORS,
+    is_late_update,
+    server_errors,
+    sqlstate_of,
+)
+from snapkit.postgres.sql.blockers import blockers_seen
+from snapkit.postgres.sql.ddl import quote_name, sql_text
+from snapkit.postgres.sql.locks import source_lock
 
 LEAVING = timedelta(seconds=5)
 """How long sessions that we may not end have to end by themselves: as long as PostgreSQL itself gives them. Those that

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from snapkit.postgres.relay import StoppedError
+from snapkit.postgres.copying.relay import StoppedError
 
 Task = Callable[[], None]
 

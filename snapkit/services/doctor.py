@@ -16,15 +16,15 @@ from snapkit.core.outcome import Diagnosis
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError
-from snapkit.postgres import catalog
-from snapkit.postgres.contents import lock_table
-from snapkit.postgres.ddl import quote_name
-from snapkit.postgres.dependents import kept_by_entries_alone
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.files import file_count
-from snapkit.postgres.opened import is_taken
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.dependents import kept_by_entries_alone
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.copying.contents import lock_table
+from snapkit.postgres.copying.file_count import file_count
+from snapkit.postgres.sql.ddl import quote_name
+from snapkit.postgres.sql.entry_locks import is_taken
 from snapkit.services.cloning import method_for
 from snapkit.services.common import Gathered, gather, missing_grants
 from snapkit.services.poolers import Pooler, look_at_poolers
@@ -53,23 +53,23 @@ def _facts(
 ) -> Facts:
     live = gathered.live
     entries = gathered.inventory.of_source(source)
-    footing = catalog.footing(connection)
-    workers = catalog.background_workers(connection, live.oid) if live else ()
+    footing = databases.footing(connection)
+    workers = databases.background_workers(connection, live.oid) if live else ()
     replication = replication_of(connection, [live.oid] if live else [])
     return Facts(
         source=source,
         live=live,
-        stale_collation=live is not None and catalog.stale_collation(connection, live.oid) is not None,
+        stale_collation=live is not None and databases.stale_collation(connection, live.oid) is not None,
         is_standby=footing.is_standby,
-        is_read_only=catalog.is_read_only(connection),
+        is_read_only=databases.is_read_only(connection),
         behind_pooler=footing.behind_pooler,
         grants=missing_grants(connection, live) if live else {},
         signal_grant=f"GRANT pg_signal_backend TO {quote_name(gathered.facts.role)};",
-        sessions=catalog.sessions_inside(connection, [live.oid]) if live else (),
-        prepared=catalog.prepared_transactions(connection, [source]).get(source, []),
+        sessions=databases.sessions_inside(connection, [live.oid]) if live else (),
+        prepared=databases.prepared_transactions(connection, [source]).get(source, []),
         slots=[each.name for each in replication.slots],
         subscriptions=[each.name for each in replication.subscriptions],
-        standbys=catalog.standbys(connection),
+        standbys=databases.standbys(connection),
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,
         extensions=inside.extensions if inside else None,
@@ -94,16 +94,16 @@ class _Inside:
     locks: LockTable
 
 
-def _look_inside(server: Server, facts: catalog.ServerFacts) -> _Inside | None:
+def _look_inside(server: Server, facts: databases.ServerFacts) -> _Inside | None:
     try:
         with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
-            return _Inside(catalog.extensions(connection), file_count(connection), lock_table(connection))
+            return _Inside(databases.extensions(connection), file_count(connection), lock_table(connection))
     except ConnectionFailedError:
         return None
 
 
 def _estimates(connection: Connection, gathered: Gathered, live: Database, files: int | None) -> list[Estimate]:
-    size = catalog.sizes(connection, [live.oid]).get(live.oid)
+    size = databases.sizes(connection, [live.oid]).get(live.oid)
     method = method_for(connection, gathered, live)
     others = [each for each in (Strategy.FILE_COPY, Strategy.ONLINE) if each is not method.strategy]
     estimates = []

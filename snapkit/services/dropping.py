@@ -13,11 +13,17 @@ from snapkit.core.outcome import Failure
 from snapkit.core.plans.seal import statements_to_drop
 from snapkit.core.server.replication import drop_subscription
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.dropping import DROP_WAIT, Interrupted, Tell, Waiting, send_drop
-from snapkit.postgres.errors import QUERY_CANCELED, SERVER_ERRORS, is_connection_loss, sqlstate_of, translate
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.server import Connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.sqlstates import (
+    QUERY_CANCELED,
+    SERVER_ERRORS,
+    is_connection_loss,
+    sqlstate_of,
+    translate,
+)
+from snapkit.postgres.sql.drop import DROP_WAIT, Interrupted, Tell, Waiting, send_drop
 from snapkit.services.common import check_empty_enough, check_rights
 from snapkit.services.emptying import empty_sealed
 from snapkit.services.opening import check_not_open, check_not_way_back, need_sealed, to_be_dropped
@@ -164,7 +170,7 @@ class _Attempt:
     def _drop(self) -> None:
         connection, entry = self.connection, self.entry
         check_rights(connection, entry.database, createdb=False)
-        if catalog.name_of(connection, entry.database.oid) != entry.name:
+        if databases.name_of(connection, entry.database.oid) != entry.name:
             raise BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
         if entry.state in (State.INVALID, State.INCOMPLETE):
             self._send(entry)
@@ -189,7 +195,7 @@ class _Attempt:
 
     def _judge(self, entry: Entry, taken: Entry, waiting: Waiting, error: Exception) -> None:
         """Return if it has gone through all the same, which only the server knows; else say why not, and how it is."""
-        found = catalog.connection_limit_of(self.connection, taken.database.oid)
+        found = databases.connection_limit_of(self.connection, taken.database.oid)
         if found is None:
             return
         self.was_cut_short = self.interrupted()

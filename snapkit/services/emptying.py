@@ -6,8 +6,9 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres import catalog, eviction
-from snapkit.postgres.server import Connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.outage import eviction
 from snapkit.services.common import session_lines, sessions_protected
 
 PATIENCE = timedelta(seconds=10)
@@ -24,13 +25,13 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
     """
     deadline = monotonic() + PATIENCE.total_seconds()
     while True:
-        entering = catalog.sessions_entering(connection, oid)
+        entering = databases.sessions_entering(connection, oid)
         inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
         if not entering and not inside:
             return
         protected = [session for session in inside if not session.may_terminate]
         if protected:
-            raise sessions_protected(protected, state, catalog.server_facts(connection).role)
+            raise sessions_protected(protected, state, databases.server_facts(connection).role)
         if monotonic() > deadline:
             raise _not_emptied(name, [*map(_starting, entering), *session_lines(inside)], state)
         sleep(_PAUSE)

@@ -8,11 +8,11 @@ from datetime import timedelta
 
 from snapkit.core.plans.properties import Properties, statements_to_add
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS
-from snapkit.postgres.execution import committing_locally, run_permitted, transaction
-from snapkit.postgres.libraries import load_libraries_of
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.extension_libraries import load_libraries_of
+from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+from snapkit.postgres.sql.execution import committing_locally, run_permitted, transaction
 from snapkit.services.glances import await_end
 
 _ENTRY = timedelta(seconds=2)
@@ -22,7 +22,7 @@ _ENTRY = timedelta(seconds=2)
 def set_from_inside(
     server: Server,
     ddl: Connection,
-    facts: catalog.ServerFacts,
+    facts: databases.ServerFacts,
     inside: str | None,
     wanted: Properties,
     oid: int,
@@ -45,7 +45,7 @@ def set_from_inside(
             load_libraries_of(session, own)
             run_permitted(session, statements_to_add(name, settings))
             # It cannot be renamed from here on: what sets a parameter locks the database.
-            if catalog.name_of(session, oid) != name:
+            if databases.name_of(session, oid) != name:
                 raise SnapkitError("The clone was renamed.")
     if pid is not None:
         await_end(ddl, pid)

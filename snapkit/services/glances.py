@@ -17,13 +17,13 @@ from snapkit.core.deploy.deploy import Deploy, MigrationState
 from snapkit.core.inventory.entry import Database, Entry, Kind
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.activity import TableCounters, counts, database_counters, last_commit, table_counters
-from snapkit.postgres.catalog import ServerFacts
-from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
-from snapkit.postgres.files import file_count
-from snapkit.postgres.migrations import read_migrations
-from snapkit.postgres.server import Connection, Server, driver_connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.databases import ServerFacts
+from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.copying.file_count import file_count
+from snapkit.postgres.probe.migration_tables import read_migrations
+from snapkit.postgres.probe.write_counters import TableCounters, counts, database_counters, last_commit, table_counters
 
 _LIMIT = timedelta(seconds=1.5)
 """For each statement, and for our session to be gone. A whole look stays below ``locks.FORGOTTEN``: the working
@@ -124,7 +124,7 @@ def _look_inside(
     pid = None
     with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, facts.quiet) as inside:
         pid = driver_connection(inside).info.backend_pid
-        if catalog.own_database(inside) == live.oid:
+        if databases.own_database(inside) == live.oid:
             if files:
                 seen = replace(seen, files=file_count(inside))
             if tables:
@@ -140,7 +140,7 @@ def _look_inside(
 def await_end(connection: Connection, pid: int) -> None:
     """A backend takes a moment to be gone; until then it would be counted among those in the way."""
     deadline = monotonic() + _LIMIT.total_seconds()
-    while catalog.is_there(connection, pid) and monotonic() < deadline:
+    while databases.is_there(connection, pid) and monotonic() < deadline:
         sleep(0.005)
 
 

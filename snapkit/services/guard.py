@@ -17,11 +17,11 @@ from snapkit.core.server.dependents import in_the_way
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, InterruptedRunError, RolledBackError, SnapkitError, UsageError, unexpected
 from snapkit.foreground import Ending
-from snapkit.postgres import catalog
-from snapkit.postgres.dependents import kept_by_entries_alone
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.reserve import Reserve
-from snapkit.postgres.server import Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.dependents import kept_by_entries_alone
+from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.spare_sessions import Reserve
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.services.common import gather, interruptions
 from snapkit.services.confirming import is_confirmed
 from snapkit.services.opening import way_back
@@ -269,4 +269,4 @@ def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRu
 
 def _name_of(server: Server, oid: int) -> str | None:
     with server.connect() as connection, server_errors("Nothing was changed."):
-        return catalog.name_of(connection, oid)
+        return databases.name_of(connection, oid)

@@ -16,7 +16,7 @@ from snapkit.core.inventory.entry import Caution, Observe, Progress
 from snapkit.core.outcome import ReplicaReceipt
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services.common import gather
 from snapkit.services.poolers import Pooler, check_poolers, left_out_pooler
 from snapkit.services.replicas import Replica, check_replicas, check_still_standby, left_out_replica

@@ -20,12 +20,13 @@ from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.server.disk_room import displaced_cautions
 from snapkit.core.server.replication import stranded
 from snapkit.errors import NotFoundError, SnapkitError, UsageError
-from snapkit.postgres import catalog, eviction
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.execution import commit, run
-from snapkit.postgres.identity import check_overwritten
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.outage import eviction
+from snapkit.postgres.sql.execution import commit, run
+from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.services.common import (
     Gathered,
     blockers_named,
@@ -111,7 +112,7 @@ def _report(
 ) -> EntryReport:
     with server_errors(NOTHING_CHANGED):
         (sized,) = with_sizes(connection, (entry,))
-        properties = catalog.read_properties(connection, entry.database.oid)
+        properties = databases.read_properties(connection, entry.database.oid)
     return EntryReport(sized, properties, now, change, cautions)
 
 
@@ -199,7 +200,7 @@ def _commit(
     what = f"the change of {entry.name!r}"
 
     def is_done(asked: Connection) -> bool:
-        return catalog.comment_of(asked, entry.database.oid) == document()
+        return databases.comment_of(asked, entry.database.oid) == document()
 
     def ask(lost_pid: int) -> bool:
         expected = f"its comment is now: {document()}"
@@ -246,8 +247,8 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
         check_empty_enough(connection, [entry.database], disconnect=True)
         live = gathered.live
         with server_errors(NOTHING_CHANGED):
-            comment = catalog.comment_of(connection, live.oid) if live else None
-            properties = catalog.read_properties(connection, live.oid) if live and not is_ours else None
+            comment = databases.comment_of(connection, live.oid) if live else None
+            properties = databases.read_properties(connection, live.oid) if live and not is_ours else None
         statements = plan_resealing(entry) if is_ours else plan_adoption(entry, live, comment, properties)
         (document,) = [each.comment for each in statements if isinstance(each, CommentOnDatabase) if each.comment]
         given = Given()
@@ -257,10 +258,10 @@ def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observ
             run(connection, *statements)
             check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
             if properties is not None:
-                present = catalog.read_properties(connection, entry.database.oid)
+                present = databases.read_properties(connection, entry.database.oid)
                 given = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
                 if given.not_given:
-                    access = catalog.access_of(connection, entry.database.oid)
+                    access = databases.access_of(connection, entry.database.oid)
                     document = _noting(document, given.not_given, access)
                 run(connection, *statements_to_seal(entry.name, document))
 

@@ -43,8 +43,22 @@ from snapkit.core.outage.workers import PG_CRON
 from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres import catalog, contents
-from snapkit.postgres.copying import (
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import LOCK_TIMEOUT, Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import (
+    DISK_FULL_HINT,
+    LOCK_NOT_AVAILABLE,
+    QUERY_CANCELED,
+    SERVER_ERRORS,
+    server_errors,
+    sqlstate_of,
+)
+from snapkit.postgres.copying import contents
+from snapkit.postgres.copying.gate import Check, another_database
+from snapkit.postgres.copying.moment import read_moment
+from snapkit.postgres.copying.programs import ProgramError, Programs, Running
+from snapkit.postgres.copying.relay import StoppedError
+from snapkit.postgres.copying.table_copy import (
     analyze,
     cancel,
     copy_table,
@@ -54,22 +68,9 @@ from snapkit.postgres.copying import (
     speak_as_stored,
     without_event_triggers,
 )
-from snapkit.postgres.errors import (
-    DISK_FULL_HINT,
-    LOCK_NOT_AVAILABLE,
-    QUERY_CANCELED,
-    SERVER_ERRORS,
-    server_errors,
-    sqlstate_of,
-)
-from snapkit.postgres.execution import run, transaction
-from snapkit.postgres.foreign_code import foreign_calls
-from snapkit.postgres.gate import Check, another_database
-from snapkit.postgres.moment import read_moment
-from snapkit.postgres.patience import overseen
-from snapkit.postgres.programs import ProgramError, Programs, Running
-from snapkit.postgres.relay import StoppedError
-from snapkit.postgres.server import LOCK_TIMEOUT, Connection, Server, driver_connection
+from snapkit.postgres.copying.untrusted_code import foreign_calls
+from snapkit.postgres.sql.execution import run, transaction
+from snapkit.postgres.sql.stall_watch import overseen
 from snapkit.services.cloning import Cloned, untouched
 from snapkit.services.common import locked_by_others
 from snapkit.services.crew import Crew
@@ -206,7 +207,7 @@ class _Copying:
         self._check = check
         self._directory = directory
         self._state = untouched(plan)
-        self._is_superuser = catalog.server_facts(ddl).is_superuser
+        self._is_superuser = databases.server_facts(ddl).is_superuser
         self._encoding = plan.create.locale.encoding if plan.create.locale else ""
         self._settings: dict[str, str] = {}
         self._quiet = without_event_triggers(ddl)
@@ -231,7 +232,7 @@ class _Copying:
         The sessions in ``stack`` are inside the source, and hold its tables, and the rows that die meanwhile, until
         they are closed.
         """
-        self.total = catalog.sizes(self._ddl, [self._plan.template.oid]).get(self._plan.template.oid)
+        self.total = databases.sizes(self._ddl, [self._plan.template.oid]).get(self._plan.template.oid)
         with self._server.look_into_source(self._quiet) as source:
             self._check_extensions(source)
             self._settings = session_settings(source)
@@ -290,7 +291,7 @@ class _Copying:
     def _moment_of(self, exporter: Connection) -> Moment:
         """Return what the source is in the very view that is copied; raise if this is not the one that is meant."""
         template = self._plan.template
-        oid = catalog.own_database(exporter)
+        oid = databases.own_database(exporter)
         moment = read_moment(exporter, oid, self._state) if oid == template.oid else None
         if moment is None:
             raise another_database(template.name, self._state)
@@ -327,7 +328,7 @@ class _Copying:
     def _make(self) -> None:
         plan = self._plan
         run(self._ddl, *plan.settings, plan.create)
-        oid = catalog.oid_of(self._ddl, plan.name)
+        oid = databases.oid_of(self._ddl, plan.name)
         if oid is None:
             raise BusyError(f"The copy {plan.name!r} was dropped or renamed by somebody else.", state=self._state)
         self.oid = oid
@@ -559,7 +560,7 @@ class _Copying:
         """Keep the sessions awake that have nothing to do, tell how far it is, and see whom the copy keeps waiting."""
         for connection in self._idle:
             driver_connection(connection).execute("SELECT 1")
-        done = catalog.sizes(self._ddl, [self.oid]).get(self.oid)
+        done = databases.sizes(self._ddl, [self.oid]).get(self.oid)
         if done is not None and self.total is not None:
             done = min(done, self.total)
         elapsed = timedelta(seconds=monotonic() - self._began)

@@ -40,14 +40,16 @@ from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.activity import settled_counters
-from snapkit.postgres.ddl import quote_name, sql_text
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.execution import commit, committing_locally, run, transaction
-from snapkit.postgres.handing_over import environment_for
-from snapkit.postgres.identity import check_overwritten, read_facts
-from snapkit.postgres.opened import (
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.libpq_environment import environment_for
+from snapkit.postgres.connection.server import Connection, Server, driver_connection, take_unconfirmed
+from snapkit.postgres.connection.spare_sessions import Reserve
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.copying.programs import find_psql
+from snapkit.postgres.probe.write_counters import settled_counters
+from snapkit.postgres.sql.ddl import quote_name, sql_text
+from snapkit.postgres.sql.entry_locks import (
     Use,
     connect_grants,
     end_holder,
@@ -58,10 +60,8 @@ from snapkit.postgres.opened import (
     take_entry,
     user_of,
 )
-from snapkit.postgres.programs import find_psql
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.reserve import Reserve
-from snapkit.postgres.server import Connection, Server, driver_connection, take_unconfirmed
+from snapkit.postgres.sql.execution import commit, committing_locally, run, transaction
+from snapkit.postgres.sql.identity import check_overwritten, read_facts
 from snapkit.services.common import (
     Standing,
     blockers_named,
@@ -207,10 +207,10 @@ def _note(connection: Connection, entry: Entry) -> Opened:
     oid = entry.database.oid
     connect = connect_grants(connection, oid)
     _check_that_it_can_be_given_back(connection, entry, connect, NOTHING_CHANGED, "Run the command")
-    settings = catalog.read_properties(connection, oid).settings
+    settings = databases.read_properties(connection, oid).settings
     read_only = next((each.value for each in settings if (each.role, each.parameter) == ("", READ_ONLY)), None)
     return Opened(
-        at=catalog.server_facts(connection).now.replace(microsecond=0),
+        at=databases.server_facts(connection).now.replace(microsecond=0),
         user=_user(),
         host=_host(),
         pid=os.getpid(),
@@ -240,7 +240,7 @@ def _check_that_it_can_be_given_back(
     """Raise PrivilegeError where others than the owner have granted CONNECT, and this role cannot act as they."""
     names = role_names(connection, connect)
     grantors = {each.grantor for each in named(connect, names)} - {entry.database.owner}
-    strange = sorted(each for each in grantors if not catalog.role_rights(connection, each).may_act_as_owner)
+    strange = sorted(each for each in grantors if not databases.role_rights(connection, each).may_act_as_owner)
     if strange:
         raise PrivilegeError(
             f"CONNECT on {entry.name!r} was granted by {', '.join(strange)} too, and this role cannot grant it again "
@@ -274,7 +274,7 @@ def _open(
     def ask(lost_pid: int) -> bool:
         expected = f"the comment of {entry.name!r} is now: {document}"
         return went_through(
-            server, lost_pid, lambda asked: catalog.comment_of(asked, oid) == document, opening, expected
+            server, lost_pid, lambda asked: databases.comment_of(asked, oid) == document, opening, expected
         )
 
     with blockers_named(connection, NOTHING_CHANGED):
@@ -388,7 +388,7 @@ def way_back(server: Server, entry: Entry) -> Iterator[Reserve]:
 
     def claim(session: Connection) -> None:
         with server_errors(NOTHING_CHANGED):
-            if not take_entry(session, oid, Use.WAY_BACK) or catalog.name_of(session, oid) != entry.name:
+            if not take_entry(session, oid, Use.WAY_BACK) or databases.name_of(session, oid) != entry.name:
                 raise BusyError(f"{entry.name!r} has been dropped by somebody else.")
 
     def let_go(session: Connection) -> None:  # closing alone would let go of it a moment later
@@ -483,7 +483,7 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
 
 def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
     """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
-    prepared = catalog.prepared_transactions(connection, [entry.name]).get(entry.name, ())
+    prepared = databases.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
     is_early = driver_connection(connection).info.server_version < 150000
     return written_while_open(opened.counted, now, prepared, begins_at_first_use=is_early)

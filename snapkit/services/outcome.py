@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from snapkit.core.inventory.entry import Observe, unobserved
 from snapkit.errors import SnapkitError, UnknownOutcomeError
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.locks import end_lost_session
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.sql.locks import end_lost_session
 from snapkit.services.common import locked
 from snapkit.services.persistence import Persistence
 
@@ -32,7 +32,7 @@ def bears_names(
     return went_through(
         server,
         lost_pid,
-        lambda connection: all(catalog.name_of(connection, oid) == name for oid, name in names.items()),
+        lambda connection: all(databases.name_of(connection, oid) == name for oid, name in names.items()),
         what,
         "in pg_database,\n" + expected,
         persistence,

@@ -17,10 +17,10 @@ from snapkit.core.plans.identity import LOOK_AGAIN, ROLLED_BACK, Facts, check_fa
 from snapkit.core.plans.seal import statements_to_give_back, statements_to_take
 from snapkit.core.plans.statements import AlterDatabase
 from snapkit.errors import BusyError
-from snapkit.postgres import catalog
-from snapkit.postgres.execution import committing_locally, run, transaction
-from snapkit.postgres.identity import read_facts
-from snapkit.postgres.server import Connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.sql.execution import committing_locally, run, transaction
+from snapkit.postgres.sql.identity import read_facts
 
 
 def take(connection: Connection, entry: Entry) -> Entry:
@@ -77,5 +77,5 @@ def give_back(connection: Connection, entry: Entry, taken: Entry) -> None:
         document = comments.encode(entry.metadata.with_altered(entry.altered))
     with committing_locally(connection), transaction(connection):
         run(connection, *statements_to_give_back(replace(entry.database, document=document), taken.name))
-        if catalog.name_of(connection, entry.database.oid) != entry.name:
+        if databases.name_of(connection, entry.database.oid) != entry.name:
             raise BusyError(f"{taken.name!r} was renamed by somebody else.")

@@ -1,7 +1,8 @@
 """Pause the database on each PgBouncer that was told of, act, and resume: clients wait, and none fails.
 
 Each pool is paused for as short as can be, and stays paused under no circumstances: a watchdog, which outlives us, has
-its own connections open before anything is paused (``postgres/watchdog.py``), and ``recover`` resumes what even that
+its own connections open before anything is paused (``postgres/outage/watchdog.py``), and ``recover`` resumes what even
+that
 could not.
 """
 
@@ -21,12 +22,12 @@ from snapkit.core.outage.pooled_databases import as_typed, clients_wait, command
 from snapkit.core.outcome import PoolerReceipt
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import SnapkitError, UsageError
-from snapkit.postgres.catalog import keep_awake
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError, await_answers
-from snapkit.postgres.relogin import SETTING, Service, await_service
-from snapkit.postgres.server import Connection
-from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
+from snapkit.postgres.catalog.databases import keep_awake
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.outage.login_retry import SETTING, Service, await_service
+from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError, await_answers
+from snapkit.postgres.outage.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.hold import Hold
 from snapkit.services.poolers import (
     Pooler,

@@ -24,12 +24,12 @@ from snapkit.core.outcome import PoolerReceipt, WrittenStep
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres import catalog
-from snapkit.postgres.conninfo import target_of_console
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.locks import others_at_work
-from snapkit.postgres.pgbouncer import Console, ConsoleError, ConsoleLostError
-from snapkit.postgres.server import Connection, driver_connection
+from snapkit.postgres.catalog import databases as catalog
+from snapkit.postgres.connection.conninfo import target_of_console
+from snapkit.postgres.connection.server import Connection, driver_connection
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError
+from snapkit.postgres.sql.locks import others_at_work
 
 _LOOKS = 3
 _CONNECT_TIMEOUT = "4"

@@ -18,10 +18,10 @@ from snapkit.core.plans.properties import (
 from snapkit.core.plans.statements import Statement
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.ddl import sql_text
-from snapkit.postgres.execution import Left, run_permitted, unlimited
-from snapkit.postgres.server import Connection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.sql.ddl import sql_text
+from snapkit.postgres.sql.execution import Left, run_permitted, unlimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ def give_properties(
         return statements_to_replace(database, present, wanted)
 
     refused = run_permitted(connection, statements_for(name), left)
-    found = catalog.read_properties(connection, oid)
+    found = databases.read_properties(connection, oid)
     if corrections := statements_to_correct(name, wanted, found):
         refused += run_permitted(connection, corrections, left)
-        found = catalog.read_properties(connection, oid)
+        found = databases.read_properties(connection, oid)
     differences = compare(wanted, found)
     if not differences:
         return Given()
@@ -89,7 +89,7 @@ def give_back(
         return ()
     recalled = _recalled(connection, noted, oid, live_oid)
     refused = run_permitted(connection, recalled.statements(name), left)
-    still = recall(recalled.names, catalog.read_properties(connection, oid), recalled.wanted)
+    still = recall(recalled.names, databases.read_properties(connection, oid), recalled.wanted)
     return _still_lacking(still, final_name, _refused_of(recalled.statements, refused, name, final_name))
 
 
@@ -102,8 +102,8 @@ def foretell_lack(connection: Connection, entry: Entry, live_oid: int | None, na
 
 
 def _recalled(connection: Connection, noted: Collection[str], oid: int, live_oid: int | None) -> Recalled:
-    live = None if live_oid is None else catalog.read_properties(connection, live_oid)
-    return recall(noted, catalog.read_properties(connection, oid), live)
+    live = None if live_oid is None else databases.read_properties(connection, live_oid)
+    return recall(noted, databases.read_properties(connection, oid), live)
 
 
 def _still_lacking(recalled: Recalled, name: str, statements: str) -> tuple[Caution, ...]:

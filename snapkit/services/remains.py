@@ -18,11 +18,11 @@ from snapkit.core.inventory.recognition import Inventory, is_remains
 from snapkit.core.outcome import PoolerReceipt, Recovery
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.dropping import DROP_WAIT, IN_PASSING
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.locks import others_at_work
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.sql.drop import DROP_WAIT, IN_PASSING
+from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.common import check_server, gather, hold_lock, locked
 from snapkit.services.dropping import Drops
 from snapkit.services.opening import open_to_owner, seal_what_was_left, sealed_caution
@@ -214,5 +214,5 @@ def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
             "leaves such files, and PostgreSQL never deletes them. snapkit cannot prove whose they are, and leaves "
             "them. If no database is missing, delete that directory on the server.",
         )
-        for each in catalog.orphaned_directories(connection)
+        for each in databases.orphaned_directories(connection)
     )

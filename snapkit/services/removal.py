@@ -16,9 +16,9 @@ from snapkit.core.outcome import Failure, Removal, RemovalPreview
 from snapkit.core.plans.seal import NOTHING_CHANGED, plan_drops
 from snapkit.core.server.disk_room import displaced_cautions
 from snapkit.errors import BusyError, SnapkitError, UsageError
-from snapkit.postgres.dropping import DROP_WAIT
-from snapkit.postgres.errors import server_errors
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.services.common import (
     Gathered,
     altered_cautions,

@@ -12,11 +12,11 @@ from snapkit.core.plans.reinstatement import Returning, is_unwritten, plan_retur
 from snapkit.core.plans.seal import SwapPlan
 from snapkit.core.plans.statements import CommentOnDatabase, RenameDatabase
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS
-from snapkit.postgres.execution import committing_locally, run, transaction
-from snapkit.postgres.identity import check_overwritten
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+from snapkit.postgres.sql.execution import committing_locally, run, transaction
+from snapkit.postgres.sql.identity import check_overwritten
 
 
 def give_back_what_it_was(
@@ -31,12 +31,12 @@ def give_back_what_it_was(
     if returning is None or ddl.invalidated:
         return None
     with suppress(SnapkitError, *SERVER_ERRORS, KeyboardInterrupt):
-        if is_unwritten(plan, returning, catalog.server_facts(ddl).order, own):
+        if is_unwritten(plan, returning, databases.server_facts(ddl).order, own):
             _give_back(ddl, plan, returning)
             return returning
         return None
     with suppress(SnapkitError, *SERVER_ERRORS, KeyboardInterrupt), server.connect() as another:
-        if catalog.name_of(another, returning.oid) == returning.name:  # the answer to COMMIT was lost
+        if databases.name_of(another, returning.oid) == returning.name:  # the answer to COMMIT was lost
             return returning
     return None
 

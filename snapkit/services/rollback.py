@@ -41,17 +41,17 @@ from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, DiskFullError, SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.door import await_transactions, hold_door
-from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss, server_errors
-from snapkit.postgres.execution import commit, run
-from snapkit.postgres.gate import another_database
-from snapkit.postgres.identity import check_names, read_facts
-from snapkit.postgres.moment import read_moment
-from snapkit.postgres.progress import Cloning
-from snapkit.postgres.replication import replication_of
-from snapkit.postgres.script import swap_script
-from snapkit.postgres.server import Connection, Server, beside
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.server import Connection, Server, beside
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
+from snapkit.postgres.copying.gate import another_database
+from snapkit.postgres.copying.moment import read_moment
+from snapkit.postgres.copying.progress import Cloning
+from snapkit.postgres.outage.door import await_transactions, hold_door
+from snapkit.postgres.sql.execution import commit, run
+from snapkit.postgres.sql.identity import check_names, read_facts
+from snapkit.postgres.sql.swap_script import swap_script
 from snapkit.services.cloning import (
     Cloned,
     altered_meanwhile,
@@ -191,11 +191,11 @@ def _decide(
     entry = ready(connection, _choose(gathered, source, request))
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
-        comment = catalog.comment_of(connection, live.oid) if live else None
+        comment = databases.comment_of(connection, live.oid) if live else None
         clone = method = None
         if is_to_be_kept(entry, asked=request.keep_backup):
             method = method_for(connection, gathered, entry.database)
-            properties = catalog.read_properties(connection, entry.database.oid)
+            properties = databases.read_properties(connection, entry.database.oid)
             clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
             clone = with_collation(connection, clone)
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
@@ -406,7 +406,7 @@ def _rehearse(server: Server, ddl: Connection, plan: SwapPlan, request: SwapRequ
     if request.own is not None:
         return ()
     with server_errors(NOTHING_CHANGED):
-        settings = catalog.read_properties(ddl, plan.entry.database.oid).settings
+        settings = databases.read_properties(ddl, plan.entry.database.oid).settings
         return rehearse(server, ddl, settings, plan.entry.name, NOTHING_CHANGED)
 
 
@@ -475,7 +475,7 @@ def _apply(
             run(ddl, *plan.seal, left=hold.left)
         live_oid = plan.live.oid if plan.live else None
         cautions.extend(give_back(ddl, plan.entry, live_oid, restored_oid, plan.passing_name, plan.source, hold.left))
-        _verify(catalog.unsealed_state(ddl, restored_oid), plan)
+        _verify(databases.unsealed_state(ddl, restored_oid), plan)
         closed_at = monotonic()
         hold.begin()
         run(ddl, *plan.swap, left=hold.left)

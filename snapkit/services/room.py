@@ -10,9 +10,9 @@ from typing import Protocol
 from snapkit.core.inventory.entry import Caution, Database
 from snapkit.core.server.disk_room import Need, displaced_cautions, low_disk
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS, server_errors
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.services.common import address_of, gather, with_sizes
 
 
@@ -29,7 +29,7 @@ def free_bytes(
     """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
     if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
         return None
-    directory = catalog.data_directory(connection)
+    directory = databases.data_directory(connection)
     try:
         return usage(directory).free if directory else None
     except OSError:
@@ -47,7 +47,7 @@ def room_cautions(connection: Connection, live: Database | None, size: int | Non
         free = free_bytes(connection, live)
         if free is None:
             return ()
-        size = catalog.sizes(connection, [live.oid]).get(live.oid) if size is None else size
+        size = databases.sizes(connection, [live.oid]).get(live.oid) if size is None else size
     return () if size is None else low_disk(Need(live.name, size), free)
 
 

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres import catalog
-from snapkit.postgres.errors import SERVER_ERRORS
-from snapkit.postgres.server import Connection, Server, driver_connection
-from snapkit.postgres.written import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+from snapkit.postgres.probe.any_writes import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
 
 _GLANCE = timedelta(seconds=2)
 
@@ -35,7 +35,7 @@ class Mark:
 def mark_moment(server: Server, oid: int) -> Mark | None:
     """Return a mark of this moment for the source, whose OID is given; None where nothing could be proved by it."""
     with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
-        if catalog.name_of(connection, oid) != server.source:
+        if databases.name_of(connection, oid) != server.source:
             return None
         xid = next_transaction_id(connection)
         sequences = _sequences(server, connection)
@@ -59,6 +59,6 @@ def nothing_written_since(server: Server, mark: Mark | None) -> bool:
 
 
 def _sequences(server: Server, connection: Connection) -> Mapping[int, int | None] | None:
-    facts = catalog.server_facts(connection)
+    facts = databases.server_facts(connection)
     with server.glance_into(server.source, _GLANCE, facts.quiet) as inside:
         return sequence_values(inside)

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 
 from snapkit.core.plans.properties import Properties
-from snapkit.postgres import catalog
+from snapkit.postgres.catalog import databases as catalog
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.crash.application import Application
 from tests.crash.scenarios import CLONES, Scenario, furnish

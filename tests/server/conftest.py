@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapkit.postgres.programs import VARIABLE
+from snapkit.postgres.copying.programs import VARIABLE
 from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
 from tests.pgbouncer import PgBouncer, program

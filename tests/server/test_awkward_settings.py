@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from psycopg import sql
 
-from snapkit.postgres.programs import VARIABLE
+from snapkit.postgres.copying.programs import VARIABLE
 from tests.cluster import PASSWORD
 from tests.sandbox import Ran, Sandbox, run_snapkit
 from tests.server.test_online import opened

@@ -193,7 +193,7 @@ def test_an_invalid_source_is_refused(sandbox: Sandbox) -> None:
 
 
 def test_one_run_at_a_time_and_the_one_that_waits_says_for_whom(sandbox: Sandbox) -> None:
-    from snapkit.postgres.locks import lock_key
+    from snapkit.postgres.sql.locks import lock_key
 
     with sandbox.connect("postgres", application_name="the other run") as other:
         other.execute("SELECT pg_advisory_lock(%s)", (lock_key(sandbox.name),))

@@ -11,7 +11,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Strategy
-from snapkit.postgres.file_systems import data_shares_no_blocks
+from snapkit.postgres.copying.file_systems import data_shares_no_blocks
 from tests.cluster import Cluster
 from tests.disks import EXT4, XFS_THAT_SHARES_BLOCKS, NoDiskError, SmallDisk
 from tests.sandbox import Sandbox

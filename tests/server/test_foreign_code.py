@@ -14,8 +14,8 @@ from psycopg import sql
 from snapkit.core.inventory.entry import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
-from snapkit.postgres.foreign_code import foreign_calls
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
 from tests.sandbox import LOCK_WAIT, Sandbox

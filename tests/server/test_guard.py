@@ -18,10 +18,10 @@ import psycopg
 import pytest
 
 from snapkit.core.inventory.entry import Kind, unobserved
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.locks import lock_key, others_hold
-from snapkit.postgres.opened import Use
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
+from snapkit.postgres.sql.entry_locks import Use
+from snapkit.postgres.sql.locks import lock_key, others_hold
 from snapkit.services.guard import keep_from_others
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER

@@ -21,8 +21,8 @@ from snapkit.core.inventory.entry import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
-from snapkit.postgres import execution
-from snapkit.postgres.programs import VARIABLE
+from snapkit.postgres.copying.programs import VARIABLE
+from snapkit.postgres.sql import execution
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until

@@ -11,8 +11,8 @@ import pytest
 
 from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
-from snapkit.postgres import patience
-from snapkit.postgres.server import _PatientConnection
+from snapkit.postgres.connection.server import _PatientConnection
+from snapkit.postgres.sql import stall_watch
 from snapkit.services import outcome
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
@@ -128,7 +128,7 @@ def test_a_backup_whose_answer_is_lost_is_found_to_be_complete(
 def test_a_backup_whose_size_cannot_be_had_is_complete(
     sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase, action: Action
 ) -> None:
-    monkeypatch.setattr(patience, "SILENCE", timedelta(milliseconds=200))
+    monkeypatch.setattr(stall_watch, "SILENCE", timedelta(milliseconds=200))
     with through_gate("pg_database_size", loss, action=action, occurrence=2) as url:
         receipt = _back_up(sandbox, url)
     assert len(sandbox.entries()) == 1

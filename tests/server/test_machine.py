@@ -34,7 +34,7 @@ from snapkit.core.inventory.entry import Kind, State, unobserved
 from snapkit.core.inventory.metadata import Metadata, decode
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
 from snapkit.services.remains import recover

@@ -12,8 +12,8 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Kind
 from snapkit.core.inventory.retention import Policy
-from snapkit.postgres.conninfo import Target, target_of
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import Target, target_of
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import label_entry, list_entries
 from snapkit.services.removal import choose_by_policy, remove

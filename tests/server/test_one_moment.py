@@ -17,10 +17,11 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.plans.statements import CreateDatabase, Statement
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres import execution, gate
-from snapkit.postgres.moment import read_moment
-from snapkit.postgres.opened import Use, take_entry
-from snapkit.postgres.server import driver_connection
+from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.copying import gate
+from snapkit.postgres.copying.moment import read_moment
+from snapkit.postgres.sql import execution
+from snapkit.postgres.sql.entry_locks import Use, take_entry
 from snapkit.services import cloning, online
 from snapkit.services.backup import BackupRequest, back_up
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until

@@ -20,8 +20,9 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres import contents, locks
-from snapkit.postgres.programs import VARIABLE, find_programs
+from snapkit.postgres.copying import contents
+from snapkit.postgres.copying.programs import VARIABLE, find_programs
+from snapkit.postgres.sql import locks
 from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
 from tests.disks import NoDiskError, SmallDisk

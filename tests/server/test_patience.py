@@ -16,12 +16,12 @@ from sqlalchemy import Connection, func, select
 from snapkit.core.inventory.entry import Progress, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import RenameDatabase
-from snapkit.postgres import door
-from snapkit.postgres.door import hold_door
-from snapkit.postgres.errors import SERVER_ERRORS, is_connection_loss
-from snapkit.postgres.execution import run, transaction
-from snapkit.postgres.progress import CloneGauge, Cloning
-from snapkit.postgres.server import answers_within
+from snapkit.postgres.connection.server import answers_within
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
+from snapkit.postgres.copying.progress import CloneGauge, Cloning
+from snapkit.postgres.outage import door
+from snapkit.postgres.outage.door import hold_door
+from snapkit.postgres.sql.execution import run, transaction
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox
 

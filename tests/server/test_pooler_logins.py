@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from snapkit.core.inventory.entry import unobserved
-from snapkit.postgres.watchdog import Post, Watchdog
+from snapkit.postgres.outage.watchdog import Post, Watchdog
 from snapkit.services import pausing
 from snapkit.services.pausing import paused
 from snapkit.services.poolers import poolers_of

@@ -23,9 +23,9 @@ from psycopg import sql
 from snapkit.core.inventory.entry import unobserved
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import SnapkitError
-from snapkit.postgres import watchdog
-from snapkit.postgres.pgbouncer import Console
-from snapkit.postgres.watchdog import Post, Watchdog, WatchdogError
+from snapkit.postgres.outage import watchdog
+from snapkit.postgres.outage.pgbouncer_console import Console
+from snapkit.postgres.outage.watchdog import Post, Watchdog, WatchdogError
 from snapkit.services.pausing import paused
 from snapkit.services.poolers import look_at_poolers, poolers_of, tell_paused
 from tests.cluster import PASSWORD as SERVER_PASSWORD
@@ -597,7 +597,7 @@ def test_it_keeps_the_password_to_itself_and_is_light(sandbox: Sandbox, bouncer:
     assert PASSWORD not in seen
     assert "p%40ss" not in seen
     assert "DATABASE_URL" not in seen
-    loaded = "import sys, snapkit.postgres.watchdog; print(*sys.modules)"
+    loaded = "import sys, snapkit.postgres.outage.watchdog; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True).stdout.split()
     assert not {"sqlalchemy", "typer", "rich", "dotenv"} & set(modules)
 

@@ -6,8 +6,8 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Progress, Strategy
-from snapkit.postgres.catalog import sizes
-from snapkit.postgres.progress import CloneGauge, Cloning
+from snapkit.postgres.catalog.databases import sizes
+from snapkit.postgres.copying.progress import CloneGauge, Cloning
 from tests.sandbox import Sandbox
 
 

@@ -10,9 +10,9 @@ import pytest
 from psycopg import sql
 from sqlalchemy import false, func, select
 
-from snapkit.postgres import catalog
-from snapkit.postgres.eviction import DoorLook, make_ready
-from snapkit.postgres.server import began_with, driver_connection
+from snapkit.postgres.catalog import databases as catalog
+from snapkit.postgres.connection.server import began_with, driver_connection
+from snapkit.postgres.outage.eviction import DoorLook, make_ready
 from tests.crash.stage import url_through
 from tests.gate import Gate
 from tests.sandbox import Sandbox, run_snapkit

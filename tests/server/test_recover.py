@@ -13,8 +13,8 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, unobserved
 from snapkit.core.outcome import Recovery
-from snapkit.postgres import locks
-from snapkit.postgres.locks import lock_key
+from snapkit.postgres.sql import locks
+from snapkit.postgres.sql.locks import lock_key
 from snapkit.services.remains import recover
 from tests.sandbox import LOCK_WAIT, Connection, Sandbox, command_environment, wait_until
 

@@ -15,7 +15,7 @@ from psycopg import sql
 from snapkit.core.inventory.entry import Strategy
 from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import SnapkitError
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up, preview_backup
 from snapkit.services.rollback import SwapRequest, preview_swap, swap
 from tests.cluster import Cluster

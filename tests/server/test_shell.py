@@ -20,9 +20,9 @@ from psycopg import sql
 
 from snapkit.core.plans.properties import compare
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
-from snapkit.postgres import catalog
-from snapkit.postgres.opened import Use
-from snapkit.postgres.server import _PatientConnection
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import _PatientConnection
+from snapkit.postgres.sql.entry_locks import Use
 from snapkit.services.opening import ShellRequest, opened_entry
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Phase, Point
@@ -40,7 +40,7 @@ def _looks(box: Sandbox, name: str) -> dict[str, Any]:
     """Everything about an entry that is to be the same before and after, but the order of its access list."""
     row = box.row(name)
     with box.server().connect() as connection:
-        properties = catalog.read_properties(connection, row["oid"])
+        properties = databases.read_properties(connection, row["oid"])
     return {**{key: value for key, value in row.items() if key != "acl"}, "properties": properties}
 
 

@@ -9,8 +9,8 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import State, unobserved
 from snapkit.errors import BusyError
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.server import Connection, Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services import backup
 from snapkit.services.common import Gathered, gather
 from tests.process import Command

@@ -23,7 +23,7 @@ from snapkit.core.inventory.entry import Caution, Progress, Standby
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import SwapReceipt
 from snapkit.errors import BusyError
-from snapkit.postgres import catalog
+from snapkit.postgres.catalog import databases
 from snapkit.services import replicas
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
@@ -276,12 +276,12 @@ def test_where_the_system_identifier_may_not_be_read_another_server_comes_to_no_
     try:
         reader = sandbox.role("reader")
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=reader)).connect() as connection:
-            assert catalog.system_identifier(connection) is None
+            assert databases.system_identifier(connection) is None
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=owner)).connect() as connection:
-            assert isinstance(catalog.system_identifier(connection), int)
+            assert isinstance(databases.system_identifier(connection), int)
     finally:
         sandbox.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
-    monkeypatch.setattr(catalog, "system_identifier", lambda connection: None)
+    monkeypatch.setattr(databases, "system_identifier", lambda connection: None)
     other = Cluster(sandbox.cluster.binaries)
     try:
         other.start()
@@ -549,7 +549,7 @@ def test_what_streams_and_is_no_standby_is_not_taken_for_one(sandbox: Sandbox) -
 
     def seen(user: str = "postgres") -> list[Standby]:
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=user)).connect() as connection:
-            return catalog.standbys(connection)
+            return databases.standbys(connection)
 
     real = seen()  # other tests here may have left theirs running
     # A session of logical replication is inside a database.

@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Kind
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
 from snapkit.services.stillness import Mark, mark_moment, nothing_written_since
 from tests.cluster import PASSWORD
 from tests.sandbox import Sandbox, wait_until

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Caution, State, Strategy, unobserved
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.postgres import server
+from snapkit.postgres.connection import server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
 from snapkit.services.opening import ShellRequest, opened_entry

@@ -17,11 +17,11 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Kind, Progress, unobserved
 from snapkit.errors import InterruptedRunError, RolledBackError
-from snapkit.postgres.conninfo import target_of
-from snapkit.postgres.locks import others_hold
-from snapkit.postgres.opened import Use
-from snapkit.postgres.reserve import Reserve
-from snapkit.postgres.server import Server
+from snapkit.postgres.connection.conninfo import target_of
+from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.spare_sessions import Reserve
+from snapkit.postgres.sql.entry_locks import Use
+from snapkit.postgres.sql.locks import others_hold
 from snapkit.services.guard import account_of, keep_from_others
 from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest, swap
@@ -206,7 +206,7 @@ def of_snapkit(sandbox: Sandbox) -> list[int]:
 
 
 def test_what_dies_is_replaced_and_the_backup_is_kept_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snapkit.postgres.reserve._BEAT", 0.05)
+    monkeypatch.setattr("snapkit.postgres.connection.spare_sessions._BEAT", 0.05)
     backup = sandbox.back_up().backup
     key = Use.WAY_BACK.key(backup.database.oid)
     with ExitStack() as until, sandbox.server().connect() as other:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapkit.errors import UsageError
-from snapkit.postgres.conninfo import FOREIGN_PARAMETERS, Target, libpq_keywords, parse_url, target_of
+from snapkit.postgres.connection.conninfo import FOREIGN_PARAMETERS, Target, libpq_keywords, parse_url, target_of
 from tests.unit.builders import words
 
 

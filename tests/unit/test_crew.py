@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from snapkit.postgres.relay import StoppedError
+from snapkit.postgres.copying.relay import StoppedError
 from snapkit.services.crew import Crew
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.postgres.door import _interval
+from snapkit.postgres.outage.door import _interval
 
 seconds = st.floats(0, 60)
 

@@ -10,7 +10,7 @@ import pytest
 
 from snapkit import errors
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.postgres.errors import is_connection_loss, is_sharing_refused, translate
+from snapkit.postgres.connection.sqlstates import is_connection_loss, is_sharing_refused, translate
 
 
 @pytest.mark.parametrize(

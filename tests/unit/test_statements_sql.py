@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 
 from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Strategy
 from snapkit.core.plans import statements as s
-from snapkit.postgres.ddl import DatabaseDDL, quote_literal, quote_name, sql_text
+from snapkit.postgres.sql.ddl import DatabaseDDL, quote_literal, quote_name, sql_text
 from tests.unit.builders import texts, words
 
 DRIVER = postgresql.psycopg.dialect()  # type: ignore[no-untyped-call]

@@ -1,0 +1,457 @@
+"""What is inside a database: its tables, how many objects of each kind, extensions; and how it was created."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from psycopg import errors, sql
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    ScalarSelect,
+    Select,
+    SelectBase,
+    Text,
+    and_,
+    case,
+    cast,
+    column,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    table,
+    true,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order_by
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.selectable import FromClause
+
+from snapkit.core.comparison.definitions import Contents, Counted, LeftOut, LockTable, Table
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.plans.statements import Locale
+from snapkit.errors import BusyError
+from snapkit.postgres.catalog.databases import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
+from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_namespace
+from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.copying.given_objects import FIRST_OWN, given_objects
+from snapkit.postgres.copying.relay import Stopped, StoppedError
+
+_ATTEMPTS = 20
+
+LOCKING_LIMIT = timedelta(seconds=30)
+"""How long all tables together may be waited for: those that are locked already keep others from changing them."""
+
+
+_depend = catalog_table("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
+_partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
+
+_CLASS_OID = 1259
+"""The OID of pg_class itself."""
+
+
+def _is_users(namespace: FromClause) -> ColumnElement[bool]:
+    return and_(
+        ~func.starts_with(namespace.c.nspname, "pg_", type_=Boolean), namespace.c.nspname != "information_schema"
+    )
+
+
+def locale_of(connection: Connection, oid: int) -> Locale:
+    """Return the encoding and the locale that a database was created with.
+
+    https://www.postgresql.org/docs/current/catalog-pg-database.html
+    """
+    version = driver_connection(connection).info.server_version // 10000
+    database = catalog_table(
+        "pg_database",
+        column("oid", OID),
+        column("encoding"),
+        *(
+            column(name, Text)
+            for name in ("datcollate", "datctype", "datlocprovider", "daticulocale", "datlocale", "daticurules")
+        ),
+    )
+    provider = case({"c": "libc", "i": "icu", "b": "builtin"}, value=database.c.datlocprovider)
+    row = connection.execute(
+        select(
+            func.pg_encoding_to_char(database.c.encoding, type_=Text),
+            database.c.datcollate,
+            database.c.datctype,
+            provider if version >= 15 else null(),
+            database.c.datlocale if version >= 17 else database.c.daticulocale if version >= 15 else null(),
+            database.c.daticurules if version >= 16 else null(),
+        ).where(database.c.oid == oid)
+    ).one()
+    return Locale(*row)
+
+
+def tables(connection: Connection) -> list[Table]:
+    """Return the tables of the database that this connection is to, but temporary ones and PostgreSQL's own."""
+    names, generated = (_columns(generated) for generated in ("", "s"))
+    is_extensions = exists().where(
+        _depend.c.classid == _CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
+    )
+    hashed = exists().where(
+        _partitioned.c.partstrat == "h",
+        _partitioned.c.partrelid.in_(select(func.pg_partition_ancestors(pg_class.c.oid, type_=OID))),
+    )
+    root, root_namespace = pg_class.alias("root"), pg_namespace.alias("root_namespace")
+    rows = connection.execute(
+        select(
+            pg_class.c.oid,
+            pg_namespace.c.nspname,
+            pg_class.c.relname,
+            func.coalesce(func.pg_table_size(pg_class.c.oid), 0),
+            names,
+            is_extensions,
+            case((hashed, root_namespace.c.nspname)),
+            root.c.relname,
+            generated,
+        )
+        .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+        .outerjoin(root, root.c.oid == func.pg_partition_root(pg_class.c.oid))
+        .outerjoin(root_namespace, root_namespace.c.oid == root.c.relnamespace)
+        .where(pg_class.c.relkind == "r", pg_class.c.relpersistence != "t", _is_users(pg_namespace))
+        .order_by(pg_class.c.oid)
+    )
+    return [
+        Table(
+            oid,
+            schema,
+            name,
+            size,
+            tuple(columns or ()),
+            is_extensions,
+            (top_schema, top) if top_schema else None,
+            tuple(generated or ()),
+        )
+        for oid, schema, name, size, columns, is_extensions, top_schema, top, generated in rows
+    ]
+
+
+def _columns(generated: str) -> ScalarSelect[Any]:
+    """The columns of the ``pg_class`` row around it that are generated in this way; an empty text is not at all."""
+    names = func.array_agg(aggregate_order_by(pg_attribute.c.attname, pg_attribute.c.attnum), type_=ARRAY(Text))
+    return (
+        select(names)
+        .where(
+            pg_attribute.c.attrelid == pg_class.c.oid,
+            pg_attribute.c.attnum > 0,
+            ~pg_attribute.c.attisdropped,
+            pg_attribute.c.attgenerated == generated,
+        )
+        .scalar_subquery()
+    )
+
+
+def materialised_views(connection: Connection) -> list[Counted]:
+    """Return the materialised views that hold rows, and that this role may read."""
+    populated = column("relispopulated", Boolean)
+    view = catalog_table("pg_class", *(column(each.name, each.type) for each in pg_class.columns), populated)
+    columns = (
+        select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
+        .where(pg_attribute.c.attrelid == view.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)
+        .scalar_subquery()
+    )
+    rows = connection.execute(
+        select(pg_namespace.c.nspname, view.c.relname, columns)
+        .join_from(view, pg_namespace, pg_namespace.c.oid == view.c.relnamespace)
+        .where(view.c.relkind == "m", view.c.relispopulated, func.has_table_privilege(view.c.oid, "SELECT"))
+    )
+    return [Counted(schema, name, only=False, columns=tuple(sorted(names or ()))) for schema, name, names in rows]
+
+
+def lock_table(connection: Connection) -> LockTable:
+    """Return what a copy of the database that this connection is to has to lock, and how much room there is for it.
+
+    https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION
+    """
+
+    def setting(name: str) -> ColumnElement[int]:
+        return cast(func.current_setting(name), BigInteger)
+
+    numbers = (
+        func.count(type_=BigInteger).filter(pg_class.c.relkind.in_(("r", "p"))),
+        func.count(type_=BigInteger).filter(pg_class.c.relkind.in_(("i", "I", "t", "S", "m", "v"))),
+    )
+    sessions = setting("max_connections") + setting("max_prepared_transactions")
+    return LockTable(
+        *connection.execute(
+            select(setting("max_locks_per_transaction"), sessions, *numbers).where(
+                pg_class.c.oid >= FIRST_OWN, pg_class.c.relpersistence != "t"
+            )
+        ).one()
+    )
+
+
+def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[Table]]:
+    """Begin a transaction that holds every table and one moment's view of them; return the snapshot's name and them.
+
+    LOCK TABLE comes first and takes no snapshot: no table is truncated or rewritten between the lock and the moment
+    that is copied, which readers of an older snapshot would find empty. The transaction is left open.
+    https://www.postgresql.org/docs/current/sql-lock.html, .../functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
+
+    Raises what LOCK TABLE raises, BusyError if tables come and go faster than they can be locked, and StoppedError.
+    """
+    driver = driver_connection(connection)
+    for _ in range(_ATTEMPTS):
+        if stopped():
+            raise StoppedError
+        seen = tables(connection)
+        driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        try:
+            lock_tables(connection, seen)
+        except (errors.UndefinedTable, errors.InvalidSchemaName, errors.WrongObjectType):
+            driver.rollback()
+            continue
+        snapshot = connection.execute(select(func.pg_export_snapshot(type_=Text))).scalar_one()
+        locked = tables(connection)
+        if [(each.oid, each.schema, each.name) for each in locked] == [(e.oid, e.schema, e.name) for e in seen]:
+            return snapshot, locked
+        driver.rollback()
+    raise BusyError(
+        "Tables are being made and dropped all the time; they cannot be held still for a moment.",
+        state="Nothing was changed.",
+        hint="Run the command again when that is over, or leave --strategy online out.",
+    )
+
+
+def join_snapshot(connection: Connection, snapshot: str, held: Iterable[Table]) -> None:
+    """Begin a transaction that sees what the exported snapshot shows, and holds these tables by itself.
+
+    Otherwise it would have to ask for its locks later, and queue behind somebody who waits for the first holder: a wait
+    of everyone on everyone that PostgreSQL cannot see.
+    """
+    driver = driver_connection(connection)
+    driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    driver.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+    lock_tables(connection, held)
+
+
+def lock_tables(connection: Connection, wanted: Iterable[Table]) -> None:
+    """Keep the tables from being dropped, truncated or rewritten until the transaction ends; nobody else is kept.
+
+    lock_timeout limits the wait for each of them, and LOCKING_LIMIT that for all. SET takes no snapshot.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
+    """
+    names = [sql.SQL("ONLY {}").format(sql.Identifier(each.schema, each.name)) for each in wanted]
+    if names:
+        limit = sql.SQL("SET LOCAL statement_timeout TO {}")
+        driver = driver_connection(connection)
+        driver.execute(limit.format(LOCKING_LIMIT // timedelta(milliseconds=1)))
+        driver.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(sql.SQL(", ").join(names)))
+        driver.execute(limit.format(0))
+
+
+def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSession, float]]:
+    """Return the sessions that wait to lock a table wholly which ``holder_pid`` holds, and for how many seconds.
+
+    Whoever wants anything of that table queues behind them.
+    """
+    held = pg_locks.alias("held")
+    wanted = catalog_table(
+        "pg_locks",
+        *(column(each.name, each.type) for each in pg_locks.columns),
+        column("waitstart"),
+    ).alias("wanted")
+    seconds = func.extract("epoch", func.clock_timestamp() - wanted.c.waitstart)
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate(), func.coalesce(seconds, 0.0))
+        .join_from(wanted, pg_stat_activity, pg_stat_activity.c.pid == wanted.c.pid)
+        .join(held, and_(held.c.database == wanted.c.database, held.c.relation == wanted.c.relation))
+        .where(
+            wanted.c.locktype == "relation",
+            held.c.locktype == "relation",
+            ~wanted.c.granted,
+            wanted.c.mode == "AccessExclusiveLock",
+            held.c.granted,
+            held.c.pid == holder_pid,
+        )
+    )
+    return [(ClientSession(*row[:-1]), float(row[-1])) for row in rows]
+
+
+def locks_in_the_way(connection: Connection, oid: int) -> list[ClientSession]:
+    """Return the sessions that have a table of the database ``oid`` wholly to themselves."""
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate())
+        .join_from(pg_locks, pg_stat_activity, pg_stat_activity.c.pid == pg_locks.c.pid)
+        .where(
+            pg_locks.c.locktype == "relation",
+            pg_locks.c.database == oid,
+            pg_locks.c.mode == "AccessExclusiveLock",
+            pg_locks.c.granted,
+        )
+        .distinct()
+    )
+    return [ClientSession(*row) for row in rows]
+
+
+def contents_of(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, Contents]]:
+    """Count the rows of tables, and add up a hash of each, some tables at a time.
+
+    What is hashed is the row as text, by the settings that all our sessions have (``pins``), column by column. No cast
+    is asked for: a user may have made one of his own.
+    https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
+    """
+    waiting = iter(counted)
+    while some := list(islice(waiting, 50)):
+        rows: Iterable[Any] = connection.execute(union_all(*map(_contents, some)))
+        yield {title: Contents(number, int(checksum)) for title, number, checksum in rows}
+
+
+def contents_of_views(connection: Connection) -> dict[str, Contents]:
+    """Do the same with materialised views; without those that somebody refreshes, or that this role may not read."""
+    found: dict[str, Contents] = {}
+    for each in materialised_views(connection):
+        with suppress(DBAPIError), driver_connection(connection).transaction():  # in one of ours, a savepoint
+            for some in contents_of(connection, [each]):
+                found |= some
+    return found
+
+
+def _contents(each: Counted) -> SelectBase:
+    rows = table(each.name, *map(column, each.columns), schema=each.schema)
+    text = func.textin(func.record_out(func.row(*rows.columns)))
+    checksum = func.coalesce(func.sum(func.hashtextextended(text, 0)), 0)
+    query = select(literal(each.title, Text), func.count(type_=BigInteger), checksum).select_from(rows)
+    return query.with_hint(rows, "ONLY", "postgresql") if each.only else query
+
+
+_PIECE = 1 << 24
+"""Bytes of a large object that are looked at in one go."""
+
+
+def large_objects(connection: Connection) -> Contents:
+    """Count the large objects, and add up hashes of their bytes; how those lie in pages does not matter.
+
+    https://www.postgresql.org/docs/current/lo-funcs.html
+    """
+    found = catalog_table("pg_largeobject_metadata", column("oid", OID))
+
+    def pieces_at(oid: ColumnElement[int], at: ColumnElement[int]) -> Select[Any]:
+        data = func.lo_get(oid, at, _PIECE).table_valued("data", name="piece").render_derived().lateral()
+        digest, length = func.md5(data.c.data, type_=Text), func.octet_length(data.c.data, type_=BigInteger)
+        columns: list[ColumnElement[Any]] = [oid.label("oid"), at.label("at")]
+        columns += [digest.label("digest"), length.label("length")]
+        return select(*columns).select_from(oid.table).join(data, true())
+
+    pieces = pieces_at(found.c.oid, cast(0, BigInteger)).cte("pieces", recursive=True)
+    pieces = pieces.union_all(pieces_at(pieces.c.oid, pieces.c.at + _PIECE).where(pieces.c.length == _PIECE))
+    text = func.concat_ws(" ", pieces.c.oid, pieces.c.at, pieces.c.digest)
+    whole = func.count(type_=BigInteger).filter(pieces.c.at == 0)
+    row = connection.execute(select(whole, func.coalesce(func.sum(func.hashtextextended(text, 0)), 0))).one()
+    return Contents(row[0], int(row[1]))
+
+
+_RELATIONS = {
+    "r": "tables",
+    "p": "partitioned tables",
+    "i": "indexes",
+    "I": "partitioned indexes",
+    "S": "sequences",
+    "v": "views",
+    "m": "materialised views",
+    "c": "composite types",
+    "f": "foreign tables",
+}
+_IN_SCHEMAS = {
+    "functions": ("pg_proc", "pronamespace"),
+    "constraints": ("pg_constraint", "connamespace"),
+    "operators": ("pg_operator", "oprnamespace"),
+    "collations": ("pg_collation", "collnamespace"),
+    "text search configurations": ("pg_ts_config", "cfgnamespace"),
+    "extended statistics": ("pg_statistic_ext", "stxnamespace"),
+}
+_BY_THEMSELVES = {
+    "event triggers": "pg_event_trigger",
+    "foreign servers": "pg_foreign_server",
+    "policies": "pg_policy",
+    "publications": "pg_publication",
+    "rules": "pg_rewrite",
+}
+
+
+def numbers_of_objects(connection: Connection) -> dict[str, int]:
+    """Count what is in the database, kind by kind; indexes that are not valid, which pg_dump leaves out, aside."""
+    index = catalog_table("pg_index", column("indexrelid", OID), column("indisvalid", Boolean))
+    invalid = exists().where(index.c.indexrelid == pg_class.c.oid, ~index.c.indisvalid, pg_class.c.relkind == "i")
+    relations = (
+        select(case(_RELATIONS, value=pg_class.c.relkind), func.count(type_=BigInteger))
+        .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+        .where(_is_users(pg_namespace), pg_class.c.relkind.in_(_RELATIONS), pg_class.c.relpersistence != "t", ~invalid)
+        .group_by(pg_class.c.relkind)
+    )
+    queries: list[SelectBase] = [relations]
+    for what, (name, namespace) in _IN_SCHEMAS.items():
+        view = catalog_table(name, column(namespace, OID))
+        queries.append(
+            select(literal(what, Text), func.count(type_=BigInteger))
+            .join_from(view, pg_namespace, pg_namespace.c.oid == view.c[namespace])
+            .where(_is_users(pg_namespace))
+        )
+    for what, name in _BY_THEMSELVES.items():
+        queries.append(select(literal(what, Text), func.count(type_=BigInteger)).select_from(catalog_table(name)))
+    trigger = catalog_table("pg_trigger", column("tgisinternal", Boolean))
+    queries.append(select(literal("triggers", Text), func.count(type_=BigInteger)).where(~trigger.c.tgisinternal))
+    queries.append(select(literal("schemas", Text), func.count(type_=BigInteger)).where(_is_users(pg_namespace)))
+    return dict(_pairs(connection, queries))
+
+
+def _pairs(connection: Connection, queries: Collection[SelectBase]) -> Iterator[tuple[str, int]]:
+    rows: Iterable[Any] = connection.execute(union_all(*queries))
+    return ((row[0], row[1]) for row in rows)
+
+
+def extension_versions(connection: Connection) -> dict[str, str]:
+    """Return the version in which each extension is installed in the database."""
+    installed = catalog_table("pg_extension", column("extname", Text), column("extversion", Text))
+    rows = connection.execute(select(installed.c.extname, installed.c.extversion))
+    return {row.extname: row.extversion for row in rows}
+
+
+def given_extensions(connection: Connection) -> set[str]:
+    """Return the extensions that came with the server's first databases. pg_dump takes one made anew for a user's."""
+    given = catalog_table("pg_extension", column("extname", Text), column("oid", OID))
+    return set(connection.execute(select(given.c.extname).where(given.c.oid < FIRST_OWN)).scalars())
+
+
+def left_out(connection: Connection) -> LeftOut:
+    """Return of what pg_dump leaves out who owns extensions, which keys are disabled, and what was there before."""
+    extension = catalog_table("pg_extension", column("extname", Text), column("extowner", OID))
+    owner = func.pg_get_userbyid(extension.c.extowner, type_=Text)
+    owners = connection.execute(select(extension.c.extname, owner)).all()
+    trigger = catalog_table(
+        "pg_trigger", column("tgconstraint", OID), column("tgisinternal", Boolean), column("tgenabled", Text)
+    )
+    constraint = catalog_table(
+        "pg_constraint", column("oid", OID), column("conname", Text), column("conrelid", OID), column("contype", Text)
+    )
+    place = func.format("%I of %s", constraint.c.conname, cast(cast(constraint.c.conrelid, REGCLASS), Text), type_=Text)
+    keys = connection.execute(
+        select(place)
+        .join_from(trigger, constraint, constraint.c.oid == trigger.c.tgconstraint)
+        .where(trigger.c.tgisinternal, trigger.c.tgenabled != "O", constraint.c.contype == "f")
+        .distinct()
+    ).scalars()
+    return LeftOut({row[0]: row[1] for row in owners}, frozenset(keys), given_objects(connection))
+
+
+def offered_versions(connection: Connection) -> dict[str, str | None]:
+    """Return the version in which the server would install each extension."""
+    offered = catalog_table("pg_available_extensions", column("name", Text), column("default_version", Text))
+    rows = connection.execute(select(offered.c.name, offered.c.default_version))
+    return {row.name: row.default_version for row in rows}
+
+
+def schemas(connection: Connection) -> set[str]:
+    """Return the schemas of the database, but PostgreSQL's own."""
+    return set(connection.execute(select(pg_namespace.c.nspname).where(_is_users(pg_namespace))).scalars())

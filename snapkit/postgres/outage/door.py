@@ -1,0 +1,327 @@
+"""Hold the door of a database: run statements that need it empty while a second session sends everyone out.
+
+CREATE DATABASE ... TEMPLATE and ALTER DATABASE ... RENAME first lock the database, so that new connections wait, and
+then look for other sessions every 100 ms for up to five seconds (CountOtherDBBackends in PostgreSQL's source). The
+sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
+Nothing has to be undone if we die, since the lock dies with its session.
+
+Between two looks PostgreSQL sleeps, and a signal wakes it early: the session that runs the statement listens on a
+channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms. Where what
+is done takes long, it is left: a session that listens and is at work keeps the server from clearing its queue of
+notifications, those of the whole server. https://www.postgresql.org/docs/current/sql-notify.html
+
+Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
+begun after the door was closed, or a busy client would never be found idle; nor one that cannot end before the door is
+opened, since the workers of its parallel query wait there.
+
+The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
+one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.statements import Listen
+from snapkit.postgres.catalog.databases import blockers
+from snapkit.postgres.connection.server import answers_within, driver_connection
+from snapkit.postgres.connection.sqlstates import (
+    INSUFFICIENT_PRIVILEGE,
+    LOCK_NOT_AVAILABLE,
+    SERVER_ERRORS,
+    is_connection_loss,
+    sqlstate_of,
+)
+from snapkit.postgres.outage.eviction import DoorLook, Eviction, make_ready, running_transactions
+from snapkit.postgres.sql.ddl import DatabaseDDL
+from snapkit.postgres.sql.execution import limited
+
+_EAGER_INTERVAL = 0.003
+_EAGER = 0.1
+"""Seconds since the watch began, or somebody was last seen inside, in which each millisecond is one that clients wait:
+the lock is being taken, or the last of them is about to leave. No longer than ``_FIRST`` in all."""
+_FIRST_INTERVAL = 0.01
+_FIRST = 0.5
+_BUSY_INTERVAL = 0.02
+_QUIET_INTERVAL = 0.1
+_QUIET_AFTER = 1.0
+"""Seconds without anyone to disconnect where somebody was: the door is held, then, and nobody new can have come in. It
+is enough to look as often as PostgreSQL itself does."""
+_CALM_INTERVAL = 0.25
+_CALM_AFTER = 6.0
+"""Likewise. PostgreSQL gives up after five, so that a statement that still runs then has got through, or waits for a
+lock."""
+
+_NEVER = 1_000_000
+"""Executions after which psycopg prepares a statement; those that it has prepared stay so."""
+
+_NUDGES = 10
+"""How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
+_BETWEEN_NUDGES = 0.0025
+"""Seconds that the second comes after the first; each later one waits so much longer. Who is still starting up is seen
+by PostgreSQL before we see them: the nudges come fast at first, and yet last for a tenth of a second."""
+
+_SEE_LIMIT = timedelta(seconds=1)
+_WATCHER_LIMIT = timedelta(seconds=10)
+"""How long the watcher waits for an answer: it must not keep a run waiting that is over."""
+
+
+@dataclass
+class DoorRecord:
+    """Whom a door was closed on, by process ID; filled while it is held, complete afterwards."""
+
+    disconnected: dict[int, ClientSession] = field(default_factory=dict)
+    remaining: dict[int, ClientSession] = field(default_factory=dict)
+    """Those seen inside that could not, or were not to be, disconnected."""
+    blockers: dict[int, ClientSession] = field(default_factory=dict)
+    """Those that hold a lock for which the statement waits."""
+    emptied_at: float | None = None
+    """When the last session was seen inside, on the monotonic clock; None if there was none."""
+    nudges: int = 0
+    """Notifications that were sent, a transaction each."""
+    problem: Exception | None = None
+    """What ended the watch before its time."""
+
+    def leaving(self, since: float) -> timedelta:
+        """Return how long after ``since``, on the monotonic clock, the last session was seen inside."""
+        return timedelta(seconds=max((self.emptied_at or since) - since, 0))
+
+    def note(self, found: list[Eviction], *, disconnect: bool) -> None:
+        """Take down whom a look found inside. Who may still end a transaction is neither gone nor in the way."""
+        for eviction in found:
+            session = eviction.session
+            if eviction.was_told:
+                self.disconnected[session.pid] = session
+            elif not disconnect or not session.may_terminate:
+                self.remaining[session.pid] = session
+        if found:
+            self.emptied_at = time.monotonic()
+
+
+@contextmanager
+def hold_door(
+    ddl: Connection,
+    watcher: Connection,
+    oids: Collection[int],
+    rules: HoldRules,
+    watch: Callable[[Connection], None] = lambda connection: None,
+    *,
+    nudge: bool = True,
+    turn: AbstractContextManager[Any] | None = None,
+) -> Iterator[DoorRecord]:
+    """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
+
+    With ``nudge``, which is for what is expected to be brief, ``ddl`` is told when nobody is left inside.
+
+    Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
+    is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
+    watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
+    affair. Whoever has the ``turn``, a lock, may use that connection meanwhile; no look is taken then.
+
+    What is sent while clients are held is prepared beforehand; see ``_prepared_look``.
+    """
+    look = _prepared_look(watcher, oids, driver_connection(ddl).info.backend_pid, rules, nudge=nudge)
+    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules, watch, turn)
+    if look.channel is not None:
+        ddl.execute(DatabaseDDL(Listen(look.channel)))
+    doorkeeper.start()
+    interruption: KeyboardInterrupt | None = None
+    try:
+        yield doorkeeper.record
+    finally:
+        try:
+            doorkeeper.finish()
+        except KeyboardInterrupt as late:  # the record is to be complete all the same
+            interruption = late
+            doorkeeper.finish()
+        if look.channel is not None and not ddl.invalidated:
+            with suppress(*SERVER_ERRORS):  # it ends with the connection, too
+                ddl.execute(DatabaseDDL(Listen(look.channel, ends=True)))
+    if interruption is not None:  # the block has its outcome, which an error of its own would have told
+        raise interruption
+
+
+def _prepared_look(
+    watcher: Connection, oids: Collection[int], holder_pid: int, rules: HoldRules, *, nudge: bool
+) -> DoorLook:
+    """Return the look, which has looked once while there is no door yet: nobody can be found, and nobody is told.
+
+    It is composed, prepared and planned then, and takes a tenth of the time from then on, of a machine that has other
+    things to do. No more is prepared later, which would take a message to and fro while clients are held. A role that
+    may not notify waits for PostgreSQL's next look. What else is refused here is refused there, too, and told then.
+    https://www.postgresql.org/docs/current/sql-prepare.html
+    """
+
+    def composed(channel: str | None) -> DoorLook:
+        return DoorLook(watcher, oids, holder_pid, terminate=rules.disconnect, channel=channel)
+
+    look = composed(f"snapkit_{holder_pid}" if nudge else None)
+    driver = driver_connection(watcher)
+    try:
+        with answers_within(watcher, _WATCHER_LIMIT):
+            make_ready(watcher)
+            driver.prepare_threshold = 0
+            try:
+                look.look({})
+            except DBAPIError as error:
+                if look.channel is None or sqlstate_of(error) != INSUFFICIENT_PRIVILEGE:
+                    raise
+                look = composed(None)
+                look.look({})
+    except DBAPIError as error:
+        if is_connection_loss(error):
+            raise
+    finally:
+        driver.prepare_threshold = _NEVER
+    return look
+
+
+class _Doorkeeper:
+    """Sends everybody out, in a thread of its own, while the door is held; see ``hold_door`` for what is given."""
+
+    def __init__(
+        self,
+        ddl: psycopg.Connection[Any],
+        watcher: Connection,
+        look: DoorLook,
+        rules: HoldRules,
+        watch: Callable[[Connection], None],
+        turn: AbstractContextManager[Any] | None,
+    ) -> None:
+        self.record = DoorRecord()
+        self._turn = turn or nullcontext()
+        self._ddl = ddl
+        self._holder = ddl.info.backend_pid
+        self._watcher = watcher
+        self._look = look
+        self._rules = rules
+        self._watch = watch
+        self._running: dict[int, str | None] = {}
+        self._grace_ends: float | None = None
+        self._nudges, self._nudged_at = 0, 0.0
+        self._finished = threading.Event()
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+
+    def start(self) -> None:
+        """Watch the door from now on."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Watch no longer; the record is complete."""
+        self._finished.set()
+        self._thread.join()
+
+    def _keep(self) -> None:
+        record = self.record
+        began = watched_at = time.monotonic()
+        try:
+            with answers_within(self._watcher, _WATCHER_LIMIT):
+                while not self._finished.is_set():
+                    now = time.monotonic()
+                    tell = self._may_nudge(now)
+                    with self._turn:
+                        found = self._find(now, tell=tell)
+                    record.note(found, disconnect=self._rules.disconnect)
+                    if record.remaining and not self._rules.disconnect:
+                        self._ddl.cancel_safe()
+                        return
+                    if found:
+                        self._let_end(found)
+                    elif tell:
+                        self._nudges, self._nudged_at = self._nudges + 1, now
+                    if now - watched_at >= _CALM_INTERVAL:
+                        with self._turn:
+                            self._see()
+                        watched_at = now
+                    calm_for = now - (record.emptied_at or began)
+                    self._finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
+        except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
+            record.problem = error
+
+    def _find(self, now: float, *, tell: bool) -> list[Eviction]:
+        """Look whom there is. If a notification cannot be sent, that look found nobody, and no other one is tried.
+
+        The server's queue of them may be full, or somebody's COMMIT be waiting with one.
+        """
+        try:
+            found = self._look.look(self._spared(now), tell=tell)
+            self.record.nudges += tell and not found
+            return found
+        except DBAPIError as error:
+            if is_connection_loss(error) or not (tell or sqlstate_of(error) == LOCK_NOT_AVAILABLE):
+                raise
+            if tell:
+                self._nudges = _NUDGES
+            return []
+
+    def _see(self) -> None:
+        """See how far the statement is, and whom it waits for. What takes long is not worth the watch at the door."""
+        with limited(self._watcher, _SEE_LIMIT):
+            for look in (self._watch, self._note_blockers):
+                try:
+                    look(self._watcher)
+                except DBAPIError as error:
+                    if is_connection_loss(error):
+                        raise
+
+    def _note_blockers(self, watcher: Connection) -> None:
+        self.record.blockers |= {session.pid: session for session in blockers(watcher, self._holder)}
+
+    def _spared(self, now: float) -> dict[int, str | None] | None:
+        """Return whose transactions may still end, as ``DoorLook.look`` wants it."""
+        is_over = self._grace_ends is not None and now >= self._grace_ends
+        return None if is_over or not self._rules.grace else self._running
+
+    def _let_end(self, found: list[Eviction]) -> None:
+        """Take down which transactions were there first; the grace begins with the first look that finds any session.
+
+        Not with what was before the look, which may have waited its turn: nobody's grace is shorter than was said.
+        """
+        if self._grace_ends is None:
+            self._grace_ends = time.monotonic() + self._rules.grace_at_the_door.total_seconds()
+        self._running = {each.session.pid: each.transaction for each in found} | self._running
+
+    def _may_nudge(self, now: float) -> bool:
+        due = self._nudges < _NUDGES and now - self._nudged_at >= self._nudges * _BETWEEN_NUDGES
+        return due and self._look.channel is not None and self.record.emptied_at is not None
+
+
+def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:
+    """Return how many seconds to wait before the next look.
+
+    ``calm_for`` is how long nobody has been inside; the door may not be held yet, but ``is_held`` where somebody was.
+    """
+    if calm_for >= _CALM_AFTER:
+        return _CALM_INTERVAL
+    if calm_for >= _QUIET_AFTER and is_held:
+        return _QUIET_INTERVAL
+    if held_for >= _FIRST:
+        return _BUSY_INTERVAL
+    return _EAGER_INTERVAL if calm_for < _EAGER else _FIRST_INTERVAL
+
+
+def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:
+    """Let the transactions that run inside these databases end, for as much of the grace as no door can be held for.
+
+    Everybody works on meanwhile; those that are begun later are not waited for.
+    """
+    deadline = time.monotonic() + rules.grace_before.total_seconds()
+    running: frozenset[str] | None = None
+    while time.monotonic() < deadline:
+        now_running = running_transactions(connection, oids)
+        running = now_running if running is None else running & now_running
+        if not running:
+            return
+        time.sleep(min(_CALM_INTERVAL, max(deadline - time.monotonic(), 0)))

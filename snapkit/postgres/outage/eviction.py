@@ -1,0 +1,219 @@
+"""Who is inside a database, amid which transaction, and the look that sends them out while its door is held."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.values import dataclass
+from snapkit.postgres.catalog.databases import (
+    PG_DATABASE_OID,
+    SESSION_COLUMNS,
+    is_inside,
+    may_terminate,
+    pg_locks,
+    pg_stat_activity,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """A session found inside a database whose door is held, and whether it was told to leave.
+
+    ``transaction`` is the virtual transaction ID of the transaction that it is in, if any.
+    """
+
+    session: ClientSession
+    was_told: bool
+    transaction: str | None = None
+
+
+_own_transaction = pg_locks.alias("own_transaction")
+"""The lock that each transaction holds on its own virtual transaction ID, which every role may see."""
+
+_activity_and_transaction = pg_stat_activity.outerjoin(
+    _own_transaction,
+    and_(
+        _own_transaction.c.pid == pg_stat_activity.c.pid,
+        _own_transaction.c.locktype == "virtualxid",
+        _own_transaction.c.mode == "ExclusiveLock",
+    ),
+)
+
+
+def running_transactions(connection: Connection, oids: Collection[int]) -> frozenset[str]:
+    """Return the virtual transaction IDs of the transactions that run inside these databases."""
+    rows = connection.execute(
+        select(_own_transaction.c.virtualxid)
+        .select_from(_activity_and_transaction)
+        .where(is_inside(oids), _own_transaction.c.virtualxid.is_not(None))
+    )
+    return frozenset(rows.scalars())
+
+
+def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
+    """End the sessions in a database that lets nobody in any more; those that this role may not end are left.
+
+    Returns whom it found inside.
+    """
+    may = may_terminate()
+    rows = connection.execute(select(*SESSION_COLUMNS, may, _told(may)).where(is_inside([oid])))
+    return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
+
+
+def _told(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Whether a session was told to leave, which only one is that is ``wanted``: a CASE leaves the others alone."""
+    return case((wanted, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
+
+
+_SETTINGS = {
+    # With values known, five executions would be planned anew, each for longer than it takes.
+    "plan_cache_mode": "force_generic_plan",
+    # Who waits for another's notification, or for a catalog, looks at no door meanwhile.
+    "lock_timeout": "200ms",
+    # Nothing is written that a standby need have.
+    "synchronous_commit": "off",
+}
+
+
+def make_ready(connection: Connection) -> None:
+    """Make this session fit for looks at a door, which are not to wait; all that it does is planned once from now on.
+
+    https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-PLAN-CACHE-MODE
+    """
+    connection.execute(select(*(func.set_config(name, value, False) for name, value in _SETTINGS.items())))
+
+
+class DoorLook:
+    """The look that tells sessions to leave while ``holder_pid`` holds the door of the very database they are in.
+
+    The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
+    an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
+    listed. https://www.postgresql.org/docs/current/view-pg-locks.html
+
+    With a ``channel``, sessions of the same database that listen there can be told that nobody was found; a role that
+    may not notify is refused then. https://www.postgresql.org/docs/current/sql-notify.html
+
+    It is put into words once. Many looks come in a row, and to compose one takes longer than all the rest of it, of a
+    processor that clients may be waiting for.
+    """
+
+    def __init__(
+        self, connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool, channel: str | None
+    ) -> None:
+        self.channel = channel
+        """Where the session that holds the door has to listen, to be told that nobody is left inside."""
+        self._connection = connection
+        inside = _those_inside(oids, holder_pid, terminate=terminate)
+        statement = inside if channel is None else _or_notification(inside, channel)
+        self._compiled = statement.compile(dialect=connection.dialect)
+
+    def look(self, spared: Mapping[int, str | None] | None, *, tell: bool = False) -> list[Eviction]:
+        """Look, and return whom it found.
+
+        Unless ``spared`` is None, transactions that run are spared: those of sessions that it does not know, and the
+        very ones that it names by process ID; one that such a session has begun since then is not. Where nobody is
+        found and it is to ``tell``, an empty notification goes to the channel.
+        """
+        known = spared or {}
+        given = {
+            "spares": spared is not None,
+            "known": _array(str(pid) for pid in known),
+            "named": _array(transaction for transaction in known.values() if transaction is not None),
+            "tells": tell,
+        }
+        rows = self._connection.exec_driver_sql(self._compiled.string, self._compiled.construct_params(given))
+        return [Eviction(ClientSession(*row[:8]), row[8], row[9]) for row in rows if row[0] is not None]
+
+
+def _array(items: Iterable[str]) -> str:
+    """Write an array as text: psycopg gives a list another type with what is in it, and so prepares another statement.
+
+    Process IDs and virtual transaction IDs need no quotes.
+    """
+    return "{" + ",".join(items) + "}"
+
+
+def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) -> Select[Any]:
+    may = may_terminate()
+    told: ColumnElement[bool] = false()
+    if terminate:
+        spared = and_(bindparam("spares", type_=Boolean), _is_spared(), not_(_waits_for(holder_pid)))
+        told = _told(and_(may, not_(spared)))
+    return (
+        select(*SESSION_COLUMNS, may.label("may"), told.label("told"), _own_transaction.c.virtualxid)
+        .select_from(_activity_and_transaction)
+        .where(is_inside(oids), _holds_door(holder_pid))
+    )
+
+
+def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
+    """Select what is inside or, where that is nothing, one row without a process ID, which notifies if it ``tells``.
+
+    To send that afterwards would be one more message to and fro, while clients wait.
+    """
+    found = inside.subquery("inside")
+    is_to_tell = and_(found.c.pid.is_(None), bindparam("tells", type_=Boolean))
+    notification = case((is_to_tell, func.pg_notify(channel, "")))
+    return select(*found.c, notification).select_from(select(literal(1)).subquery().outerjoin(found, true()))
+
+
+def _holds_door(holder_pid: int) -> ColumnElement[bool]:
+    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside.
+
+    What is compared with TRUE is never made part of a join. It is asked of rows that are there, and so the locks are
+    read once, and after the sessions: the other way round, one would be ended that came in when the door was opened
+    in between.
+    """
+    held = select(pg_locks.c.objid).where(
+        pg_locks.c.locktype == "object",
+        pg_locks.c.classid == PG_DATABASE_OID,
+        pg_locks.c.pid == holder_pid,
+        # Weaker ones let new connections pass.
+        or_(pg_locks.c.mode == "ShareLock", pg_locks.c.mode == "AccessExclusiveLock"),
+        pg_locks.c.granted,
+    )
+    return pg_stat_activity.c.datid.in_(held).is_(true())
+
+
+def _waits_for(holder_pid: int) -> ColumnElement[bool]:
+    """Whether a session's transaction cannot end before the door is opened: it waits for that, or its workers do.
+
+    The workers of a parallel query come in through the door as clients do. What blocks them counts as blocking their
+    leader, for whatever role asks, while pg_stat_activity shows them from PostgreSQL 18 on, and to superusers only.
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION
+    """
+    return literal(holder_pid) == func.any(func.pg_blocking_pids(pg_stat_activity.c.pid, type_=ARRAY(Integer)))
+
+
+def _is_spared() -> ColumnElement[bool]:
+    """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
+    is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
+    known = pg_stat_activity.c.pid == func.any(cast(bindparam("known", type_=Text), ARRAY(Integer)))
+    is_another = or_(
+        _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends
+        _own_transaction.c.virtualxid != func.all(cast(bindparam("named", type_=Text), ARRAY(Text))),
+    )
+    return and_(is_amid, not_(and_(known, is_another)))

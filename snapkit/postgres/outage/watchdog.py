@@ -1,0 +1,273 @@
+"""A process that outlives snapkit, and lets the clients of a paused pool on if snapkit does not.
+
+It runs in a session of its own, where no signal of the terminal reaches it, and has its own connection to each console
+open before anything is paused. What it has to know comes over its standard input, whose end means that snapkit is
+gone, however it went. It resumes then; also when snapkit has given no sign of life for a while (it is suspended), and
+when the time is over that a pool may be paused at all.
+
+It is started with ``python -m``, and of other packages it needs psycopg only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from typing import IO
+
+from snapkit.core.values import dataclass
+from snapkit.postgres.outage.login_retry import await_service, put_back
+from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError
+
+SILENCE = 20.0
+"""Seconds without a sign of life after which snapkit is taken for dead."""
+
+RETRY_FOR = 600.0
+"""Seconds that it goes on trying to reach a console that has something to resume."""
+
+_SIGN_OF_LIFE = 2.0
+_SETTLING = 3.0
+"""Seconds that it looks again: a PAUSE that snapkit sent as it died may arrive later than our RESUME."""
+
+_SERVICE_PATIENCE = 1.0
+_RETRY_AFTER = 1.0
+_START_LIMIT = 30.0
+_END_LIMIT = 2.0
+
+_ENVIRONMENT_NAMES = frozenset(
+    ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
+     "SYSTEMROOT", "APPDATA", "USERPROFILE", "TMPDIR", "TEMP")
+)  # fmt: skip
+_ENVIRONMENT_PREFIXES = ("PG", "PYTHON", "LC_", "KRB5", "SSL_", "OPENSSL_")
+
+
+class WatchdogError(Exception):
+    """The watchdog could not be started; nothing is paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A console, and the names of the databases there that are going to be paused.
+
+    ``login_retry`` is what server_login_retry is there (``postgres.relogin``), if that is known.
+    """
+
+    parameters: Mapping[str, str]
+    names: tuple[str, ...]
+    login_retry: str | None = None
+
+
+# --- on snapkit's side -----------------------------------------------------------------------------------------------
+
+
+class Watchdog:
+    """The process, as snapkit sees it. Should it die, nothing is raised: snapkit resumes by itself."""
+
+    def __init__(self, posts: Sequence[Post], limit: float) -> None:
+        """Start it. ``limit`` is how many seconds a pool may be paused."""
+        try:
+            # -P: a file of the working directory must not be taken for a module of ours.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "snapkit.postgres.outage.watchdog"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=_environment(os.environ),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise WatchdogError(str(error)) from error
+        self._said: queue.Queue[bytes] = queue.Queue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        consoles = [
+            {"parameters": dict(post.parameters), "names": post.names, "login_retry": post.login_retry}
+            for post in posts
+        ]
+        self._tell({"limit": limit, "silence": SILENCE, "posts": consoles})
+        self._closed = threading.Event()
+        threading.Thread(target=self._give_signs_of_life, daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_until_ready(self) -> None:
+        """Return when it has its connections; raise WatchdogError if it does not get them."""
+        try:
+            said = json.loads(self._said.get(timeout=_START_LIMIT) or b'{"problem": "it ended at once"}')
+        except (queue.Empty, ValueError):
+            said = {"problem": "it does not answer"}
+        if "problem" in said:
+            self._process.kill()
+            self.close()
+            raise WatchdogError(said["problem"])
+
+    def arm(self) -> None:
+        """Say that from now on there may be something to resume."""
+        self._tell("armed")
+
+    def resumed(self, numbers: Collection[int]) -> None:
+        """Say which posts, by their numbers, need nothing any more."""
+        self._tell(list(numbers))
+
+    def close(self) -> None:
+        """Let it go. If it has nothing to do it ends; else it goes on trying, and outlives us."""
+        self._closed.set()
+        with suppress(OSError):
+            self._pipe.close()
+        try:
+            self._process.wait(_END_LIMIT)
+        except subprocess.TimeoutExpired:
+            self._process.returncode = 0  # it is on its own now; nobody is to complain that we do not wait for it
+        if self._process.stdout is not None:
+            with suppress(OSError):
+                self._process.stdout.close()
+
+    @property
+    def _pipe(self) -> IO[bytes]:
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        return self._process.stdin
+
+    def _tell(self, message: object) -> None:
+        with suppress(OSError, ValueError):  # it is dead, or closed
+            self._pipe.write(json.dumps(message).encode() + b"\n")
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it was asked for
+        with suppress(OSError, ValueError):
+            self._said.put(self._process.stdout.readline())
+
+    def _give_signs_of_life(self) -> None:
+        while not self._closed.wait(_SIGN_OF_LIFE):
+            self._tell("alive")
+
+
+def _environment(ours: Mapping[str, str]) -> dict[str, str]:
+    """What libpq and Python read. Our own variables may hold URLs with passwords, and those of others whatever."""
+    return {
+        name: value
+        for name, value in ours.items()
+        if name in _ENVIRONMENT_NAMES or name.startswith(_ENVIRONMENT_PREFIXES)
+    }
+
+
+# --- in the process itself -------------------------------------------------------------------------------------------
+
+
+class _Guarded:
+    """A console that may have something to resume; reconnected to as often as it takes."""
+
+    def __init__(self, parameters: Mapping[str, str], names: Sequence[str], login_retry: str | None) -> None:
+        self._parameters = parameters
+        self._names = names
+        self._login_retry = login_retry
+        self._console: Console | None = Console(parameters)
+
+    def resume(self) -> bool:
+        """Whether every RESUME was answered; that something was not paused any more is an answer too."""
+
+        def resume_all(console: Console) -> None:
+            for name in self._names:
+                console.resume(name)
+
+        return self._told(resume_all)
+
+    def serve(self) -> bool:
+        """Whether what snapkit has set there, so that clients are served, is again what it was."""
+
+        def see_to_it(console: Console) -> None:
+            await_service(console, self._names, time.monotonic() + _SERVICE_PATIENCE)
+            put_back(console, self._login_retry)
+
+        return self._told(see_to_it)
+
+    def _told(self, tell: Callable[[Console], None]) -> bool:
+        try:
+            if self._console is None:
+                self._console = Console(self._parameters)
+            tell(self._console)
+        except ConsoleError as error:
+            if isinstance(error, ConsoleLostError) and self._console is not None:
+                self._console.close()
+                self._console = None
+            return False
+        return True
+
+
+def _read(lines: queue.Queue[bytes]) -> None:
+    for line in iter(sys.stdin.buffer.readline, b""):
+        lines.put(line)
+    lines.put(b"")
+
+
+def _watch(guarded: dict[int, _Guarded], limit: float, silence: float, lines: queue.Queue[bytes]) -> None:
+    """Wait until there is nothing to watch any more, or snapkit is to be stood in for."""
+    armed_at: float | None = None
+    while guarded:
+        try:
+            line = lines.get(timeout=silence)
+        except queue.Empty:
+            line = b"" if armed_at is not None else b'"alive"'
+        try:
+            said = json.loads(line) if line else None
+        except ValueError:
+            said = None  # cut off in the middle
+        if said == "armed":
+            armed_at = time.monotonic()
+        elif isinstance(said, list):
+            for number in said:
+                guarded.pop(number, None)
+        if said is None or (armed_at is not None and time.monotonic() - armed_at > limit):
+            break
+    if armed_at is None:
+        guarded.clear()
+
+
+def _stand_in(guarded: dict[int, _Guarded]) -> None:
+    """Resume everywhere, and look again for a while."""
+    settled_at = time.monotonic() + _SETTLING
+    deadline = time.monotonic() + RETRY_FOR
+    while guarded and time.monotonic() < deadline:
+        resumed = [number for number, each in guarded.items() if each.resume()]
+        for number in [number for number in resumed if guarded[number].serve()]:
+            if time.monotonic() >= settled_at:
+                del guarded[number]
+        time.sleep(_RETRY_AFTER)
+
+
+def main() -> None:
+    """Be the watchdog."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    orders = json.loads(sys.stdin.buffer.readline())
+    guarded: dict[int, _Guarded] = {}
+    try:
+        for number, post in enumerate(orders["posts"]):
+            guarded[number] = _Guarded(post["parameters"], post["names"], post["login_retry"])
+    except ConsoleError as error:
+        _say({"problem": str(error)})
+        return
+    _say({"ready": True})
+    lines: queue.Queue[bytes] = queue.Queue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    _watch(guarded, orders["limit"], orders["silence"], lines)
+    _stand_in(guarded)
+
+
+def _say(message: object) -> None:
+    with suppress(OSError):
+        os.write(1, json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
+    os._exit(0)  # without a farewell to the consoles, and without waiting for the thread that reads

@@ -1,0 +1,45 @@
+"""Who holds the lock that a session of ours waits for: another session has to ask while it waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from sqlalchemy import Connection
+
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.postgres.catalog.databases import blockers
+from snapkit.postgres.connection.server import beside, driver_connection
+
+_FIRST_LOOK = 0.5
+"""Seconds after which a session is opened to look: hardly ever anything waits so long."""
+
+_BETWEEN = 0.25
+
+
+@contextmanager
+def blockers_seen(connection: Connection) -> Iterator[dict[int, ClientSession]]:
+    """Yield what is filled, by process ID, with those for whom this connection has to wait in the block.
+
+    What cannot be seen is not told: no session may be to be had.
+    """
+    seen: dict[int, ClientSession] = {}
+    finished = threading.Event()
+    waiter = driver_connection(connection).info.backend_pid
+
+    def look() -> None:
+        if finished.wait(_FIRST_LOOK):
+            return
+        with suppress(Exception), beside(connection) as watcher:
+            while not finished.is_set():
+                seen.update((session.pid, session) for session in blockers(watcher, waiter))
+                finished.wait(_BETWEEN)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        finished.set()
+        thread.join(_BETWEEN)
