@@ -23,7 +23,7 @@ from snapkit.core.outcome import BackupReceipt, SwapReceipt
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import list_entries
+from snapkit.services.list import list_entries
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import Cluster
 from tests.process import Command

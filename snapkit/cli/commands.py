@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from snapkit.core.plans.seal import SwapPlan
     from snapkit.services.backup import BackupRequest
     from snapkit.services.guard import WayBack
-    from snapkit.services.removal import Choose
+    from snapkit.services.prune import Choose
     from snapkit.services.rollback import SwapRequest
     from snapkit.settings import Settings
 
@@ -169,7 +169,7 @@ def list_(
 ) -> Any:
     """List the backups, newest first."""
     server = run.server()
-    from snapkit.services.inventory import list_entries
+    from snapkit.services.list import list_entries
 
     return list_entries(server, sizes=sizes, all_sources=all_sources)
 
@@ -181,7 +181,7 @@ def show(
 ) -> Any:
     """Show everything known about one backup."""
     server = run.server()
-    from snapkit.services.inventory import show_entry
+    from snapkit.services.list import show_entry
 
     return show_entry(server, name)
 
@@ -202,7 +202,7 @@ def status(
         raise UsageError("Give either --json or --prometheus.", state="Nothing was changed.")
     limit = run.settings({"max_age": max_age}).max_age
     server = run.server()
-    from snapkit.services.inventory import report_status
+    from snapkit.services.list import report_status
 
     poolers = run.poolers(None)
     report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources, poolers=poolers)
@@ -377,7 +377,7 @@ def prune(
     )
     policy = _policy(settings, "prune")
     server = run.server()
-    from snapkit.services.removal import choose_by_policy
+    from snapkit.services.prune import choose_by_policy
 
     source = None if all_sources else server.source
     return _remove(run, choose_by_policy(policy, source), settings.drop_wait, dry_run=dry_run, yes=yes)
@@ -401,7 +401,7 @@ def delete(
     """Drop the named backups."""
     wait = run.settings({"drop_wait": drop_wait}).drop_wait
     server = run.server()
-    from snapkit.services.removal import choose_by_name
+    from snapkit.services.prune import choose_by_name
 
     return _remove(run, choose_by_name(names, server.source), wait, dry_run=dry_run, yes=yes)
 
@@ -423,7 +423,7 @@ def _policy(settings: Settings, command: str) -> Policy:
 
 
 def _remove(run: Invocation, choose: Any, drop_wait: timedelta, *, dry_run: bool, yes: bool) -> Any:
-    from snapkit.services.removal import preview_removal
+    from snapkit.services.prune import preview_removal
 
     server = run.server()
     if dry_run:
@@ -439,7 +439,7 @@ def _remove(run: Invocation, choose: Any, drop_wait: timedelta, *, dry_run: bool
 
 
 def _drop(run: Invocation, choose: Choose, drop_wait: timedelta, confirmed: RemovalPreview | None = None) -> Removal:
-    from snapkit.services.removal import remove
+    from snapkit.services.prune import remove
 
     server = run.server()
     told = "This drop is still finished; Ctrl-C again cuts it short. After 5 s it is cut short by itself."
@@ -465,8 +465,8 @@ def shell(
     server = run.server()
     from snapkit.core.outcome import ShellReceipt
     from snapkit.core.secrets import shown_command
-    from snapkit.services.common import altered_cautions
-    from snapkit.services.opening import ShellRequest, opened_entry
+    from snapkit.services.entries.opening import ShellRequest, opened_entry
+    from snapkit.services.run.survey import altered_cautions
 
     settings = run.settings()
     request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())
@@ -490,7 +490,7 @@ def pin(
 ) -> Any:
     """Keep a backup, whatever prune, delete or rollback would do."""
     server = run.server()
-    from snapkit.services.inventory import pin_entry
+    from snapkit.services.list import pin_entry
 
     with run.terminal.progress("Pinning") as observe:
         return pin_entry(server, name, reason, run.settings().lock_wait, observe)
@@ -505,7 +505,7 @@ def unpin(
 ) -> Any:
     """Take the protection away again."""
     server = run.server()
-    from snapkit.services.inventory import unpin_entry
+    from snapkit.services.list import unpin_entry
 
     with run.terminal.progress("Unpinning") as observe:
         return unpin_entry(server, name, run.settings().lock_wait, observe)
@@ -520,7 +520,7 @@ def label(
     """Give a backup a label."""
     text = checked_label(text) or ""
     server = run.server()
-    from snapkit.services.inventory import label_entry
+    from snapkit.services.list import label_entry
 
     with run.terminal.progress("Labelling") as observe:
         return label_entry(server, name, text, run.settings().lock_wait, observe)
@@ -540,7 +540,7 @@ def adopt(
 ) -> Any:
     """Seal an altered entry again as it is, or make a backup of the original script one of snapkit's."""
     server = run.server()
-    from snapkit.services.inventory import adopt_entry
+    from snapkit.services.list import adopt_entry
 
     with run.terminal.progress("Adopting") as observe:
         return adopt_entry(server, name, run.settings().lock_wait, observe)
@@ -578,7 +578,7 @@ def recover(
 ) -> Any:
     """Clear away what interrupted runs have left."""
     server = run.server()
-    from snapkit.services.remains import recover as recover_
+    from snapkit.services.recover import recover as recover_
 
     poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
     settings = run.settings({"drop_wait": drop_wait})
@@ -680,7 +680,7 @@ def guard(
         from snapkit.core.secrets import shown_command
         from snapkit.services.backup import BackupRequest
         from snapkit.services.guard import guard as guard_
-        from snapkit.services.removal import choose_by_policy
+        from snapkit.services.prune import choose_by_policy
         from snapkit.services.rollback import SwapRequest
 
         hold, replicas = settings.hold(disconnect=True), run.replicas(replica_url)

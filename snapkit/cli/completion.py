@@ -54,7 +54,7 @@ def _names(given: dict[str, Any], incomplete: str, fits: Callable[[Entry], bool]
     options = CommonOptions(**common)
     server, _ = server_of(settings_of(options, {}, files_of(options)))
     from snapkit.cli.format import age_text
-    from snapkit.services.inventory import list_entries
+    from snapkit.services.list import list_entries
 
     with _given_up_after(PATIENCE):
         listing = list_entries(server, sizes=False, all_sources=False)

@@ -25,10 +25,10 @@ from snapkit.services.guard import (
     plan_return,
     what_is_in_the_way,
 )
-from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest
-from snapkit.services.room import pile_of
-from snapkit.services.stillness import Mark, mark_moment, nothing_written_since
+from snapkit.services.run.any_writes import Mark, mark_moment, nothing_written_since
+from snapkit.services.run.disk_room import pile_of
+from snapkit.services.run.retry import Persistence
 
 if TYPE_CHECKING:
     from datetime import timedelta

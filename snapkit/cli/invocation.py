@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from snapkit.core.inventory.entry import Caution
     from snapkit.errors import SnapkitError
     from snapkit.postgres.connection.server import Server
-    from snapkit.services.poolers import Pooler
-    from snapkit.services.replicas import Replica
+    from snapkit.services.outage.pool_checks import Pooler
+    from snapkit.services.outage.standbys import Replica
     from snapkit.settings import ConnectionChoice, Files, Settings
 
 
@@ -133,7 +133,7 @@ class Invocation:
         settings = self.settings({"replica_url": urls})
         if not settings.replica_url:
             return ()
-        from snapkit.services.replicas import replicas_of
+        from snapkit.services.outage.standbys import replicas_of
 
         replicas = replicas_of(settings.replica_url, source, settings.maintenance_db)
         self._call.cautions += tuple(caution for replica in replicas for caution in replica.cautions)
@@ -150,7 +150,7 @@ class Invocation:
         settings = self.settings({"pgbouncer_url": () if without else urls})
         if not settings.pgbouncer_url:
             return ()
-        from snapkit.services.poolers import poolers_of
+        from snapkit.services.outage.pool_checks import poolers_of
 
         poolers = poolers_of(settings.pgbouncer_url)
         self._call.cautions += tuple(caution for pooler in poolers for caution in pooler.cautions)

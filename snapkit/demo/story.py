@@ -12,8 +12,8 @@ from snapkit.demo.server import DemoServer, demo_server
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import list_entries
-from snapkit.services.removal import choose_by_policy, remove
+from snapkit.services.list import list_entries
+from snapkit.services.prune import choose_by_policy, remove
 from snapkit.services.rollback import SwapRequest, swap
 
 _LOCK_WAIT = timedelta(seconds=10)

@@ -55,7 +55,7 @@ from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import commit, run, run_permitted
 from snapkit.postgres.sql.identity import check_names
 from snapkit.postgres.sql.stall_watch import overseen
-from snapkit.services.cloning import (
+from snapkit.services.copying.clone import (
     CloneAbandonedError,
     Cloned,
     CloneGivenUpError,
@@ -69,8 +69,22 @@ from snapkit.services.cloning import (
     method_for,
     untouched,
 )
-from snapkit.services.collation import collation_cautions, with_collation
-from snapkit.services.common import (
+from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.extension_settings import set_from_inside
+from snapkit.services.copying.login_rehearsal import rehearse
+from snapkit.services.copying.online.run import check_code, check_locks, copy_online
+from snapkit.services.copying.restore_properties import give_properties
+from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
+from snapkit.services.outage.pools import Pause, paused
+from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow
+from snapkit.services.outage.workers import await_workers, check_workers
+from snapkit.services.recover import sweep
+from snapkit.services.run.commit_outcome import bears_names
+from snapkit.services.run.disk_room import room_cautions
+from snapkit.services.run.probe import Noted, count_files, note_source
+from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.stopwatch import Stopwatch
+from snapkit.services.run.survey import (
     Gathered,
     Standing,
     address_of,
@@ -84,20 +98,6 @@ from snapkit.services.common import (
     need_live,
     written,
 )
-from snapkit.services.confirming import telling, unconfirmed
-from snapkit.services.extension_settings import set_from_inside
-from snapkit.services.glances import Noted, count_files, note_source
-from snapkit.services.online import check_code, check_locks, copy_online
-from snapkit.services.outcome import bears_names
-from snapkit.services.pausing import Pause, paused
-from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers
-from snapkit.services.properties import give_properties
-from snapkit.services.rehearsal import rehearse
-from snapkit.services.remains import sweep
-from snapkit.services.replicas import Change, Replica, check_replicas, follow
-from snapkit.services.room import room_cautions
-from snapkit.services.workers import await_workers, check_workers
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ from snapkit.postgres.copying.contents import lock_table
 from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import is_taken
-from snapkit.services.cloning import method_for
-from snapkit.services.common import Gathered, gather, missing_grants
-from snapkit.services.poolers import Pooler, look_at_poolers
-from snapkit.services.room import free_bytes
-from snapkit.services.workers import why_refused
+from snapkit.services.copying.clone import method_for
+from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
+from snapkit.services.outage.workers import why_refused
+from snapkit.services.run.disk_room import free_bytes
+from snapkit.services.run.survey import Gathered, gather, missing_grants
 
 
 def diagnose(server: Server, poolers: Sequence[Pooler] = ()) -> Diagnosis:

@@ -22,11 +22,11 @@ from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
-from snapkit.services.common import gather, interruptions
-from snapkit.services.confirming import is_confirmed
-from snapkit.services.opening import way_back
-from snapkit.services.persistence import Persistence
+from snapkit.services.entries.opening import way_back
 from snapkit.services.rollback import SwapRequest, decide_swap
+from snapkit.services.run.retry import Persistence
+from snapkit.services.run.standby_confirmation import is_confirmed
+from snapkit.services.run.survey import gather, interruptions
 
 _NEEDED = 2
 """Sessions that a rollback takes at one time: one does it, another sends clients out."""

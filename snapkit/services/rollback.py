@@ -52,7 +52,7 @@ from snapkit.postgres.outage.door import await_transactions, hold_door
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_names, read_facts
 from snapkit.postgres.sql.swap_script import swap_script
-from snapkit.services.cloning import (
+from snapkit.services.copying.clone import (
     Cloned,
     altered_meanwhile,
     as_roles_are_named,
@@ -62,8 +62,32 @@ from snapkit.services.cloning import (
     make_clone,
     method_for,
 )
-from snapkit.services.collation import collation_cautions, with_collation
-from snapkit.services.common import (
+from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.extension_settings import set_from_inside
+from snapkit.services.copying.login_rehearsal import rehearse
+from snapkit.services.copying.restore_properties import foretell_lack, give_back, give_properties
+from snapkit.services.entries.opening import check_not_open, check_sealed, need_sealed
+from snapkit.services.entries.reinstatement import give_back_what_it_was
+from snapkit.services.outage.helpers import look_again, ready_helpers
+from snapkit.services.outage.hold import Hold
+from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
+from snapkit.services.outage.pools import paused
+from snapkit.services.outage.standbys import (
+    Change,
+    Replica,
+    check_replicas,
+    follow,
+    untold_caution,
+    untold_standbys,
+)
+from snapkit.services.outage.workers import await_workers, check_workers
+from snapkit.services.recover import sweep_afterwards
+from snapkit.services.run.commit_outcome import bears_names
+from snapkit.services.run.probe import look_at_live
+from snapkit.services.run.retry import Persistence
+from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.stopwatch import Stopwatch
+from snapkit.services.run.survey import (
     Gathered,
     Standing,
     check_empty_enough,
@@ -76,30 +100,6 @@ from snapkit.services.common import (
     need_known,
     written,
 )
-from snapkit.services.confirming import telling, unconfirmed
-from snapkit.services.extension_settings import set_from_inside
-from snapkit.services.glances import look_at_live
-from snapkit.services.helpers import look_again, ready_helpers
-from snapkit.services.hold import Hold
-from snapkit.services.opening import check_not_open, check_sealed, need_sealed
-from snapkit.services.outcome import bears_names
-from snapkit.services.pausing import paused
-from snapkit.services.persistence import Persistence
-from snapkit.services.phases import Stopwatch
-from snapkit.services.poolers import Pooler, bracketed, check_poolers
-from snapkit.services.properties import foretell_lack, give_back, give_properties
-from snapkit.services.rehearsal import rehearse
-from snapkit.services.remains import sweep_afterwards
-from snapkit.services.replicas import (
-    Change,
-    Replica,
-    check_replicas,
-    follow,
-    untold_caution,
-    untold_standbys,
-)
-from snapkit.services.returning import give_back_what_it_was
-from snapkit.services.workers import await_workers, check_workers
 
 
 @dataclass(frozen=True, slots=True)

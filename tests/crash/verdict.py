@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Entry, Kind, State
-from snapkit.services.remains import recover
+from snapkit.services.recover import recover
 from tests.cluster import PASSWORD
 from tests.crash.scenarios import Scenario
 from tests.crash.stage import Stage, content, database_directories, databases, properties_of

@@ -11,8 +11,8 @@ from psycopg import sql
 from snapkit.core.inventory.entry import State
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry
-from snapkit.services.removal import choose_by_name, choose_by_policy, remove
+from snapkit.services.list import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry
+from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 

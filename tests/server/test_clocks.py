@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.retention import Policy
-from snapkit.services.removal import choose_by_policy, remove
+from snapkit.services.prune import choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 

@@ -10,8 +10,8 @@ from psycopg import sql
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import pin_entry
-from snapkit.services.removal import choose_by_name, choose_by_policy, remove
+from snapkit.services.list import pin_entry
+from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox

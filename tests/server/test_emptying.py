@@ -15,8 +15,8 @@ from psycopg import sql
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.outage import eviction
-from snapkit.services import emptying
-from snapkit.services.emptying import empty_sealed
+from snapkit.services.outage import emptying
+from snapkit.services.outage.emptying import empty_sealed
 from tests.cluster import PASSWORD
 from tests.sandbox import Sandbox, wait_until
 

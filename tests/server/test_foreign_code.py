@@ -16,8 +16,8 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import driver_connection
 from snapkit.postgres.copying.untrusted_code import foreign_calls
-from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.copying.online import run
 from tests.sandbox import LOCK_WAIT, Sandbox
 from tests.server.test_online import online_backup, opened
 
@@ -150,7 +150,7 @@ def test_but_for_that_the_owner_would_be_a_superuser(
 ) -> None:
     owned = Owned(sandbox)
     owned.plant(way)
-    monkeypatch.setattr(online, "foreign_calls", lambda connection: [])
+    monkeypatch.setattr(run, "foreign_calls", lambda connection: [])
     with suppress(SnapkitError):
         online_backup(sandbox, owned.superusers)
     assert owned.is_superuser
@@ -166,8 +166,8 @@ def test_what_is_planted_after_the_first_look_is_noticed_in_time(
         owned.plant(way)
         before(copying, stack)
 
-    before: Callable[[Any, Any], None] = online._Copying.read
-    monkeypatch.setattr(online._Copying, "read", read)
+    before: Callable[[Any, Any], None] = run._Copying.read
+    monkeypatch.setattr(run._Copying, "read", read)
     with pytest.raises(UsageError, match="calls function"):
         online_backup(sandbox, owned.superusers)
     assert not owned.is_superuser
@@ -185,7 +185,7 @@ def test_what_comes_to_be_foreign_in_the_copy_is_noticed_before_rows_are_loaded(
 
     owned = Owned(sandbox)
     owned.plant("a CHECK")
-    monkeypatch.setattr(online, "foreign_calls", look)
+    monkeypatch.setattr(run, "foreign_calls", look)
     with pytest.raises(UsageError, match="calls function"):
         online_backup(sandbox, owned.superusers)
     assert not owned.is_superuser
@@ -236,8 +236,8 @@ def test_the_owner_does_not_get_into_what_a_superuser_fills(sandbox: Sandbox, mo
         attempts.append(name)
         before(copying)
 
-    before: Callable[[Any], None] = online._Copying.compare
-    monkeypatch.setattr(online._Copying, "compare", compare)
+    before: Callable[[Any], None] = run._Copying.compare
+    monkeypatch.setattr(run._Copying, "compare", compare)
     online_backup(sandbox, owned.superusers)
     assert len(attempts) == 1
 

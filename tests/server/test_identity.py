@@ -18,8 +18,8 @@ from snapkit.core.outcome import SwapReceipt
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.server import Server
-from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
-from snapkit.services.opening import ShellRequest, opened_entry
+from snapkit.services.entries.opening import ShellRequest, opened_entry
+from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, script_of_swap, swap
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point

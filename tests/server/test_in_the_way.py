@@ -17,8 +17,8 @@ from psycopg import sql
 from snapkit.core.inventory.entry import Progress
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import pin_entry
-from snapkit.services.removal import choose_by_name, remove
+from snapkit.services.list import pin_entry
+from snapkit.services.prune import choose_by_name, remove
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase

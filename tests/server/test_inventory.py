@@ -11,7 +11,7 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Kind, State
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.inventory import (
+from snapkit.services.list import (
     adopt_entry,
     label_entry,
     list_entries,

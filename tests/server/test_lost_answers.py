@@ -13,9 +13,9 @@ from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
 from snapkit.postgres.connection.server import _PatientConnection
 from snapkit.postgres.sql import stall_watch
-from snapkit.services import outcome
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.run import commit_outcome
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase
 from tests.sandbox import LOCK_WAIT, Sandbox
@@ -105,7 +105,7 @@ def test_a_rollback_whose_commit_never_arrived_is_found_not_to_have_gone_through
 def test_a_rollback_that_cannot_ask_any_more_says_so_and_what_to_look_at(
     sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase
 ) -> None:
-    monkeypatch.setattr(outcome, "PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr(commit_outcome, "PATIENCE", timedelta(seconds=1))
     backup = sandbox.back_up().backup
     with through_gate("COMMIT", loss, stay_down=True) as url, pytest.raises(UnknownOutcomeError) as caught:
         _roll_back(sandbox, url)

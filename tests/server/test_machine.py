@@ -36,9 +36,9 @@ from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
-from snapkit.services.remains import recover
-from snapkit.services.removal import choose_by_name, choose_by_policy, remove
+from snapkit.services.list import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
+from snapkit.services.prune import choose_by_name, choose_by_policy, remove
+from snapkit.services.recover import recover
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Link, Point

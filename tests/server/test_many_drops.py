@@ -14,7 +14,7 @@ import pytest
 
 from snapkit.core.inventory.entry import Progress
 from snapkit.core.inventory.retention import Policy
-from snapkit.services.removal import choose_by_policy, remove
+from snapkit.services.prune import choose_by_policy, remove
 from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point
 from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, wait_until

@@ -22,8 +22,9 @@ from snapkit.postgres.copying import gate
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.sql import execution
 from snapkit.postgres.sql.entry_locks import Use, take_entry
-from snapkit.services import cloning, online
 from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.copying import clone
+from snapkit.services.copying.online import run as online
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 from tests.server.test_holding import door_is_held
 
@@ -163,7 +164,7 @@ def just_before_the_clone(meanwhile: Callable[[], None]) -> Iterator[None]:
         original(connection, *statements, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cloning, "run", run)
+        patch.setattr(clone, "run", run)
         yield
     assert done
 
@@ -186,7 +187,7 @@ def test_a_role_that_is_renamed_or_dropped_meanwhile_does_not_cost_the_clone(san
         in_the_server(sandbox, *change.format(role).split("; "))
         return cloned
 
-    original = cloning.make_clone
+    original = clone.make_clone
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("snapkit.services.backup.make_clone", then)
         backup = Backup(sandbox)
@@ -250,7 +251,7 @@ def test_a_source_that_is_altered_again_and_again_is_given_up_and_nothing_is_lef
         in_the_server(sandbox, f"ALTER DATABASE {{shop}} OWNER TO {changes[-1]}")
         return original(*arguments, **options)
 
-    original = cloning.make_clone
+    original = clone.make_clone
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("snapkit.services.backup.make_clone", another_owner)
         with pytest.raises(AlteredMeanwhileError, match="altered by somebody else"):
@@ -319,7 +320,7 @@ def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_s
     copy = online.copy_online
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("snapkit.services.backup.copy_online", at_first)
-        patch.setattr("snapkit.services.online.read_moment", then)
+        patch.setattr("snapkit.services.copying.online.run.read_moment", then)
         name = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
     assert sandbox.row(name)["datconnlimit"] == 50
     assert settings_of(sandbox, name) == [("-", ["work_mem=7MB"])]
@@ -328,7 +329,7 @@ def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_s
 
 def test_an_owner_that_changes_while_it_is_copied_is_followed(sandbox: Sandbox) -> None:
     after = sandbox.role("after")
-    original = cloning.make_clone
+    original = clone.make_clone
 
     def then(*arguments: Any, **options: Any) -> Any:
         cloned = original(*arguments, **options)
@@ -349,7 +350,7 @@ def test_a_role_that_is_renamed_while_a_kept_backup_is_cloned_does_not_cost_the_
     role = sandbox.role("reader")
     in_the_server(sandbox, f"ALTER ROLE {role} IN DATABASE {{shop}} SET work_mem TO '3MB'")
     sandbox.back_up()
-    original = cloning.make_clone
+    original = clone.make_clone
 
     def then(*arguments: Any, **options: Any) -> Any:
         cloned = original(*arguments, **options)

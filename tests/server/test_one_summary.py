@@ -8,7 +8,7 @@ from psycopg import sql
 
 from snapkit.core.inventory.retention import Policy
 from snapkit.postgres.sql.locks import source_lock
-from snapkit.services.removal import choose_by_policy, preview_removal, remove
+from snapkit.services.prune import choose_by_policy, preview_removal, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 

@@ -23,8 +23,8 @@ from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, Priv
 from snapkit.postgres.copying import contents
 from snapkit.postgres.copying.programs import VARIABLE, find_programs
 from snapkit.postgres.sql import locks
-from snapkit.services import online
 from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.copying.online import run
 from tests.disks import NoDiskError, SmallDisk
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 from tests.server.test_sealed import Intruders
@@ -539,8 +539,8 @@ def test_what_differs_fails_the_backup_and_is_named(sandbox: Sandbox, monkeypatc
             inside.execute("ALTER TABLE item ALTER name SET DEFAULT 'x'")
             inside.execute("CREATE VIEW surplus AS SELECT 1")
 
-    complete = online._Copying.complete
-    monkeypatch.setattr(online._Copying, "complete", spoil)
+    complete = run._Copying.complete
+    monkeypatch.setattr(run._Copying, "complete", spoil)
     with pytest.raises(SnapkitError) as caught:
         online_backup(sandbox)
     for each in ('rows of "public"."item": 100 in the source, 99', "item; Type: TABLE", "surplus", "views: 0 in"):

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.errors import SnapkitError
-from snapkit.services import online
+from snapkit.services.copying.online import run
 from tests.sandbox import Sandbox
 from tests.server.test_online import FILLER, online_backup
 
@@ -55,8 +55,8 @@ def test_what_is_not_the_same_fails_the_backup_though_nothing_is_missing(
         connection.execute(FILLER)
         connection.execute("UPDATE item SET name = '' WHERE id = 3")
         connection.execute("SELECT lo_from_bytea(4711, 'large')")
-    complete = online._Copying.complete
-    monkeypatch.setattr(online._Copying, "complete", spoil)
+    complete = run._Copying.complete
+    monkeypatch.setattr(run._Copying, "complete", spoil)
     with pytest.raises(SnapkitError) as caught:
         online_backup(sandbox)
     assert named in caught.value.message

@@ -152,7 +152,7 @@ def test_an_ordinary_owner_on_a_server_that_others_use_too(sandbox: Sandbox) -> 
 
 
 def test_a_server_that_is_too_old_is_refused_in_words(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snapkit.services.common.MINIMUM_VERSION", 990000)
+    monkeypatch.setattr("snapkit.services.run.survey.MINIMUM_VERSION", 990000)
     with pytest.raises(SnapkitError, match=f"This is PostgreSQL {sandbox.version}; snapkit needs 99 or later"):
         sandbox.back_up()
 

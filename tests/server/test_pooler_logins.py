@@ -12,9 +12,9 @@ import pytest
 
 from snapkit.core.inventory.entry import unobserved
 from snapkit.postgres.outage.watchdog import Post, Watchdog
-from snapkit.services import pausing
-from snapkit.services.pausing import paused
-from snapkit.services.poolers import poolers_of
+from snapkit.services.outage import pools
+from snapkit.services.outage.pool_checks import poolers_of
+from snapkit.services.outage.pools import paused
 from tests.pgbouncer import PgBouncer
 from tests.sandbox import Sandbox, wait_until
 from tests.server.conftest import MakeBouncer
@@ -94,7 +94,7 @@ def test_a_pool_s_first_client_comes_during_the_pause(sandbox: Sandbox, bouncer:
 def test_a_login_is_cut_short_by_the_pause(
     sandbox: Sandbox, bouncer: PgBouncer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pausing, "_LOGIN_PATIENCE", 0)
+    monkeypatch.setattr(pools, "_LOGIN_PATIENCE", 0)
     poolers = poolers_of([bouncer.console_url()])
     with psycopg.connect(bouncer.url(sandbox.name), autocommit=True, prepare_threshold=None) as connected:
         connected.execute("SELECT 1")
@@ -158,9 +158,9 @@ def test_the_time_until_a_pgbouncer_that_is_gone_is_given_up_is_not_told_as_an_o
             done = monotonic()
         given_up = monotonic()
     assert [caution.code for caution in pause.cautions] == ["pool_not_resumed"]
-    assert given_up - done > pausing._RESUME_PATIENCE
+    assert given_up - done > pools._RESUME_PATIENCE
     assert pause.ended is not None
-    assert pause.ended - done < pausing._RESUME_PATIENCE
+    assert pause.ended - done < pools._RESUME_PATIENCE
 
 
 def test_the_watchdog_has_clients_served_as_well(sandbox: Sandbox, bouncer: PgBouncer) -> None:

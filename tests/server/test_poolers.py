@@ -26,8 +26,8 @@ from snapkit.errors import SnapkitError
 from snapkit.postgres.outage import watchdog
 from snapkit.postgres.outage.pgbouncer_console import Console
 from snapkit.postgres.outage.watchdog import Post, Watchdog, WatchdogError
-from snapkit.services.pausing import paused
-from snapkit.services.poolers import look_at_poolers, poolers_of, tell_paused
+from snapkit.services.outage.pool_checks import look_at_poolers, poolers_of, tell_paused
+from snapkit.services.outage.pools import paused
 from tests.cluster import PASSWORD as SERVER_PASSWORD
 from tests.cluster import free_port
 from tests.pgbouncer import ADMIN, LOOKER, PASSWORD, Clients, PgBouncer

@@ -15,7 +15,7 @@ from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, unobserved
 from snapkit.core.outcome import Recovery
 from snapkit.postgres.sql import locks
 from snapkit.postgres.sql.locks import lock_key
-from snapkit.services.remains import recover
+from snapkit.services.recover import recover
 from tests.sandbox import LOCK_WAIT, Connection, Sandbox, command_environment, wait_until
 
 STAMP = "20260110_103045"

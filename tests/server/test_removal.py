@@ -8,7 +8,7 @@ from psycopg import sql
 from snapkit.core.inventory.retention import Policy
 from snapkit.core.outcome import Removal, RemovalPreview
 from snapkit.errors import BusyError, NotFoundError, UsageError
-from snapkit.services.removal import choose_by_name, choose_by_policy, preview_removal, remove
+from snapkit.services.prune import choose_by_name, choose_by_policy, preview_removal, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names
 
 

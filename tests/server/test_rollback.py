@@ -13,7 +13,7 @@ from snapkit.core.inventory.entry import Kind, State, unobserved
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services import rollback
-from snapkit.services.inventory import pin_entry, unpin_entry
+from snapkit.services.list import pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names, wait_until
 

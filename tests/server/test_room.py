@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from snapkit.services.inventory import list_entries, report_status
+from snapkit.services.list import list_entries, report_status
 from tests.sandbox import Sandbox
 
 

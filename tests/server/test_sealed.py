@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import func, select
 
-from snapkit.services.inventory import list_entries
-from snapkit.services.removal import choose_by_name, remove
+from snapkit.services.list import list_entries
+from snapkit.services.prune import choose_by_name, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 
 pytestmark = pytest.mark.any_version

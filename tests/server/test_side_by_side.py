@@ -12,7 +12,7 @@ from snapkit.errors import BusyError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services import backup
-from snapkit.services.common import Gathered, gather
+from snapkit.services.run.survey import Gathered, gather
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 

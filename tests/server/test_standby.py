@@ -24,10 +24,10 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import SwapReceipt
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases
-from snapkit.services import replicas
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
-from snapkit.services.replicas import Replica, replicas_of
+from snapkit.services.outage import standbys
+from snapkit.services.outage.standbys import Replica, replicas_of
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, Cluster
 from tests.sandbox import LOCK_WAIT, Connection, Sandbox, command_environment, run_snapkit, wait_until
@@ -269,7 +269,7 @@ def test_where_the_system_identifier_may_not_be_read_another_server_comes_to_no_
     sandbox: Sandbox, standby: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The right is taken away; then the swap that never arrives on the other server is what keeps it from harm."""
-    monkeypatch.setattr(replicas, "PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(standbys, "PATIENCE", timedelta(seconds=0.5))
     sandbox.back_up()
     owner = sandbox.role("owner", "SUPERUSER LOGIN")
     sandbox.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
@@ -375,7 +375,7 @@ def test_an_ordinary_owner_and_the_sessions_of_others_there(sandbox: Sandbox, st
 
 
 def test_a_replica_that_is_behind(sandbox: Sandbox, standby: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicas, "PATIENCE", timedelta(seconds=0.5))
+    monkeypatch.setattr(standbys, "PATIENCE", timedelta(seconds=0.5))
     sandbox.back_up()
     sandbox.ruin()
     _arrived(sandbox, standby)
@@ -402,7 +402,7 @@ def test_a_replica_that_is_behind(sandbox: Sandbox, standby: Cluster, monkeypatc
 def test_a_replica_that_goes_down_after_the_swap(
     sandbox: Sandbox, standby: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "_BETWEEN_ATTEMPTS", 0.1)
+    monkeypatch.setattr(standbys, "_BETWEEN_ATTEMPTS", 0.1)
     sandbox.back_up()
 
     def observe(progress: Progress) -> None:
@@ -470,7 +470,7 @@ def test_a_guard_goes_back_though_a_standby_was_promoted(sandbox: Sandbox, own_s
 def test_a_standby_that_is_promoted_after_the_swap_has_not_got_it(
     sandbox: Sandbox, own_standby: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replicas, "PATIENCE", timedelta(minutes=10))
+    monkeypatch.setattr(standbys, "PATIENCE", timedelta(minutes=10))
     sandbox.back_up()
     sandbox.ruin()
     _arrived(sandbox, own_standby)

@@ -12,7 +12,7 @@ from psycopg import sql
 from snapkit.core.inventory.entry import Kind
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
-from snapkit.services.stillness import Mark, mark_moment, nothing_written_since
+from snapkit.services.run.any_writes import Mark, mark_moment, nothing_written_since
 from tests.cluster import PASSWORD
 from tests.sandbox import Sandbox, wait_until
 

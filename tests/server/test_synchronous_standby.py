@@ -20,9 +20,9 @@ from snapkit.core.inventory.entry import Caution, State, Strategy, unobserved
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.postgres.connection import server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.inventory import adopt_entry, label_entry, pin_entry, unpin_entry
-from snapkit.services.opening import ShellRequest, opened_entry
-from snapkit.services.remains import recover
+from snapkit.services.entries.opening import ShellRequest, opened_entry
+from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.recover import recover
 from tests.cluster import Cluster
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until

@@ -23,8 +23,8 @@ from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.sql.entry_locks import Use
 from snapkit.postgres.sql.locks import others_hold
 from snapkit.services.guard import account_of, keep_from_others
-from snapkit.services.persistence import Persistence
 from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.run.retry import Persistence
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, run_snapkit, wait_until
@@ -323,7 +323,7 @@ def test_a_server_that_is_long_away_is_asked_what_became_of_the_swap(
             elif progress.phase.startswith("Waiting to learn what became of the swap: "):
                 own.launch()
 
-        monkeypatch.setattr("snapkit.services.outcome.PATIENCE", timedelta(0))
+        monkeypatch.setattr("snapkit.services.run.commit_outcome.PATIENCE", timedelta(0))
         receipt = swap(
             Server(target_of(own.url(box.name))), SwapRequest(), LOCK_WAIT, observe, None, Persistence(10 * LOCK_WAIT)
         )

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from snapkit.postgres.copying.relay import StoppedError
-from snapkit.services.crew import Crew
+from snapkit.services.copying.online.task_group import Crew
 
 
 def nothing() -> None:

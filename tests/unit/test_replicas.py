@@ -9,7 +9,7 @@ import pytest
 from snapkit.core.inventory.entry import Standby
 from snapkit.errors import UsageError
 from snapkit.postgres.connection.conninfo import target_of_replica
-from snapkit.services.replicas import replicas_of, untold_caution
+from snapkit.services.outage.standbys import replicas_of, untold_caution
 
 ONE = Standby("one", "10.0.0.2")
 TWO = Standby(None, None)

@@ -11,8 +11,8 @@ from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.locks import end_lost_session
-from snapkit.services.common import locked
-from snapkit.services.persistence import Persistence
+from snapkit.services.run.retry import Persistence
+from snapkit.services.run.survey import locked
 
 PATIENCE = timedelta(seconds=30)
 

@@ -1,6 +1,6 @@
 """The PgBouncers that were told of: where they are, whether they can be paused, and the resuming of what was left.
 
-See ``services/pausing.py`` for the pause itself.
+See ``services/outage/pools.py`` for the pause itself.
 """
 
 from __future__ import annotations

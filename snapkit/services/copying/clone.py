@@ -50,10 +50,10 @@ from snapkit.postgres.outage.door import DoorRecord, hold_door
 from snapkit.postgres.sql.drop import IN_PASSING, send_drop
 from snapkit.postgres.sql.execution import committing_locally, run
 from snapkit.postgres.sql.locks import others_at_work
-from snapkit.services.common import Gathered, locked_by_others, sessions_busy, sessions_protected
-from snapkit.services.emptying import empty_sealed
-from snapkit.services.hold import Hold
-from snapkit.services.passing import close, take
+from snapkit.services.entries.passing_name import close, take
+from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.outage.hold import Hold
+from snapkit.services.run.survey import Gathered, locked_by_others, sessions_busy, sessions_protected
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from snapkit.core.outcome import ReplicaReceipt
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.connection.server import Connection, Server
-from snapkit.services.common import gather
-from snapkit.services.poolers import Pooler, check_poolers, left_out_pooler
-from snapkit.services.replicas import Replica, check_replicas, check_still_standby, left_out_replica
+from snapkit.services.outage.pool_checks import Pooler, check_poolers, left_out_pooler
+from snapkit.services.outage.standbys import Replica, check_replicas, check_still_standby, left_out_replica
+from snapkit.services.run.survey import gather
 
 PATIENCE = timedelta(seconds=5)
 """How long those that fail are tried again where a rollback can do without them: a restart takes less."""

@@ -13,7 +13,7 @@ from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
-from snapkit.services.common import address_of, gather, with_sizes
+from snapkit.services.run.survey import address_of, gather, with_sizes
 
 
 class Usage(Protocol):

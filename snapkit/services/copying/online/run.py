@@ -71,10 +71,10 @@ from snapkit.postgres.copying.table_copy import (
 from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.postgres.sql.execution import run, transaction
 from snapkit.postgres.sql.stall_watch import overseen
-from snapkit.services.cloning import Cloned, untouched
-from snapkit.services.common import locked_by_others
-from snapkit.services.crew import Crew
-from snapkit.services.emptying import empty_sealed
+from snapkit.services.copying.clone import Cloned, untouched
+from snapkit.services.copying.online.task_group import Crew
+from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.survey import locked_by_others
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""

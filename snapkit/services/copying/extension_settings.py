@@ -13,7 +13,7 @@ from snapkit.postgres.connection.extension_libraries import load_libraries_of
 from snapkit.postgres.connection.server import Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.execution import committing_locally, run_permitted, transaction
-from snapkit.services.glances import await_end
+from snapkit.services.run.probe import await_end
 
 _ENTRY = timedelta(seconds=2)
 """How long it may take to get in: what cannot be set is told, and not worth a wait at somebody's door."""

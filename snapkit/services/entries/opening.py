@@ -62,7 +62,10 @@ from snapkit.postgres.sql.entry_locks import (
 )
 from snapkit.postgres.sql.execution import commit, committing_locally, run, transaction
 from snapkit.postgres.sql.identity import check_overwritten, read_facts
-from snapkit.services.common import (
+from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.commit_outcome import went_through
+from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.survey import (
     Standing,
     blockers_named,
     check_rights,
@@ -71,9 +74,6 @@ from snapkit.services.common import (
     locked,
     need_known,
 )
-from snapkit.services.confirming import telling, unconfirmed
-from snapkit.services.emptying import empty_sealed
-from snapkit.services.outcome import went_through
 
 PATIENCE = timedelta(seconds=20)
 """How long a server that cannot be reached at the end, since it is starting anew say, is asked again."""

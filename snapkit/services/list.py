@@ -27,7 +27,14 @@ from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage import eviction
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
-from snapkit.services.common import (
+from snapkit.services.copying.restore_properties import Given, give_properties
+from snapkit.services.entries.opening import need_sealed
+from snapkit.services.outage.pool_checks import Pooler, tell_paused
+from snapkit.services.recover import sweep_afterwards
+from snapkit.services.run.commit_outcome import went_through
+from snapkit.services.run.disk_room import free_bytes, room_cautions
+from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.survey import (
     Gathered,
     blockers_named,
     check_empty_enough,
@@ -41,13 +48,6 @@ from snapkit.services.common import (
     recognition_cautions,
     with_sizes,
 )
-from snapkit.services.confirming import telling, unconfirmed
-from snapkit.services.opening import need_sealed
-from snapkit.services.outcome import went_through
-from snapkit.services.poolers import Pooler, tell_paused
-from snapkit.services.properties import Given, give_properties
-from snapkit.services.remains import sweep_afterwards
-from snapkit.services.room import free_bytes, room_cautions
 
 
 def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:

@@ -19,7 +19,10 @@ from snapkit.errors import BusyError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT
-from snapkit.services.common import (
+from snapkit.services.entries.drop import Drops, Shielded, hindrance
+from snapkit.services.recover import sweep
+from snapkit.services.run.disk_room import room_cautions
+from snapkit.services.run.survey import (
     Gathered,
     altered_cautions,
     check_server,
@@ -30,9 +33,6 @@ from snapkit.services.common import (
     with_sizes,
     written,
 )
-from snapkit.services.dropping import Drops, Shielded, hindrance
-from snapkit.services.remains import sweep
-from snapkit.services.room import room_cautions
 
 Choose = Callable[[Gathered], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""

@@ -23,10 +23,10 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT, IN_PASSING
 from snapkit.postgres.sql.locks import others_at_work
-from snapkit.services.common import check_server, gather, hold_lock, locked
-from snapkit.services.dropping import Drops
-from snapkit.services.opening import open_to_owner, seal_what_was_left, sealed_caution
-from snapkit.services.poolers import Pooler, resume_forgotten, tell_paused
+from snapkit.services.entries.drop import Drops
+from snapkit.services.entries.opening import open_to_owner, seal_what_was_left, sealed_caution
+from snapkit.services.outage.pool_checks import Pooler, resume_forgotten, tell_paused
+from snapkit.services.run.survey import check_server, gather, hold_lock, locked
 
 
 def recover(

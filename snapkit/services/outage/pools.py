@@ -28,8 +28,8 @@ from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage.login_retry import SETTING, Service, await_service
 from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError, await_answers
 from snapkit.postgres.outage.watchdog import Post, Watchdog, WatchdogError
-from snapkit.services.hold import Hold
-from snapkit.services.poolers import (
+from snapkit.services.outage.hold import Hold
+from snapkit.services.outage.pool_checks import (
     Pooler,
     check_admin,
     check_free,
