@@ -1,8 +1,7 @@
 """What a clone takes for each file, however small, and for each megabyte: ``python -m benchmarks.small_files``.
 
 With fsync on, as users have it: that is most of what a small file takes. The constants of
-``snapkit.core.copying.estimates`` go
-by this.
+``snapkit.core.copying.estimates`` go by this.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 
-from snapkit.cli.interruption import come_again, end_as_ctrl_c_does, end_whatever_comes, ended_at_once
+from snapkit.cli.ctrl_c import come_again, end_as_ctrl_c_does, end_whatever_comes, ended_at_once
 
 _OBJECTS_MADE_IN_A_ROW = 200_000
 """For so many more than were let go of, twice what a run makes, the garbage collector lets a run be. Python's own 700

@@ -20,7 +20,7 @@ _FORKS.set_forkserver_preload(
     ["tests.process", "snapkit.__main__"]
     + [f"snapkit.cli.{name}" for name in ("main", "commands", "document", "failures", "hooking", "text")]
     + [f"snapkit.services.{name}" for name in ("backup", "inventory", "online", "remains", "removal", "rollback")]
-    + ["snapkit.settings.load", "snapkit.settings.surroundings", "snapkit.postgres.connection.dialect"]
+    + ["snapkit.settings.load", "snapkit.settings.detect", "snapkit.postgres.connection.dialect"]
 )
 
 

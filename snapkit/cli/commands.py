@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snapkit.cli.completion import names_where, strategies
-from snapkit.cli.interruption import deferred, uninterrupted
+from snapkit.cli.ctrl_c import deferred, uninterrupted
+from snapkit.cli.dry_run import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.invocation import Invocation
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.registry import Registry
 from snapkit.core.inventory.labels import checked_label
 from snapkit.errors import SnapkitError, UsageError
@@ -148,7 +148,7 @@ def backup(
 
 
 def _back_up(run: Invocation, request: BackupRequest) -> BackupReceipt:
-    from snapkit.cli.hooking import hooked
+    from snapkit.cli.run_hooks import hooked
     from snapkit.core.hooks import Operation
     from snapkit.services.backup import back_up
 
@@ -307,7 +307,7 @@ def _swap_in(
     way_back: WayBack | None = None,
 ) -> SwapReceipt:
     """Swap between the hooks. A guard's ``way_back`` makes the plan to hold to, and ``entry`` is known then."""
-    from snapkit.cli.hooking import hooked
+    from snapkit.cli.run_hooks import hooked
     from snapkit.core.hooks import Operation
     from snapkit.services.rollback import preview_swap, swap
 
@@ -459,7 +459,7 @@ def shell(
     show_command: ShowCommand = False,
 ) -> Any:
     """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
-    from snapkit.foreground import find_command, run_command
+    from snapkit.processes.foreground import find_command, run_command
 
     found = find_command(command) if command else None
     server = run.server()
@@ -667,15 +667,15 @@ def guard(
         }
     )
     policy = _policy(settings, "guard") if settings.keep is not None else None
-    from snapkit.foreground import find_command
-    from snapkit.health import HealthChecks
+    from snapkit.processes.foreground import find_command
+    from snapkit.processes.health import HealthChecks
 
     found = find_command(command)
     checks = HealthChecks(settings.health_command, settings.health_url, settings.health_timeout)
     with run.asking_for_deploy() as deploy:
         server = run.server()
         from snapkit.cli.guard_steps import TerminalSteps
-        from snapkit.cli.hooking import tell_failure
+        from snapkit.cli.run_hooks import tell_failure
         from snapkit.core.hooks import Operation
         from snapkit.core.secrets import shown_command
         from snapkit.services.backup import BackupRequest

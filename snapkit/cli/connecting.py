@@ -43,7 +43,7 @@ def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] 
 
 def choice_of(options: CommonOptions, files: Files) -> ConnectionChoice:
     """Return what names the connection, whatever is wrong with the other settings."""
-    from snapkit.settings.connection import choose_connection
+    from snapkit.settings.url_choice import choose_connection
 
     return choose_connection(options.direct_url, options.url, os.environ, files.dotenv, files.dotenv_name)
 

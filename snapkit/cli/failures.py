@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapkit.cli.interruption import interrupted
+from snapkit.cli.ctrl_c import interrupted
 from snapkit.errors import SnapkitError, unexpected
 
 

@@ -7,14 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from snapkit.cli.interruption import HeldSignals, interrupted
+from snapkit.cli.ctrl_c import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.inventory.entry import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
-from snapkit.foreground import Ending, run_command
-from snapkit.health import HealthChecks, check_health
-from snapkit.left_running import adopting, end_what_is_left
+from snapkit.processes.foreground import Ending, run_command
+from snapkit.processes.health import HealthChecks, check_health
+from snapkit.processes.left_running import adopting, end_what_is_left
 from snapkit.services.guard import (
     Kept,
     PersistentWayBack,
@@ -94,7 +94,7 @@ class TerminalSteps:
         # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.
         from rich import progress, text  # noqa: F401
 
-        from snapkit.cli import document  # noqa: F401
+        from snapkit.cli import envelope  # noqa: F401
         from snapkit.cli import text as rendering  # noqa: F401
 
         if self._problems:

@@ -20,7 +20,7 @@ from snapkit.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snapkit.cli.trail import Trail
+    from snapkit.cli.audit import Trail
     from snapkit.core.connection.endpoint import Whereabouts
     from snapkit.core.deploy.deploy import Deploy
     from snapkit.core.inventory.entry import Caution
@@ -114,7 +114,7 @@ class Invocation:
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
         if self._changes and settings.audit_log is not None:
-            from snapkit.cli.trail import Trail
+            from snapkit.cli.audit import Trail
 
             self._call.trail = Trail.begin(settings.audit_log, self.command, server, self._began)
         return server
@@ -195,7 +195,7 @@ class Invocation:
 
         The block gets what waits for the answer; what the command needs besides is best loaded before that is called.
         """
-        from snapkit.settings.surroundings import asking_for_deploy
+        from snapkit.settings.detect import asking_for_deploy
 
         return asking_for_deploy(self.environment, self._files.directory)
 
@@ -284,7 +284,7 @@ class Invocation:
         return code
 
     def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
-        from snapkit.cli.document import data_of, envelope, error_document, partial_document, problems_document
+        from snapkit.cli.envelope import data_of, envelope, error_document, partial_document, problems_document
 
         status, error = "success", None
         shortfall: SnapkitError | None = getattr(result, "shortfall", None)

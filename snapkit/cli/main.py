@@ -11,8 +11,8 @@ import typer
 
 from snapkit import __version__
 from snapkit.cli.commands import registry
+from snapkit.cli.ctrl_c import interrupted, uninterrupted
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
-from snapkit.cli.interruption import interrupted, uninterrupted
 from snapkit.cli.invocation import Call
 from snapkit.cli.streams import settle
 from snapkit.errors import NotFoundError, SnapkitError, UsageError, unexpected
@@ -124,7 +124,7 @@ def _tell(error: SnapkitError, call: Call) -> int:
 
         traceback.print_exception(error.__cause__, file=sys.stderr)
     if call.as_json:
-        from snapkit.cli.document import envelope, error_document
+        from snapkit.cli.envelope import envelope, error_document
 
         sys.stdout.write(
             envelope(call.command, "error", None, call.cautions, error_document(error), call.whereabouts) + "\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from snapkit.cli.interruption import interrupted, uninterrupted
+from snapkit.cli.ctrl_c import interrupted, uninterrupted
 from snapkit.cli.invocation import Call, Invocation
 from snapkit.cli.options import CommonOptions, with_common_options
 from snapkit.core.values import dataclass

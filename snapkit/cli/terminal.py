@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 import typer
 
-from snapkit.cli import pace
+from snapkit.cli import throttle
 from snapkit.cli.format import printable, printable_lines, progress_text
 from snapkit.cli.streams import Forgiving
 from snapkit.core.values import dataclass
@@ -74,12 +74,12 @@ class Terminal:
             return
         told: set[str] = set()
         if not self.err.is_terminal or self.err.is_dumb_terminal:
-            often = pace.Pace(pace.EVERY)
+            often = throttle.Pace(throttle.EVERY)
 
             def tell(progress: Progress) -> None:
                 _tell_once(self, progress, told)
                 if not progress.waits and often.is_due():
-                    self.note(pace.line_of(progress))
+                    self.note(throttle.line_of(progress))
 
             yield tell
             return

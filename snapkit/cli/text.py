@@ -14,9 +14,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from snapkit.cli.deploys import cost_facts, deploy_facts, fits_facts, migrations_now_facts
+from snapkit.cli.deploy_facts import cost_facts, deploy_facts, fits_facts, migrations_now_facts
+from snapkit.cli.dry_run import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.format import age_text, count_text, printable, printable_lines, size_text, time_text
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.table import Column, fits, print_table
 from snapkit.core.checks import Status, listed_standbys
 from snapkit.core.durations import duration_text

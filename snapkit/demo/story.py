@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from snapkit.core.inventory.entry import unobserved
 from snapkit.core.inventory.retention import Policy
 from snapkit.demo import shop
-from snapkit.demo.server import DemoServer, demo_server
+from snapkit.demo.embedded import DemoServer, demo_server
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up

@@ -16,12 +16,12 @@ from snapkit.core.secrets import ShownCommand
 from snapkit.core.server.dependents import in_the_way
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, InterruptedRunError, RolledBackError, SnapkitError, UsageError, unexpected
-from snapkit.foreground import Ending
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.processes.foreground import Ending
 from snapkit.services.entries.opening import way_back
 from snapkit.services.rollback import SwapRequest, decide_swap
 from snapkit.services.run.retry import Persistence

@@ -15,7 +15,7 @@ from snapkit.core.inventory.entry import Caution, Strategy
 from snapkit.core.outage.hold_rules import DEFAULT_GRACE, HoldRules
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
-from snapkit.settings.connection import (
+from snapkit.settings.url_choice import (
     URL_VARIABLES,
     ConnectionChoice,
     choose_connection,
@@ -262,7 +262,7 @@ def _read_file(
     values = {key: value for key, value in table.items() if key != "hooks"}
     if "hooks" not in table:
         return name, _checked(where, values), {}, unread
-    from snapkit.settings.hooks import read_hooks
+    from snapkit.settings.hook_table import read_hooks
 
     return name, _checked(where, values), read_hooks(where, table["hooks"]), unread
 

@@ -20,7 +20,7 @@ from snapkit.core.deploy.deploy import Checkout, Deploy, MigrationState
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.services.rollback import SwapRequest, preview_swap
-from snapkit.settings.surroundings import asking_for_deploy, asking_git
+from snapkit.settings.detect import asking_for_deploy, asking_git
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox, run_snapkit, wait_until
 
@@ -125,7 +125,7 @@ HANGING = "echo $$ >> groups\nsleep 600 & wait\n"
 def test_a_git_that_takes_too_long_is_ended(
     repository: Path, tmp_path: Path, other_git: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snapkit.settings.surroundings._LIMIT", 0.5)
+    monkeypatch.setattr("snapkit.settings.detect._LIMIT", 0.5)
     assert checkout_at(other_git(HANGING), repository) is None
     _await_end(tmp_path / "groups")
 
@@ -154,7 +154,7 @@ esac
 def test_what_git_has_left_running_is_ended_if_it_keeps_us_waiting(
     repository: Path, tmp_path: Path, other_git: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("snapkit.settings.surroundings._LIMIT", 0.5)
+    monkeypatch.setattr("snapkit.settings.detect._LIMIT", 0.5)
     assert checkout_at(other_git("echo $$ >> groups\nsleep 600 &\n"), repository) is None
     _await_end(tmp_path / "groups")
 

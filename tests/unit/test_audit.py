@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from snapkit.audit import append_to_audit_log, check_audit_log
-from snapkit.cli.trail import _os_user
+from snapkit.cli.audit import _os_user
 from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.entry import Entry, Kind, Place

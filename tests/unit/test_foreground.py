@@ -15,12 +15,12 @@ import pexpect
 import pytest
 
 from snapkit.errors import UsageError
-from snapkit.foreground import Ending, find_command, run_command
+from snapkit.processes.foreground import Ending, find_command, run_command
 
 RUNNER = """
 import os, sys
 from snapkit.__main__ import end_as_ctrl_c_does
-from snapkit.foreground import find_command, run_command
+from snapkit.processes.foreground import find_command, run_command
 end_as_ctrl_c_does()
 environment = {**os.environ, "FROM_SNAPKIT": "yes"}
 ending = run_command(find_command(sys.argv[2:]), environment, stdout_to_stderr=sys.argv[1] == "json")
@@ -164,8 +164,8 @@ def test_what_comes_while_the_command_is_being_started_reaches_what_a_shell_runs
 
 LEAVING = """
 import os, signal, subprocess, sys
-from snapkit.foreground import find_command, run_command
-from snapkit.left_running import adopting, end_what_is_left
+from snapkit.processes.foreground import find_command, run_command
+from snapkit.processes.left_running import adopting, end_what_is_left
 with adopting():
     script = sys.argv[1] + " while ! test -s left; do sleep 0.05; done; kill -9 $$"
     ending = run_command(find_command(["sh", "-c", script]), os.environ)

@@ -23,7 +23,7 @@ from snapkit.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from snapkit.foreground import Ending
+from snapkit.processes.foreground import Ending
 from snapkit.services.guard import guard
 from tests.unit.builders import NOW, make_entry
 

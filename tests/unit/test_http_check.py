@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core.guarding import Health
-from snapkit.health import HealthChecks, check_health
-from snapkit.http_check import is_loopback, what_is_wrong
+from snapkit.processes.health import HealthChecks, check_health
+from snapkit.processes.http_check import is_loopback, what_is_wrong
 
 
 @contextmanager

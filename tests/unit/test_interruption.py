@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from snapkit import signals
-from snapkit.cli.interruption import HeldSignals, come_again, deferred, end_as_ctrl_c_does, uninterrupted
+from snapkit.cli.ctrl_c import HeldSignals, come_again, deferred, end_as_ctrl_c_does, uninterrupted
 from snapkit.cli.main import main
+from snapkit.processes import signals
 
 
 @pytest.fixture(autouse=True)

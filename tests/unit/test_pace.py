@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.cli import pace
+from snapkit.cli import throttle
 from snapkit.cli.terminal import Terminal
 from snapkit.core.inventory.entry import Progress
 
@@ -14,7 +14,7 @@ from snapkit.core.inventory.entry import Progress
 def test_one_for_each_while_and_none_at_first() -> None:
     begun, *times = (100.0, 100.0, 109.9, 110.0, 110.1, 119.9, 150.0, 155.0, 160.0)
     clock = iter((begun, *times))
-    often = pace.Pace(timedelta(seconds=10), lambda: next(clock))
+    often = throttle.Pace(timedelta(seconds=10), lambda: next(clock))
     assert [often.is_due() for _ in times] == [False, False, True, False, False, True, False, True]
 
 
@@ -37,7 +37,7 @@ def test_in_a_pipe(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(pace, "EVERY", timedelta(seconds=every))
+    monkeypatch.setattr(throttle, "EVERY", timedelta(seconds=every))
     with Terminal.open(no_color=False, quiet=quiet).progress("Dropping") as observe:
         observe(_progress(0))
         observe(_progress(1))
@@ -52,4 +52,4 @@ def test_whom_it_waits_for_is_said_at_once_and_once(capsys: pytest.CaptureFixtur
 
 
 def test_where_the_size_is_unknown_there_is_no_share() -> None:
-    assert pace.line_of(Progress("Cloning app", timedelta(0))) == "Cloning app ..."
+    assert throttle.line_of(Progress("Cloning app", timedelta(0))) == "Cloning app ..."

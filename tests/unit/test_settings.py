@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from snapkit.core.inventory.entry import Strategy
 from snapkit.errors import UsageError
 from snapkit.settings import Settings, load_settings, read_files
-from snapkit.settings.connection import choose_connection
+from snapkit.settings.url_choice import choose_connection
 
 # Which connection is meant
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snapkit.core.connection.endpoint import Endpoint, endpoint_of, is_another
-from snapkit.settings.connection import choose_connection
+from snapkit.settings.url_choice import choose_connection
 
 SHOP = "postgresql://app:s3cret@db.example:5433/shop"
 

@@ -2,8 +2,7 @@
 
 Each pool is paused for as short as can be, and stays paused under no circumstances: a watchdog, which outlives us, has
 its own connections open before anything is paused (``postgres/outage/watchdog.py``), and ``recover`` resumes what even
-that
-could not.
+that could not.
 """
 
 from __future__ import annotations

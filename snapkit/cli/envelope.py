@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from functools import singledispatch
 from typing import Any
 
-from snapkit.cli.deploys import deploy_document, migration_document, written_document
+from snapkit.cli.deploy_facts import deploy_document, migration_document, written_document
+from snapkit.cli.dry_run import DemoOutcome, DryRun, Script
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text
-from snapkit.cli.outcomes import DemoOutcome, DryRun, Script
 from snapkit.core.connection.endpoint import Whereabouts
 from snapkit.core.durations import milliseconds
 from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Kind

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from snapkit.background import run_in_background
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words, what_went_wrong
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
-from snapkit.http_check import what_is_wrong
+from snapkit.processes.background import run_in_background
+from snapkit.processes.http_check import what_is_wrong
 
 _BETWEEN = 0.5
 """Seconds between two tries."""

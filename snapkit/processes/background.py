@@ -14,7 +14,7 @@ from time import monotonic
 from typing import IO
 
 from snapkit.core.hooks import KEPT_BYTES, Ending
-from snapkit.signals import held_back
+from snapkit.processes.signals import held_back
 
 _LOOK = 0.05
 """Seconds after which is looked whether a hook has ended whose output something else holds open."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from snapkit import signals
 from snapkit.errors import InterruptedRunError
+from snapkit.processes import signals
 
 _SOON = 0.01
 """Seconds until Python is out of the function that it has forgotten an interruption in."""

@@ -101,7 +101,7 @@ class _Around:
         facts = facts_after(entry, displaced, receipt.outage, receipt.duration)
 
         def document() -> str:
-            from snapkit.cli.document import data_of
+            from snapkit.cli.envelope import data_of
 
             return self._document("success", data_of(receipt), receipt.cautions)
 
@@ -109,7 +109,7 @@ class _Around:
 
     def failed(self, error: SnapkitError) -> None:
         """Run the hook for a failure."""
-        from snapkit.cli.document import error_document
+        from snapkit.cli.envelope import error_document
 
         said = error_document(error)
         code = exit_code_of(error)
@@ -118,7 +118,7 @@ class _Around:
 
     def _known(self) -> dict[str, Any]:
         """What a hook before the operation is told: the keys are those of what the operation returns."""
-        from snapkit.cli.document import entry_document
+        from snapkit.cli.envelope import entry_document
 
         occasion = self._occasion
         if occasion.operation is Operation.BACKUP:
@@ -132,7 +132,7 @@ class _Around:
         cautions: tuple[Caution, ...] = (),
         error: dict[str, Any] | None = None,
     ) -> str:
-        from snapkit.cli.document import envelope
+        from snapkit.cli.envelope import envelope
 
         said = (*self._run_of.cautions, *cautions)
         return envelope(self._occasion.operation, status, data, said, error, self._run_of.whereabouts)
@@ -151,7 +151,7 @@ class _Around:
         words = self._hooks.commands.get(event)
         if words is None:
             return None
-        from snapkit.background import run_in_background
+        from snapkit.processes.background import run_in_background
 
         environment = {**self._run_of.environment, **facts_before(event, self._occasion), **facts}
         ending = run_in_background(words, environment, document() + "\n", self._hooks.timeout, self._pass_on)

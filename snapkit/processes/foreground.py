@@ -19,10 +19,10 @@ from dataclasses import field
 from pathlib import Path
 from types import FrameType
 
-from snapkit import signals
 from snapkit.core.secrets import shown_program
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
+from snapkit.processes import signals
 
 _BEAT = 1.0
 """Seconds after which a signal is taken at the latest: one that comes just before the wait does not interrupt it."""
