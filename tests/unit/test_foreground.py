@@ -135,7 +135,7 @@ def test_what_is_sent_to_snapkit_alone_reaches_what_a_shell_runs_too() -> None:
 
 EARLY = """
 import os, signal, sys
-from snapkit import foreground
+from snapkit.processes import foreground
 start = foreground._start
 def start_late(*arguments):
     process = start(*arguments)
