@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,12 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
         there = (page.parent / name).resolve() if name else page
         assert there.exists(), f"{page.name} links to {target}"
         assert not anchor or anchor in _anchors(there), f"{page.name} links to {target}: no such heading"
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    groups = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    listed = [page for group in groups for entries in group.values() for each in entries for page in each.values()]
+    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
 
 
 def test_the_architecture_page_names_what_exists() -> None:
