@@ -36,10 +36,20 @@ NOT_RUN: Mapping[tuple[str, str], str] = {
     ("poolers.md", "snapkit backup            --pgbouncer-url"): "with a PgBouncer, tests/server/test_poolers.py",
     ("poolers.md", 'psql "$CONSOLE"'): "for poolers that are not here; the page says that they were not tried",
     ("reference.md", "{"): "an example of the envelope, tests/cli/test_contract.py",
+    ("reference.md", "snapkit demo --keep"): "CI",
 }
 """Blocks that are not run as they stand, by page and beginning, and why."""
 
+EXAMPLES = (
+    "snapkit backup --label", "snapkit list --sizes", 'snapkit show "before v42"', "snapkit status --max-age",
+    "snapkit rollback --latest", "snapkit undo", "snapkit prune --keep", 'snapkit delete "before v42"',
+    'snapkit pin "before v42"', 'snapkit unpin "before v42"', 'snapkit label "before v42"',
+    'snapkit adopt "before v42"', "snapkit doctor", "snapkit recover --all", "snapkit guard --keep",
+)  # fmt: skip
+"""The beginnings of the reference's examples, one for each command."""
+
 RUN: Mapping[tuple[str, str], str] = {
+    **{("reference.md", begin): "test_the_examples_of_the_reference" for begin in EXAMPLES},
     ("README.md", "DATABASE_URL=postgresql://"): "test_the_four_commands_of_the_readme",
     ("README.md", "snapkit backup                # an exact clone"): "test_the_four_commands_of_the_readme",
     ("README.md", "snapkit guard --health-url"): "test_the_deploy_recipe",
@@ -134,6 +144,22 @@ def test_the_deploy_recipe(sandbox: Sandbox, desk: Desk, page: str) -> None:
     (desk.place / "broken").unlink()
     done = desk.type(recipe)
     assert (done.code, len(sandbox.items())) == (0, 10), done
+
+
+@pytest.mark.parametrize("begin", EXAMPLES)
+def test_the_examples_of_the_reference(sandbox: Sandbox, desk: Desk, begin: str) -> None:
+    """Each line does what it is there for, where there are three backups, and one is labelled as in the examples."""
+    for label in ("before v41", "before v42", "before v43"):
+        sandbox.back_up(label=label)
+    (named,) = (entry for entry in sandbox.entries() if entry.label == "before v42")
+    if begin == "snapkit undo":
+        sandbox.roll_back("before v42")
+    if begin.startswith("snapkit adopt"):
+        sandbox.execute(f'ALTER DATABASE "{named.name}" ALLOW_CONNECTIONS true')
+    desk.script("programs_alembic", "#!/bin/sh\npsql -v ON_ERROR_STOP=1 -c 'DELETE FROM item WHERE id > 10'\n")
+    for line in _block("reference.md", begin).replace("alembic upgrade head", "./programs_alembic").splitlines():
+        done = desk.type(line)
+        assert done.code == 0, (line, done)
 
 
 def test_the_textfile_for_prometheus(sandbox: Sandbox, desk: Desk) -> None:
