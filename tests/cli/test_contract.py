@@ -370,3 +370,16 @@ def test_the_demo_tells_the_whole_story_and_cleans_up() -> None:
         assert "all is as it was" in ran.out
         assert "1 database dropped" in ran.out
         assert list(Path(place).glob("snapkit-demo-*")) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"], ["status"], ["show", "x"], ["rollback", "--latest"], ["rollback", "x"], ["undo"], ["delete", "x"],
+        ["prune", "--keep", "1"], ["pin", "x"], ["label", "x", "y"], ["shell", "x", "--", "true"], ["backup"],
+    ],
+)  # fmt: skip
+def test_a_database_that_is_not_there_is_said_to_be_that(sandbox: Sandbox, words: list[str]) -> None:
+    ran = run_snapkit(words[0], "--json", *words[1:], url=sandbox.cluster.url(f"{sandbox.prefix}_shpo"))
+    assert ran.code == 10, ran
+    assert f"There is no database '{sandbox.prefix}_shpo'" in ran.document["error"]["message"]

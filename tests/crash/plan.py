@@ -41,7 +41,7 @@ def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
     """Return the points that come in every run; of the watcher's, which asks the same again and again, the first.
 
     Of a copy that is made online they are those of the working connection: the others, of programs and threads side by
-    side, come in another order each time. tests/server/test_online.py lets those die.
+    side, come in another order each time. tests/server/test_backup_online.py lets those die.
     """
     recorded = [p for p in recorded if p.occurrence == 1 or not _UNTIL_GONE.search(p.label)]
     if scenario.is_online:

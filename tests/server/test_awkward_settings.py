@@ -13,7 +13,7 @@ from psycopg import sql
 from snapkit.postgres.copying.programs import VARIABLE
 from tests.cluster import PASSWORD
 from tests.sandbox import Ran, Sandbox, run_snapkit
-from tests.server.test_online import opened
+from tests.server.test_backup_online import opened
 
 AWKWARD = {
     "DateStyle": "SQL, DMY",

@@ -19,7 +19,7 @@ from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying.online import run
 from tests.sandbox import LOCK_WAIT, Sandbox
-from tests.server.test_online import online_backup, opened
+from tests.server.test_backup_online import online_backup, opened
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 

@@ -1,25 +1,17 @@
-"""The inventory, and changes to what an entry says of itself, on a real server."""
+"""List and show, on a real server."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
 
-import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State
+from snapkit.core.inventory.entry import State
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.list import (
-    adopt_entry,
-    label_entry,
-    list_entries,
-    pin_entry,
-    show_entry,
-    unpin_entry,
-)
-from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until
+from snapkit.services.list import list_entries, show_entry
+from tests.sandbox import Sandbox
 
 
 def _create(sandbox: Sandbox, name: str, comment: str | None = None, owner: str | None = None) -> str:
@@ -107,23 +99,6 @@ def test_list_asks_few_questions(sandbox: Sandbox) -> None:
     assert count() == before <= 8
 
 
-@pytest.mark.smoke
-def test_pin_label_and_what_others_wrote_into_the_document(sandbox: Sandbox) -> None:
-    name = sandbox.back_up(label="old label").backup.name
-    document = json.loads(sandbox.row(name)["comment"]) | {"git_commit": "abc"}
-    comment = sql.SQL("COMMENT ON DATABASE {} IS {}")
-    text = json.dumps(document, separators=(",", ":"))
-    sandbox.execute(comment.format(sql.Identifier(name), sql.Literal(text)))
-    server = sandbox.server()
-    pin_entry(server, name, "audit", LOCK_WAIT)
-    label_entry(server, name, 'it\'s "new"', LOCK_WAIT)
-    (entry,) = sandbox.entries()
-    assert (entry.pinned, entry.pin_reason, entry.label) == (True, "audit", 'it\'s "new"')
-    assert json.loads(sandbox.row(name)["comment"])["git_commit"] == "abc"
-    assert unpin_entry(server, 'it\'s "new"', LOCK_WAIT).entry.pinned is False
-    assert label_entry(server, name, "", LOCK_WAIT).entry.label is None
-
-
 def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
     name = sandbox.back_up(label="v42").backup.name
     stamp = name.removeprefix(f"{sandbox.name}_backup_")
@@ -135,70 +110,3 @@ def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
     assert name in caught.value.message
     with pytest.raises(NotFoundError):
         show_entry(sandbox.server(), "v43")
-
-
-@pytest.mark.smoke
-def test_adopt_seals_dates_and_takes_the_sources_properties(sandbox: Sandbox) -> None:
-    name = f"{sandbox.name}_backup_20260110_103045"
-    template = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))
-    sandbox.execute(template)
-    source = sql.Identifier(sandbox.name)
-    sandbox.execute(sql.SQL("ALTER DATABASE {} SET work_mem TO '7MB'").format(source))
-    sandbox.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(source))
-    sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS 'the shop'").format(source))
-    with sandbox.connect(name):
-        report = adopt_entry(sandbox.server(), name, LOCK_WAIT)
-        wait_until(lambda: sandbox.sessions(name) == 0)
-    assert (report.entry.state, report.entry.kind, report.cautions) == (State.READY, Kind.BACKUP, ())
-    assert report.entry.created_at == datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
-    assert sandbox.row(name)["acl"] == sandbox.row(sandbox.name)["acl"]
-    with pytest.raises(psycopg.OperationalError):
-        sandbox.connect(name)
-    sandbox.roll_back()
-    assert sandbox.row(sandbox.name)["comment"] == "the shop"
-    with sandbox.connect() as client:
-        assert client.execute("SHOW work_mem").fetchone() == ("7MB",)
-
-
-def test_adopt_refuses_a_stranger_and_is_content_with_what_is_ours(sandbox: Sandbox) -> None:
-    stranger = _create(sandbox, f"{sandbox.prefix}_other")
-    with pytest.raises(UsageError, match="original script"):
-        adopt_entry(sandbox.server(), stranger, LOCK_WAIT)
-    with pytest.raises(NotFoundError):
-        adopt_entry(sandbox.server(), "no_such_database", LOCK_WAIT)
-    ours = sandbox.back_up().backup.name
-    report = adopt_entry(sandbox.server(), ours, LOCK_WAIT)
-    assert [caution.code for caution in report.cautions] == ["already_managed"]
-
-
-def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) -> None:
-    """One that another program, or an earlier version, has written is told of all the same."""
-    sandbox.back_up(label="x" * 60_000)
-    for words in (["list"], ["list", "--sizes"], ["rollback", "--latest", "--dry-run"], ["prune", "--keep", "1"]):
-        ran = sandbox.run(*words)
-        assert ran.code == 0
-        told = ran.out.partition("ALTER DATABASE")[0]  # the statements of a plan are told whole
-        assert max(map(len, told.splitlines())) < 600, words
-    assert sandbox.run("list", "--json").data["entries"][0]["label"] == "x" * 60_000
-    (name,) = (each for each in sandbox.databases() if each != sandbox.name)
-    for words in (["backup", "--label", "y" * 201], ["guard", "--label", "y" * 201, "--", "true"]):
-        ran = sandbox.run(*words)
-        assert (ran.code, "201 characters" in ran.err) == (2, True), ran
-    ran = sandbox.run("label", name, "y" * 201)
-    assert (ran.code, "201 characters" in ran.err) == (2, True), ran
-    assert sandbox.run("label", name, "y" * 200).code == 0
-    assert "is labelled “v7”." in sandbox.run("label", name, "v7").out
-    assert sandbox.run("label", name, "").code == 0
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["list"], ["status"], ["show", "x"], ["rollback", "--latest"], ["rollback", "x"], ["undo"], ["delete", "x"],
-        ["prune", "--keep", "1"], ["pin", "x"], ["label", "x", "y"], ["shell", "x", "--", "true"], ["backup"],
-    ],
-)  # fmt: skip
-def test_a_database_that_is_not_there_is_said_to_be_that(sandbox: Sandbox, words: list[str]) -> None:
-    ran = run_snapkit(words[0], "--json", *words[1:], url=sandbox.cluster.url(f"{sandbox.prefix}_shpo"))
-    assert ran.code == 10, ran
-    assert f"There is no database '{sandbox.prefix}_shpo'" in ran.document["error"]["message"]

@@ -12,7 +12,7 @@ from snapkit.errors import UsageError
 from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox
-from tests.server.test_online import online_backup
+from tests.server.test_backup_online import online_backup
 
 pytestmark = [pytest.mark.any_version, pytest.mark.usefixtures("client_programs")]
 TABLES = "DO $$ BEGIN FOR n IN 1..{} LOOP EXECUTE format('CREATE TABLE t%s (a int)', n); END LOOP; END $$"

@@ -11,7 +11,7 @@ from psycopg import sql
 from snapkit.errors import SnapkitError
 from snapkit.services.copying.online import run
 from tests.sandbox import Sandbox
-from tests.server.test_online import FILLER, online_backup
+from tests.server.test_backup_online import FILLER, online_backup
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 
