@@ -30,22 +30,16 @@ from snapkit.core.outage.workers import Worker
 from snapkit.core.outcome import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.plans.properties import Properties
-from snapkit.core.plans.seal import (
-    NOTHING_CHANGED,
-    BackupPlan,
-    CopyMethod,
-    check_live,
-    plan_backup,
-)
+from snapkit.core.plans.seal import NOTHING_CHANGED, BackupPlan, CopyMethod, check_live, plan_backup
 from snapkit.core.plans.statements import ChangeOwner
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.catalog.databases import locale_of
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
-from snapkit.postgres.copying.contents import locale_of
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.programs import Programs, find_programs
@@ -254,7 +248,7 @@ def _check_tablespace(connection: Connection, name: str | None) -> None:
     if name is None:
         return
     with server_errors(NOTHING_CHANGED):
-        names = databases.tablespaces(connection)
+        names = server_facts.tablespaces(connection)
     if name not in names:
         raise UsageError(
             f"There is no tablespace {name!r} that a database could be put into.",
@@ -502,7 +496,7 @@ _SHORT = timedelta(seconds=1)
 
 
 def _note(
-    server: Server, ddl: Connection, facts: databases.ServerFacts, plan: BackupPlan, request: BackupRequest
+    server: Server, ddl: Connection, facts: server_facts.ServerFacts, plan: BackupPlan, request: BackupRequest
 ) -> Noted:
     """Look at the source as late as that can be before clients are held, and with no session of ours left inside."""
     with server_errors(untouched(plan.clone)):

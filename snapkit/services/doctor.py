@@ -16,7 +16,7 @@ from snapkit.core.outcome import Diagnosis
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts, sessions
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
@@ -53,23 +53,23 @@ def _facts(
 ) -> Facts:
     live = gathered.live
     entries = gathered.inventory.of_source(source)
-    footing = databases.footing(connection)
-    workers = databases.background_workers(connection, live.oid) if live else ()
+    footing = server_facts.footing(connection)
+    workers = sessions.background_workers(connection, live.oid) if live else ()
     replication = replication_of(connection, [live.oid] if live else [])
     return Facts(
         source=source,
         live=live,
         stale_collation=live is not None and databases.stale_collation(connection, live.oid) is not None,
         is_standby=footing.is_standby,
-        is_read_only=databases.is_read_only(connection),
+        is_read_only=server_facts.is_read_only(connection),
         behind_pooler=footing.behind_pooler,
         grants=missing_grants(connection, live) if live else {},
         signal_grant=f"GRANT pg_signal_backend TO {quote_name(gathered.facts.role)};",
-        sessions=databases.sessions_inside(connection, [live.oid]) if live else (),
-        prepared=databases.prepared_transactions(connection, [source]).get(source, []),
+        sessions=sessions.sessions_inside(connection, [live.oid]) if live else (),
+        prepared=sessions.prepared_transactions(connection, [source]).get(source, []),
         slots=[each.name for each in replication.slots],
         subscriptions=[each.name for each in replication.subscriptions],
-        standbys=databases.standbys(connection),
+        standbys=server_facts.standbys(connection),
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,
         extensions=inside.extensions if inside else None,
@@ -94,7 +94,7 @@ class _Inside:
     locks: LockTable
 
 
-def _look_inside(server: Server, facts: databases.ServerFacts) -> _Inside | None:
+def _look_inside(server: Server, facts: server_facts.ServerFacts) -> _Inside | None:
     try:
         with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
             return _Inside(databases.extensions(connection), file_count(connection), lock_table(connection))

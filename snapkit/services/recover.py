@@ -18,7 +18,7 @@ from snapkit.core.inventory.recognition import Inventory, is_remains
 from snapkit.core.outcome import PoolerReceipt, Recovery
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import orphaned_files
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT, IN_PASSING
@@ -214,5 +214,5 @@ def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
             "leaves such files, and PostgreSQL never deletes them. snapkit cannot prove whose they are, and leaves "
             "them. If no database is missing, delete that directory on the server.",
         )
-        for each in databases.orphaned_directories(connection)
+        for each in orphaned_files.orphaned_directories(connection)
     )

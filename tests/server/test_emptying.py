@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.errors import BusyError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, sessions
 from snapkit.postgres.outage import eviction
 from snapkit.services.outage import emptying
 from snapkit.services.outage.emptying import empty_sealed
@@ -107,7 +107,7 @@ def test_who_comes_in_between_the_two_looks_is_seen(sandbox: Sandbox, monkeypatc
 
             return wrapped
 
-        monkeypatch.setattr(databases, "sessions_entering", then_let_in(databases.sessions_entering))
+        monkeypatch.setattr(databases, "sessions_entering", then_let_in(sessions.sessions_entering))
         monkeypatch.setattr(eviction, "disconnect_sealed", then_let_in(eviction.disconnect_sealed))
         empty_sealed(connection, oid, name, "")
         assert not entering.is_connected()
@@ -120,7 +120,7 @@ def test_who_does_not_get_on_with_starting_up_is_named(sandbox: Sandbox, monkeyp
     name, oid = backup.name, backup.database.oid
     rename = sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(name + "_x"))
     with sandbox.server().connect() as connection, _entering(sandbox, name, rename):
-        [pid] = databases.sessions_entering(connection, oid)
+        [pid] = sessions.sessions_entering(connection, oid)
         with pytest.raises(BusyError, match=f"pid {pid}, which is starting up") as caught:
             empty_sealed(connection, oid, name, "It lets nobody in.")
         assert caught.value.state == "It lets nobody in."

@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import false, func, select
 
 from snapkit.postgres.catalog import databases as catalog
+from snapkit.postgres.catalog import server_facts
 from snapkit.postgres.connection.server import began_with, driver_connection
 from snapkit.postgres.outage.eviction import DoorLook, make_ready
 from tests.crash.stage import url_through
@@ -115,7 +116,7 @@ def test_a_drop_takes_twenty_statements_however_many_there_are(sandbox: Sandbox,
 def test_what_sqlalchemy_would_have_asked_is_known(sandbox: Sandbox) -> None:
     with sandbox.server().connect() as connection:
         dialect = connection.dialect
-        version = catalog.server_facts(connection).version
+        version = server_facts.server_facts(connection).version
         assert dialect.server_version_info == divmod(version, 10000)
         assert dialect.default_schema_name == "pg_catalog"
         assert dialect.default_isolation_level == "READ COMMITTED"
@@ -136,7 +137,7 @@ def test_one_survey_tells_what_two_questions_do(sandbox: Sandbox) -> None:
     sandbox.back_up(label="x")
     with sandbox.server().connect() as connection:
         facts, databases = catalog.survey(connection)
-        asked = catalog.server_facts(connection)
+        asked = server_facts.server_facts(connection)
         assert (facts.role, facts.is_superuser, facts.version) == (asked.role, asked.is_superuser, asked.version)
         assert facts.now <= asked.now
         assert facts.can_share_blocks == asked.can_share_blocks

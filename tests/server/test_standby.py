@@ -23,7 +23,7 @@ from snapkit.core.inventory.entry import Caution, Progress, Standby
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import SwapReceipt
 from snapkit.errors import BusyError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
 from snapkit.services.outage import standbys
@@ -276,9 +276,9 @@ def test_where_the_system_identifier_may_not_be_read_another_server_comes_to_no_
     try:
         reader = sandbox.role("reader")
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=reader)).connect() as connection:
-            assert databases.system_identifier(connection) is None
+            assert server_facts.system_identifier(connection) is None
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=owner)).connect() as connection:
-            assert isinstance(databases.system_identifier(connection), int)
+            assert isinstance(server_facts.system_identifier(connection), int)
     finally:
         sandbox.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
     monkeypatch.setattr(databases, "system_identifier", lambda connection: None)
@@ -549,7 +549,7 @@ def test_what_streams_and_is_no_standby_is_not_taken_for_one(sandbox: Sandbox) -
 
     def seen(user: str = "postgres") -> list[Standby]:
         with sandbox.server(sandbox.cluster.url(sandbox.name, user=user)).connect() as connection:
-            return databases.standbys(connection)
+            return server_facts.standbys(connection)
 
     real = seen()  # other tests here may have left theirs running
     # A session of logical replication is inside a database.

@@ -13,8 +13,7 @@ from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, exist
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.server.dependents import Dependents
-from snapkit.postgres.catalog.databases import PG_DATABASE_OID, pg_roles, pg_tablespace
-from snapkit.postgres.catalog.tables import catalog_table
+from snapkit.postgres.catalog.tables import PG_DATABASE_OID, catalog_table, pg_roles, pg_tablespace
 
 _depends = catalog_table(
     "pg_shdepend",

@@ -11,8 +11,7 @@ from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, selec
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.server.replication import Replication, Slot, Subscription
-from snapkit.postgres.catalog.databases import pg_database
-from snapkit.postgres.catalog.tables import catalog_table
+from snapkit.postgres.catalog.tables import catalog_table, pg_database
 
 _slots = catalog_table(
     "pg_replication_slots",

@@ -1,4 +1,4 @@
-"""The catalogs of a database's own relations, with those of their columns that are asked for anywhere.
+"""The system catalogs and views that are asked in several places, with those of their columns that are needed.
 
 https://www.postgresql.org/docs/current/catalogs.html
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnClause, Integer, TableClause, Text, column, table
-from sqlalchemy.dialects.postgresql import OID
+from sqlalchemy import BigInteger, Boolean, ColumnClause, DateTime, Integer, TableClause, Text, column, table
+from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 
 def catalog_table(name: str, *columns: ColumnClause[Any]) -> TableClause:
@@ -39,3 +39,93 @@ pg_attribute = catalog_table(
     column("atttypid", OID),
     column("atttypmod", BigInteger),
 )
+
+
+pg_database = catalog_table(
+    "pg_database",
+    column("oid", OID),
+    column("datname", Text),
+    column("datdba", OID),
+    column("datallowconn", Boolean),
+    column("datconnlimit", Integer),
+    column("datistemplate", Boolean),
+    column("dattablespace", OID),
+    column("datacl"),
+    column("xmin"),
+)
+
+
+pg_roles = catalog_table(
+    "pg_roles",
+    column("oid", OID),
+    column("rolname", Text),
+    column("rolsuper", Boolean),
+    column("rolcreatedb", Boolean),
+    column("rolinherit", Boolean),
+)
+
+
+pg_tablespace = catalog_table("pg_tablespace", column("oid", OID), column("spcname", Text))
+
+
+pg_stat_activity = catalog_table(
+    "pg_stat_activity",
+    column("datid", OID),
+    column("pid", Integer),
+    column("usesysid", OID),
+    column("usename", Text),
+    column("application_name", Text),
+    column("client_addr"),
+    column("state", Text),
+    column("wait_event", Text),
+    column("state_change", DateTime(timezone=True)),
+    column("backend_start", DateTime(timezone=True)),
+)
+
+
+pg_locks = catalog_table(
+    "pg_locks",
+    column("locktype", Text),
+    column("virtualxid", Text),
+    column("database", OID),
+    column("relation", OID),
+    column("classid", OID),
+    column("objid", OID),
+    column("objsubid", Integer),
+    column("pid", Integer),
+    column("granted", Boolean),
+    column("mode", Text),
+)
+
+
+pg_prepared_xacts = catalog_table(
+    "pg_prepared_xacts", column("gid", Text), column("database", Text), column("owner", Text)
+)
+
+
+pg_settings = catalog_table(
+    "pg_settings",
+    column("name", Text),
+    column("setting", Text),
+    column("source", Text),
+    column("enumvals", ARRAY(Text)),
+)
+
+
+pg_db_role_setting = catalog_table(
+    "pg_db_role_setting", column("setdatabase", OID), column("setrole", OID), column("setconfig", ARRAY(Text))
+)
+
+
+pg_shseclabel = catalog_table(
+    "pg_shseclabel", column("objoid", OID), column("classoid", OID), column("provider", Text), column("label", Text)
+)
+
+
+pg_shdescription = catalog_table(
+    "pg_shdescription", column("objoid", OID), column("classoid", OID), column("description", Text), column("xmin")
+)
+
+
+PG_DATABASE_OID = 1262
+"""The OID of pg_database itself, by which pg_locks and the shared catalogs name the class of an object."""

@@ -25,7 +25,6 @@ from sqlalchemy import (
     exists,
     func,
     literal,
-    null,
     select,
     table,
     true,
@@ -37,10 +36,16 @@ from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.comparison.definitions import Contents, Counted, LeftOut, LockTable, Table
 from snapkit.core.inventory.entry import ClientSession
-from snapkit.core.plans.statements import Locale
 from snapkit.errors import BusyError
-from snapkit.postgres.catalog.databases import SESSION_COLUMNS, may_terminate, pg_locks, pg_stat_activity
-from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_namespace
+from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
+from snapkit.postgres.catalog.tables import (
+    catalog_table,
+    pg_attribute,
+    pg_class,
+    pg_locks,
+    pg_namespace,
+    pg_stat_activity,
+)
 from snapkit.postgres.connection.server import driver_connection
 from snapkit.postgres.copying.given_objects import FIRST_OWN, given_objects
 from snapkit.postgres.copying.relay import Stopped, StoppedError
@@ -62,35 +67,6 @@ def _is_users(namespace: FromClause) -> ColumnElement[bool]:
     return and_(
         ~func.starts_with(namespace.c.nspname, "pg_", type_=Boolean), namespace.c.nspname != "information_schema"
     )
-
-
-def locale_of(connection: Connection, oid: int) -> Locale:
-    """Return the encoding and the locale that a database was created with.
-
-    https://www.postgresql.org/docs/current/catalog-pg-database.html
-    """
-    version = driver_connection(connection).info.server_version // 10000
-    database = catalog_table(
-        "pg_database",
-        column("oid", OID),
-        column("encoding"),
-        *(
-            column(name, Text)
-            for name in ("datcollate", "datctype", "datlocprovider", "daticulocale", "datlocale", "daticurules")
-        ),
-    )
-    provider = case({"c": "libc", "i": "icu", "b": "builtin"}, value=database.c.datlocprovider)
-    row = connection.execute(
-        select(
-            func.pg_encoding_to_char(database.c.encoding, type_=Text),
-            database.c.datcollate,
-            database.c.datctype,
-            provider if version >= 15 else null(),
-            database.c.datlocale if version >= 17 else database.c.daticulocale if version >= 15 else null(),
-            database.c.daticurules if version >= 16 else null(),
-        ).where(database.c.oid == oid)
-    ).one()
-    return Locale(*row)
 
 
 def tables(connection: Connection) -> list[Table]:

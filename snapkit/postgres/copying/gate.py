@@ -29,8 +29,8 @@ from snapkit.core.plans.identity import LOOK_AGAIN
 from snapkit.core.plans.statements import RenameDatabase
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.catalog.databases import PG_DATABASE_OID, name_of, pg_database
-from snapkit.postgres.catalog.tables import catalog_table
+from snapkit.postgres.catalog.databases import name_of
+from snapkit.postgres.catalog.tables import PG_DATABASE_OID, catalog_table, pg_database
 from snapkit.postgres.connection.server import Connection, answers_within, beside, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.copying.moment import read_moment, versions_of

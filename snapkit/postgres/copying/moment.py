@@ -31,8 +31,7 @@ from snapkit.core.copying.moment import Moment, Versions
 from snapkit.core.plans.identity import LOOK_AGAIN
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.catalog.databases import PG_DATABASE_OID, pg_db_role_setting, pg_roles
-from snapkit.postgres.catalog.tables import catalog_table
+from snapkit.postgres.catalog.tables import PG_DATABASE_OID, catalog_table, pg_db_role_setting, pg_roles
 
 _ATTEMPTS = 10
 

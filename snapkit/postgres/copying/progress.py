@@ -11,7 +11,8 @@ from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func,
 from snapkit.core.copying.estimates import Extent, Forecast, Pace, share_done
 from snapkit.core.inventory.entry import Observe, Progress, Strategy
 from snapkit.core.values import dataclass
-from snapkit.postgres.catalog.databases import database_directories, wait_event
+from snapkit.postgres.catalog.orphaned_files import database_directories
+from snapkit.postgres.catalog.sessions import wait_event
 
 _CHECKPOINT_EVENTS = frozenset(("CheckpointStart", "CheckpointDone"))
 

@@ -29,8 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
 from snapkit.core.comparison.definitions import Call
-from snapkit.postgres.catalog.databases import pg_roles
-from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class
+from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_roles
 from snapkit.postgres.copying.given_objects import FIRST_OWN
 
 _PG_PROC = 1255

@@ -35,7 +35,7 @@ from sqlalchemy.exc import DBAPIError
 from snapkit.core.inventory.entry import ClientSession
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import Listen
-from snapkit.postgres.catalog.databases import blockers
+from snapkit.postgres.catalog.sessions import blockers
 from snapkit.postgres.connection.server import answers_within, driver_connection
 from snapkit.postgres.connection.sqlstates import (
     INSUFFICIENT_PRIVILEGE,

@@ -28,14 +28,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.inventory.entry import ClientSession
 from snapkit.core.values import dataclass
-from snapkit.postgres.catalog.databases import (
-    PG_DATABASE_OID,
-    SESSION_COLUMNS,
-    is_inside,
-    may_terminate,
-    pg_locks,
-    pg_stat_activity,
-)
+from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, is_inside, may_terminate
+from snapkit.postgres.catalog.tables import PG_DATABASE_OID, pg_locks, pg_stat_activity
 
 
 @dataclass(frozen=True, slots=True)

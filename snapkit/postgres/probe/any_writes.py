@@ -12,8 +12,8 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean, Connection, Text, and_, case, cast, column, func, or_, select
 from sqlalchemy.dialects.postgresql import OID
 
-from snapkit.postgres.catalog.databases import is_inside, pg_stat_activity, sessions_entering
-from snapkit.postgres.catalog.tables import catalog_table
+from snapkit.postgres.catalog.sessions import is_inside, sessions_entering
+from snapkit.postgres.catalog.tables import catalog_table, pg_stat_activity
 
 _relation = catalog_table(
     "pg_class", column("oid", OID), column("relkind", Text), column("relpersistence", Text), column("relam", OID)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from sqlalchemy import Connection
 
 from snapkit.core.inventory.entry import ClientSession
-from snapkit.postgres.catalog.databases import blockers
+from snapkit.postgres.catalog.sessions import blockers
 from snapkit.postgres.connection.server import beside, driver_connection
 
 _FIRST_LOOK = 0.5

@@ -19,7 +19,8 @@ import psycopg
 from sqlalchemy import Connection, Integer, LargeBinary, Text, cast, column, func, select
 
 from snapkit.core.plans.statements import DropDatabase, Statement
-from snapkit.postgres.catalog.databases import blockers, server_facts, wait_event
+from snapkit.postgres.catalog.server_facts import server_facts
+from snapkit.postgres.catalog.sessions import blockers, wait_event
 from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.connection.server import beside, driver_connection
 from snapkit.postgres.sql.execution import committing_locally, run

@@ -15,7 +15,7 @@ from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, liter
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.inventory.opened import CONNECT, Grant
-from snapkit.postgres.catalog.databases import pg_database, pg_roles
+from snapkit.postgres.catalog.tables import pg_database, pg_roles
 from snapkit.postgres.sql.locks import end_holder_of, holder_of, others_hold
 
 

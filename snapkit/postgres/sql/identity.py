@@ -21,14 +21,9 @@ from collections.abc import Collection, Mapping
 from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.plans.identity import (
-    EVERYTHING,
-    ROLLED_BACK,
-    Facts,
-    check_facts_found,
-    check_names_found,
-)
-from snapkit.postgres.catalog.databases import PG_DATABASE_OID, access, pg_database, pg_roles, pg_shdescription
+from snapkit.core.plans.identity import EVERYTHING, ROLLED_BACK, Facts, check_facts_found, check_names_found
+from snapkit.postgres.catalog.databases import access
+from snapkit.postgres.catalog.tables import PG_DATABASE_OID, pg_database, pg_roles, pg_shdescription
 from snapkit.postgres.connection.server import beside
 
 

@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from snapkit.postgres.catalog.databases import waits_for_its_client
+from snapkit.postgres.catalog.sessions import waits_for_its_client
 from snapkit.postgres.connection.server import answers_within, beside, driver_connection
 
 SILENCE = timedelta(seconds=10)

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from snapkit.core.plans.properties import Properties, statements_to_add
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.extension_libraries import load_libraries_of
 from snapkit.postgres.connection.server import Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
@@ -22,7 +22,7 @@ _ENTRY = timedelta(seconds=2)
 def set_from_inside(
     server: Server,
     ddl: Connection,
-    facts: databases.ServerFacts,
+    facts: server_facts.ServerFacts,
     inside: str | None,
     wanted: Properties,
     oid: int,

@@ -12,7 +12,7 @@ from snapkit.core.connection.login_settings import PRELOADED, Entrance, entrance
 from snapkit.core.inventory.entry import Caution
 from snapkit.core.plans.properties import Setting
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import roles
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.sql.ddl import quote_name
 
@@ -31,7 +31,7 @@ def rehearse(
     ways = entrances(settings)
     if not ways:
         return ()
-    if not databases.may_set(connection, sorted({parameter for way in ways for parameter in way.values})):
+    if not roles.may_set(connection, sorted({parameter for way in ways for parameter in way.values})):
         return (_unproved(name, ways, "this role may not set them for a session of its own"),)
     for way in ways:
         refused = server.refusal(way.values)

@@ -40,7 +40,7 @@ from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, roles, server_facts, sessions
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.libpq_environment import environment_for
 from snapkit.postgres.connection.server import Connection, Server, driver_connection, take_unconfirmed
@@ -210,7 +210,7 @@ def _note(connection: Connection, entry: Entry) -> Opened:
     settings = databases.read_properties(connection, oid).settings
     read_only = next((each.value for each in settings if (each.role, each.parameter) == ("", READ_ONLY)), None)
     return Opened(
-        at=databases.server_facts(connection).now.replace(microsecond=0),
+        at=server_facts.server_facts(connection).now.replace(microsecond=0),
         user=_user(),
         host=_host(),
         pid=os.getpid(),
@@ -240,7 +240,7 @@ def _check_that_it_can_be_given_back(
     """Raise PrivilegeError where others than the owner have granted CONNECT, and this role cannot act as they."""
     names = role_names(connection, connect)
     grantors = {each.grantor for each in named(connect, names)} - {entry.database.owner}
-    strange = sorted(each for each in grantors if not databases.role_rights(connection, each).may_act_as_owner)
+    strange = sorted(each for each in grantors if not roles.role_rights(connection, each).may_act_as_owner)
     if strange:
         raise PrivilegeError(
             f"CONNECT on {entry.name!r} was granted by {', '.join(strange)} too, and this role cannot grant it again "
@@ -483,7 +483,7 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
 
 def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
     """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
-    prepared = databases.prepared_transactions(connection, [entry.name]).get(entry.name, ())
+    prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
     is_early = driver_connection(connection).info.server_version < 150000
     return written_while_open(opened.counted, now, prepared, begins_at_first_use=is_early)

@@ -12,7 +12,7 @@ from snapkit.core.plans.reinstatement import Returning, is_unwritten, plan_retur
 from snapkit.core.plans.seal import SwapPlan
 from snapkit.core.plans.statements import CommentOnDatabase, RenameDatabase
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.execution import committing_locally, run, transaction
@@ -31,7 +31,7 @@ def give_back_what_it_was(
     if returning is None or ddl.invalidated:
         return None
     with suppress(SnapkitError, *SERVER_ERRORS, KeyboardInterrupt):
-        if is_unwritten(plan, returning, databases.server_facts(ddl).order, own):
+        if is_unwritten(plan, returning, server_facts.server_facts(ddl).order, own):
             _give_back(ddl, plan, returning)
             return returning
         return None

@@ -6,7 +6,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import server_facts, sessions
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.outage import eviction
 from snapkit.services.run.survey import session_lines, sessions_protected
@@ -25,13 +25,13 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
     """
     deadline = monotonic() + PATIENCE.total_seconds()
     while True:
-        entering = databases.sessions_entering(connection, oid)
+        entering = sessions.sessions_entering(connection, oid)
         inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
         if not entering and not inside:
             return
         protected = [session for session in inside if not session.may_terminate]
         if protected:
-            raise sessions_protected(protected, state, databases.server_facts(connection).role)
+            raise sessions_protected(protected, state, server_facts.server_facts(connection).role)
         if monotonic() > deadline:
             raise _not_emptied(name, [*map(_starting, entering), *session_lines(inside)], state)
         sleep(_PAUSE)

@@ -25,6 +25,7 @@ from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
+from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.connection.conninfo import target_of_console
 from snapkit.postgres.connection.server import Connection, driver_connection
 from snapkit.postgres.connection.sqlstates import server_errors
@@ -171,7 +172,7 @@ def leading(console: Console, pooler: Pooler, source: str, connection: Connectio
         # One server may stand there under several names, of which only one is ours.
         with server_errors(NOTHING_CHANGED):
             oid = catalog.oid_of(connection, source)
-            sessions = catalog.sessions_inside(connection, [oid]) if oid is not None else []
+            sessions = catalog_sessions.sessions_inside(connection, [oid]) if oid is not None else []
         inside = {(session.pid, session.user) for session in sessions}
         proven = proven_to_lead(console.ask("SHOW SERVERS"), inside)
         return leading_to(databases, source, hosts, port, proven)

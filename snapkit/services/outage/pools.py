@@ -21,7 +21,7 @@ from snapkit.core.outage.pooled_databases import as_typed, clients_wait, command
 from snapkit.core.outcome import PoolerReceipt
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import SnapkitError, UsageError
-from snapkit.postgres.catalog.databases import keep_awake
+from snapkit.postgres.catalog.sessions import keep_awake
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage.login_retry import SETTING, Service, await_service

@@ -19,7 +19,8 @@ from snapkit.core.outcome import ReplicaReceipt
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.connection.conninfo import target_of_replica
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
@@ -76,7 +77,7 @@ def replicas_of(urls: Sequence[str], source: str, maintenance_db: str | None) ->
 def untold_standbys(connection: Connection, replicas: Sequence[Replica]) -> tuple[Standby, ...]:
     """Return the standbys of the server if there are more than were told of; which of them were, it does not show."""
     with server_errors(NOTHING_CHANGED):
-        standbys = databases.standbys(connection)
+        standbys = server_facts.standbys(connection)
     return tuple(standbys) if len(standbys) > len(replicas) else ()
 
 
@@ -109,19 +110,19 @@ def check_replicas(
     if not replicas:
         return ()
     with server_errors(NOTHING_CHANGED):
-        identifier = databases.system_identifier(connection)
+        identifier = server_facts.system_identifier(connection)
     return tuple(_check(replica, identifier, occupied, disconnect=disconnect) for replica in replicas)
 
 
 def _check(replica: Replica, identifier: int | None, occupied: Database | None, *, disconnect: bool) -> ReplicaReceipt:
     with _reached(replica) as connection, server_errors(NOTHING_CHANGED):
         _check_kinship(connection, identifier)
-        sessions = databases.sessions_inside(connection, [occupied.oid]) if occupied else []
+        sessions = catalog_sessions.sessions_inside(connection, [occupied.oid]) if occupied else []
         if sessions and not disconnect:
             raise sessions_busy(sessions, NOTHING_CHANGED)
         protected = [session for session in sessions if not session.may_terminate]
         if protected:
-            raise sessions_protected(protected, NOTHING_CHANGED, databases.server_facts(connection).role)
+            raise sessions_protected(protected, NOTHING_CHANGED, server_facts.server_facts(connection).role)
         address = address_of(connection)
         return ReplicaReceipt(address.host, address.port, tuple(sessions))
 
@@ -145,7 +146,7 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
     Where a role may not read that, nothing is compared. It does no harm: what is done on a replica waits for this very
     swap to arrive there.
     """
-    footing = databases.footing(connection)
+    footing = server_facts.footing(connection)
     if footing.behind_pooler:
         raise UsageError(
             "the connection runs through a pooler, behind which there may be several servers.",
@@ -158,7 +159,7 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
             state=NOTHING_CHANGED,
             hint="--replica-url names a streaming standby of the server that DATABASE_URL or --url names.",
         )
-    own = databases.system_identifier(connection)
+    own = server_facts.system_identifier(connection)
     if None not in (own, identifier) and own != identifier:
         raise UsageError(
             f"this is a standby of another server: its system identifier is {own}, not {identifier}.",
@@ -173,10 +174,10 @@ def check_still_standby(connection: Connection, replica: Replica, state: str) ->
     ``connection`` is the working one, which is kept awake. ConnectionFailedError for a replica that cannot be asked.
     """
     with server_errors(state):
-        databases.keep_awake(connection)
+        catalog_sessions.keep_awake(connection)
     try:
         with _reached(replica) as there, server_errors(state):
-            is_standby = databases.footing(there).is_standby
+            is_standby = server_facts.footing(there).is_standby
     except SnapkitError as error:
         error.state = state
         raise
@@ -279,12 +280,12 @@ def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.
     while databases.name_of(connection, change.oid) != change.name:
         if log.promoted:  # which had been seen before the name was read: it has it now, or never
             return
-        log.promoted = not databases.footing(connection).is_standby
+        log.promoted = not server_facts.footing(connection).is_standby
         if log.promoted:
             continue
         if stopped.wait(_PAUSE) or monotonic() > deadline:
             with suppress(*SERVER_ERRORS):
-                log.paused = databases.replay_is_paused(connection)
+                log.paused = server_facts.replay_is_paused(connection)
             return
     log.arrived = True
 
@@ -294,13 +295,13 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
     oid = change.displaced_oid
     deadline = monotonic() + ENDING.total_seconds()
     while oid is not None:
-        entering = databases.sessions_entering(connection, oid)
+        entering = catalog_sessions.sessions_entering(connection, oid)
         if change.disconnect:
             found = eviction.disconnect_sealed(connection, oid)
             log.disconnected = log.disconnected | {each.session.pid: each.session for each in found if each.was_told}
             log.remaining = tuple(each.session for each in found)
         else:
-            log.remaining = tuple(databases.sessions_inside(connection, [oid]))
+            log.remaining = tuple(catalog_sessions.sessions_inside(connection, [oid]))
         if not entering:
             if not log.remaining:
                 break

@@ -11,7 +11,7 @@ from snapkit.core.inventory.entry import Caution, ClientSession, Database, Obser
 from snapkit.core.outage.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
 from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import roles, server_facts, sessions
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.copying.contents import extension_versions
@@ -33,7 +33,7 @@ def check_workers(
     if database is None:
         return ()
     with server_errors(NOTHING_CHANGED):
-        workers = databases.background_workers(connection, database.oid)
+        workers = sessions.background_workers(connection, database.oid)
     refused = None if stop else why_refused(server, connection, database, workers)
     if refused is not None:
         raise BusyError(refused.message, state=NOTHING_CHANGED, hint=refused.hint, is_passing=False)
@@ -45,11 +45,11 @@ def why_refused(
 ) -> Refusal | None:
     """Return why the workers are not to be ended; None if all would come back."""
     with server_errors(NOTHING_CHANGED):
-        cron_database = databases.cron_database(connection)
+        cron_database = server_facts.cron_database(connection)
         if cron_database != database.name and not any(worker.kind.startswith(PG_CRON) for worker in workers):
             return None
-        facts = databases.server_facts(connection)
-        kinds_are_known = databases.sees_sessions(connection)
+        facts = server_facts.server_facts(connection)
+        kinds_are_known = roles.sees_sessions(connection)
     version = None
     with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(database.name, _GLANCE, facts.quiet) as source:
         version = extension_versions(source).get(PG_CRON)
@@ -77,7 +77,7 @@ def await_workers(
     left: tuple[Worker, ...] = ()
     with suppress(SnapkitError, KeyboardInterrupt, *SERVER_ERRORS), server.connect() as connection:
         while True:
-            left = missing(ended, databases.background_workers(connection, oid), moved=moved)
+            left = missing(ended, sessions.background_workers(connection, oid), moved=moved)
             elapsed = timedelta(seconds=monotonic() - began)
             if not left or elapsed >= PATIENCE:
                 break

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.probe.any_writes import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
@@ -59,6 +59,6 @@ def nothing_written_since(server: Server, mark: Mark | None) -> bool:
 
 
 def _sequences(server: Server, connection: Connection) -> Mapping[int, int | None] | None:
-    facts = databases.server_facts(connection)
+    facts = server_facts.server_facts(connection)
     with server.glance_into(server.source, _GLANCE, facts.quiet) as inside:
         return sequence_values(inside)

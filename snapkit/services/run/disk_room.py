@@ -10,7 +10,7 @@ from typing import Protocol
 from snapkit.core.inventory.entry import Caution, Database
 from snapkit.core.server.disk_room import Need, displaced_cautions, low_disk
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.services.run.survey import address_of, gather, with_sizes
@@ -29,7 +29,7 @@ def free_bytes(
     """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
     if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
         return None
-    directory = databases.data_directory(connection)
+    directory = server_facts.data_directory(connection)
     try:
         return usage(directory).free if directory else None
     except OSError:

@@ -17,8 +17,8 @@ from snapkit.core.deploy.deploy import Deploy, MigrationState
 from snapkit.core.inventory.entry import Database, Entry, Kind
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases
-from snapkit.postgres.catalog.databases import ServerFacts
+from snapkit.postgres.catalog import databases, sessions
+from snapkit.postgres.catalog.server_facts import ServerFacts
 from snapkit.postgres.connection.server import Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.copying.file_count import file_count
@@ -140,7 +140,7 @@ def _look_inside(
 def await_end(connection: Connection, pid: int) -> None:
     """A backend takes a moment to be gone; until then it would be counted among those in the way."""
     deadline = monotonic() + _LIMIT.total_seconds()
-    while databases.is_there(connection, pid) and monotonic() < deadline:
+    while sessions.is_there(connection, pid) and monotonic() < deadline:
         sleep(0.005)
 
 

@@ -26,7 +26,9 @@ from snapkit.errors import (
     UsageError,
 )
 from snapkit.postgres.catalog import databases as catalog
-from snapkit.postgres.catalog.databases import ServerFacts
+from snapkit.postgres.catalog import roles, server_facts
+from snapkit.postgres.catalog import sessions as catalog_sessions
+from snapkit.postgres.catalog.server_facts import ServerFacts
 from snapkit.postgres.connection.server import Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
@@ -186,8 +188,8 @@ def check_server(connection: Connection, *, makes_room: bool = False) -> None:
     A server that was made read-only, as some are when their disk is full, still lets a run in that ``makes_room``.
     """
     with server_errors(NOTHING_CHANGED):
-        footing = catalog.footing(connection)
-    is_read_only = not makes_room and catalog.is_read_only(connection)
+        footing = server_facts.footing(connection)
+    is_read_only = not makes_room and server_facts.is_read_only(connection)
     refusal = no_writes(is_standby=footing.is_standby, is_read_only=is_read_only)
     if refusal is not None:
         message, hint = refusal
@@ -214,7 +216,7 @@ def check_rights(connection: Connection, database: Database, *, createdb: bool =
 
 def missing_grants(connection: Connection, database: Database, *, createdb: bool = True) -> dict[str, str]:
     """Return the rights that the role lacks to clone and rename a database, with the statement that grants each."""
-    rights = catalog.role_rights(connection, database.owner)
+    rights = roles.role_rights(connection, database.owner)
     role, owner = quote_name(rights.role), quote_name(database.owner)
     grants = {}
     if createdb and not rights.may_create:
@@ -242,8 +244,8 @@ def check_empty_enough(
     """
     oids = [database.oid for database in databases]
     with server_errors(NOTHING_CHANGED):
-        sessions = catalog.sessions_inside(connection, oids)
-        prepared = catalog.prepared_transactions(connection, [database.name for database in databases])
+        sessions = catalog_sessions.sessions_inside(connection, oids)
+        prepared = catalog_sessions.prepared_transactions(connection, [database.name for database in databases])
     for name, gids in prepared.items():
         listed = ", ".join(repr(gid) for gid in gids)
         raise BusyError(
@@ -258,10 +260,10 @@ def check_empty_enough(
     while stays:
         if monotonic() >= deadline:
             protected = [session for session in sessions if _who(session) in stays]
-            raise sessions_protected(protected, NOTHING_CHANGED, catalog.server_facts(connection).role)
+            raise sessions_protected(protected, NOTHING_CHANGED, server_facts.server_facts(connection).role)
         sleep(_LOOK_AGAIN)
         with server_errors(NOTHING_CHANGED):
-            sessions = catalog.sessions_inside(connection, oids)
+            sessions = catalog_sessions.sessions_inside(connection, oids)
         stays &= _protected(sessions)
     return tuple(sessions)
 

@@ -43,7 +43,7 @@ from snapkit.core.outage.workers import PG_CRON
 from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import LOCK_TIMEOUT, Connection, Server, driver_connection
 from snapkit.postgres.connection.sqlstates import (
     DISK_FULL_HINT,
@@ -207,7 +207,7 @@ class _Copying:
         self._check = check
         self._directory = directory
         self._state = untouched(plan)
-        self._is_superuser = databases.server_facts(ddl).is_superuser
+        self._is_superuser = server_facts.server_facts(ddl).is_superuser
         self._encoding = plan.create.locale.encoding if plan.create.locale else ""
         self._settings: dict[str, str] = {}
         self._quiet = without_event_triggers(ddl)
@@ -332,7 +332,7 @@ class _Copying:
         if oid is None:
             raise BusyError(f"The copy {plan.name!r} was dropped or renamed by somebody else.", state=self._state)
         self.oid = oid
-        made = contents.locale_of(self._ddl, oid)
+        made = databases.locale_of(self._ddl, oid)
         if made != plan.create.locale:
             raise SnapkitError(
                 f"The server made a database of {made}, where {plan.create.locale} was wanted.",

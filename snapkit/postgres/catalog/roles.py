@@ -1,0 +1,60 @@
+"""What the role that is connected may do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sqlalchemy import Boolean, ColumnElement, Connection, Text, column, false, func, or_, select
+
+from snapkit.core.values import dataclass
+from snapkit.postgres.catalog.tables import catalog_table, pg_roles
+from snapkit.postgres.connection.server import driver_connection
+
+current_role = func.current_user(type_=Text)
+
+
+def is_superuser() -> ColumnElement[bool]:
+    me = pg_roles.alias("me")
+    return select(me.c.rolsuper).where(me.c.rolname == current_role).scalar_subquery()
+
+
+def may_set(connection: Connection, parameters: Collection[str]) -> bool:
+    """Whether the role may set all of these parameters for its own session; of those for superusers, by a grant."""
+    context = catalog_table("pg_settings", column("name", Text), column("context", Text))
+    version = driver_connection(connection).info.server_version
+    granted: ColumnElement[bool] = (
+        func.has_parameter_privilege(context.c.name, "SET", type_=Boolean) if version >= 150000 else false()
+    )
+    allowed = or_(is_superuser(), context.c.context.in_(("user", "backend")), granted)
+    number = select(func.count()).where(context.c.name.in_(parameters), allowed)
+    return int(connection.execute(number).scalar_one()) == len(parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleRights:
+    """What the role may do; ``may_act_as_owner`` is for one owner."""
+
+    role: str
+    inherits: bool
+    may_create: bool
+    may_act_as_owner: bool
+
+
+def role_rights(connection: Connection, owner: str) -> RoleRights:
+    """Return the role's rights: CREATEDB, and to give a new database to ``owner``, for which it has to be able to
+    SET ROLE to it; from PostgreSQL 16 on, that is granted apart from membership.
+
+    https://www.postgresql.org/docs/current/sql-createdatabase.html, .../sql-grant.html
+    """
+    version = driver_connection(connection).info.server_version
+    may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
+    may_act = func.pg_has_role(owner, "SET" if version >= 160000 else "MEMBER")
+    row = connection.execute(
+        select(pg_roles.c.rolname, pg_roles.c.rolinherit, may_create, may_act).where(pg_roles.c.rolname == current_role)
+    ).one()
+    return RoleRights(*row)
+
+
+def sees_sessions(connection: Connection) -> bool:
+    """Whether this role is shown what other roles' sessions are."""
+    return bool(connection.execute(select(func.pg_has_role("pg_read_all_stats", "USAGE"))).scalar_one())

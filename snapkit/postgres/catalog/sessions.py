@@ -1,0 +1,172 @@
+"""Who is connected to which database, what they wait for, and prepared transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    bindparam,
+    column,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, OID
+
+from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.outage.workers import Worker
+from snapkit.postgres.catalog.roles import is_superuser
+from snapkit.postgres.catalog.tables import (
+    PG_DATABASE_OID,
+    catalog_table,
+    pg_locks,
+    pg_prepared_xacts,
+    pg_roles,
+    pg_stat_activity,
+)
+
+
+def may_terminate() -> ColumnElement[bool]:
+    """Whether this role may end the session, as pg_signal_backend() in PostgreSQL's source decides it.
+
+    https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-SIGNAL
+    """
+    target = pg_roles.alias("target")
+    target_is_superuser = select(target.c.rolsuper).where(target.c.oid == pg_stat_activity.c.usesysid).scalar_subquery()
+    return or_(
+        is_superuser(),
+        and_(
+            func.coalesce(target_is_superuser, False).is_(False),
+            or_(
+                func.pg_has_role(pg_stat_activity.c.usesysid, "USAGE"),
+                func.pg_has_role("pg_signal_backend", "USAGE"),
+            ),
+        ),
+    )
+
+
+SESSION_COLUMNS = (
+    pg_stat_activity.c.pid,
+    pg_stat_activity.c.usename,
+    pg_stat_activity.c.application_name,
+    func.host(pg_stat_activity.c.client_addr, type_=Text),
+    pg_stat_activity.c.state,
+    pg_stat_activity.c.state_change,
+    pg_stat_activity.c.backend_start,
+)
+
+
+def is_inside(oids: Collection[int]) -> ColumnElement[bool]:
+    """Sessions inside these databases that PostgreSQL will not send away by itself, as it does autovacuum workers.
+
+    Those are known by their having no user; a session's own type is hidden from roles without rights over it.
+    """
+    return and_(
+        pg_stat_activity.c.datid == func.any(bindparam("oids", list(oids), ARRAY(OID))),
+        pg_stat_activity.c.pid != func.pg_backend_pid(),
+        pg_stat_activity.c.usesysid.is_not(None),
+    )
+
+
+def sessions_inside(connection: Connection, oids: Collection[int]) -> list[ClientSession]:
+    """Return the sessions inside these databases."""
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate()).where(is_inside(oids)).order_by(pg_stat_activity.c.pid)
+    )
+    return [ClientSession(*row) for row in rows]
+
+
+def wait_event(connection: Connection, pid: int) -> str | None:
+    """Return what a session of this role's own waits for at this moment; None while it works.
+
+    https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TABLE
+    """
+    event: str | None = connection.execute(
+        select(pg_stat_activity.c.wait_event).where(pg_stat_activity.c.pid == pid)
+    ).scalar_one_or_none()
+    return event
+
+
+def blockers(connection: Connection, pid: int) -> list[ClientSession]:
+    """Return the sessions that hold a lock which the session ``pid`` waits for."""
+    blocking = func.pg_blocking_pids(pid, type_=ARRAY(Integer))
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may_terminate()).where(pg_stat_activity.c.pid == func.any(blocking))
+    )
+    return [ClientSession(*row) for row in rows]
+
+
+def waits_for_its_client(connection: Connection, pid: int) -> bool:
+    """Whether the session ``pid``, one of this role's own, has answered all it was asked, or is gone."""
+    idle = func.coalesce(pg_stat_activity.c.state.like("idle%"), False)
+    found = connection.execute(select(idle).where(pg_stat_activity.c.pid == pid)).scalar_one_or_none()
+    return found is not False
+
+
+def sessions_entering(connection: Connection, oid: int) -> list[int]:
+    """Return the process IDs of the sessions that start up in a database: pg_stat_activity does not show them yet.
+
+    Each locks the database, looks whether that still bears the name that it came for and lets it in, shows itself, and
+    only then lets go of the lock (InitPostgres in PostgreSQL's source). So who is not seen here, and then not among the
+    sessions inside, comes in no more. The lock is of a mode that no statement takes on a database; a weaker one every
+    role can hold for as long as it likes (``ALTER ROLE CURRENT_USER IN DATABASE``).
+    """
+    return list(
+        connection.execute(
+            select(pg_locks.c.pid)
+            .where(
+                pg_locks.c.locktype == "object",
+                pg_locks.c.classid == PG_DATABASE_OID,
+                pg_locks.c.objid == oid,
+                pg_locks.c.mode == "RowExclusiveLock",
+            )
+            .order_by(pg_locks.c.pid)
+        ).scalars()
+    )
+
+
+def prepared_transactions(connection: Connection, databases: Collection[str]) -> Mapping[str, list[str]]:
+    """Return, by database, the identifiers of the prepared transactions in it; they block a clone and a rename."""
+    rows = connection.execute(
+        select(pg_prepared_xacts.c.database, pg_prepared_xacts.c.gid).where(pg_prepared_xacts.c.database.in_(databases))
+    )
+    found: dict[str, list[str]] = {}
+    for database, gid in rows:
+        found.setdefault(database, []).append(gid)
+    return found
+
+
+def is_there(connection: Connection, pid: int) -> bool:
+    """Whether there is still a session with this process ID."""
+    return bool(connection.execute(select(exists().where(pg_stat_activity.c.pid == pid))).scalar_one())
+
+
+def keep_awake(connection: Connection) -> None:
+    """Ask for nothing, so that the server does not take this session for forgotten."""
+    connection.execute(select(true()))
+
+
+_activity_by_kind = catalog_table(
+    "pg_stat_activity", column("pid", Integer), column("datid", OID), column("backend_type", Text)
+)
+
+
+_NO_BACKGROUND_WORKERS = ("client backend", "autovacuum worker", "parallel worker", "walsender")
+
+
+def background_workers(connection: Connection, oid: int) -> tuple[Worker, ...]:
+    """Return the background workers inside a database, as far as the role may see what a session is."""
+    activity = _activity_by_kind
+    rows = connection.execute(
+        select(activity.c.pid, activity.c.backend_type)
+        .where(activity.c.datid == oid, activity.c.backend_type.not_in(_NO_BACKGROUND_WORKERS))
+        .order_by(activity.c.pid)
+    )
+    return tuple(Worker(*row) for row in rows)
