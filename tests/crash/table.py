@@ -45,8 +45,7 @@ it), or *after*: the server has answered, and snapkit does not know. The stops a
 what does not write has one. Where a statement leaves nothing behind, as a question does, or nothing by itself, as a GRANT in the midst of
 a transaction, three ways stand for all: SIGKILL, Ctrl-C, and the connection cut. Of a copy made online they are those of the working
 connection; programs and sessions that work side by side come in another order each time, and die in tests of their own.
-The last two ways are for statements that write. A way that is missing from a command's section was not tried again since the command
-was changed. The ways to die:
+The last two ways are for statements that write. The ways to die:
 
 | way | what happens at the stop |
 |---|---|

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import Cluster
-from tests.crash.plan import points_of
+from tests.crash.plan import points_of, trials_of
 from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.crash.table import Stop, read, stops_of
 from tests.crash.trial import Trial, attempt, record
@@ -16,7 +16,7 @@ from tests.crash.ways import Way
 
 PAGE = (Path(__file__).parents[2] / "docs" / "crash-table.md").read_text(encoding="utf-8")
 STOPS, OUTCOMES = read(PAGE)
-EVERY = 80
+EVERY = 40
 """A test run takes one in so many of the page's trials, and besides those at the COMMITs."""
 ON_SMALL_DISKS = (Way.TABLESPACE_FULL, Way.WAL_FULL)
 """These need another server than the tests have."""
@@ -68,3 +68,10 @@ def test_a_sample_of_the_trials_comes_out_as_the_page_says(same_version: Cluster
 def test_the_page_counts_right() -> None:
     assert f"**{len(OUTCOMES)} trials" in PAGE
     assert all(isinstance(outcome, Outcome) for outcome in OUTCOMES.values())
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_every_stop_on_the_page_was_tried_in_every_way_that_is_for_it(scenario: Scenario) -> None:
+    """A run of some ways leaves a page that lacks the others, where the stops have changed."""
+    points = list(dict.fromkeys(point for point, _ in STOPS[scenario.name]))
+    assert {trial for trial in OUTCOMES if trial.scenario == scenario} == set(trials_of(scenario, points))
