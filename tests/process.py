@@ -97,13 +97,13 @@ def _run(words: list[str], environment: dict[str, str], place: str, cwd: str, im
 
 
 def _shorten() -> None:
-    from snapkit.postgres.connection import server
+    from snapkit.postgres.connection import driver, safe_settings
     from snapkit.postgres.outage import door
     from snapkit.postgres.sql import stall_watch
     from snapkit.services.run import commit_outcome
 
-    server._PatientConnection.answer_limit = timedelta(seconds=1.5)
-    server._SAFE_SETTINGS |= {"idle_in_transaction_session_timeout": "2500ms", "idle_session_timeout": "4s"}
+    driver.DriverConnection.answer_limit = timedelta(seconds=1.5)
+    safe_settings.SAFE_SETTINGS |= {"idle_in_transaction_session_timeout": "2500ms", "idle_session_timeout": "4s"}
     stall_watch.SILENCE = timedelta(seconds=0.5)
     door._WATCHER_LIMIT = timedelta(seconds=1)
     commit_outcome.PATIENCE = timedelta(seconds=10)

@@ -14,7 +14,7 @@ from psycopg import sql
 from snapkit.core.inventory.entry import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying.online import run

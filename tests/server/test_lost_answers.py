@@ -11,7 +11,7 @@ import pytest
 
 from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
-from snapkit.postgres.connection.server import _PatientConnection
+from snapkit.postgres.connection.driver import DriverConnection
 from snapkit.postgres.sql import stall_watch
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
@@ -72,7 +72,7 @@ def test_a_connection_that_falls_silent_is_given_up_and_the_server_is_told(
     sandbox: Sandbox, through_gate: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, loss: Phase
 ) -> None:
     """The server does not hear of the loss: its session would hold the lock until its keepalive notices."""
-    monkeypatch.setattr(_PatientConnection, "answer_limit", timedelta(seconds=1))
+    monkeypatch.setattr(DriverConnection, "answer_limit", timedelta(seconds=1))
     before = sandbox.items()
     sandbox.back_up()
     sandbox.ruin()

@@ -17,7 +17,7 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.plans.statements import CreateDatabase, Statement
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying import gate
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.sql import execution

@@ -12,7 +12,7 @@ from sqlalchemy import false, func, select
 
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog import server_facts
-from snapkit.postgres.connection.server import began_with, driver_connection
+from snapkit.postgres.connection.driver import began_with, driver_connection
 from snapkit.postgres.outage.eviction import DoorLook, make_ready
 from tests.crash.stage import url_through
 from tests.gate import Gate

@@ -21,7 +21,7 @@ from psycopg import sql
 from snapkit.core.plans.properties import compare
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.server import _PatientConnection
+from snapkit.postgres.connection.driver import DriverConnection
 from snapkit.postgres.sql.entry_locks import Use
 from snapkit.services.entries.opening import ShellRequest, opened_entry
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
@@ -477,7 +477,7 @@ def test_a_shell_that_has_lost_its_lock_seals_all_the_same(sandbox: Sandbox) -> 
 def test_the_answer_to_the_commit_that_opens_it_is_lost(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, loss: Phase, action: Action
 ) -> None:
-    monkeypatch.setattr(_PatientConnection, "answer_limit", timedelta(seconds=1))
+    monkeypatch.setattr(DriverConnection, "answer_limit", timedelta(seconds=1))
     name = sandbox.back_up().backup.name
     before = _looks(sandbox, name)
     with _gate(sandbox, _is_opening, loss, lambda gate: action) as url:

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from snapkit.core.inventory.entry import Caution, State, Strategy, unobserved
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.postgres.connection import server
+from snapkit.postgres.connection import driver, server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.entries.opening import ShellRequest, opened_entry
 from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
@@ -165,7 +165,7 @@ def test_a_server_that_does_not_heed_the_cancelling_is_asked_what_became_of_it(
 ) -> None:
     """As when the network has fallen silent: another connection ends the session, and looks."""
     monkeypatch.setattr(server, "CANCEL_LIMIT", SECOND / 2)
-    monkeypatch.setattr(server._PatientConnection, "cancel_safe", lambda self, *, timeout: None)
+    monkeypatch.setattr(driver.DriverConnection, "cancel_safe", lambda self, *, timeout: None)
     before = sandbox.items()
     sandbox.back_up()
     sandbox.ruin()
@@ -180,9 +180,9 @@ def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The cancelling may meet the server a moment after the deed, and make an error of the answer."""
-    wait = server._PatientConnection._wait_within
+    wait = driver.DriverConnection._wait_within
 
-    def answered_with_an_error(self: server._PatientConnection, *arguments: object) -> object:
+    def answered_with_an_error(self: driver.DriverConnection, *arguments: object) -> object:
         wait(self, *arguments)  # type: ignore[arg-type]
         raise psycopg.errors.QueryCanceled("canceling statement due to user request")
 
@@ -190,18 +190,18 @@ def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
     sandbox.back_up()
     sandbox.ruin()
     with standby_gone(sandbox), monkeypatch.context() as patched:
-        limited = server._PatientConnection.wait
+        limited = driver.DriverConnection.wait
 
-        def wait_(self: server._PatientConnection, gen: object, *arguments: object, **options: object) -> object:
+        def wait_(self: driver.DriverConnection, gen: object, *arguments: object, **options: object) -> object:
             if self.cancel_after() is None:
                 return limited(self, gen, *arguments, **options)  # type: ignore[arg-type]
-            patched.setattr(server._PatientConnection, "_wait_within", answered_with_an_error)
+            patched.setattr(driver.DriverConnection, "_wait_within", answered_with_an_error)
             try:
                 return limited(self, gen, *arguments, **options)  # type: ignore[arg-type]
             finally:
-                patched.setattr(server._PatientConnection, "_wait_within", wait)
+                patched.setattr(driver.DriverConnection, "_wait_within", wait)
 
-        patched.setattr(server._PatientConnection, "wait", wait_)
+        patched.setattr(driver.DriverConnection, "wait", wait_)
         receipt = sandbox.roll_back(hold=HoldRules(limit=SECOND / 2))
     assert sandbox.items() == before
     assert "outage_exceeded" in [caution.code for caution in receipt.cautions]
@@ -232,7 +232,7 @@ def test_a_clone_does_not_wait_for_standbys_while_it_holds_clients(sandbox: Sand
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer may take two seconds, not sixty."""
-    monkeypatch.setattr(server._PatientConnection, "answer_limit", 2 * SECOND)
+    monkeypatch.setattr(driver.DriverConnection, "answer_limit", 2 * SECOND)
 
 
 def _not_replicated(cautions: tuple[Caution, ...]) -> list[str]:

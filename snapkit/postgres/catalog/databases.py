@@ -43,7 +43,7 @@ from snapkit.postgres.catalog.tables import (
     pg_shseclabel,
     pg_tablespace,
 )
-from snapkit.postgres.connection.server import answers_within, driver_connection
+from snapkit.postgres.connection.driver import answers_within, driver_connection
 
 
 def survey(connection: Connection) -> tuple[ServerFacts, list[Database]]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, DateTime, Text, cast, exists, func, select
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.server_facts import server_facts
 from snapkit.postgres.catalog.tables import PG_DATABASE_OID, pg_database, pg_locks, pg_tablespace
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 
 
 @dataclass(frozen=True, slots=True)

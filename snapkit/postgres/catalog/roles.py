@@ -8,7 +8,7 @@ from sqlalchemy import Boolean, ColumnElement, Connection, Text, column, false, 
 
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.tables import catalog_table, pg_roles
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 
 current_role = func.current_user(type_=Text)
 

@@ -28,7 +28,7 @@ from snapkit.core.inventory.entry import Standby
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.roles import current_role, is_superuser
 from snapkit.postgres.catalog.tables import catalog_table, pg_settings, pg_stat_activity, pg_tablespace
-from snapkit.postgres.connection.server import began_with, driver_connection
+from snapkit.postgres.connection.driver import began_with, driver_connection
 
 
 @dataclass(frozen=True, slots=True)

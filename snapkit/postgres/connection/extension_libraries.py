@@ -15,7 +15,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from snapkit.postgres.connection.server import Connection, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection
 
 _MOST = 100
 """How many libraries are loaded at most."""

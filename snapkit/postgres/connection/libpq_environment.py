@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from snapkit.core.connection.connection_url import with_database
 from snapkit.core.inventory.opened import READ_ONLY
 from snapkit.postgres.connection.conninfo import is_for_libpq
-from snapkit.postgres.connection.server import Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Server
 
 URL_VARIABLES = ("DATABASE_URL", "DIRECT_URL")
 """Both, so that a program which prefers the other does not go to the live database."""

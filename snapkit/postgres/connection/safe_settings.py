@@ -1,12 +1,19 @@
-"""Settings that change how text is written or read, and what they are in each session of ours.
+"""The settings that each session of ours has, and how a session gets them.
 
-A role or a database may have any of them otherwise, and any role may set each of them for its own session.
+A role or a database may have other values of any of them. Any role may set each of them for its own session.
 https://www.postgresql.org/docs/current/runtime-config-client.html, .../runtime-config-compatible.html
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final, cast
+
+from sqlalchemy import Connection, Text, and_, bindparam, case, column, false, func, or_, select, table
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from snapkit.postgres.connection.driver import DriverConnection, SessionDefault, driver_connection
 
 CONVERSIONS: Final = {
     "DateStyle": "ISO, MDY",  # psycopg reads no other
@@ -22,7 +29,7 @@ CONVERSIONS: Final = {
     "escape_string_warning": "on",
     "transform_null_equals": "off",
 }
-"""The same for every session and program of ours, whatever database it is in."""
+"""How text is written and read: the same for every session and program of ours, whatever database it is in."""
 
 OF_PLACE: Final = {
     "TimeZone": "UTC",  # of an unknown one psycopg complains on stderr
@@ -31,3 +38,84 @@ OF_PLACE: Final = {
     "lc_time": "C",
 }
 """The same wherever values are only shown. Where rows are loaded anew, constraints go by what the source has."""
+
+LOCK_TIMEOUT = timedelta(seconds=5)
+"""How long a statement of ours waits for a lock: somebody else's open ALTER or GRANT on the database, say. PostgreSQL
+sets no limit, and clients queue behind us."""
+
+_ABSENCE = timedelta(seconds=10)
+"""How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
+and a network that has fallen silent does not tell the server that we are gone."""
+
+
+def milliseconds(limit: timedelta) -> str:
+    """Return a duration as the value of a setting."""
+    return f"{limit // timedelta(milliseconds=1)}ms"
+
+
+SAFE_SETTINGS = {
+    "lock_timeout": milliseconds(LOCK_TIMEOUT),
+    # The role or the database may set any of these, and each would cut a long clone off.
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
+    "idle_in_transaction_session_timeout": milliseconds(_ABSENCE),
+    "idle_session_timeout": "60s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "6",
+    # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
+    "default_transaction_read_only": "off",
+    "synchronous_commit": "on",
+    # Under any other, what others have committed meanwhile could not be seen in a transaction of ours.
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    # Nothing of ours may resolve to somebody's own function or operator.
+    "search_path": "pg_catalog",
+    "client_min_messages": "warning",
+    **CONVERSIONS,
+    **OF_PLACE,
+}
+
+SAFE_IN_EVERY_VERSION = {name: value for name, value in SAFE_SETTINGS.items() if name != "transaction_timeout"}
+"""Those that every version has, and can be set without a look at what there is."""
+
+_SAFE_SETTINGS_ON_LINUX = {
+    # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
+    # the server would notice only when the clone is complete. Elsewhere it is an error to set it (PostgreSQL 14).
+    "client_connection_check_interval": "1s",
+}
+"""https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
+
+
+def startup_options(given: str, settings: Mapping[str, str]) -> str:
+    """Return libpq's ``options``: those that were given, and after them these settings."""
+    return " ".join(filter(None, [given, *(f"-c {name}={_escaped(value)}" for name, value in settings.items())]))
+
+
+def _escaped(value: str) -> str:
+    """https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS"""
+    return "".join(f"\\{char}" if char.isspace() or char == "\\" else char for char in value)
+
+
+def make_safe(connection: Connection) -> None:
+    """Set what there is of the safe settings, and keep what they were: the view is read whole before any is set."""
+    columns = (column("name", Text), column("setting", Text), column("source", Text))
+    setting = table("pg_settings", *columns, schema="pg_catalog")
+    value = case(SAFE_SETTINGS | _SAFE_SETTINGS_ON_LINUX, value=setting.c.name)
+    on_linux = and_(setting.c.name.in_(_SAFE_SETTINGS_ON_LINUX), func.version(type_=Text).like("%linux%"))
+    rows = connection.execute(
+        select(*setting.c, func.set_config(setting.c.name, value, false())).where(
+            or_(setting.c.name.in_(SAFE_SETTINGS), on_linux)
+        )
+    )
+    before = {row.name: SessionDefault(row.setting, row.source) for row in rows}
+    cast(DriverConnection, driver_connection(connection)).began_with = before
+
+
+def set_settings(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set just these for the session."""
+    names = bindparam("names", list(settings), ARRAY(Text))
+    values = bindparam("values", list(settings.values()), ARRAY(Text))
+    setting = func.unnest(names, values).table_valued("name", "value", name="setting").render_derived()
+    connection.execute(select(func.set_config(setting.c.name, setting.c.value, false())))

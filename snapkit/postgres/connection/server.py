@@ -3,240 +3,47 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from traceback import clear_frames
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import psycopg
-from psycopg.abc import Buffer, PQGen
-from psycopg.adapt import Loader
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import TransactionStatus
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Text,
-    and_,
-    bindparam,
-    case,
-    column,
-    create_engine,
-    false,
-    func,
-    or_,
-    select,
-    table,
-)
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.pool import NullPool
 
 from snapkit.core.connection.login_refusals import Attempt, Refusal
 from snapkit.core.inventory.entry import Place
-from snapkit.core.values import dataclass
 from snapkit.errors import ConnectionFailedError, UsageError
 from snapkit.postgres.connection import dialect
 from snapkit.postgres.connection.conninfo import Target
+from snapkit.postgres.connection.driver import DriverConnection, LenientText, answers_within, driver_connection
 from snapkit.postgres.connection.login_refusals import refusal_error, why_refused
-from snapkit.postgres.connection.safe_settings import CONVERSIONS, OF_PLACE
+from snapkit.postgres.connection.safe_settings import (
+    CONVERSIONS,
+    SAFE_IN_EVERY_VERSION,
+    make_safe,
+    milliseconds,
+    set_settings,
+    startup_options,
+)
 from snapkit.postgres.connection.spare_sessions import Handling, Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 
-__all__ = [
-    "ANSWER_LIMIT",
-    "LOCK_TIMEOUT",
-    "Connection",
-    "Server",
-    "answers_within",
-    "began_with",
-    "beside",
-    "cancelled_after",
-    "driver_connection",
-    "longest_answer",
-    "note_unconfirmed",
-    "take_unconfirmed",
-]
+__all__ = ["Connection", "Server", "beside"]
 
 NOTHING_CHANGED = "Nothing was changed."
-
-LOCK_TIMEOUT = timedelta(seconds=5)
-"""How long a statement of ours waits for a lock: somebody else's open ALTER or GRANT on the database, say. PostgreSQL
-sets no limit, and clients queue behind us."""
-
-ANSWER_LIMIT = timedelta(seconds=60)
-"""How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
-how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
-sent under ``answers_within(connection, None)``."""
-
-_BETWEEN_WORDS = 1.0
-"""Seconds between two words about what is waited for."""
-
-CANCEL_LIMIT = timedelta(seconds=2)
-"""How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
-to its disk."""
 
 _PING_LIMIT = timedelta(seconds=5)
 """How long a session that is kept ready has to answer, before it is given up for lost."""
 
-_ABSENCE = timedelta(seconds=10)
-"""How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
-and a network that has fallen silent does not tell the server that we are gone."""
-
 _GLANCE = "2"
 """Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
 
-
-def _milliseconds(limit: timedelta) -> str:
-    return f"{limit // timedelta(milliseconds=1)}ms"
-
-
-_SAFE_SETTINGS = {
-    "lock_timeout": _milliseconds(LOCK_TIMEOUT),
-    # The role or the database may set any of these, and each would cut a long clone off.
-    "statement_timeout": "0",
-    "transaction_timeout": "0",
-    # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
-    "idle_in_transaction_session_timeout": _milliseconds(_ABSENCE),
-    "idle_session_timeout": "60s",
-    "tcp_keepalives_idle": "30",
-    "tcp_keepalives_interval": "10",
-    "tcp_keepalives_count": "6",
-    # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
-    "default_transaction_read_only": "off",
-    "synchronous_commit": "on",
-    # Under any other, what others have committed meanwhile could not be seen in a transaction of ours.
-    "default_transaction_isolation": "read committed",
-    "default_transaction_deferrable": "off",
-    # Nothing of ours may resolve to somebody's own function or operator.
-    "search_path": "pg_catalog",
-    "client_min_messages": "warning",
-    **CONVERSIONS,
-    **OF_PLACE,
-}
-
-_SAFE_AT_A_GLANCE = {name: value for name, value in _SAFE_SETTINGS.items() if name != "transaction_timeout"}
-"""Those that every version has, and can be set without a look at what there is."""
-
-_SAFE_SETTINGS_ON_LINUX = {
-    # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
-    # the server would notice only when the clone is complete. Elsewhere it is an error to set it (PostgreSQL 14).
-    "client_connection_check_interval": "1s",
-}
-"""https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
-
 _NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
 _SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
-
-_T = TypeVar("_T")
-
-
-class _LenientText(Loader):
-    """Reads text that may not be UTF-8.
-
-    The names and comments of all databases stand in shared catalogs, each in the encoding of the database from which
-    it was written; one that cannot be read must not keep the others from being read.
-    """
-
-    def load(self, data: Buffer) -> str:
-        return bytes(data).decode("utf-8", errors="replace")
-
-
-@dataclass(frozen=True, slots=True)
-class SessionDefault:
-    """What a setting was before we made the session safe, and what set it: ``source`` is that of pg_settings."""
-
-    value: str
-    source: str
-
-
-class _PatientConnection(psycopg.Connection[Any]):
-    """A connection that is given up for lost when the server has not answered for too long."""
-
-    answer_limit: timedelta | None = ANSWER_LIMIT
-    cancel_after: Callable[[], timedelta | None] = staticmethod(lambda: None)
-    waits: Callable[[], None] = staticmethod(lambda: None)
-    began_with: Mapping[str, SessionDefault] = {}
-    unconfirmed: tuple[str, ...] = ()
-
-    def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
-        if (until_cancel := self.cancel_after()) is not None:
-            deadline = time.monotonic() + until_cancel.total_seconds()
-            while True:
-                patience = min(max(deadline - time.monotonic(), 0), _BETWEEN_WORDS)
-                look_at = time.monotonic() + patience
-                try:
-                    return super().wait(gen, *arguments, **{"timeout": patience, **options})
-                except psycopg.Error:
-                    if time.monotonic() < look_at or self.info.transaction_status != TransactionStatus.ACTIVE:
-                        raise
-                if time.monotonic() >= deadline:
-                    break
-                self.waits()
-            with suppress(psycopg.Error):  # then the answer will not come either
-                self.cancel_safe(timeout=CANCEL_LIMIT.total_seconds())
-            return self._wait_within(CANCEL_LIMIT, gen, *arguments, **options)
-        if self.answer_limit is None:
-            return super().wait(gen, *arguments, **options)
-        return self._wait_within(self.answer_limit, gen, *arguments, **options)
-
-    def _wait_within(self, patience: timedelta, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
-        limit = patience.total_seconds()
-        deadline = time.monotonic() + limit
-        try:
-            return super().wait(gen, *arguments, **{"timeout": limit, **options})
-        except psycopg.Error:
-            if time.monotonic() < deadline:
-                raise
-            self.pgconn.finish()
-            raise psycopg.OperationalError(f"no answer within {limit:.0f} s") from None
-
-
-@contextmanager
-def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[None]:
-    """Give the connection up for lost when an answer takes longer than ``limit`` in this block; None is no limit."""
-    driver = cast(_PatientConnection, driver_connection(connection))
-    before, driver.answer_limit = driver.answer_limit, limit
-    try:
-        yield
-    finally:
-        driver.answer_limit = before
-
-
-@contextmanager
-def cancelled_after(
-    connection: Connection, limit: Callable[[], timedelta | None], waits: Callable[[], None] = lambda: None
-) -> Iterator[None]:
-    """Cancel what takes longer than ``limit`` in this block, which is asked whenever something is sent; None lets it.
-
-    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost. ``waits`` is
-    called every second until then.
-    """
-    driver = cast(_PatientConnection, driver_connection(connection))
-    driver.cancel_after, driver.waits = limit, waits
-    try:
-        yield
-    finally:
-        del driver.cancel_after, driver.waits
-
-
-def longest_answer(connection: Connection) -> timedelta | None:
-    """Return how long an answer on this connection may take before it is given up for lost; None is no limit."""
-    return cast(_PatientConnection, driver_connection(connection)).answer_limit
-
-
-def note_unconfirmed(connection: Connection, said: Iterable[str]) -> None:
-    """Note what PostgreSQL has said, after a COMMIT on this connection, of synchronous standbys that do not answer."""
-    driver = cast(_PatientConnection, driver_connection(connection))
-    driver.unconfirmed += tuple(said)
-
-
-def take_unconfirmed(connection: Connection) -> tuple[str, ...]:
-    """Return what ``note_unconfirmed`` has noted since this was asked before."""
-    driver = cast(_PatientConnection, driver_connection(connection))
-    said, driver.unconfirmed = driver.unconfirmed, ()
-    return said
 
 
 class Server:
@@ -310,10 +117,10 @@ class Server:
         Raises ConnectionFailedError, and what the server and the driver raise.
         """
         quiet = self._unfooled({**settings, "row_security": "off"})
-        limits = {"statement_timeout": _milliseconds(limit), "lock_timeout": _milliseconds(limit / 4)}
+        limits = {"statement_timeout": milliseconds(limit), "lock_timeout": milliseconds(limit / 4)}
         engine = _engine(lambda: self._open_inside(database, **quiet, connect_timeout=_GLANCE))
         with (
-            _connected(engine, settings=_SAFE_AT_A_GLANCE | limits | {"row_security": "off"}) as connection,
+            _connected(engine, settings=SAFE_IN_EVERY_VERSION | limits | {"row_security": "off"}) as connection,
             answers_within(connection, 2 * limit),
         ):
             driver = driver_connection(connection)
@@ -326,7 +133,7 @@ class Server:
 
         None: it is not. Only for a server that was connected to.
         """
-        options = _options(self._given_options(), settings)
+        options = startup_options(self._given_options(), settings)
         try:
             self._open_one(self._maintenance_dbs[0], options=options, connect_timeout=_GLANCE).close()
         except psycopg.Error as error:
@@ -350,7 +157,7 @@ class Server:
                 state=NOTHING_CHANGED,
                 hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
             )
-        options, password = _options(given, {**CONVERSIONS, **settings}), self._parameters.get("password")
+        options, password = startup_options(given, {**CONVERSIONS, **settings}), self._parameters.get("password")
         environment = {"PGPASSWORD": password} if password else {}
         if has_service:  # what that says goes before the environment
             parameters["options"] = options
@@ -388,7 +195,7 @@ class Server:
 
         def refresh(connection: Connection) -> None:
             with answers_within(connection, _PING_LIMIT), server_errors(NOTHING_CHANGED):
-                _make_safe(connection)
+                make_safe(connection)
 
         def ping(connection: Connection) -> None:
             with answers_within(connection, _PING_LIMIT):
@@ -439,7 +246,7 @@ class Server:
 
     def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
-        return {"options": _options(self._given_options(), {**settings, "search_path": "pg_catalog"})}
+        return {"options": startup_options(self._given_options(), {**settings, "search_path": "pg_catalog"})}
 
     def _given_options(self) -> str:
         return self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
@@ -448,7 +255,7 @@ class Server:
         # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
         parameters = {**self._parameters, **more}
         try:
-            connection = _PatientConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
+            connection = DriverConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
         except psycopg.ProgrammingError as error:
             raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from None
         except BaseException as error:
@@ -457,7 +264,7 @@ class Server:
             clear_frames(error.__traceback__)
             raise
         for kind in ("text", "varchar", "name"):
-            connection.adapters.register_loader(kind, _LenientText)
+            connection.adapters.register_loader(kind, LenientText)
         return connection
 
     def _stay_with(self, connection: psycopg.Connection[Any], dbname: str) -> None:
@@ -469,15 +276,6 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
-
-
-def _options(given: str, settings: Mapping[str, str]) -> str:
-    return " ".join(filter(None, [given, *(f"-c {name}={_escaped(value)}" for name, value in settings.items())]))
-
-
-def _escaped(value: str) -> str:
-    """https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-OPTIONS"""
-    return "".join(f"\\{char}" if char.isspace() or char == "\\" else char for char in value)
 
 
 def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
@@ -516,44 +314,12 @@ def _connected(engine: Engine, *, settings: Mapping[str, str] | None = None) -> 
     try:
         with server_errors(NOTHING_CHANGED):
             if settings is None:
-                _make_safe(connection)
+                make_safe(connection)
             else:
-                _set(connection, settings)
+                set_settings(connection, settings)
         yield connection
     finally:
         _close(connection)
-
-
-def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
-    """Return psycopg's own connection, for what SQLAlchemy has no word for: transactions, cancelling, libpq's facts."""
-    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
-
-
-def began_with(connection: Connection, name: str) -> SessionDefault:
-    """Return what one of the settings that are made safe was when the session began."""
-    return cast(_PatientConnection, driver_connection(connection)).began_with[name]
-
-
-def _make_safe(connection: Connection) -> None:
-    """Set what there is of the safe settings, and keep what they were: the view is read whole before any is set."""
-    columns = (column("name", Text), column("setting", Text), column("source", Text))
-    setting = table("pg_settings", *columns, schema="pg_catalog")
-    value = case(_SAFE_SETTINGS | _SAFE_SETTINGS_ON_LINUX, value=setting.c.name)
-    on_linux = and_(setting.c.name.in_(_SAFE_SETTINGS_ON_LINUX), func.version(type_=Text).like("%linux%"))
-    rows = connection.execute(
-        select(*setting.c, func.set_config(setting.c.name, value, false())).where(
-            or_(setting.c.name.in_(_SAFE_SETTINGS), on_linux)
-        )
-    )
-    before = {row.name: SessionDefault(row.setting, row.source) for row in rows}
-    cast(_PatientConnection, driver_connection(connection)).began_with = before
-
-
-def _set(connection: Connection, settings: Mapping[str, str]) -> None:
-    names = bindparam("names", list(settings), ARRAY(Text))
-    values = bindparam("values", list(settings.values()), ARRAY(Text))
-    setting = func.unnest(names, values).table_valued("name", "value", name="setting").render_derived()
-    connection.execute(select(func.set_config(setting.c.name, setting.c.value, false())))
 
 
 def _close(connection: Connection) -> None:

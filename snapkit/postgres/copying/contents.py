@@ -46,7 +46,7 @@ from snapkit.postgres.catalog.tables import (
     pg_namespace,
     pg_stat_activity,
 )
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.given_objects import FIRST_OWN, given_objects
 from snapkit.postgres.copying.relay import Stopped, StoppedError
 
@@ -274,8 +274,8 @@ def locks_in_the_way(connection: Connection, oid: int) -> list[ClientSession]:
 def contents_of(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, Contents]]:
     """Count the rows of tables, and add up a hash of each, some tables at a time.
 
-    What is hashed is the row as text, by the settings that all our sessions have (``pins``), column by column. No cast
-    is asked for: a user may have made one of his own.
+    What is hashed is the row as text, column by column, written under the settings that all our sessions have
+    (``safe_settings``). No cast is asked for: a user may have made one of his own.
     https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
     """
     waiting = iter(counted)

@@ -31,7 +31,8 @@ from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres.catalog.databases import name_of
 from snapkit.postgres.catalog.tables import PG_DATABASE_OID, catalog_table, pg_database
-from snapkit.postgres.connection.server import Connection, answers_within, beside, driver_connection
+from snapkit.postgres.connection.driver import answers_within, driver_connection
+from snapkit.postgres.connection.server import Connection, beside
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.copying.moment import read_moment, versions_of
 from snapkit.postgres.sql.entry_locks import is_in_use

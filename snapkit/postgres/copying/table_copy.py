@@ -10,8 +10,8 @@ from psycopg import sql
 from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
 from snapkit.core.comparison.definitions import Table
+from snapkit.postgres.connection.driver import began_with, driver_connection
 from snapkit.postgres.connection.safe_settings import OF_PLACE
-from snapkit.postgres.connection.server import began_with, driver_connection
 from snapkit.postgres.copying.relay import Stopped, patiently, relay
 
 _FOR_ROWS = {

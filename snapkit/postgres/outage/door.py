@@ -14,8 +14,8 @@ Idle sessions go at once. Who is amid a transaction may end it, until the grace 
 begun after the door was closed, or a busy client would never be found idle; nor one that cannot end before the door is
 opened, since the workers of its parallel query wait there.
 
-The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it; ``server.LOCK_TIMEOUT`` sets
-one.
+The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it;
+``safe_settings.LOCK_TIMEOUT`` sets one.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from snapkit.core.inventory.entry import ClientSession
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import Listen
 from snapkit.postgres.catalog.sessions import blockers
-from snapkit.postgres.connection.server import answers_within, driver_connection
+from snapkit.postgres.connection.driver import answers_within, driver_connection
 from snapkit.postgres.connection.sqlstates import (
     INSUFFICIENT_PRIVILEGE,
     LOCK_NOT_AVAILABLE,

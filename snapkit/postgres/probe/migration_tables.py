@@ -22,7 +22,7 @@ from snapkit.core.deploy.deploy import MAX_MIGRATIONS, MigrationState, clean
 from snapkit.core.deploy.migration_tools import NEIGHBOURS, TABLE_NAMES, Looks, Row, VersionTable, recognise_table
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.tables import pg_attribute, pg_class, pg_namespace
-from snapkit.postgres.connection.server import driver_connection
+from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.sql.execution import transaction
 

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from snapkit.core.inventory.entry import ClientSession
 from snapkit.postgres.catalog.sessions import blockers
-from snapkit.postgres.connection.server import beside, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import beside
 
 _FIRST_LOOK = 0.5
 """Seconds after which a session is opened to look: hardly ever anything waits so long."""

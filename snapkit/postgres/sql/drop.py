@@ -22,7 +22,8 @@ from snapkit.core.plans.statements import DropDatabase, Statement
 from snapkit.postgres.catalog.server_facts import server_facts
 from snapkit.postgres.catalog.sessions import blockers, wait_event
 from snapkit.postgres.catalog.tables import catalog_table
-from snapkit.postgres.connection.server import beside, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import beside
 from snapkit.postgres.sql.execution import committing_locally, run
 
 DROP_WAIT = timedelta(seconds=60)

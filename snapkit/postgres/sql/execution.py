@@ -14,13 +14,8 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Text, func, select
 
 from snapkit.core.plans.statements import Checkpoint, CreateDatabase, DropDatabase, SetRole, Statement
-from snapkit.postgres.connection.server import (
-    Connection,
-    cancelled_after,
-    driver_connection,
-    longest_answer,
-    note_unconfirmed,
-)
+from snapkit.postgres.connection.driver import cancelled_after, driver_connection, longest_answer, note_unconfirmed
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import (
     INSUFFICIENT_PRIVILEGE,
     QUERY_CANCELED,

@@ -20,7 +20,7 @@ from snapkit.core.inventory.entry import ClientSession
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import pg_database, pg_locks, pg_stat_activity
-from snapkit.postgres.connection.server import LOCK_TIMEOUT
+from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
 from snapkit.postgres.connection.sqlstates import LOCK_NOT_AVAILABLE, SERVER_ERRORS, sqlstate_of
 from snapkit.postgres.sql.execution import limit_lock_wait
 

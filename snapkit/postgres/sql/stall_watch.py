@@ -1,7 +1,7 @@
 """Do not wait for ever for an answer that was lost on the way.
 
 How long a clone or a drop takes nobody can say beforehand, so their connection cannot be given up after a while, as
-others are (``server.ANSWER_LIMIT``). But the server knows whether it is still at work: a second connection asks it.
+others are (``driver.ANSWER_LIMIT``). But the server knows whether it is still at work: a second connection asks it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from snapkit.postgres.catalog.sessions import waits_for_its_client
-from snapkit.postgres.connection.server import answers_within, beside, driver_connection
+from snapkit.postgres.connection.driver import answers_within, driver_connection
+from snapkit.postgres.connection.server import beside
 
 SILENCE = timedelta(seconds=10)
 """How long an answer may be on its way."""

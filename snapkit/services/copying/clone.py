@@ -28,7 +28,8 @@ from snapkit.core.plans.seal import (
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
     OBJECT_IN_USE,

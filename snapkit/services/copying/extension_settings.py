@@ -9,8 +9,9 @@ from datetime import timedelta
 from snapkit.core.plans.properties import Properties, statements_to_add
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.extension_libraries import load_libraries_of
-from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.execution import committing_locally, run_permitted, transaction
 from snapkit.services.run.probe import await_end

@@ -42,8 +42,9 @@ from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres.catalog import databases, roles, server_facts, sessions
 from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.driver import driver_connection, take_unconfirmed
 from snapkit.postgres.connection.libpq_environment import environment_for
-from snapkit.postgres.connection.server import Connection, Server, driver_connection, take_unconfirmed
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.copying.programs import find_psql

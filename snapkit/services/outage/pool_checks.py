@@ -27,7 +27,8 @@ from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, Sna
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.connection.conninfo import target_of_console
-from snapkit.postgres.connection.server import Connection, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError
 from snapkit.postgres.sql.locks import others_at_work

@@ -12,7 +12,8 @@ from datetime import timedelta
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, server_facts
-from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.probe.any_writes import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
 

@@ -19,7 +19,8 @@ from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, sessions
 from snapkit.postgres.catalog.server_facts import ServerFacts
-from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.probe.migration_tables import read_migrations

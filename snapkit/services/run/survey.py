@@ -29,7 +29,8 @@ from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog import roles, server_facts
 from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.catalog.server_facts import ServerFacts
-from snapkit.postgres.connection.server import Connection, Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
     SERVER_ERRORS,

@@ -44,7 +44,9 @@ from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases, server_facts
-from snapkit.postgres.connection.server import LOCK_TIMEOUT, Connection, Server, driver_connection
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import (
     DISK_FULL_HINT,
     LOCK_NOT_AVAILABLE,
