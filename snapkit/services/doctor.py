@@ -21,8 +21,8 @@ from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
-from snapkit.postgres.copying.contents import lock_table
 from snapkit.postgres.copying.file_count import file_count
+from snapkit.postgres.copying.snapshot import lock_table
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import is_taken
 from snapkit.services.copying.clone import method_for

@@ -56,6 +56,7 @@ from snapkit.postgres.connection.sqlstates import (
     sqlstate_of,
 )
 from snapkit.postgres.copying import contents
+from snapkit.postgres.copying import snapshot as snapshots
 from snapkit.postgres.copying.gate import Check, another_database
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.programs import ProgramError, Programs, Running
@@ -117,7 +118,7 @@ def check_locks(connection: Connection, state: str) -> None:
 
     Else it would fail when it has begun, and another session's statement, perhaps, that needs one lock at that moment.
     """
-    locks = contents.lock_table(connection)
+    locks = snapshots.lock_table(connection)
     if locks.is_too_small:
         raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave --strategy online out.")
 
@@ -270,14 +271,14 @@ class _Copying:
             return result
 
         def begin() -> tuple[str, list[Table], Moment]:
-            begun = contents.begin_snapshot(exporter, self._crew.stopped)
+            begun = snapshots.begin_snapshot(exporter, self._crew.stopped)
             if self._is_superuser:
                 check_code(exporter, self._state)
             return *begun, self._moment_of(exporter)
 
         def joined(snapshot: str, tables: Sequence[Table]) -> Connection:
             connection = self._at_source(stack)
-            lock(connection, lambda: contents.join_snapshot(connection, snapshot, tables))
+            lock(connection, lambda: snapshots.join_snapshot(connection, snapshot, tables))
             return connection
 
         def work() -> None:
@@ -355,7 +356,7 @@ class _Copying:
             if sqlstate_of(error) not in (LOCK_NOT_AVAILABLE, QUERY_CANCELED):
                 raise
             with self._server.connect() as watcher:
-                sessions = contents.locks_in_the_way(watcher, self._plan.template.oid)
+                sessions = snapshots.locks_in_the_way(watcher, self._plan.template.oid)
             raise locked_by_others(sessions, self._state) from error
 
     def _copy_definitions(self, snapshot: str) -> None:
@@ -577,7 +578,7 @@ class _Copying:
             cancel(connection)
 
     def _give_way(self, holder_pid: int) -> None:
-        waiting = contents.kept_waiting(self._ddl, holder_pid)
+        waiting = snapshots.kept_waiting(self._ddl, holder_pid)
         if any(seconds > PATIENCE.total_seconds() for _, seconds in waiting):
             raise BusyError(
                 "Somebody wants a table wholly that the copy reads, and everybody else queues behind them; the copy "
