@@ -5,6 +5,8 @@ The command line gives each class its exit code; nothing here knows of exit code
 
 from __future__ import annotations
 
+NOTHING_CHANGED = "Nothing was changed."
+
 
 class SnapkitError(Exception):
     """The server or snapkit failed.

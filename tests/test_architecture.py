@@ -21,9 +21,9 @@ def test_the_layers_are_kept() -> None:
 
 
 def test_nothing_but_prune_delete_and_clones_under_construction_is_ever_dropped() -> None:
-    assert _users_of("DropDatabase(") == {"core/plans/seal.py"}
+    assert _users_of("DropDatabase(") == {"core/plans/drop.py"}
     assert _users_of("statements_to_drop(") == {
-        "core/plans/seal.py",
+        "core/plans/drop.py",
         "services/entries/drop.py",
         "services/copying/clone.py",
     }

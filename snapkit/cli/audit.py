@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.exit_codes import ExitCode
 from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from snapkit.cli.ctrl_c import deferred, uninterrupted
 from snapkit.cli.dry_run import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import Registry
-from snapkit.core.inventory.labels import checked_label
+from snapkit.core.inventory.metadata import checked_label
 from snapkit.errors import SnapkitError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.inventory.retention import Policy
     from snapkit.core.outcome import BackupReceipt, Removal, RemovalPreview, SwapReceipt
-    from snapkit.core.plans.seal import SwapPlan
+    from snapkit.core.plans.swap import SwapPlan
     from snapkit.services.backup import BackupRequest
     from snapkit.services.guard import WayBack
     from snapkit.services.prune import Choose

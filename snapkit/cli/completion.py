@@ -40,7 +40,7 @@ def names_where(fits: Callable[[Entry], bool]) -> Callable[[typer.Context, str],
 
 def strategies() -> list[str]:
     """Return the words that --strategy takes."""
-    from snapkit.core.inventory.entry import Strategy
+    from snapkit.core.inventory.kinds import Strategy
 
     return ["auto", *Strategy]
 

@@ -11,7 +11,7 @@ from snapkit.cli.options import CommonOptions
 from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
-    from snapkit.core.inventory.entry import Caution
+    from snapkit.core.reporting import Caution
     from snapkit.postgres.connection.server import Server
     from snapkit.settings import ConnectionChoice, Files, Settings
 

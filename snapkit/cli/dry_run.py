@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from snapkit.core.values import dataclass
 
 if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
-    from snapkit.core.inventory.entry import Caution
     from snapkit.core.outcome import BackupPreview, RemovalPreview, SwapPreview, WrittenStep
+    from snapkit.core.reporting import Caution
     from snapkit.errors import SnapkitError
 
 

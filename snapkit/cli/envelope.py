@@ -11,10 +11,12 @@ from snapkit.cli.deploy_facts import deploy_document, migration_document, writte
 from snapkit.cli.dry_run import DemoOutcome, DryRun, Script
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.format import count_text
+from snapkit.core.client_session import ClientSession
 from snapkit.core.connection.endpoint import Whereabouts
 from snapkit.core.durations import milliseconds
-from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Kind
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.freshness import SourceStatus, StatusReport
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.opened import Opened
 from snapkit.core.inventory.retention import Kept
 from snapkit.core.outcome import (
@@ -34,6 +36,7 @@ from snapkit.core.outcome import (
     SwapPreview,
     SwapReceipt,
 )
+from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
 
 SCHEMA_VERSION = 1

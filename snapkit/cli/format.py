@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from snapkit.core.checks.disk_room import size_text as size_text  # which core has words for, too
 from snapkit.core.durations import duration_text
-from snapkit.core.server.disk_room import size_text as size_text  # which core has words for, too
 
 if TYPE_CHECKING:
-    from snapkit.core.inventory.entry import Progress
+    from snapkit.core.reporting import Progress
 
 
 def time_text(at: datetime) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from snapkit.cli.ctrl_c import HeldSignals, interrupted
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import UNASKED, Health, HealthReport
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.reporting import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.processes.foreground import Ending, run_command
 from snapkit.processes.health import HealthChecks, check_health

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from snapkit.cli.audit import Trail
     from snapkit.core.connection.endpoint import Whereabouts
     from snapkit.core.deploy.deploy import Deploy
-    from snapkit.core.inventory.entry import Caution
+    from snapkit.core.reporting import Caution
     from snapkit.errors import SnapkitError
     from snapkit.postgres.connection.server import Server
     from snapkit.services.outage.pool_checks import Pooler

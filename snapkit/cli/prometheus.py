@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from snapkit.core.inventory.entry import Kind
 from snapkit.core.inventory.freshness import StatusReport
+from snapkit.core.inventory.kinds import Kind
 
 _Sample = tuple[Mapping[str, str], float]
 

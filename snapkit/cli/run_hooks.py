@@ -16,14 +16,14 @@ from snapkit.core.hooks import (
     Hooks,
     Occasion,
     Operation,
-    complaint,
     facts_after,
     facts_before,
     facts_of_failure,
     runs_hooks,
 )
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.reporting import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError
+from snapkit.processes.command_exit import complaint
 
 if TYPE_CHECKING:
     from snapkit.cli.invocation import Invocation

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.core.connection.endpoint import Whereabouts
-    from snapkit.core.inventory.entry import Caution, Observe, Progress
+    from snapkit.core.reporting import Caution, Observe, Progress
 
 _TERMINAL = "/dev/tty"
 """Where the person sits, wherever the streams go."""

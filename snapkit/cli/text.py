@@ -18,14 +18,17 @@ from snapkit.cli.deploy_facts import cost_facts, deploy_facts, fits_facts, migra
 from snapkit.cli.dry_run import DemoOutcome, DryRun, Exposition, Script
 from snapkit.cli.format import age_text, count_text, printable, printable_lines, size_text, time_text
 from snapkit.cli.table import Column, fits, print_table
-from snapkit.core.checks import Status, listed_standbys
+from snapkit.core.checks.facts import Status
+from snapkit.core.client_session import ClientSession
 from snapkit.core.durations import duration_text
 from snapkit.core.guarding import Health
-from snapkit.core.inventory.entry import ClientSession, Entry, Kind, State
+from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.freshness import StatusReport
-from snapkit.core.inventory.labels import shown_label
+from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.inventory.metadata import shown_label
 from snapkit.core.inventory.retention import Kept
 from snapkit.core.outage.hold_rules import Phase
+from snapkit.core.outage.standbys import listed_standbys
 from snapkit.core.outcome import (
     BackupPreview,
     BackupReceipt,
@@ -45,7 +48,6 @@ from snapkit.core.outcome import (
     each_error_once,
 )
 from snapkit.core.plans.properties import describe
-from snapkit.core.plans.seal import how_to_trust
 
 _CHOICES = {
     Choice.OUTAGE_EXPECTED: ", since a clone would have held clients longer than --max-outage allows, by earlier ones",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from snapkit.cli.format import progress_text
 
 if TYPE_CHECKING:
-    from snapkit.core.inventory.entry import Progress
+    from snapkit.core.reporting import Progress
 
 EVERY = timedelta(seconds=10)
 

@@ -6,8 +6,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from functools import singledispatch
 
+from snapkit.core.connection.endpoint import Place
 from snapkit.core.durations import milliseconds
-from snapkit.core.inventory.entry import Place
 from snapkit.core.outcome import BackupReceipt, EntryReport, GuardReceipt, Recovery, Removal, ShellReceipt, SwapReceipt
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.values import dataclass

@@ -1,6 +1,4 @@
-"""Hooks: commands of the user's that run before and after a backup and a rollback; what each is told, and what its end
-means. ``snapkit.hooks`` runs them.
-"""
+"""Hooks: commands of the user's that run before and after a backup and a rollback; what each is told."""
 
 from __future__ import annotations
 
@@ -9,17 +7,12 @@ from dataclasses import field
 from datetime import timedelta
 from enum import StrEnum
 
-from snapkit.core.durations import milliseconds, written_duration
+from snapkit.core.durations import milliseconds
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.values import dataclass
 
 DEFAULT_TIMEOUT = timedelta(seconds=60)
 
-KEPT_BYTES = 4096
-"""Of what a hook says, the last so many are kept for the error."""
-
-_QUOTED_LINES = 10
-_QUOTED_CHARACTERS = 1000
 _MESSAGE_CHARACTERS = 4000
 """Of an error's message, so many go into a variable: the kernel bounds those (128 kB on Linux)."""
 
@@ -74,17 +67,6 @@ class Occasion:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a hook ended: its exit code, negative for a signal; None if it had to be ended, or could not be started."""
-
-    code: int | None
-    said: bytes = b""
-    """The end of its output."""
-    not_started: str | None = None
-    """Why it could not be started."""
-
-
 def command_words(command: str | list[str]) -> tuple[str, ...]:
     """Return the words that run a command: a text is a line for the shell, a list is a program and its arguments."""
     return ("sh", "-c", command) if isinstance(command, str) else tuple(command)
@@ -126,31 +108,3 @@ def facts_of_failure(code: str, exit_code: int, message: str) -> dict[str, str]:
         "SNAPKIT_EXIT_CODE": str(exit_code),
         "SNAPKIT_ERROR_MESSAGE": message.replace("\0", "")[:_MESSAGE_CHARACTERS],
     }
-
-
-def complaint(event: Event, ending: Ending, timeout: timedelta) -> str | None:
-    """Say what went wrong with a hook, and what it said at its end; None if nothing did."""
-    return what_went_wrong(f"The {event} hook", ending, timeout, "hook-timeout")
-
-
-def what_went_wrong(who: str, ending: Ending, timeout: timedelta, setting: str) -> str | None:
-    """Say it of any command that ran in the background; ``setting`` is what bounds its time."""
-    if ending.not_started is not None:
-        return f"{who} could not be started: {ending.not_started}."
-    if ending.code == 0:
-        return None
-    if ending.code is None:
-        what = f"was still running after {written_duration(timeout)} ({setting}), and was ended"
-    elif ending.code < 0:
-        what = f"was ended by signal {-ending.code}"
-    else:
-        what = f"ended with exit code {ending.code}"
-    said = _quoted(ending.said)
-    return f"{who} {what}" + (f"; it said:\n{said}" if said else ", and said nothing.")
-
-
-def _quoted(said: bytes) -> str:
-    """Return the last lines of an output, indented."""
-    text = said.decode("utf-8", errors="replace")[-_QUOTED_CHARACTERS:]
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return "\n".join(f"  {line}" for line in lines[-_QUOTED_LINES:])

@@ -7,28 +7,30 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import ClassVar
 
-from snapkit.core.checks import Check, Status
+from snapkit.core.checks.facts import Check, Status
+from snapkit.core.client_session import ClientSession
 from snapkit.core.comparison.writes import Written
+from snapkit.core.connection.endpoint import Address
 from snapkit.core.copying.estimates import Forecast
 from snapkit.core.deploy.deploy import MigrationState
 from snapkit.core.guarding import Health
-from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Standby
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.retention import Kept
 from snapkit.core.outage.hold_rules import Phase
+from snapkit.core.outage.standbys import Standby
 from snapkit.core.plans.properties import Properties
-from snapkit.core.plans.seal import NOTHING_CHANGED, SwapPlan
+from snapkit.core.plans.swap import SwapPlan
+from snapkit.core.reporting import Caution
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.values import dataclass
-from snapkit.errors import NotFoundError, RollbackFailedError, RolledBackError, SnapkitError, UnknownOutcomeError
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the server was reached; ``host`` is a directory for a Unix socket."""
-
-    host: str
-    port: int
-    server_version: int
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    NotFoundError,
+    RollbackFailedError,
+    RolledBackError,
+    SnapkitError,
+    UnknownOutcomeError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,3 +54,14 @@ def without_passwords(text: str) -> str:
     """Return a text with three dots in place of the passwords in its URLs."""
     text = _USERINFO.sub(rf"\g<before>:{CUT}@", text)
     return _IN_QUERY.sub(rf"\g<before>{CUT}", _HTTP_USER.sub(rf"\g<before>{CUT}@", text))
+
+
+_VALUE = re.compile(r'".*', re.DOTALL)
+
+
+def without_values(message: str) -> str:
+    """Return PostgreSQL's message about a value that it refuses up to that: rows are nobody's business in a log.
+
+    Where a constraint is violated, what is quoted are names. A value may hold quotes: all behind the first goes.
+    """
+    return message if "violates" in message else _VALUE.sub("...", message)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, Protocol
 
-from snapkit.core.inventory.entry import unobserved
 from snapkit.core.inventory.retention import Policy
+from snapkit.core.reporting import unobserved
 from snapkit.demo import shop
 from snapkit.demo.embedded import DemoServer, demo_server
 from snapkit.postgres.connection.conninfo import target_of

@@ -13,7 +13,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import IO
 
-from snapkit.core.hooks import KEPT_BYTES, Ending
+from snapkit.processes.command_exit import KEPT_BYTES, Ending
 from snapkit.processes.signals import held_back
 
 _LOOK = 0.05

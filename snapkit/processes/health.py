@@ -8,10 +8,11 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport
-from snapkit.core.hooks import command_words, what_went_wrong
+from snapkit.core.hooks import command_words
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.processes.background import run_in_background
+from snapkit.processes.command_exit import what_went_wrong
 from snapkit.processes.http_check import what_is_wrong
 
 _BETWEEN = 0.5

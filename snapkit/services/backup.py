@@ -8,33 +8,28 @@ from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.client_session import ClientSession
 from snapkit.core.copying.estimates import many_files
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.durations import duration_text
-from snapkit.core.inventory.entry import (
-    Caution,
-    ClientSession,
-    Database,
-    Entry,
-    Kind,
-    Observe,
-    Progress,
-    State,
-    Strategy,
-)
+from snapkit.core.inventory.database import Database, check_live
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.naming import sequence_of
-from snapkit.core.inventory.recognition import lenders
+from snapkit.core.inventory.selection import lenders
 from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.core.outage.workers import Worker
 from snapkit.core.outcome import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
+from snapkit.core.plans.backup import BackupPlan, plan_backup
+from snapkit.core.plans.clone import CopyMethod
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.plans.properties import Properties
-from snapkit.core.plans.seal import NOTHING_CHANGED, BackupPlan, CopyMethod, check_live, plan_backup
 from snapkit.core.plans.statements import ChangeOwner
+from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
-from snapkit.errors import ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.catalog.databases import locale_of
 from snapkit.postgres.catalog.replication import replication_of

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from snapkit.core.checks import Estimate, Facts, judge
-from snapkit.core.comparison.definitions import LockTable
+from snapkit.core.checks.doctor import judge
+from snapkit.core.checks.facts import Estimate, Facts
 from snapkit.core.copying.estimates import Extent, foretell
-from snapkit.core.inventory.entry import Database, Strategy
-from snapkit.core.inventory.recognition import is_remains
+from snapkit.core.copying.lock_room import LockTable
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.inventory.selection import is_remains
 from snapkit.core.outcome import Diagnosis
-from snapkit.core.plans.seal import NOTHING_CHANGED
 from snapkit.core.values import dataclass
-from snapkit.errors import ConnectionFailedError
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError
 from snapkit.postgres.catalog import databases, server_facts, sessions
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of

@@ -9,9 +9,10 @@ from datetime import timedelta
 from typing import Protocol
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.inventory.entry import Caution, Entry, Observe
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.outcome import BackupReceipt, GuardReceipt, Removal, SwapReceipt
-from snapkit.core.plans.seal import SwapPlan
+from snapkit.core.plans.swap import SwapPlan
+from snapkit.core.reporting import Caution, Observe
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.server.dependents import in_the_way
 from snapkit.core.values import dataclass

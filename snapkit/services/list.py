@@ -7,19 +7,20 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from snapkit.core.checks.disk_room import displaced_cautions
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.alteration import statements_to_seal
-from snapkit.core.inventory.entry import Caution, Entry, Observe, State, unobserved
+from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.freshness import StatusReport, judge
+from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.recognition import select_one
+from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import EntryReport, Listing
 from snapkit.core.plans.identity import facts_of
-from snapkit.core.plans.seal import NOTHING_CHANGED, how_to_trust, plan_adoption, plan_resealing
+from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
-from snapkit.core.server.disk_room import displaced_cautions
+from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.core.server.replication import stranded
-from snapkit.errors import NotFoundError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server

@@ -8,14 +8,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
 
-from snapkit.core.inventory.entry import Caution, Entry, Observe, Progress, State, unobserved
+from snapkit.core.checks.disk_room import displaced_cautions
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
-from snapkit.core.inventory.recognition import select_one
 from snapkit.core.inventory.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
+from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import Failure, Removal, RemovalPreview
-from snapkit.core.plans.seal import NOTHING_CHANGED, plan_drops
-from snapkit.core.server.disk_room import displaced_cautions
-from snapkit.errors import BusyError, SnapkitError, UsageError
+from snapkit.core.plans.drop import plan_drops
+from snapkit.core.reporting import Caution, Observe, Progress, unobserved
+from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT

@@ -13,11 +13,13 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.inventory.entry import Caution, ClientSession, Entry, Observe, Progress, unobserved
-from snapkit.core.inventory.recognition import Inventory, is_remains
+from snapkit.core.client_session import ClientSession
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.recognition import Inventory
+from snapkit.core.inventory.selection import is_remains
 from snapkit.core.outcome import PoolerReceipt, Recovery
-from snapkit.core.plans.seal import NOTHING_CHANGED
-from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
+from snapkit.core.reporting import Caution, Observe, Progress, unobserved
+from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import orphaned_files
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors

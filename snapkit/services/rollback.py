@@ -9,38 +9,25 @@ from datetime import timedelta
 from threading import Lock
 from time import monotonic
 
+from snapkit.core.client_session import ClientSession
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Checkout, Deploy, differs
-from snapkit.core.inventory.entry import (
-    Caution,
-    ClientSession,
-    Database,
-    Entry,
-    Kind,
-    Observe,
-    Progress,
-    State,
-)
+from snapkit.core.inventory.database import Database, Unsealed
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.naming import sequence_of
-from snapkit.core.inventory.recognition import latest_backup, latest_displaced, ready_backups, select_one
+from snapkit.core.inventory.selection import latest_backup, latest_displaced, ready_backups, select_one
 from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.core.outcome import SwapPreview, SwapReceipt
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
 from snapkit.core.plans.identity import ROLLED_BACK, Facts, check_facts_found, facts_of
 from snapkit.core.plans.reinstatement import Returning, was_backup
-from snapkit.core.plans.seal import (
-    NOTHING_CHANGED,
-    ClonePlan,
-    CopyMethod,
-    SwapPlan,
-    Unsealed,
-    is_to_be_kept,
-    plan_clone,
-    plan_swap,
-)
 from snapkit.core.plans.statements import FreezeDatabase
+from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
+from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, DiskFullError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, BusyError, DiskFullError, SnapkitError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server, beside
@@ -72,14 +59,7 @@ from snapkit.services.outage.helpers import look_again, ready_helpers
 from snapkit.services.outage.hold import Hold
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
 from snapkit.services.outage.pools import paused
-from snapkit.services.outage.standbys import (
-    Change,
-    Replica,
-    check_replicas,
-    follow,
-    untold_caution,
-    untold_standbys,
-)
+from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
 from snapkit.services.recover import sweep_afterwards
 from snapkit.services.run.commit_outcome import bears_names

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from snapkit.core.deploy.deploy import Checkout, Deploy, clean, read_checkout, recognise_ci
+from snapkit.core.deploy.ci_systems import recognise_ci
+from snapkit.core.deploy.deploy import Checkout, Deploy, clean, read_checkout
 
 _LIMIT = 2.0
 """Seconds that git's answer to each of two questions is waited for. A large tree may take longer to be compared."""

@@ -11,15 +11,12 @@ from typing import Any
 from snapkit.core.durations import parse_duration
 from snapkit.core.guarding import OnFailure
 from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
-from snapkit.core.inventory.entry import Caution, Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import DEFAULT_GRACE, HoldRules
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
-from snapkit.settings.url_choice import (
-    URL_VARIABLES,
-    ConnectionChoice,
-    choose_connection,
-)
+from snapkit.settings.url_choice import URL_VARIABLES, ConnectionChoice, choose_connection
 
 DEFAULT_LOCK_WAIT = timedelta(seconds=10)
 DEFAULT_DROP_WAIT = timedelta(seconds=60)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from snapkit.core.connection.endpoint import Endpoint, Whereabouts, endpoint_of, is_another
-from snapkit.core.inventory.entry import Caution, Place
+from snapkit.core.connection.endpoint import Endpoint, Place, Whereabouts, endpoint_of, is_another
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 URL_VARIABLES = ("SNAPKIT_DATABASE_URL", "DIRECT_URL", "DATABASE_URL")

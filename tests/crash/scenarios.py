@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 from tests.sandbox import Sandbox
 
 CLONES = "clones"

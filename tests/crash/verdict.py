@@ -8,7 +8,8 @@ from typing import Any
 
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Entry, Kind, State
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.services.recover import recover
 from tests.cluster import PASSWORD
 from tests.crash.scenarios import Scenario

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.list import adopt_entry
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until

@@ -8,7 +8,7 @@ import sys
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import State
+from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.list import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry

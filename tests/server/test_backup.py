@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State, Strategy
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import BusyError, NotFoundError, PrivilegeError, SnapkitError, UsageError
 from snapkit.services.backup import BackupRequest, back_up, preview_backup
@@ -256,7 +256,7 @@ def test_an_interrupt_cancels_the_clone_and_leaves_nothing(sandbox: Sandbox, num
 
 
 def test_remains_of_an_interrupted_run_are_swept_by_the_next(sandbox: Sandbox) -> None:
-    from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT
+    from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 
     partial = f"{sandbox.name}_partial_20260110_103045"
     lookalike = f"{sandbox.name}_partial_20260110_103046"

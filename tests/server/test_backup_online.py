@@ -18,7 +18,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Kind, Strategy
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.copying import contents
 from snapkit.postgres.copying.programs import VARIABLE, find_programs

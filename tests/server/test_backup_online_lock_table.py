@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from snapkit.core.checks import Status
+from snapkit.core.checks.facts import Status
 from snapkit.errors import UsageError
 from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.connection.driver import driver_connection

@@ -7,7 +7,7 @@ import sys
 import psycopg
 import pytest
 
-from snapkit.core.inventory.entry import State
+from snapkit.core.inventory.kinds import State
 from tests.sandbox import Sandbox
 
 

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core import checks as checks_module
-from snapkit.core.checks import Check, Status
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT
+from snapkit.core.checks import doctor as checks_module
+from snapkit.core.checks.facts import Check, Status
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 from snapkit.services import doctor
 from snapkit.services.doctor import diagnose
 from tests.sandbox import Sandbox

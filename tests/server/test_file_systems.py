@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.postgres.copying.file_systems import data_shares_no_blocks
 from tests.cluster import Cluster
 from tests.disks import EXT4, XFS_THAT_SHARES_BLOCKS, NoDiskError, SmallDisk

@@ -17,7 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from snapkit.core.inventory.entry import Kind, unobserved
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.reporting import unobserved
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.sql.entry_locks import Use

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.kinds import Kind
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.run.any_writes import Mark, mark_moment, nothing_written_since

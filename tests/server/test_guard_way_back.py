@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, Progress, unobserved
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.reporting import Progress, unobserved
 from snapkit.errors import InterruptedRunError, RolledBackError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server

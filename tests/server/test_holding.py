@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import Connection
 
 from snapkit.core.durations import milliseconds
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError

@@ -13,9 +13,10 @@ from urllib.parse import quote
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.outcome import SwapReceipt
 from snapkit.core.plans.identity import AlteredMeanwhileError
+from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.server import Server
 from snapkit.services.entries.opening import ShellRequest, opened_entry

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Progress
+from snapkit.core.reporting import Progress
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.list import pin_entry

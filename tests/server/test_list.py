@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import State
+from snapkit.core.inventory.kinds import State
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.list import list_entries, show_entry
 from tests.sandbox import Sandbox

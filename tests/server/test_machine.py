@@ -21,18 +21,13 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import Metadata, decode
 from snapkit.core.inventory.retention import Policy
+from snapkit.core.reporting import unobserved
 from snapkit.errors import NotFoundError
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up

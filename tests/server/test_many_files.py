@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.checks import Status
+from snapkit.core.checks.facts import Status
 from snapkit.core.copying import estimates
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outcome import Choice
 from snapkit.errors import OutageLimitError

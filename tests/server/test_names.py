@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.retention import Policy
 from snapkit.postgres.connection.conninfo import Target, target_of
 from snapkit.postgres.connection.server import Server

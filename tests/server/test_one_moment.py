@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.plans.statements import CreateDatabase, Statement

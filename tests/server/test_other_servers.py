@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.checks import Status
+from snapkit.core.checks.facts import Status
 from snapkit.errors import SnapkitError, UsageError
 from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster, free_port

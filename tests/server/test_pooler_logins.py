@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snapkit.core.inventory.entry import unobserved
+from snapkit.core.reporting import unobserved
 from snapkit.postgres.outage.watchdog import Post, Watchdog
 from snapkit.services.outage import pools
 from snapkit.services.outage.pool_checks import poolers_of

@@ -20,8 +20,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import unobserved
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.reporting import unobserved
 from snapkit.errors import SnapkitError
 from snapkit.postgres.outage import watchdog
 from snapkit.postgres.outage.pgbouncer_console import Console

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Progress, Strategy
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.reporting import Progress
 from snapkit.postgres.catalog.databases import sizes
 from snapkit.postgres.copying.progress import CloneGauge, Cloning
 from tests.sandbox import Sandbox

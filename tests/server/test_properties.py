@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.list import adopt_entry

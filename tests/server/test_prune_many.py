@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from snapkit.core.inventory.entry import Progress
 from snapkit.core.inventory.retention import Policy
+from snapkit.core.reporting import Progress
 from snapkit.services.prune import choose_by_policy, remove
 from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point

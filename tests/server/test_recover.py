@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, unobserved
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 from snapkit.core.outcome import Recovery
+from snapkit.core.reporting import unobserved
 from snapkit.postgres.sql import locks
 from snapkit.postgres.sql.locks import lock_key
 from snapkit.services.recover import recover

@@ -9,8 +9,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State, unobserved
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services import rollback
 from snapkit.services.list import pin_entry, unpin_entry

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import SnapkitError
 from snapkit.postgres.connection.server import Server

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import State, unobserved
+from snapkit.core.inventory.kinds import State
+from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Connection, Server

@@ -18,10 +18,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.checks import Status
-from snapkit.core.inventory.entry import Caution, Progress, Standby
+from snapkit.core.checks.facts import Status
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.outage.standbys import Standby
 from snapkit.core.outcome import SwapReceipt
+from snapkit.core.reporting import Caution, Progress
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.services.backup import BackupRequest, back_up

@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Caution, State, Strategy, unobserved
+from snapkit.core.inventory.kinds import State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.reporting import Caution, unobserved
 from snapkit.postgres.connection import driver, server
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.entries.opening import ShellRequest, opened_entry

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from psycopg import sql
 
-from snapkit.core.inventory.entry import Kind, State
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.errors import NotFoundError
 from snapkit.services.rollback import SwapRequest, swap
 from tests.sandbox import LOCK_WAIT, Sandbox

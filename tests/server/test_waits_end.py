@@ -13,9 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy import Connection, func, select
 
-from snapkit.core.inventory.entry import Progress, Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import RenameDatabase
+from snapkit.core.reporting import Progress
 from snapkit.postgres.connection.driver import answers_within
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.copying.progress import CloneGauge, Cloning

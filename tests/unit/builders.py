@@ -8,7 +8,9 @@ from itertools import count
 from hypothesis import strategies as st
 
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import Metadata
 from snapkit.core.inventory.naming import sequence_of
 from snapkit.core.inventory.opened import Grant, Opened

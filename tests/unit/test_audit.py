@@ -16,10 +16,11 @@ import pytest
 from snapkit.audit import append_to_audit_log, check_audit_log
 from snapkit.cli.audit import _os_user
 from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
+from snapkit.core.connection.endpoint import Address, Place
 from snapkit.core.guarding import Health
-from snapkit.core.inventory.entry import Entry, Kind, Place
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import (
-    Address,
     BackupReceipt,
     Choice,
     Copying,

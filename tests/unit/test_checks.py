@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.checks import Check, Estimate, Facts, PoolerLook, Status, judge
-from snapkit.core.comparison.definitions import LockTable
+from snapkit.core.checks.doctor import judge
+from snapkit.core.checks.facts import Check, Estimate, Facts, PoolerLook, Status
+from snapkit.core.client_session import ClientSession
 from snapkit.core.copying.estimates import Extent, Forecast
-from snapkit.core.inventory.entry import ClientSession, Standby, Strategy
+from snapkit.core.copying.lock_room import LockTable
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.outage.standbys import Standby
 from snapkit.core.outage.workers import Refusal, Worker
 from snapkit.core.server.dependents import Dependents, in_the_way
 from tests.unit.builders import make_database, make_entry

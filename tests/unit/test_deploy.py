@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapkit.core.deploy.ci_systems import CI_SYSTEMS, recognise_ci
 from snapkit.core.deploy.deploy import (
-    CI_SYSTEMS,
     MAX_MIGRATIONS,
     MAX_TEXT,
     Checkout,
@@ -22,7 +22,6 @@ from snapkit.core.deploy.deploy import (
     differs,
     from_document,
     read_checkout,
-    recognise_ci,
     to_document,
 )
 from snapkit.core.inventory.metadata import Metadata, decode, encode

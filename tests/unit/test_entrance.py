@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from snapkit.core.connection.login_settings import entrances
+from snapkit.core.copying.login_settings import entrances
 from snapkit.core.plans.properties import Setting
 
 

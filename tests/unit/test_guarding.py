@@ -9,8 +9,9 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core.audit import entries_of
+from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.outcome import Address, BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.outcome import BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import (
     BusyError,

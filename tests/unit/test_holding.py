@@ -7,9 +7,20 @@ from datetime import timedelta
 import pytest
 
 from snapkit.cli.format import progress_text
-from snapkit.core.copying.estimates import Extent, Forecast, Pace, foretell, is_brief, many_files, share_done
-from snapkit.core.inventory.entry import Entry, Progress, Strategy
-from snapkit.core.outage.hold_rules import DOOR_GRACE, HoldRules, blocks_were_shared
+from snapkit.core.copying.estimates import (
+    Extent,
+    Forecast,
+    Pace,
+    blocks_were_shared,
+    foretell,
+    is_brief,
+    many_files,
+    share_done,
+)
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.outage.hold_rules import DOOR_GRACE, HoldRules
+from snapkit.core.reporting import Progress
 from tests.unit.builders import AT, make_entry, make_metadata
 
 SECOND = timedelta(seconds=1)

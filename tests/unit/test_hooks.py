@@ -15,21 +15,19 @@ import pytest
 
 from snapkit.core.hooks import (
     DEFAULT_TIMEOUT,
-    KEPT_BYTES,
-    Ending,
     Event,
     Occasion,
     Operation,
     command_words,
-    complaint,
     facts_after,
     facts_before,
     facts_of_failure,
     runs_hooks,
 )
-from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.kinds import Kind
 from snapkit.errors import UsageError
 from snapkit.processes.background import run_in_background
+from snapkit.processes.command_exit import KEPT_BYTES, Ending, complaint
 from snapkit.settings import Settings, load_settings, read_files
 from tests.sandbox import wait_until
 from tests.unit.builders import make_entry

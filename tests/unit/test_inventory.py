@@ -6,25 +6,18 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.inventory.entry import (
-    INVALID_CONNECTION_LIMIT,
-    OPEN_PARTIAL_CONNECTION_LIMIT,
-    Database,
-    Entry,
-    Kind,
-    State,
-    Strategy,
-)
+from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT, OPEN_PARTIAL_CONNECTION_LIMIT, Database
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.naming import free_name
-from snapkit.core.inventory.recognition import (
-    Inventory,
+from snapkit.core.inventory.recognition import Inventory, take_inventory
+from snapkit.core.inventory.selection import (
     is_remains,
     latest_backup,
     latest_displaced,
     lenders,
     ready_backups,
     select_one,
-    take_inventory,
 )
 from snapkit.errors import NotFoundError, UsageError
 from tests.unit.builders import AT, make_database, make_entry, make_managed, make_metadata, make_partial, utc

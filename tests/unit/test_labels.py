@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.inventory.labels import checked_label, shown_label
+from snapkit.core.inventory.metadata import checked_label, shown_label
 from snapkit.errors import UsageError
 
 

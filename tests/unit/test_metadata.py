@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.inventory.alteration import Seal
-from snapkit.core.inventory.entry import Kind, Strategy
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import MAX_BYTES, PREFIX, VERSION, Metadata, NewerDocument, decode, encode
+from snapkit.core.inventory.sealed import Seal
 from snapkit.errors import UsageError
 from tests.unit.builders import AT, make_metadata, openings, texts
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.core.checks import Check, Status
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.checks.facts import Check, Status
+from snapkit.core.client_session import ClientSession
 from snapkit.core.outcome import Copying, Diagnosis, Failure, Listing, Removal, each_error_once
 from snapkit.errors import (
     BusyError,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.naming import (
     MAX_NAME_BYTES,
     belongs_to,

@@ -5,27 +5,21 @@ from __future__ import annotations
 import pytest
 
 from snapkit.core.comparison.definitions import (
-    MOST_RELAYED,
-    WORTH_RELAYING,
-    Call,
     Contents,
-    Counted,
     Fingerprint,
     LeftOut,
-    LockTable,
-    Table,
     cautions_of,
     compare_contents,
     compare_definitions,
     compare_given,
     compare_numbers,
     compare_versions,
-    divide,
-    event_triggers_last,
-    kind_of,
-    said_by,
-    without_values,
 )
+from snapkit.core.copying.division import MOST_RELAYED, WORTH_RELAYING, Counted, Table, divide
+from snapkit.core.copying.lock_room import LockTable
+from snapkit.core.copying.program_messages import event_triggers_last, kind_of, said_by
+from snapkit.core.copying.untrusted_code import Call
+from snapkit.core.secrets import without_values
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
 

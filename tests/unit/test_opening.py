@@ -11,11 +11,9 @@ from hypothesis import given
 
 from snapkit.core.comparison.writes import Activity, Rows
 from snapkit.core.inventory.metadata import decode, encode
-from snapkit.core.inventory.opened import (
-    Grant,
-    Opened,
-    decode_opened,
-    encode_opened,
+from snapkit.core.inventory.opened import Grant, Opened, decode_opened, encode_opened
+from snapkit.core.plans import statements as s
+from snapkit.core.plans.opening import (
     named,
     privileges_when_open,
     statement_to_shut,
@@ -23,7 +21,6 @@ from snapkit.core.inventory.opened import (
     statements_to_restore,
     written_while_open,
 )
-from snapkit.core.plans import statements as s
 from snapkit.core.plans.properties import Privilege
 from tests.unit.builders import AT, make_entry, make_metadata, openings
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.ordering import SKEW, ahead_cautions, in_order, is_ahead
-from snapkit.core.inventory.recognition import latest_backup
+from snapkit.core.inventory.selection import latest_backup
 from tests.unit.builders import NOW, make_entry, make_metadata
 
 HOUR = timedelta(hours=1)

@@ -8,7 +8,7 @@ import pytest
 
 from snapkit.cli import throttle
 from snapkit.cli.terminal import Terminal
-from snapkit.core.inventory.entry import Progress
+from snapkit.core.reporting import Progress
 
 
 def test_one_for_each_while_and_none_at_first() -> None:

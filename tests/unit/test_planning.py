@@ -10,37 +10,22 @@ from snapkit.core.comparison.writes import Activity, Rows
 from snapkit.core.copying.moment import Moment, Versions
 from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.entry import (
+from snapkit.core.inventory.database import (
     INVALID_CONNECTION_LIMIT,
     OPEN_PARTIAL_CONNECTION_LIMIT,
     PARTIAL_CONNECTION_LIMIT,
     Database,
-    Entry,
-    Kind,
-    State,
-    Strategy,
+    check_live,
 )
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.metadata import MAX_BYTES, Metadata
+from snapkit.core.plans.backup import BackupPlan, plan_backup
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, choose_method, plan_clone, sharing_failed_last
+from snapkit.core.plans.drop import plan_drops, statements_to_drop, statements_to_give_back, statements_to_take
 from snapkit.core.plans.identity import Facts, facts_of
 from snapkit.core.plans.properties import Privilege, Properties, Setting, statements_to_set
-from snapkit.core.plans.seal import (
-    BackupPlan,
-    ClonePlan,
-    CopyMethod,
-    SwapPlan,
-    check_live,
-    choose_method,
-    is_to_be_kept,
-    plan_adoption,
-    plan_backup,
-    plan_clone,
-    plan_drops,
-    plan_swap,
-    sharing_failed_last,
-    statements_to_drop,
-    statements_to_give_back,
-    statements_to_take,
-)
+from snapkit.core.plans.seal import plan_adoption
 from snapkit.core.plans.statements import (
     AlterDatabase,
     ChangeOwner,
@@ -56,6 +41,7 @@ from snapkit.core.plans.statements import (
     Statement,
     Step,
 )
+from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
 from snapkit.errors import SnapkitError, UsageError
 from tests.unit.builders import AT, make_database, make_entry, make_metadata, make_properties, utc
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from snapkit.core.inventory.entry import Standby
+from snapkit.core.outage.standbys import Standby
 from snapkit.errors import UsageError
 from snapkit.postgres.connection.conninfo import target_of_replica
 from snapkit.services.outage.standbys import replicas_of, untold_caution

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.inventory.entry import Entry, Kind, State
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.ordering import in_order
 from snapkit.core.inventory.retention import Policy, Verdict, decide
 from tests.unit.builders import NOW, make_database, make_entry, make_metadata, utc

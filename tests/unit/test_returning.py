@@ -5,11 +5,13 @@ from dataclasses import replace
 import pytest
 
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.entry import Database, Entry, Kind, Strategy
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import MAX_BYTES, used_up_by
-from snapkit.core.inventory.recognition import latest_displaced
+from snapkit.core.inventory.selection import latest_displaced
 from snapkit.core.plans.reinstatement import is_unwritten, plan_returning, was_backup
-from snapkit.core.plans.seal import SwapPlan, plan_swap
+from snapkit.core.plans.swap import SwapPlan, plan_swap
 from tests.unit.builders import AT, make_database, make_entry, make_metadata, utc
 
 LATER = utc("2026-01-11 08:00")

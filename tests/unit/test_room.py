@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from snapkit.core.inventory.entry import Kind, State
-from snapkit.core.server.disk_room import Need, displaced_cautions, low_disk
+from snapkit.core.checks.disk_room import Need, displaced_cautions, low_disk
+from snapkit.core.inventory.kinds import Kind, State
 from tests.unit.builders import make_entry
 
 FIRST = make_entry("app_old_20260110_103045", kind=Kind.OLD, size_bytes=2**30)

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.alteration import Seal, alteration, seal_of, statements_to_seal
-from snapkit.core.inventory.entry import Kind, State
+from snapkit.core.inventory.entry import check_usable
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import Metadata, decode, encode
 from snapkit.core.inventory.naming import passing_name
 from snapkit.core.inventory.opened import Opened
-from snapkit.core.inventory.recognition import is_remains, latest_displaced, select_one, take_inventory
-from snapkit.core.plans.seal import check_usable, plan_adoption, plan_backup, plan_resealing, plan_swap
+from snapkit.core.inventory.recognition import alteration, take_inventory
+from snapkit.core.inventory.sealed import Seal, seal_of
+from snapkit.core.inventory.selection import is_remains, latest_displaced, select_one
+from snapkit.core.plans.backup import plan_backup
+from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase
+from snapkit.core.plans.swap import plan_swap
 from snapkit.errors import NotFoundError, UsageError
 from tests.unit.builders import AT, NOW, make_database, make_entry, make_metadata, make_properties
 from tests.unit.test_planning import FILE_COPY

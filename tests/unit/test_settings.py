@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.errors import UsageError
 from snapkit.settings import Settings, load_settings, read_files
 from snapkit.settings.url_choice import choose_connection

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Strategy
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.plans import statements as s
 from snapkit.postgres.sql.ddl import DatabaseDDL, quote_literal, quote_name, sql_text
 from tests.unit.builders import texts, words

@@ -9,8 +9,9 @@ from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
 from snapkit.cli.prometheus import exposition
-from snapkit.core.inventory.entry import Entry, Kind, State
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.freshness import StatusReport, judge
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.errors import NotFoundError, SnapkitError
 from tests.unit.builders import NOW, make_entry, words
 

@@ -6,7 +6,7 @@ import pytest
 
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.core.copying.wal_log import with_danger
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.errors import ConnectionFailedError, DiskFullError, SnapkitError
 
 PINNED = "PostgreSQL says: buffer is pinned in InvalidateBuffer. (SQLSTATE XX000)"

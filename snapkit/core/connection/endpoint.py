@@ -116,3 +116,27 @@ def is_another(one: Endpoint | None, other: Endpoint | None, *, by_database_only
     if one.database != other.database:
         return None not in (one.database, other.database)
     return not by_database_only and one.servers != other.servers
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a server is, and as whom: what was reached or, before that, what the settings name.
+
+    ``host`` is a directory for a Unix socket; ``role`` None where nothing names one.
+    """
+
+    host: str
+    port: str
+    role: str | None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server was reached; ``host`` is a directory for a Unix socket."""
+
+    host: str
+    port: int
+    server_version: int

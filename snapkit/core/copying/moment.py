@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 
-from snapkit.core.inventory.entry import Database
+from snapkit.core.inventory.database import Database
 from snapkit.core.plans.properties import Properties, for_roles
 from snapkit.core.values import dataclass
 

@@ -6,7 +6,7 @@ every checkpoint fails from then on, and a server that is stopped, or crashes, b
 
 from __future__ import annotations
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.errors import DiskFullError, SnapkitError
 
 _DAMAGING = ("53100", "58030", "XX000", "XX001", "XX002")

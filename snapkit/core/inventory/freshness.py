@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from snapkit.core.durations import written_duration
-from snapkit.core.inventory.entry import Caution, Entry, Kind
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.ordering import is_ahead
-from snapkit.core.inventory.recognition import usable_backups
+from snapkit.core.inventory.selection import usable_backups
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, SnapkitError
 

@@ -17,9 +17,9 @@ from snapkit.core.comparison import writes as activities
 from snapkit.core.comparison.writes import Activity
 from snapkit.core.deploy import deploy as deploys
 from snapkit.core.deploy.deploy import Deploy
-from snapkit.core.inventory.alteration import Seal, decode_seal, encode_seal
-from snapkit.core.inventory.entry import Kind, Strategy
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.opened import Opened, decode_opened, encode_opened
+from snapkit.core.inventory.sealed import Seal, decode_seal, encode_seal
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 
@@ -291,3 +291,24 @@ def _names(found: list[Any] | None) -> tuple[str, ...]:
 
 def _optional(document: dict[str, Any], key: str, kind: type) -> Any:
     return None if document.get(key) is None else _typed(document, key, kind)
+
+
+MAX_LABEL = 200
+"""Characters of a label that is given. Documents that were written otherwise may hold longer ones."""
+
+
+def checked_label(label: str | None) -> str | None:
+    """Return a label that somebody gives; raise UsageError for one that is too long to be one."""
+    if label is not None and len(label) > MAX_LABEL:
+        raise UsageError(
+            f"The label has {len(label)} characters; it may have {MAX_LABEL}.",
+            state="Nothing was changed.",
+            hint="It stands in every list. A longer story goes into: snapkit pin NAME --reason TEXT",
+        )
+    return label
+
+
+def shown_label(label: str | None) -> str:
+    """Return a label for a line of a list; of one that is too long, the beginning."""
+    label = label or ""
+    return label if len(label) <= MAX_LABEL else label[: MAX_LABEL - 1] + "…"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from snapkit.core.inventory.entry import Kind
+from snapkit.core.inventory.kinds import Kind
 
 MAX_NAME_BYTES = 63
 """NAMEDATALEN - 1: PostgreSQL cuts a longer name without an error.

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from snapkit.core.inventory.entry import Caution, Entry
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.reporting import Caution
 
 SKEW = timedelta(seconds=5)
 """How far apart the clocks of a server and of the standby that took its place may be without a word."""

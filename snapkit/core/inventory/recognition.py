@@ -1,4 +1,4 @@
-"""From the rows of pg_database to the inventory, and from what a user types to one entry of it."""
+"""The inventory: what each database of the server is, read from its row in pg_database."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from snapkit.core.inventory import metadata, naming
-from snapkit.core.inventory.alteration import alteration
-from snapkit.core.inventory.entry import PARTIAL_CONNECTION_LIMIT, Database, Entry, Kind, State
+from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.ordering import in_order
 from snapkit.core.values import dataclass
-from snapkit.errors import NotFoundError, UsageError
+from snapkit.errors import NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,139 +146,28 @@ def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> It
             )
 
 
-def is_remains(entry: Entry) -> bool:
-    """Whether nothing but dropping it can be done: a clone that was never completed, an interrupted drop of ours."""
-    return entry.kind is Kind.PARTIAL or (entry.state is State.INVALID and entry.is_managed)
+def alteration(database: Database, document: metadata.Metadata) -> str | None:
+    """Say, in words that go on from the entry's name, what about it is not as snapkit sealed it; None: all is.
 
-
-def lenders(entries: Iterable[Entry]) -> tuple[Database, ...]:
-    """Return the databases that may lend themselves for a gate (``postgres.gate``), for which they seem renamed awhile.
-
-    Only what nobody can be inside of; the oldest first, which the fewest want at this moment.
+    A seal writes the row in pg_database and the comment in one transaction. So they have the same ``xmin``, which
+    neither VACUUM nor freezing changes, until somebody writes the one or the other; and nobody opens a database without
+    writing its row. Documents of versions that did not note the seal are not judged by that, and neither are changes
+    that show and let nobody in.
+    https://www.postgresql.org/docs/current/ddl-system-columns.html
     """
-    sealed = [
-        entry
-        for entry in entries
-        if entry.is_managed
-        and entry.state is State.READY
-        and entry.opened is None
-        and not entry.database.allow_connections
-        and entry.database.is_mine
-    ]
-    return tuple(entry.database for entry in sorted(sealed, key=lambda entry: entry.age_key))
-
-
-def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
-    """Return the entry that ``wanted`` names: its whole name, its timestamp part, or its label.
-
-    Raises NotFoundError where nothing fits, and UsageError, with a list, where several do.
-    """
-    for entry in entries:
-        if entry.name == wanted:
-            return entry
-    fitting = [entry for entry in entries if wanted in (naming.stamp_of(entry.name), entry.label, _former_name(entry))]
-    if not fitting:
-        raise NotFoundError(
-            f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
-            state="Nothing was changed.",
-            hint="See what there is: snapkit list",
-        )
-    if len(fitting) > 1:
-        names = "\n".join(f"  {entry.name}" for entry in fitting)
-        raise UsageError(
-            f"{wanted!r} fits several entries:\n{names}", state="Nothing was changed.", hint="Give one of these names."
-        )
-    return fitting[0]
-
-
-def _former_name(entry: Entry) -> str | None:
-    """The name of an entry before a run began to drop it."""
-    return entry.metadata.dropping if entry.metadata and entry.state is State.INVALID else None
-
-
-def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[Entry] = ()) -> Entry:
-    """Return the newest ready backup; raise NotFoundError if there is none, naming those that are not trusted."""
-    usable = usable_backups(entries)
-    if not usable:
-        raise NotFoundError(
-            f"There is no backup of {source!r} to roll back to.",
-            state="Nothing was changed.",
-            hint=_not_considered(distrusted) or _instead(entries),
-        )
-    return usable[0]
-
-
-def usable_backups(entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    """Return the backups that a rollback would take by itself, newest first."""
-    ready = [entry for entry in entries if entry.kind is Kind.BACKUP and entry.state is State.READY]
-    return tuple(sorted((each for each in ready if each.bears_its_name), key=lambda each: each.age_key, reverse=True))
-
-
-def ready_backups(entries: Iterable[Entry], *, without: Entry | None = None) -> int:
-    """Return how many backups there are to roll back to, or would be if one were used up."""
-    return sum(without is None or each.database.oid != without.database.oid for each in usable_backups(entries))
-
-
-def _instead(entries: Sequence[Entry]) -> str:
-    if any(entry.kind is Kind.OLD for entry in entries):
-        return "A rollback uses its backup up. What the last one put aside comes back with: snapkit undo"
-    return "A backup is made with: snapkit backup"
-
-
-def _not_considered(distrusted: Sequence[Entry]) -> str:
-    """How to use what was passed over for its owner."""
-    if not distrusted:
-        return ""
-    names = ", ".join(f"{entry.name} (owner {entry.database.owner})" for entry in distrusted)
-    return (
-        f"Not considered, since their owner is not that of the database: {names}. If you trust one: with the database "
-        "there, ALTER DATABASE ... OWNER TO its owner; with the database gone, give snapkit rollback its whole name."
-    )
-
-
-def latest_displaced(entries: Iterable[Entry], source: str, live: Database | None) -> Entry:
-    """Return the database that the last rollback or undo put aside: the one that gave way to what is ``live``.
-
-    Raises NotFoundError where that one is gone, rather than to take what an earlier rollback put aside. The newest is
-    believed where it does not say what it gave way to, or where nothing is live. One that was altered is returned, too:
-    to take another in its place would be wrong, and who plans to use it is told what about it was altered.
-    """
-    ready = [entry for entry in entries if _was_live(entry) and entry.state in (State.READY, State.ALTERED)]
-    newest = max(ready, key=_put_aside, default=None)
-    if newest is None:
-        raise NotFoundError(
-            f"There is nothing to undo: no rollback has put {source!r} aside.",
-            state="Nothing was changed.",
-            hint="See what there is: snapkit list",
-        )
-    if live is None or _gave_way_to(newest) in (None, live.oid):
-        return newest
-    # A server's clock that was set back makes the last one look older than it is.
-    those = [entry for entry in ready if _gave_way_to(entry) == live.oid]
-    if not those:
-        raise NotFoundError(
-            f"There is nothing to undo: {source!r} has been replaced once more since {newest.name} was put aside, and "
-            "what it was until then is not in the inventory.",
-            state="Nothing was changed.",
-            hint=f"If the state of {newest.name} is wanted all the same: snapkit rollback {newest.name}",
-        )
-    return max(those, key=_put_aside)
-
-
-def _was_live(entry: Entry) -> bool:
-    """Whether it was put aside: a displaced database, or one that was given back by an undo what it was before."""
-    return entry.kind is Kind.OLD or _gave_way_at(entry) is not None
-
-
-def _put_aside(entry: Entry) -> tuple[int, tuple[datetime, int, int, str]]:
-    """Sorts by when it was put aside; those of which the server's order is not known come first."""
-    at = _gave_way_at(entry)
-    return (entry.order or 0) if at is None else at, entry.age_key
-
-
-def _gave_way_at(entry: Entry) -> int | None:
-    return entry.metadata.gave_way_at if entry.metadata else None
-
-
-def _gave_way_to(entry: Entry) -> int | None:
-    return entry.metadata.gave_way_to_oid if entry.metadata else None
+    if document.altered is not None:
+        return document.altered
+    if document.dropping is not None:
+        return "was renamed or opened after a run had begun to drop it"
+    if document.opened is not None:  # what it was is noted, and comes back
+        return None
+    if database.allow_connections:
+        return "lets sessions in: somebody has set ALLOW_CONNECTIONS true"
+    seal = document.seal
+    if seal is None or not database.row_is_newer:
+        return None
+    if database.connection_limit != seal.connection_limit:
+        return f"has another connection limit ({database.connection_limit}) than snapkit gave it"
+    if database.is_template or (database.owner, database.access) != (seal.owner, seal.access):
+        return None
+    return "was changed after snapkit had sealed it, as when somebody opens it, and closes it again"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from snapkit.core.inventory.entry import Entry, Kind, State
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.ordering import is_ahead
-from snapkit.core.inventory.recognition import usable_backups
+from snapkit.core.inventory.selection import usable_backups
 from snapkit.core.values import dataclass
 
 PUT_ASIDE = "put aside by a rollback"

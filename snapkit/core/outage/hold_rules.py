@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from snapkit.core.durations import duration_text
-from snapkit.core.inventory.entry import Caution, Strategy
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 DEFAULT_GRACE = timedelta(seconds=1)
@@ -70,29 +70,3 @@ class Phase:
     name: str
     duration: timedelta
     holds: bool = False
-
-
-_SURELY_SHARED = 4e9
-_SURELY_COPIED = 1e9
-_TOO_SMALL = 1 << 26
-_BESIDES = 1.0
-"""Seconds that a busy server may take for what does not go by the size: checkpoints, directories, waiting its turn."""
-_FILE_AT_MOST = 0.003
-"""Seconds that a file may take in a busy disk's worst hour, however small it is; see ``estimates``."""
-
-
-def blocks_were_shared(strategy: Strategy, size: int | None, files: int | None, copying: timedelta) -> bool | None:
-    """Judge by the time that ``clone`` took for ``size`` bytes in ``files`` whether the file system shared blocks.
-
-    PostgreSQL does not say, and copies silently where it cannot share. None where the time does not tell: in between,
-    or where it may have gone by the number of files, each of which takes its own time, shared or not.
-    https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-FILE-COPY-METHOD
-    """
-    seconds = copying.total_seconds()
-    if strategy is not Strategy.CLONE or size is None or size < _TOO_SMALL or seconds <= 0:
-        return None
-    if size / seconds >= _SURELY_SHARED:
-        return True
-    if files is None:
-        return None
-    return False if size <= _SURELY_COPIED * (seconds - _BESIDES - _FILE_AT_MOST * files) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields
 
-from snapkit.core.inventory.entry import Database
+from snapkit.core.inventory.database import Database
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError
 

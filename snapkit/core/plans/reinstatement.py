@@ -13,10 +13,10 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.entry import Kind, Strategy
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import Metadata
 from snapkit.core.inventory.naming import free_name
-from snapkit.core.plans.seal import SwapPlan
+from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.values import dataclass
 
 _SWAPS = 2

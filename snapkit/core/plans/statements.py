@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.values import dataclass
 
 

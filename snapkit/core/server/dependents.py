@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 

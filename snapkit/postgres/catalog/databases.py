@@ -27,10 +27,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
 
-from snapkit.core.inventory.entry import Database
+from snapkit.core.inventory.database import Database, Unsealed
 from snapkit.core.inventory.metadata import MAX_BYTES, PREFIX
 from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
-from snapkit.core.plans.seal import Unsealed
 from snapkit.core.plans.statements import Locale
 from snapkit.postgres.catalog.server_facts import ServerFacts, fact_columns
 from snapkit.postgres.catalog.tables import (

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import OID
 
-from snapkit.core.inventory.entry import Standby
+from snapkit.core.outage.standbys import Standby
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.roles import current_role, is_superuser
 from snapkit.postgres.catalog.tables import catalog_table, pg_settings, pg_stat_activity, pg_tablespace

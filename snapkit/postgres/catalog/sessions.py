@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
 from snapkit.core.outage.workers import Worker
 from snapkit.postgres.catalog.roles import is_superuser
 from snapkit.postgres.catalog.tables import (

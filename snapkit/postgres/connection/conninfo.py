@@ -13,7 +13,8 @@ from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from snapkit.core.connection.connection_url import NOTHING_TOUCHED, malformed_url, no_database, split_url
-from snapkit.core.inventory.entry import Caution, Place
+from snapkit.core.connection.endpoint import Place
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 

@@ -13,7 +13,7 @@ from psycopg import pq
 from sqlalchemy import Connection
 
 from snapkit.core.connection.connection_url import with_database
-from snapkit.core.inventory.opened import READ_ONLY
+from snapkit.core.plans.opening import READ_ONLY
 from snapkit.postgres.connection.conninfo import is_for_libpq
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Server

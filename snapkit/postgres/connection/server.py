@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.pool import NullPool
 
+from snapkit.core.connection.endpoint import Place
 from snapkit.core.connection.login_refusals import Attempt, Refusal
-from snapkit.core.inventory.entry import Place
 from snapkit.errors import ConnectionFailedError, UsageError
 from snapkit.postgres.connection import dialect
 from snapkit.postgres.connection.conninfo import Target

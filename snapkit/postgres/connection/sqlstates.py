@@ -11,15 +11,8 @@ from contextlib import contextmanager
 import psycopg
 from sqlalchemy.exc import DBAPIError, PendingRollbackError, ResourceClosedError
 
-from snapkit.core.comparison.definitions import without_values
-from snapkit.errors import (
-    BusyError,
-    ConnectionFailedError,
-    DiskFullError,
-    NotFoundError,
-    PrivilegeError,
-    SnapkitError,
-)
+from snapkit.core.secrets import without_values
+from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, NotFoundError, PrivilegeError, SnapkitError
 
 OBJECT_IN_USE = "55006"
 DUPLICATE_DATABASE = "42P04"

@@ -32,7 +32,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS, aggregate_order
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.selectable import FromClause
 
-from snapkit.core.comparison.definitions import Contents, Counted, LeftOut, Table
+from snapkit.core.comparison.definitions import Contents, LeftOut
+from snapkit.core.copying.division import Counted, Table
 from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.given_objects import FIRST_OWN, given_objects

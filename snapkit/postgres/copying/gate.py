@@ -24,7 +24,7 @@ from sqlalchemy import Text, and_, cast, column, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.copying.moment import Moment
-from snapkit.core.inventory.entry import Database
+from snapkit.core.inventory.database import Database
 from snapkit.core.plans.identity import LOOK_AGAIN
 from snapkit.core.plans.statements import RenameDatabase
 from snapkit.core.values import dataclass

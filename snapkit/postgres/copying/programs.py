@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from snapkit.core.comparison.definitions import said_by
+from snapkit.core.copying.program_messages import said_by
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.postgres.copying.relay import StoppedError

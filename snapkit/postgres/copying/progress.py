@@ -9,7 +9,8 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Select, Text, cast, column, func, literal_column, select, true
 
 from snapkit.core.copying.estimates import Extent, Forecast, Pace, share_done
-from snapkit.core.inventory.entry import Observe, Progress, Strategy
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.reporting import Observe, Progress
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.orphaned_files import database_directories
 from snapkit.postgres.catalog.sessions import wait_event

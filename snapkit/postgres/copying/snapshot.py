@@ -8,8 +8,9 @@ from datetime import timedelta
 from psycopg import errors, sql
 from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, cast, column, func, select
 
-from snapkit.core.comparison.definitions import LockTable, Table
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
+from snapkit.core.copying.division import Table
+from snapkit.core.copying.lock_room import LockTable
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import catalog_table, pg_class, pg_locks, pg_stat_activity

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
-from snapkit.core.comparison.definitions import Table
+from snapkit.core.copying.division import Table
 from snapkit.postgres.connection.driver import began_with, driver_connection
 from snapkit.postgres.connection.safe_settings import OF_PLACE
 from snapkit.postgres.copying.relay import Stopped, patiently, relay

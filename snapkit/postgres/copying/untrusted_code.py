@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
-from snapkit.core.comparison.definitions import Call
+from snapkit.core.copying.untrusted_code import Call
 from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_roles
 from snapkit.postgres.copying.given_objects import FIRST_OWN
 

@@ -32,7 +32,7 @@ import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import Listen
 from snapkit.postgres.catalog.sessions import blockers

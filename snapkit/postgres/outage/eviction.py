@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, is_inside, may_terminate
 from snapkit.postgres.catalog.tables import PG_DATABASE_OID, pg_locks, pg_stat_activity

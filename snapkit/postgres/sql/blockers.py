@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection
 
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
 from snapkit.postgres.catalog.sessions import blockers
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import beside

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import ExecutableDDLElement
 
-from snapkit.core.inventory.entry import Strategy
+from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.plans import statements as st
 
 STRATEGY_WORDS = {Strategy.FILE_COPY: "FILE_COPY", Strategy.WAL_LOG: "WAL_LOG"}

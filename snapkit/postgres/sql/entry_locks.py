@@ -14,7 +14,8 @@ from enum import StrEnum
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.inventory.opened import CONNECT, Grant
+from snapkit.core.inventory.opened import Grant
+from snapkit.core.plans.opening import CONNECT
 from snapkit.postgres.catalog.tables import pg_database, pg_roles
 from snapkit.postgres.sql.locks import end_holder_of, holder_of, others_hold
 

@@ -16,7 +16,7 @@ from datetime import timedelta
 from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
-from snapkit.core.inventory.entry import ClientSession
+from snapkit.core.client_session import ClientSession
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import pg_database, pg_locks, pg_stat_activity

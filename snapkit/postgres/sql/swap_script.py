@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from snapkit.core.inventory.alteration import statements_to_seal
+from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.identity import Facts, facts_of
-from snapkit.core.plans.seal import ClonePlan, SwapPlan
+from snapkit.core.plans.seal import statements_to_seal
 from snapkit.core.plans.statements import FreezeDatabase, Statement
+from snapkit.core.plans.swap import SwapPlan
 from snapkit.postgres.sql.ddl import quote_literal, sql_text
 from snapkit.postgres.sql.locks import lock_key
 

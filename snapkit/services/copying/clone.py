@@ -8,25 +8,22 @@ from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.copying.estimates import foretell, is_brief
+from snapkit.core.client_session import ClientSession
+from snapkit.core.copying.estimates import blocks_were_shared, foretell, is_brief
 from snapkit.core.copying.moment import Moment
 from snapkit.core.copying.wal_log import with_danger
 from snapkit.core.durations import duration_text
-from snapkit.core.inventory.entry import Caution, ClientSession, Database, Kind, Observe, Strategy
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.recognition import take_inventory
-from snapkit.core.outage.hold_rules import HoldRules, blocks_were_shared
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, choose_method, sharing_failed_last
+from snapkit.core.plans.drop import statements_to_drop
 from snapkit.core.plans.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.plans.properties import Properties
-from snapkit.core.plans.seal import (
-    NOTHING_CHANGED,
-    ClonePlan,
-    CopyMethod,
-    choose_method,
-    sharing_failed_last,
-    statements_to_drop,
-)
+from snapkit.core.reporting import Caution, Observe
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server

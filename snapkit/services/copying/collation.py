@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from snapkit.core.inventory.entry import Caution
-from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.reporting import Caution
+from snapkit.errors import NOTHING_CHANGED
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from snapkit.core.connection.login_settings import PRELOADED, Entrance, entrances
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.copying.login_settings import PRELOADED, Entrance, entrances
 from snapkit.core.plans.properties import Setting
+from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import roles
 from snapkit.postgres.connection.server import Connection, Server

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from snapkit.core.inventory.entry import Caution, Entry
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.plans.not_given import Recalled, lacking, recall
 from snapkit.core.plans.properties import (
     Difference,
@@ -16,6 +16,7 @@ from snapkit.core.plans.properties import (
     statements_to_set,
 )
 from snapkit.core.plans.statements import Statement
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases

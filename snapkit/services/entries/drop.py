@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from snapkit.core.durations import duration_text
-from snapkit.core.inventory.entry import INVALID_CONNECTION_LIMIT, Entry, Kind, State
+from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.outcome import Failure
-from snapkit.core.plans.seal import statements_to_drop
+from snapkit.core.plans.drop import statements_to_drop
 from snapkit.core.server.replication import drop_subscription
 from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
 from snapkit.postgres.catalog import databases

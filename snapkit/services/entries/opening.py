@@ -19,12 +19,16 @@ from datetime import timedelta
 from time import monotonic, sleep
 
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.entry import Caution, Database, Entry, Observe, State, unobserved
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.entry import Entry, check_usable
+from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.opened import (
+from snapkit.core.inventory.opened import Grant, Opened
+from snapkit.core.inventory.recognition import Inventory
+from snapkit.core.inventory.selection import select_one
+from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
+from snapkit.core.plans.opening import (
     READ_ONLY,
-    Grant,
-    Opened,
     named,
     privileges_when_open,
     statement_to_shut,
@@ -32,14 +36,12 @@ from snapkit.core.inventory.opened import (
     statements_to_restore,
     written_while_open,
 )
-from snapkit.core.inventory.recognition import Inventory, select_one
-from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
 from snapkit.core.plans.properties import Privilege
-from snapkit.core.plans.seal import NOTHING_CHANGED, check_usable
 from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
+from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres.catalog import databases, roles, server_facts, sessions
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.driver import driver_connection, take_unconfirmed

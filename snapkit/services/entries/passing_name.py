@@ -13,8 +13,8 @@ from datetime import timedelta
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.naming import passing_name
+from snapkit.core.plans.drop import statements_to_give_back, statements_to_take
 from snapkit.core.plans.identity import LOOK_AGAIN, ROLLED_BACK, Facts, check_facts_found, facts_of
-from snapkit.core.plans.seal import statements_to_give_back, statements_to_take
 from snapkit.core.plans.statements import AlterDatabase
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases

@@ -9,8 +9,8 @@ from dataclasses import replace
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.plans.identity import Facts, facts_of
 from snapkit.core.plans.reinstatement import Returning, is_unwritten, plan_returning
-from snapkit.core.plans.seal import SwapPlan
 from snapkit.core.plans.statements import CommentOnDatabase, RenameDatabase
+from snapkit.core.plans.swap import SwapPlan
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import Connection, Server

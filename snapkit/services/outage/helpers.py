@@ -12,8 +12,8 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TypeVar
 
-from snapkit.core.inventory.entry import Caution, Observe, Progress
 from snapkit.core.outcome import ReplicaReceipt
+from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.connection.server import Connection, Server

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from urllib.parse import quote
 
-from snapkit.core.checks import PoolerLook
-from snapkit.core.inventory.entry import Caution
+from snapkit.core.checks.facts import PoolerLook
 from snapkit.core.outage.pooled_databases import (
     PooledDatabase,
     as_typed,
@@ -21,9 +20,9 @@ from snapkit.core.outage.pooled_databases import (
     proven_to_lead,
 )
 from snapkit.core.outcome import PoolerReceipt, WrittenStep
-from snapkit.core.plans.seal import NOTHING_CHANGED
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.connection.conninfo import target_of_console

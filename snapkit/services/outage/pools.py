@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.inventory.entry import Caution, Observe, Progress
 from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.core.outage.pooled_databases import as_typed, clients_wait, command, logins_under_way, outlasts
 from snapkit.core.outcome import PoolerReceipt
-from snapkit.core.plans.seal import NOTHING_CHANGED
-from snapkit.errors import SnapkitError, UsageError
+from snapkit.core.reporting import Caution, Observe, Progress
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 from snapkit.postgres.catalog.sessions import keep_awake
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors

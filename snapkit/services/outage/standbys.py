@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.checks import listed_standbys
-from snapkit.core.inventory.entry import Caution, ClientSession, Database, Observe, Progress, Standby
+from snapkit.core.client_session import ClientSession
+from snapkit.core.inventory.database import Database
+from snapkit.core.outage.standbys import Standby, listed_standbys
 from snapkit.core.outcome import ReplicaReceipt
-from snapkit.core.plans.seal import NOTHING_CHANGED
+from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.catalog import sessions as catalog_sessions
 from snapkit.postgres.connection.conninfo import target_of_replica

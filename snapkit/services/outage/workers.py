@@ -7,10 +7,11 @@ from contextlib import suppress
 from datetime import timedelta
 from time import monotonic, sleep
 
-from snapkit.core.inventory.entry import Caution, ClientSession, Database, Observe, Progress
+from snapkit.core.client_session import ClientSession
+from snapkit.core.inventory.database import Database
 from snapkit.core.outage.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
-from snapkit.core.plans.seal import NOTHING_CHANGED
-from snapkit.errors import BusyError, SnapkitError
+from snapkit.core.reporting import Caution, Observe, Progress
+from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError
 from snapkit.postgres.catalog import roles, server_facts, sessions
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
-from snapkit.core.inventory.entry import Observe, unobserved
+from snapkit.core.reporting import Observe, unobserved
 from snapkit.errors import SnapkitError, UnknownOutcomeError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
-from snapkit.core.inventory.entry import Caution, Database
-from snapkit.core.server.disk_room import Need, displaced_cautions, low_disk
+from snapkit.core.checks.disk_room import Need, displaced_cautions, low_disk
+from snapkit.core.inventory.database import Database
+from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.server import Connection, Server

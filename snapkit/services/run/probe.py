@@ -14,7 +14,9 @@ from time import monotonic, sleep
 
 from snapkit.core.comparison.writes import MAX_NOTED_TABLES, Activity, Present, Written, written_since
 from snapkit.core.deploy.deploy import Deploy, MigrationState
-from snapkit.core.inventory.entry import Database, Entry, Kind
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases, sessions

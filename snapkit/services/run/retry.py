@@ -8,7 +8,7 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 from snapkit.core.durations import duration_text
-from snapkit.core.inventory.entry import Observe, Progress
+from snapkit.core.reporting import Observe, Progress
 from snapkit.errors import InterruptedRunError, SnapkitError
 
 _T = TypeVar("_T")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.inventory.entry import Caution, Observe, Progress
+from snapkit.core.reporting import Caution, Observe, Progress
 
 
 def telling(observe: Observe, what: str) -> Callable[[], None]:

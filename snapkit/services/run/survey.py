@@ -8,15 +8,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from time import monotonic, sleep
 
-from snapkit.core.checks import no_writes
-from snapkit.core.inventory.entry import Caution, ClientSession, Database, Entry, Observe, Progress, State, unobserved
+from snapkit.core.checks.doctor import no_writes
+from snapkit.core.client_session import ClientSession
+from snapkit.core.connection.endpoint import Address
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.entry import Entry, how_to_trust
+from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
-from snapkit.core.outcome import Address, WrittenStep
-from snapkit.core.plans.seal import NOTHING_CHANGED, how_to_trust
+from snapkit.core.outcome import WrittenStep
 from snapkit.core.plans.statements import Step
+from snapkit.core.reporting import Caution, Observe, Progress, unobserved
 from snapkit.core.values import dataclass
 from snapkit.errors import (
+    NOTHING_CHANGED,
     BusyError,
     InterruptedRunError,
     NotFoundError,

@@ -22,27 +22,31 @@ from typing import IO, TypeVar
 
 from snapkit.core.comparison.definitions import (
     Contents,
-    Counted,
-    Division,
     LeftOut,
-    Table,
     cautions_of,
     compare_contents,
     compare_definitions,
     compare_given,
     compare_numbers,
     compare_versions,
-    divide,
-    event_triggers_last,
-    kind_of,
 )
+from snapkit.core.copying.division import Counted, Division, Table, divide
 from snapkit.core.copying.estimates import Pace
 from snapkit.core.copying.moment import Moment
-from snapkit.core.inventory.entry import Caution, Observe, Progress
+from snapkit.core.copying.program_messages import event_triggers_last, kind_of
 from snapkit.core.outage.workers import PG_CRON
-from snapkit.core.plans.seal import NOTHING_CHANGED, ClonePlan
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    BusyError,
+    ConnectionFailedError,
+    DiskFullError,
+    PrivilegeError,
+    SnapkitError,
+    UsageError,
+)
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from snapkit.core.inventory.entry import Caution, Entry, Kind, State
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 _SEVERAL = 2

@@ -1,0 +1,66 @@
+"""How a backup would be made, how long it would hold clients, and whether there is room for it."""
+
+from __future__ import annotations
+
+from snapkit.core.checks.facts import Check, Estimate, Facts, Status
+from snapkit.core.copying.estimates import many_files
+from snapkit.core.durations import duration_text
+from snapkit.core.inventory.kinds import Strategy
+
+
+def check_method(facts: Facts) -> Check:
+    if not facts.estimates:
+        return Check("method", Status.WARNING, "How a clone would be made cannot be told without the database.")
+    chosen, *others = facts.estimates
+    besides = f" Besides: {'; '.join(map(_outlook, others))}." if others else ""
+    return Check("method", Status.OK, f"A backup would use {_outlook(chosen)}.{besides}")
+
+
+def _outlook(estimate: Estimate) -> str:
+    """Say what a method would cost those who work on the database."""
+    forecast = estimate.forecast
+    if forecast is None:
+        return f"{estimate.strategy} (the first such backup will tell how long that takes)"
+    time = duration_text(forecast.duration)
+    if forecast.at_least:
+        return f"{estimate.strategy} (would hold clients for {time} or more, by the number and the size of its files)"
+    if estimate.strategy is Strategy.ONLINE:
+        return f"{estimate.strategy} (takes about {time}, and holds nobody)"
+    return f"{estimate.strategy} (would hold clients for about {time})"
+
+
+def check_files(facts: Facts) -> Check:
+    chosen = next(iter(facts.estimates), None)
+    if chosen is not None and chosen.forecast is not None:
+        said = f"clients would be held for {chosen.forecast.text}"
+        for caution in many_files(facts.source, chosen.extent, chosen.forecast.duration, said):
+            return Check("files", Status.WARNING, f"{caution.message}.")
+    return Check("files", Status.OK, "As far as is known, the number of files does not slow a clone down.")
+
+
+def check_locks(facts: Facts) -> Check:
+    if facts.locks is None:
+        return Check("locks", Status.OK, "The room for locks cannot be seen without a connection to the database.")
+    if facts.locks.is_too_small:
+        return Check(
+            "locks", Status.WARNING, f"{facts.locks.room} --strategy online is refused.", f"{facts.locks.remedy}."
+        )
+    return Check("locks", Status.OK, "The server has room for the locks that --strategy online takes.")
+
+
+def check_room(facts: Facts) -> Check:
+    chosen = next(iter(facts.estimates), None)
+    size = chosen.extent.size if chosen else None
+    if size is None or facts.free_bytes is None:
+        return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
+    room = f"A clone takes {_mebibytes(size)}, and {_mebibytes(facts.free_bytes)} are free on the disk"
+    if facts.free_bytes >= size:
+        return Check("disk", Status.OK, f"{room}.")
+    hint = "Make room: snapkit prune --keep 1, or another disk with --tablespace."
+    if chosen and chosen.strategy is Strategy.CLONE:
+        return Check("disk", Status.WARNING, f"{room}; less is taken where the file system shares blocks.", hint)
+    return Check("disk", Status.PROBLEM, f"{room}.", hint)
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / 2**20:.0f} MB"

@@ -1,0 +1,79 @@
+"""What is connected to the database: sessions, prepared transactions, standbys, poolers, background workers."""
+
+from __future__ import annotations
+
+from snapkit.core.checks.facts import Check, Facts, Status
+from snapkit.core.outage.standbys import listed_standbys
+
+
+def check_sessions(facts: Facts) -> Check:
+    protected = [session for session in facts.sessions if not session.may_terminate]
+    if protected:
+        return Check(
+            "sessions",
+            Status.PROBLEM,
+            "Sessions are connected that this role may not disconnect: "
+            + "; ".join(session.describe() for session in protected),
+            f"A superuser can let it: {facts.signal_grant} (sessions of superusers can be ended by superusers only). "
+            "Or stop these clients.",
+        )
+    if facts.sessions:
+        number = len(facts.sessions)
+        who = "The session that is" if number == 1 else f"Each of the {number} sessions that are"
+        return Check("sessions", Status.OK, f"{who} there now can be disconnected.")
+    return Check("sessions", Status.OK, "Nobody is connected to the database.")
+
+
+def check_prepared(facts: Facts) -> Check:
+    if facts.prepared:
+        return Check(
+            "prepared_transactions",
+            Status.PROBLEM,
+            f"Prepared transactions are open: {', '.join(facts.prepared)}. Disconnecting does not end them.",
+            "End each, connected to the database, with COMMIT PREPARED or ROLLBACK PREPARED.",
+        )
+    return Check("prepared_transactions", Status.OK, "No prepared transaction is open.")
+
+
+def check_standbys(facts: Facts) -> Check:
+    if facts.standbys:
+        return Check(
+            "standbys",
+            Status.WARNING,
+            f"{listed_standbys(facts.standbys)}. After a rollback, sessions there go on reading the displaced database "
+            "until they reconnect. And a clone that copies files costs two checkpoints here, and each standby copies "
+            "the files once more, during which it replays nothing else.",
+            "Give the URL of each with --replica-url: then a rollback ends those sessions, and a backup waits for it.",
+        )
+    return Check("standbys", Status.OK, "No standby streams from this server.")
+
+
+def check_poolers(facts: Facts) -> Check:
+    failing = [each for each in facts.poolers if each.problem is not None]
+    if failing:
+        hints = dict.fromkeys(each.hint for each in failing if each.hint)
+        return Check(
+            "poolers", Status.PROBLEM, " ".join(each.problem or "" for each in failing), " ".join(hints) or None
+        )
+    if not facts.poolers:
+        return Check("poolers", Status.OK, "No PgBouncer is named (--pgbouncer-url).")
+    said = (
+        f"{each.place} ({'paused by the run that is at work' if each.at_work else ', '.join(each.databases)})"
+        for each in facts.poolers
+    )
+    return Check("poolers", Status.OK, f"PgBouncer can be paused: {'; '.join(said)}.")
+
+
+def check_workers(facts: Facts) -> Check:
+    if facts.workers_refused is not None:
+        return Check("background_workers", Status.PROBLEM, facts.workers_refused.message, facts.workers_refused.hint)
+    if facts.workers:
+        listed = ", ".join(sorted({worker.kind for worker in facts.workers}))
+        return Check(
+            "background_workers",
+            Status.WARNING,
+            f"Background workers are in the database: {listed}. A backup and a rollback end them, and say so if one "
+            "has not come back by itself some seconds later.",
+            "If that fails for them, or they are not to be ended, stop them for its duration.",
+        )
+    return Check("background_workers", Status.OK, "No background worker is in the database.")

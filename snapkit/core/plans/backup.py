@@ -1,0 +1,125 @@
+"""A backup: a clone, and the transaction that makes it one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from snapkit.core.comparison.writes import Activity
+from snapkit.core.copying.moment import Moment
+from snapkit.core.deploy.deploy import Deploy
+from snapkit.core.durations import milliseconds
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.kinds import Kind, Strategy
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.naming import free_name
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
+from snapkit.core.plans.properties import Properties
+from snapkit.core.plans.seal import sealed_metadata
+from snapkit.core.plans.statements import Checkpoint, CommentOnDatabase, Locale, RenameDatabase, Statement, Step
+from snapkit.core.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlan:
+    """A clone, and the one transaction that makes it a backup; ``before`` is what is done while clients still work."""
+
+    before: tuple[Statement, ...]
+    clone: ClonePlan
+    name: str
+    metadata: Metadata
+    document: str
+
+    def measured(self, size: int | None, duration: timedelta, files: int | None = None) -> BackupPlan:
+        """Return the plan with what the clone took in its document, for later estimates."""
+        taken = milliseconds(duration)
+        metadata = replace(self.metadata, clone_bytes=size, clone_ms=taken, clone_files=files)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def as_of(self, moment: Moment) -> BackupPlan:
+        """Return the plan for what the source was when it was copied, which is not what it was when this was made."""
+        live, known = moment.database, self.metadata
+        sealed = sealed_metadata(live, moment.comment, live.name, Kind.BACKUP, known.created_at, known.order)
+        metadata = replace(
+            known,
+            comment=sealed.comment,
+            is_template=sealed.is_template,
+            allow_connections=sealed.allow_connections,
+            seal=sealed.seal,
+        )
+        clone = replace(self.clone, template=live, properties=moment.properties)
+        return replace(self, clone=clone, metadata=metadata, document=comments.encode(metadata))
+
+    def not_sharing(self) -> BackupPlan:
+        """Return the plan with it noted that PostgreSQL was not let share blocks."""
+        metadata = replace(self.metadata, shares_blocks=False)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def noting(self, deploy: Deploy | None, activity: Activity | None) -> BackupPlan:
+        """Return the plan with what is good to know in its document; without, where a long comment takes its room."""
+        if len(self.document) > comments.MAX_BYTES // 2:
+            return self
+        metadata = replace(self.metadata, deploy=deploy, activity=activity)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def lacking(self, not_given: tuple[str, ...], access: int) -> BackupPlan:
+        """Return the plan with what the backup could not be given in its document; see ``Metadata.lacking``."""
+        metadata = self.metadata.lacking(not_given, access)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    @property
+    def finish(self) -> tuple[Statement, ...]:
+        return (
+            CommentOnDatabase(self.clone.name, self.document),
+            RenameDatabase(self.clone.name, self.name),
+        )
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (
+            *((Step("Write a checkpoint, while clients work", self.before),) if self.before else ()),
+            *self.clone.steps("Clone the source, sealed, while new connections to it wait"),
+            Step("Make the clone a backup", (*self.clone.adorn, *self.finish), atomic=True),
+        )
+
+
+def plan_backup(
+    live: Database,
+    comment: str | None,
+    properties: Properties,
+    method: CopyMethod,
+    tablespace: str | None,
+    label: str | None,
+    pinned: bool,
+    at: datetime,
+    taken: Collection[str],
+    locale: Locale | None = None,
+    keeper: str | None = None,
+    *,
+    may_checkpoint: bool,
+    order: int | None = None,
+) -> BackupPlan:
+    """Plan a backup of the live database ``live``, whose own comment is ``comment``.
+
+    ``locale`` and ``keeper`` are as for a clone, ``order`` as in the document.
+
+    A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
+    https://www.postgresql.org/docs/current/sql-createdatabase.html
+    """
+    metadata = replace(
+        sealed_metadata(live, comment, live.name, Kind.BACKUP, at, order),
+        strategy=method.strategy,
+        label=label,
+        pinned=pinned,
+        shares_blocks=False if method.learnt else None,
+    )
+    copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
+    return BackupPlan(
+        before=(Checkpoint(),) if may_checkpoint and copies_files else (),
+        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale, keeper),
+        name=free_name(live.name, Kind.BACKUP, at, taken),
+        metadata=metadata,
+        document=comments.encode(metadata),
+    )

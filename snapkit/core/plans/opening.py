@@ -1,0 +1,114 @@
+"""Opening an entry to its owner, and giving back what it was: the statements, and what tells that it was written to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from snapkit.core.comparison.writes import Activity
+from snapkit.core.inventory.opened import Grant
+from snapkit.core.plans.properties import Privilege, statements_to_grant
+from snapkit.core.plans.statements import (
+    AlterDatabase,
+    CommentOnDatabase,
+    GrantOnDatabase,
+    ResetParameter,
+    RevokeOnDatabase,
+    SetParameter,
+    Statement,
+)
+
+CONNECT = "CONNECT"
+
+READ_ONLY = "default_transaction_read_only"
+
+PUBLIC = 0
+"""The OID that stands for PUBLIC in an access list."""
+
+
+def written_while_open(
+    before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool
+) -> str | None:
+    """Say, in words that go on from the entry's name, why it is not what it was before it was open; None if it is.
+
+    ``before`` and ``now`` are its counters, as they are when nobody is inside; None where they are not to be had, or do
+    not count. Those of PostgreSQL's catalogs and of large objects are among them. ``prepared`` are the transactions
+    that were prepared in it and not ended. Up to PostgreSQL 14 a database's counters begin at its first use
+    (``begins_at_first_use``), and say so as if they had been reset then.
+    """
+    if prepared:
+        gids = ", ".join(map(repr, prepared))
+        return (
+            f"was left with prepared transactions in a shell ({gids}): connected to it, end each with ROLLBACK PREPARED"
+        )
+    if before is None or now is None or _began_anew(before, now, begins_at_first_use):
+        return "was open in a shell, and nobody can say whether it was written to"
+    rows = now.rows.since(before.rows)
+    if not rows.total:
+        return None
+    counted = f"{rows.inserted} inserted, {rows.updated} updated, {rows.deleted} deleted, in the catalogs too"
+    return f"was written to in a shell (rows: {counted})"
+
+
+def _began_anew(before: Activity, now: Activity, begins_at_first_use: bool) -> bool:
+    fresh = begins_at_first_use and before.database_reset is None and not before.rows.total
+    was_reset = before.database_reset != now.database_reset and not fresh
+    return was_reset or before.server_reset != now.server_reset or now.rows.is_behind(before.rows)
+
+
+def named(grants: Collection[Grant], names: Mapping[int, str]) -> frozenset[Privilege]:
+    """Return the grants with the names that the roles have now; what was granted by or to one that is gone is gone."""
+    known = {**names, PUBLIC: ""}
+    return frozenset(
+        Privilege(names[grant.grantor], known[grant.grantee], CONNECT, grant.grantable)
+        for grant in grants
+        if grant.grantor in names and grant.grantee in known
+    )
+
+
+def statements_to_open(name: str, owner: str, present: Collection[Privilege], document: str) -> tuple[Statement, ...]:
+    """Open an entry to its owner, and to nobody else, in one transaction.
+
+    ``present`` is who may connect by its access list. Whoever has not CONNECT has no use for what else it was granted.
+    A session may set the parameter otherwise.
+    https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-DEFAULT-TRANSACTION-READ-ONLY
+    """
+    return (
+        CommentOnDatabase(name, document),
+        *_revoke_connect(name, present),
+        GrantOnDatabase(name, (CONNECT,), (owner,)),
+        SetParameter(name, None, READ_ONLY, ("on",)),
+        AlterDatabase(name, allow_connections=True, is_template=False),
+    )
+
+
+def privileges_when_open(owner: str) -> frozenset[Privilege]:
+    """Who may connect to an open entry."""
+    return frozenset((Privilege(owner, owner, CONNECT, False),))
+
+
+def statement_to_shut(name: str) -> Statement:
+    """Let nobody in any more, nor copy it; the first statement of what makes an entry again what it was."""
+    return AlterDatabase(name, allow_connections=False, is_template=False)
+
+
+def statements_to_restore(
+    name: str,
+    owner: str,
+    present: Collection[Privilege],
+    wanted: Collection[Privilege],
+    read_only: str | None,
+    document: str,
+) -> tuple[Statement, ...]:
+    """Give an entry back what ``statements_to_open`` took, behind ``statement_to_shut``."""
+    return (
+        *_revoke_connect(name, present),
+        *statements_to_grant(name, owner, wanted),
+        ResetParameter(name, READ_ONLY) if read_only is None else SetParameter(name, None, READ_ONLY, (read_only,)),
+        CommentOnDatabase(name, document),
+    )
+
+
+def _revoke_connect(name: str, present: Collection[Privilege]) -> Iterator[Statement]:
+    """What others than the owner have granted goes with what they were granted."""
+    if grantees := sorted({item.grantee for item in present}):
+        yield RevokeOnDatabase(name, (CONNECT,), tuple(grantee or None for grantee in grantees))

@@ -1,0 +1,190 @@
+"""A rollback or an undo: one transaction that puts the live database aside and an entry in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.database import Database, Unsealed, check_live
+from snapkit.core.inventory.entry import Entry, check_usable
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.naming import free_name
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
+from snapkit.core.plans.seal import sealed_metadata, statements_to_seal
+from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase, RenameDatabase, Statement, Step
+from snapkit.core.values import dataclass
+
+
+def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
+    """Whether a swap leaves ``entry`` where it is, and takes a clone of it: if that was asked for, or it is pinned.
+
+    A pin says that the entry is to stay until the pin is taken away, whatever command comes upon it.
+    """
+    return asked or entry.pinned
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPlan:
+    """One transaction that puts the live database aside and an entry, or a clone of it, in its place.
+
+    ``live`` is None where no database of that name exists any more; then nothing is put aside.
+    """
+
+    source: str
+    live: Database | None
+    entry: Entry
+    clone: ClonePlan | None
+    passing_name: str
+    """What the database that is to be live is named between the renames."""
+    displaced_name: str | None
+    displaced_metadata: Metadata
+    live_comment: str | None = None
+    """What the comment on the live database was when the plan was made."""
+
+    @property
+    def displaced_document(self) -> str:
+        return comments.encode(self.displaced_metadata)
+
+    def cloned(self, oid: int) -> SwapPlan:
+        """Return the plan with the OID of the clone, now that it is made, noted on what is put aside for it."""
+        return replace(self, displaced_metadata=replace(self.displaced_metadata, gave_way_to_oid=oid))
+
+    @property
+    def prepare(self) -> tuple[Statement, ...]:
+        """What is done before clients are held; nobody sees it before the transaction commits.
+
+        The first rename locks the database that is to be live, so that whatever is in its way is waited for now. What
+        is live is sealed last: from then on nothing but the renames is left to do.
+        """
+        return (*self.set_apart, *self.unseal, *self.seal)
+
+    @property
+    def set_apart(self) -> tuple[Statement, ...]:
+        """What takes the entry out of the inventory, and locks it; a clone is in nobody's."""
+        return () if self.clone else (RenameDatabase(self.entry.name, self.passing_name),)
+
+    @property
+    def unseal(self) -> tuple[Statement, ...]:
+        """What gives back to the database that is to be live what the seal took away."""
+        wanted = self.unsealed
+        return (
+            AlterDatabase(wanted.name, allow_connections=wanted.allow_connections, is_template=wanted.is_template),
+            CommentOnDatabase(wanted.name, wanted.comment),
+        )
+
+    @property
+    def seal(self) -> tuple[Statement, ...]:
+        """What puts the seal on the live database: all of it, however it was found."""
+        return () if self.live is None else statements_to_seal(self.live.name, self.displaced_document)
+
+    @property
+    def assumed(self) -> Mapping[int, Facts]:
+        """What ``prepare`` takes for granted of the database that is to be live, by OID: it writes over that."""
+        if self.clone is None:
+            return {self.entry.database.oid: facts_of(self.entry.database, self.entry.database.document)}
+        oid = self.displaced_metadata.gave_way_to_oid
+        return {} if oid is None else {oid: self.clone.facts}
+
+    def held_against(self, found: Mapping[int, Facts], state: str) -> SwapPlan:
+        """Return the plan for what there is ``found``, by OID, once ``prepare`` has run and nobody can change it.
+
+        Of the live database the comment and the flags are put aside as they were by then. Raises BusyError if one of
+        the databases is another, or otherwise not what the plan is for.
+        """
+        check_facts_found(self.assumed, found, state)
+        if self.live is None:
+            return self
+        live = self.live
+        check_facts_found({live.oid: facts_of(live, None)}, found, state, only=("owner",))
+        facts = found[live.oid]
+        live = replace(
+            live,
+            allow_connections=facts.allow_connections,
+            connection_limit=facts.connection_limit,
+            is_template=facts.is_template,
+            has_comment=facts.comment is not None,
+            access=facts.access,
+        )
+        check_live(live)
+        before = self.displaced_metadata
+        sealed = sealed_metadata(live, facts.comment, self.source, Kind.OLD, before.created_at, before.order)
+        metadata = replace(
+            before,
+            comment=sealed.comment,
+            is_template=sealed.is_template,
+            allow_connections=sealed.allow_connections,
+            seal=sealed.seal,
+        )
+        return replace(self, live=live, displaced_metadata=metadata)
+
+    @property
+    def unsealed(self) -> Unsealed:
+        """What the database that is to be live must be like, once ``prepare`` has run."""
+        own = self.entry.metadata or self.displaced_metadata
+        # PostgreSQL takes an empty comment for none.
+        return Unsealed(self.passing_name, own.allow_connections, own.is_template, own.comment or None)
+
+    @property
+    def swap(self) -> tuple[Statement, ...]:
+        """The renames; from the first of them to COMMIT new connections wait."""
+        restore = RenameDatabase(self.passing_name, self.source)
+        if self.live is None or self.displaced_name is None:
+            return (restore,)
+        return (RenameDatabase(self.live.name, self.displaced_name), restore)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        adorn = self.clone.adorn if self.clone else ()
+        return (
+            *(self.clone.steps("Clone the backup, so that it is kept") if self.clone else ()),
+            Step(
+                f"Swap, in one transaction, while new connections to {self.source} wait",
+                (*adorn, *self.prepare, *self.swap),
+                atomic=True,
+            ),
+        )
+
+
+def plan_swap(
+    source: str,
+    live: Database | None,
+    comment: str | None,
+    entry: Entry,
+    clone: ClonePlan | None,
+    at: datetime,
+    taken: Collection[str],
+    order: int | None = None,
+) -> SwapPlan:
+    """Plan to make ``entry`` (or ``clone``, its clone) the live database ``source``; ``comment`` is the live one's.
+
+    ``order`` is as in the document. Raises UsageError for an entry that cannot be rolled back to.
+    """
+    check_usable(entry)
+    if live is not None:
+        check_live(live)
+    displaced = (
+        Metadata(Kind.OLD, source, at) if live is None else sealed_metadata(live, comment, source, Kind.OLD, at, order)
+    )
+    displaced = replace(
+        displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
+    )
+    if clone is None and entry.metadata is not None:
+        displaced = comments.using_up(displaced, entry.metadata)
+    former = comments.used_up_by(entry.metadata, live.oid) if entry.metadata and live else None
+    if former is not None:
+        displaced = replace(displaced, label=former.label)
+    comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
+    return SwapPlan(
+        source=source,
+        live=live,
+        entry=entry,
+        clone=clone,
+        passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
+        displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
+        displaced_metadata=displaced,
+        live_comment=comment,
+    )
