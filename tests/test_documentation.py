@@ -10,8 +10,8 @@ import pytest
 
 from snapkit.cli.exit_codes import ExitCode
 from tests import cli_reference
+from tests.pages import DOCS, PAGES, ROOT, name_of
 
-ROOT = Path(__file__).parent.parent
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 COMMANDS = cli_reference.visible_commands()
 
@@ -53,7 +53,6 @@ def test_the_page_of_commands_is_what_the_commands_say() -> None:
     )
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _CODE = re.compile(r"^```.*?^```|`[^`\n]*`", re.MULTILINE | re.DOTALL)
 
 
@@ -82,7 +81,7 @@ def test_links_within_the_project_lead_somewhere(page: Path) -> None:
 def test_every_page_is_in_the_navigation_of_the_site() -> None:
     groups = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
     listed = [page for group in groups for entries in group.values() for each in entries for page in each.values()]
-    assert sorted(listed) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+    assert sorted(listed) == sorted(name_of(page) for page in DOCS.rglob("*.md"))
 
 
 def test_the_architecture_page_names_what_exists() -> None:

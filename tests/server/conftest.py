@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from snapkit.postgres.copying.programs import VARIABLE
 from tests.cluster import Cluster
 from tests.disks import NoDiskError, SmallDisk
+from tests.pages import Desk
 from tests.pgbouncer import PgBouncer, program
 from tests.sandbox import Sandbox, wait_until
 
@@ -23,6 +25,14 @@ def client_programs(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
     if not (cluster.binaries / "pg_dump").exists():
         pytest.skip("this server came without pg_dump")
     monkeypatch.setenv(VARIABLE, str(cluster.binaries))
+
+
+@pytest.fixture
+def desk(sandbox: Sandbox, tmp_path: Path, client_programs: None) -> Desk:
+    """A place to run what the documentation says, with psql and pg_dump on the PATH."""
+    if not (sandbox.cluster.binaries / "psql").exists():
+        pytest.skip("this server came without psql")
+    return Desk(sandbox, tmp_path)
 
 
 @pytest.fixture

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
-from tests.sandbox import Ran, Sandbox, command_environment
+from tests.pages import DOCS, ROOT, Begin, Desk, block, check_all_are_known
+from tests.sandbox import Sandbox
 
-ROOT = Path(__file__).parent.parent.parent
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*?) -->\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
-
-NOT_RUN: Mapping[tuple[str, str], str] = {
+NOT_RUN: Mapping[Begin, str] = {
     ("README.md", "$ snapkit backup --label 'before v42'"): "what a run printed; the commands are run below",
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q '.[embedded]' && .venv/bin/snapkit demo"): "CI",
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest"): "CI",
@@ -29,10 +24,6 @@ NOT_RUN: Mapping[tuple[str, str], str] = {
     ("automation.md", "groups:"): "Prometheus' rules, tests/server/test_status.py has the metrics",
     ("deploys.md", "$ snapkit list"): "what a run printed",
     ("deploys.md", "Written since  about 105 rows"): "what a run printed",
-    ("guard.md", "services:"): "Compose; .ci/run checks the schema",
-    ("guard.md", "apiVersion: batch/v1"): "needs a cluster",
-    ("guard.md", "- run: snapkit guard"): "GitHub; .ci/run checks the schema",
-    ("guard.md", "deploy:"): "GitLab; .ci/run checks the schema",
     ("poolers.md", "snapkit backup            --pgbouncer-url"): "with a PgBouncer, tests/server/test_poolers.py",
     ("poolers.md", 'psql "$CONSOLE"'): "for poolers that are not here; the page says that they were not tried",
     ("reference.md", "{"): "an example of the envelope, tests/cli/test_contract.py",
@@ -48,7 +39,7 @@ EXAMPLES = (
 )  # fmt: skip
 """The beginnings of the reference's examples, one for each command."""
 
-RUN: Mapping[tuple[str, str], str] = {
+RUN: Mapping[Begin, str] = {
     **{("reference.md", begin): "test_the_examples_of_the_reference" for begin in EXAMPLES},
     ("README.md", "DATABASE_URL=postgresql://"): "test_the_four_commands_of_the_readme",
     ("README.md", "snapkit backup                # an exact clone"): "test_the_four_commands_of_the_readme",
@@ -60,66 +51,15 @@ RUN: Mapping[tuple[str, str], str] = {
 }
 
 
-def _blocks() -> list[tuple[str, str]]:
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return [
-        (page.name, found["text"].strip())
-        for page in pages
-        if page.name not in ("commands.md", "crash-table.md", "performance.md")  # made by programs, which are tested
-        for found in BLOCK.finditer(page.read_text(encoding="utf-8"))
-    ]
-
-
-def _block(page: str, begin: str) -> str:
-    (text,) = (text for name, text in _blocks() if name == page and text.startswith(begin))
-    return text
-
-
 def test_every_block_is_run_or_says_why_not() -> None:
-    known = [*NOT_RUN, *RUN]
-    for page, text in _blocks():
-        assert [each for each in known if each[0] == page and text.startswith(each[1])], f"{page}: {text[:80]}"
-    for page, begin in known:
-        assert any(name == page and text.startswith(begin) for name, text in _blocks()), f"{page} has no {begin}"
-    for test in RUN.values():
-        assert test in globals(), test
-
-
-class Desk:
-    """A directory whose .env names the database, as a user has it; nothing is exported."""
-
-    def __init__(self, sandbox: Sandbox, place: Path) -> None:
-        self._sandbox, self.place = sandbox, place
-        (place / ".env").write_text(f"DATABASE_URL='{sandbox.url}'\n")
-
-    def script(self, name: str, text: str) -> None:
-        (self.place / name).write_text(text)
-        (self.place / name).chmod(0o755)
-
-    def type(self, text: str, **environment: str) -> Ran:
-        """Run what stands in a block, line by line as at a prompt: the last failure is the one that is told."""
-        programs = self.place / "programs"
-        if not programs.exists():
-            programs.mkdir()
-            self.script("programs/snapkit", f'#!/bin/sh\nexec {sys.executable} -m snapkit "$@"\n')
-        own = command_environment()
-        own |= {"PATH": f"{programs}:{self._sandbox.cluster.binaries}:{own['PATH']}"} | environment
-        done = subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", text], env=own, cwd=self.place, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=240, check=False,
-        )  # fmt: skip
-        return Ran(done.returncode, done.stdout, done.stderr)
-
-
-@pytest.fixture
-def desk(sandbox: Sandbox, tmp_path: Path, client_programs: None) -> Desk:
-    if not (sandbox.cluster.binaries / "psql").exists():
-        pytest.skip("this server came without psql")
-    return Desk(sandbox, tmp_path)
+    made = ("commands.md", "crash-table.md", "performance.md")  # by programs, which are tested
+    elsewhere = ("index.md", "install.md")  # as the pages of tasks: tests/server/test_tasks.py
+    pages = [page for page in DOCS.glob("*.md") if page.name not in made + elsewhere]
+    check_all_are_known([ROOT / "README.md", *pages], RUN, NOT_RUN, globals())
 
 
 def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
-    backup, listing, rollback, prune = _block("README.md", "snapkit backup                # an").splitlines()
+    backup, listing, rollback, prune = block("README.md", "snapkit backup                # an").splitlines()
     assert desk.type(backup).code == 0
     assert "backup" in desk.type(listing).out
     sandbox.ruin()
@@ -133,7 +73,7 @@ def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
 
 @pytest.mark.parametrize("page", ["README.md", "guard.md"])
 def test_the_deploy_recipe(sandbox: Sandbox, desk: Desk, page: str) -> None:
-    recipe = _block(page, "snapkit guard --health-url").replace("--health-url https://app.example/health", "")
+    recipe = block(page, "snapkit guard --health-url").replace("--health-url https://app.example/health", "")
     desk.script("migrate", "#!/bin/sh\npsql -v ON_ERROR_STOP=1 -c 'DELETE FROM item WHERE id > 10'\n")
     desk.script("deploy", "#!/bin/sh\ntest ! -e broken\n")
     desk.script("programs_alembic", "#!/bin/sh\n./migrate && ./deploy\n")
@@ -157,14 +97,14 @@ def test_the_examples_of_the_reference(sandbox: Sandbox, desk: Desk, begin: str)
     if begin.startswith("snapkit adopt"):
         sandbox.execute(f'ALTER DATABASE "{named.name}" ALLOW_CONNECTIONS true')
     desk.script("programs_alembic", "#!/bin/sh\npsql -v ON_ERROR_STOP=1 -c 'DELETE FROM item WHERE id > 10'\n")
-    for line in _block("reference.md", begin).replace("alembic upgrade head", "./programs_alembic").splitlines():
+    for line in block("reference.md", begin).replace("alembic upgrade head", "./programs_alembic").splitlines():
         done = desk.type(line)
         assert done.code == 0, (line, done)
 
 
 def test_the_textfile_for_prometheus(sandbox: Sandbox, desk: Desk) -> None:
     sandbox.back_up()
-    script = _block("automation.md", "#!/bin/sh").replace("/var/lib/node_exporter/textfile", str(desk.place))
+    script = block("automation.md", "#!/bin/sh").replace("/var/lib/node_exporter/textfile", str(desk.place))
     assert desk.type(script).code == 0
     assert f'snapkit_backups{{source="{sandbox.name}"}} 1' in (desk.place / "snapkit.prom").read_text()
     (desk.place / ".env").write_text("DATABASE_URL=postgresql://app@127.0.0.1:1/app\n")
@@ -175,7 +115,7 @@ def test_the_textfile_for_prometheus(sandbox: Sandbox, desk: Desk) -> None:
 def test_a_look_into_a_backup(sandbox: Sandbox, desk: Desk) -> None:
     sandbox.back_up(label="before v42")
     sandbox.ruin()
-    plain, query, report = _block("reference.md", 'snapkit shell "before v42"   ').splitlines()
+    plain, query, report = block("reference.md", 'snapkit shell "before v42"   ').splitlines()
     desk.script(
         "report.py",
         f"#!{sys.executable}\nimport os, psycopg\nwith psycopg.connect(os.environ['DATABASE_URL']) as connection:\n"
@@ -197,7 +137,7 @@ def test_rows_come_back_without_a_rollback(sandbox: Sandbox, desk: Desk) -> None
         connection.execute("INSERT INTO item (name) SELECT 'newer' FROM generate_series(1, 20)")
         connection.execute("UPDATE item SET name = 'changed since' WHERE id = 7")
         connection.execute("DELETE FROM item WHERE id BETWEEN 20 AND 30")
-    recipe = _block("reference.md", 'snapkit shell "before v42" -- psql -c "\\copy')
+    recipe = block("reference.md", 'snapkit shell "before v42" -- psql -c "\\copy')
     done = desk.type(recipe)
     assert done.code == 0, done
     with sandbox.connect() as connection:
