@@ -70,23 +70,13 @@ from snapkit.services.outage.workers import await_workers, check_workers
 from snapkit.services.recover import sweep
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.disk_room import room_cautions
+from snapkit.services.run.interruption import InterruptionState, interruptions
+from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
 from snapkit.services.run.probe import Noted, count_files, note_source
+from snapkit.services.run.source_lock import lock_on
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import (
-    Gathered,
-    Standing,
-    address_of,
-    check_empty_enough,
-    check_rights,
-    check_server,
-    entry_cautions,
-    gather,
-    interruptions,
-    lock_on,
-    need_live,
-    written,
-)
+from snapkit.services.run.survey import ServerState, address_of, entry_cautions, gather, need_live, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +137,7 @@ class _Decision:
         return replace(self, plan=self.plan.noting(noted.deploy, noted.activity))
 
 
-def _decide(server: Server, connection: Connection, gathered: Gathered, request: BackupRequest) -> _Decision:
+def _decide(server: Server, connection: Connection, gathered: ServerState, request: BackupRequest) -> _Decision:
     """Plan, and raise, before anything is touched, if it cannot be done.
 
     Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
@@ -176,7 +166,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
 def _decide_by_files(
     server: Server,
     connection: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     request: BackupRequest,
     decided: _Decision,
     files: int | None,
@@ -193,7 +183,7 @@ def _decide_by_files(
 
 
 def _decide_online(
-    server: Server, connection: Connection, gathered: Gathered, request: BackupRequest, error: OutageLimitError
+    server: Server, connection: Connection, gathered: ServerState, request: BackupRequest, error: OutageLimitError
 ) -> _Decision:
     """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
     if request.strategy is not None:
@@ -206,7 +196,7 @@ def _decide_online(
 
 
 def _plan(
-    connection: Connection, gathered: Gathered, source: str, request: BackupRequest
+    connection: Connection, gathered: ServerState, source: str, request: BackupRequest
 ) -> tuple[BackupPlan, Moment, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
@@ -340,12 +330,12 @@ def _rehearse(server: Server, ddl: Connection, decided: _Decision, request: Back
 def _make(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
     observe: Observe,
-    standing: Standing,
+    standing: InterruptionState,
 ) -> _Copied:
     """Make the backup; plan it anew where the source was altered so that it would not be one of one moment."""
     held, disconnected = timedelta(0), tuple[ClientSession, ...]()
@@ -374,12 +364,12 @@ def _make(
 def _make_once(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
     observe: Observe,
-    standing: Standing,
+    standing: InterruptionState,
 ) -> _Copied:
     with discarded_on_failure(server, ddl, decided.plan.clone):
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
@@ -396,7 +386,7 @@ def _make_once(
 def _copy(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
@@ -533,7 +523,7 @@ class _Finished:
 
 
 def _finish(
-    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing, observe: Observe
+    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: InterruptionState, observe: Observe
 ) -> _Finished:
     """Make the clone a backup; again where roles were renamed or dropped while that was under way."""
     attempts_left = _ATTEMPTS
@@ -554,7 +544,7 @@ def _finish_once(
     plan: BackupPlan,
     wanted: Properties,
     oid: int,
-    standing: Standing,
+    standing: InterruptionState,
     observe: Observe,
 ) -> _Finished:
     cautions: tuple[Caution, ...] = ()

@@ -25,9 +25,10 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.foreground import Ending
 from snapkit.services.entries.opening import way_back
 from snapkit.services.rollback import SwapRequest, decide_swap
+from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.standby_confirmation import is_confirmed
-from snapkit.services.run.survey import gather, interruptions
+from snapkit.services.run.survey import gather
 
 _NEEDED = 2
 """Sessions that a rollback takes at one time: one does it, another sends clients out."""

@@ -34,16 +34,14 @@ from snapkit.services.outage.pool_checks import Pooler, tell_paused
 from snapkit.services.recover import sweep_afterwards
 from snapkit.services.run.commit_outcome import went_through
 from snapkit.services.run.disk_room import free_bytes, room_cautions
+from snapkit.services.run.interruption import interruptions
+from snapkit.services.run.preconditions import blockers_named, check_empty_enough, check_rights
+from snapkit.services.run.source_lock import locked
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
 from snapkit.services.run.survey import (
-    Gathered,
-    blockers_named,
-    check_empty_enough,
-    check_rights,
+    ServerState,
     entry_cautions,
     gather,
-    interruptions,
-    locked,
     need_known,
     need_live,
     recognition_cautions,
@@ -221,7 +219,7 @@ def _changed(
     server: Server,
     entry: Entry,
     change: str,
-    gathered: Gathered,
+    gathered: ServerState,
     observe: Observe,
     cautions: tuple[Caution, ...] = (),
 ) -> EntryReport:
@@ -301,7 +299,7 @@ def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
     return ()
 
 
-def _adoptable(gathered: Gathered, name: str, source: str) -> Entry:
+def _adoptable(gathered: ServerState, name: str, source: str) -> Entry:
     try:
         entry = select_one(gathered.inventory.of_source(source), name, source)
     except NotFoundError:

@@ -28,7 +28,9 @@ from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.entries.drop import Drops
 from snapkit.services.entries.opening import open_to_owner, seal_what_was_left, sealed_caution
 from snapkit.services.outage.pool_checks import Pooler, resume_forgotten, tell_paused
-from snapkit.services.run.survey import check_server, gather, hold_lock, locked
+from snapkit.services.run.preconditions import check_server
+from snapkit.services.run.source_lock import hold_lock, locked
+from snapkit.services.run.survey import gather
 
 
 def recover(

@@ -63,23 +63,14 @@ from snapkit.services.outage.standbys import Change, Replica, check_replicas, fo
 from snapkit.services.outage.workers import await_workers, check_workers
 from snapkit.services.recover import sweep_afterwards
 from snapkit.services.run.commit_outcome import bears_names
+from snapkit.services.run.interruption import InterruptionState, interruptions
+from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
 from snapkit.services.run.probe import look_at_live
 from snapkit.services.run.retry import Persistence
+from snapkit.services.run.source_lock import locked
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import (
-    Gathered,
-    Standing,
-    check_empty_enough,
-    check_rights,
-    check_server,
-    entry_cautions,
-    gather,
-    interruptions,
-    locked,
-    need_known,
-    written,
-)
+from snapkit.services.run.survey import ServerState, entry_cautions, gather, need_known, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +153,7 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 
 def _decide(
     connection: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     source: str,
     request: SwapRequest,
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
@@ -181,13 +172,13 @@ def _decide(
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
 
 
-def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
+def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:
     """How many backups of the source there are when the plan has been carried out."""
     used_up = plan.entry if plan.clone is None else None
     return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
 
 
-def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
+def _choose(gathered: ServerState, source: str, request: SwapRequest) -> Entry:
     inventory = gathered.inventory
     entries = inventory.of_source(source)
     if request.own is None:
@@ -303,7 +294,7 @@ def _stranded(connection: Connection, plan: SwapPlan) -> tuple[Caution, ...]:
     return stranded(replication_of(connection, [plan.live.oid]).renamed(plan.displaced_name), plan.source)
 
 
-def _entry_cautions(gathered: Gathered, plan: SwapPlan) -> tuple[Caution, ...]:
+def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...]:
     """Warn of what is wrong with the dates and the seals of the source's entries, the one that is taken among them."""
     others = [each for each in gathered.inventory.of_source(plan.source) if each.name != plan.entry.name]
     entry = plan.entry
@@ -317,7 +308,7 @@ def _clone(
     plan: SwapPlan,
     clone: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
 ) -> Cloned:
@@ -426,7 +417,7 @@ def _apply(
     restored_oid: int,
     hold: Hold,
     role: str,
-    standing: Standing,
+    standing: InterruptionState,
     observe: Observe,
     persistence: Persistence | None,
 ) -> _Swapped:

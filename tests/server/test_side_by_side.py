@@ -13,7 +13,7 @@ from snapkit.errors import BusyError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services import backup
-from snapkit.services.run.survey import Gathered, gather
+from snapkit.services.run.survey import ServerState, gather
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
@@ -87,11 +87,11 @@ def test_a_run_that_fails_drops_no_clone_of_another_run(sandbox: Sandbox, monkey
     other = Server(target_of(sandbox.url), work)
     failed: list[str] = []
 
-    def gather_at_once(connection: Connection, source: str) -> Gathered:
+    def gather_at_once(connection: Connection, source: str) -> ServerState:
         seen.append(gather(connection, source))
         return seen[0]
 
-    seen: list[Gathered] = []
+    seen: list[ServerState] = []
     monkeypatch.setattr(backup, "gather", gather_at_once)
     finish = backup._finish
 

@@ -51,7 +51,8 @@ from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.entries.passing_name import close, take
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.outage.hold import Hold
-from snapkit.services.run.survey import Gathered, locked_by_others, sessions_busy, sessions_protected
+from snapkit.services.run.preconditions import locked_by_others, sessions_busy, sessions_protected
+from snapkit.services.run.survey import ServerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ class _SharingRefusedError(SnapkitError):
 
 def method_for(
     connection: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     template: Database,
     asked: Strategy | None = None,
     *,
@@ -142,7 +143,7 @@ def foresee(
     plan: ClonePlan,
     source: str,
     method: CopyMethod,
-    gathered: Gathered,
+    gathered: ServerState,
     rules: HoldRules,
     files: int | None = None,
 ) -> Cloning:
@@ -157,7 +158,9 @@ def foresee(
     return foresee_by_files(cloning, source, gathered, rules, files)
 
 
-def foresee_by_files(cloning: Cloning, source: str, gathered: Gathered, rules: HoldRules, files: int | None) -> Cloning:
+def foresee_by_files(
+    cloning: Cloning, source: str, gathered: ServerState, rules: HoldRules, files: int | None
+) -> Cloning:
     """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``foresee`` does."""
     cloning = replace(cloning, files=files)
     forecast = foretell(gathered.inventory.entries, source, cloning.strategy, cloning.extent)
@@ -177,7 +180,7 @@ def make_clone(
     ddl: Connection,
     plan: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
     state: str,
@@ -220,7 +223,7 @@ def _clone(
     ddl: Connection,
     plan: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
     state: str,

@@ -29,7 +29,7 @@ from snapkit.postgres.sql.drop import DROP_WAIT, Interrupted, Tell, Waiting, sen
 from snapkit.services.entries.opening import check_not_open, check_not_way_back, need_sealed, to_be_dropped
 from snapkit.services.entries.passing_name import close, give_back, take
 from snapkit.services.outage.emptying import empty_sealed
-from snapkit.services.run.survey import check_empty_enough, check_rights
+from snapkit.services.run.preconditions import check_empty_enough, check_rights
 
 _MOST_NAMES = 10
 """So many are named one by one where a run ends before its time."""

@@ -67,16 +67,11 @@ from snapkit.postgres.sql.execution import commit, committing_locally, run, tran
 from snapkit.postgres.sql.identity import check_overwritten, read_facts
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.commit_outcome import went_through
+from snapkit.services.run.interruption import InterruptionState, interruptions
+from snapkit.services.run.preconditions import blockers_named, check_rights
+from snapkit.services.run.source_lock import locked
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
-from snapkit.services.run.survey import (
-    Standing,
-    blockers_named,
-    check_rights,
-    gather,
-    interruptions,
-    locked,
-    need_known,
-)
+from snapkit.services.run.survey import gather, need_known
 
 PATIENCE = timedelta(seconds=20)
 """How long a server that cannot be reached at the end, since it is starting anew say, is asked again."""
@@ -179,7 +174,7 @@ def open_to_owner(server: Server, connection: Connection, entry: Entry, observe:
             raise _busy(entry)
         try:
             document = _ours(entry, _note(connection, entry)).document
-            return _open(server, connection, entry, document, Standing(NOTHING_CHANGED), observe)
+            return _open(server, connection, entry, document, InterruptionState(NOTHING_CHANGED), observe)
         finally:
             with suppress(*SERVER_ERRORS):  # it goes with the connection
                 release_entry(connection, oid)
@@ -254,7 +249,7 @@ def _check_that_it_can_be_given_back(
 
 
 def _open(
-    server: Server, connection: Connection, entry: Entry, document: str, standing: Standing, observe: Observe
+    server: Server, connection: Connection, entry: Entry, document: str, standing: InterruptionState, observe: Observe
 ) -> tuple[Caution, ...]:
     """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
     opening = f"the opening of {entry.name!r}"

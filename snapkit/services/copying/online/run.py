@@ -81,7 +81,7 @@ from snapkit.postgres.sql.stall_watch import overseen
 from snapkit.services.copying.clone import Cloned, untouched
 from snapkit.services.copying.online.task_group import Crew
 from snapkit.services.outage.emptying import empty_sealed
-from snapkit.services.run.survey import locked_by_others
+from snapkit.services.run.preconditions import locked_by_others
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
