@@ -50,24 +50,20 @@ from snapkit.services.copying.clone import (
     CloneGivenUpError,
     altered_meanwhile,
     as_roles_are_named,
-    discarded_on_failure,
-    foresee,
-    foresee_by_files,
     make_clone,
-    method_cautions,
-    method_for,
     untouched,
 )
 from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.estimate import estimate, estimate_by_files, method_cautions, method_for
 from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
 from snapkit.services.copying.online.run import check_code, check_locks, copy_online
 from snapkit.services.copying.restore_properties import give_properties
+from snapkit.services.entries.leftovers import discarded_on_failure, sweep
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
 from snapkit.services.outage.pools import Pause, paused
 from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow
 from snapkit.services.outage.workers import await_workers, check_workers
-from snapkit.services.recover import sweep
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.disk_room import room_cautions
 from snapkit.services.run.interruption import InterruptionState, interruptions
@@ -153,7 +149,7 @@ def _decide(server: Server, connection: Connection, gathered: ServerState, reque
                 check_code(inside, NOTHING_CHANGED)
         return _Decision(plan, moment, programs, choice)
     try:
-        way = foresee(connection, plan.clone, server.source, method, gathered, request.hold)
+        way = estimate(connection, plan.clone, server.source, method, gathered, request.hold)
     except OutageLimitError as error:
         online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
@@ -175,7 +171,7 @@ def _decide_by_files(
     if isinstance(decided.way, Programs):
         return decided
     try:
-        way = foresee_by_files(decided.way, server.source, gathered, request.hold, files)
+        way = estimate_by_files(decided.way, server.source, gathered, request.hold, files)
     except OutageLimitError as error:
         online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)

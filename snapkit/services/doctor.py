@@ -26,7 +26,7 @@ from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.copying.snapshot import lock_table
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import is_taken
-from snapkit.services.copying.clone import method_for
+from snapkit.services.copying.estimate import method_for
 from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
 from snapkit.services.outage.workers import why_refused
 from snapkit.services.run.disk_room import free_bytes

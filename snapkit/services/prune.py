@@ -22,7 +22,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.services.entries.drop import Drops, Shielded, hindrance
-from snapkit.services.recover import sweep
+from snapkit.services.entries.leftovers import sweep
 from snapkit.services.run.disk_room import room_cautions
 from snapkit.services.run.preconditions import check_server
 from snapkit.services.run.source_lock import hold_lock

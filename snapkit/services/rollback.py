@@ -39,29 +39,21 @@ from snapkit.postgres.outage.door import await_transactions, hold_door
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_names, read_facts
 from snapkit.postgres.sql.swap_script import swap_script
-from snapkit.services.copying.clone import (
-    Cloned,
-    altered_meanwhile,
-    as_roles_are_named,
-    discarded_on_failure,
-    door_error,
-    foresee,
-    make_clone,
-    method_for,
-)
+from snapkit.services.copying.clone import Cloned, altered_meanwhile, as_roles_are_named, make_clone
 from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.estimate import estimate, method_for
 from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
 from snapkit.services.copying.restore_properties import foretell_lack, give_back, give_properties
+from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.entries.reinstatement import give_back_what_it_was
 from snapkit.services.outage.helpers import look_again, ready_helpers
-from snapkit.services.outage.hold import Hold
+from snapkit.services.outage.hold import Hold, door_error
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
 from snapkit.services.outage.pools import paused
 from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
-from snapkit.services.recover import sweep_afterwards
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState, interruptions
 from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
@@ -234,7 +226,7 @@ def swap(
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 files = plan.entry.metadata.clone_files if plan.entry.metadata else None
-                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules, files)
+                cloning = estimate(ddl, plan.clone, server.source, method, gathered, rules, files)
                 with _room_for(plan.entry):
                     cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = cloned.oid
