@@ -465,8 +465,8 @@ def shell(
     server = run.server()
     from snapkit.core.outcome import ShellReceipt
     from snapkit.core.secrets import shown_command
-    from snapkit.services.entries.opening import ShellRequest, opened_entry
     from snapkit.services.run.survey import altered_cautions
+    from snapkit.services.shell import ShellRequest, opened_entry
 
     settings = run.settings()
     request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())

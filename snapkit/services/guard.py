@@ -23,7 +23,7 @@ from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.foreground import Ending
-from snapkit.services.entries.opening import way_back
+from snapkit.services.entries.guard_lock import guard_lock
 from snapkit.services.rollback import SwapRequest, decide_swap
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.retry import Persistence
@@ -179,7 +179,7 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
                     "another database with --maintenance-db.",
                 ),
             )
-        return Kept(until.enter_context(way_back(server, entry)))
+        return Kept(until.enter_context(guard_lock(server, entry)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.services.copying.restore_properties import Given, give_properties
 from snapkit.services.entries.leftovers import sweep_afterwards
-from snapkit.services.entries.opening import need_sealed
+from snapkit.services.entries.seal import need_sealed
 from snapkit.services.outage.pool_checks import Pooler, tell_paused
 from snapkit.services.run.commit_outcome import went_through
 from snapkit.services.run.disk_room import free_bytes, room_cautions

@@ -1,6 +1,6 @@
 """What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
 
-An entry that is open in a shell whose snapkit was killed is sealed again; see ``services.opening``.
+An entry that is open in a shell whose snapkit was killed is sealed again; see ``entries/seal.py``.
 
 A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
 that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as that
@@ -26,7 +26,8 @@ from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.entries.drop import Drops
 from snapkit.services.entries.leftovers import drop_leftovers
-from snapkit.services.entries.opening import open_to_owner, seal_what_was_left
+from snapkit.services.entries.opening import open_to_owner
+from snapkit.services.entries.seal import seal_what_was_left
 from snapkit.services.outage.pool_checks import Pooler, resume_forgotten, tell_paused
 from snapkit.services.run.preconditions import check_server
 from snapkit.services.run.source_lock import hold_lock

@@ -46,8 +46,8 @@ from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
 from snapkit.services.copying.restore_properties import foretell_lack, give_back, give_properties
 from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
-from snapkit.services.entries.opening import check_not_open, check_sealed, need_sealed
 from snapkit.services.entries.reinstatement import give_back_what_it_was
+from snapkit.services.entries.seal import check_not_open, check_sealed, need_sealed
 from snapkit.services.outage.helpers import look_again, ready_helpers
 from snapkit.services.outage.hold import Hold, door_error
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers

@@ -21,9 +21,9 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import Caution, unobserved
 from snapkit.postgres.connection import driver, server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.entries.opening import ShellRequest, opened_entry
 from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
 from snapkit.services.recover import recover
+from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import Cluster
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until

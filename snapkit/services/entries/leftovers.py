@@ -21,8 +21,8 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.drop import IN_PASSING, send_drop
 from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.entries.drop import Drops
-from snapkit.services.entries.opening import seal_what_was_left, sealed_caution
 from snapkit.services.entries.passing_name import close, take
+from snapkit.services.entries.seal import seal_what_was_left, sealed_caution
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.survey import gather
