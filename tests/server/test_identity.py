@@ -19,7 +19,8 @@ from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.server import Server
-from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.adopt import adopt_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, script_of_swap, swap
 from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import PASSWORD
