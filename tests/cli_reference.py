@@ -14,7 +14,7 @@ from typing import Any
 from typer.main import get_command
 
 from snapkit.cli.main import application_for
-from snapkit.settings import Settings
+from snapkit.settings.fields import SETTINGS
 
 PAGE = Path(__file__).parent.parent / "docs" / "commands.md"
 
@@ -122,8 +122,8 @@ def _variable(parameter: Any) -> str | None:
     """Return the environment variable that says the same, if there is one."""
     if parameter.envvar:
         return str(parameter.envvar)
-    is_setting = parameter.param_type_name == "option" and parameter.name in Settings.__dataclass_fields__
-    return f"SNAPKIT_{parameter.name.upper()}" if is_setting and not parameter.is_flag else None
+    is_setting = parameter.param_type_name == "option" and parameter.name in SETTINGS
+    return SETTINGS[parameter.name].variable if is_setting and not parameter.is_flag else None
 
 
 def _paragraphs(text: str | None) -> list[str]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from snapkit.services.guard import WayBack
     from snapkit.services.prune import Choose
     from snapkit.services.rollback import SwapRequest
-    from snapkit.settings import Settings
+    from snapkit.settings.fields import Settings
 
 registry = Registry()
 

@@ -13,12 +13,14 @@ from snapkit.errors import UsageError
 if TYPE_CHECKING:
     from snapkit.core.reporting import Caution
     from snapkit.postgres.connection.server import Server
-    from snapkit.settings import ConnectionChoice, Files, Settings
+    from snapkit.settings.fields import Settings
+    from snapkit.settings.files import Files
+    from snapkit.settings.url_choice import ConnectionChoice
 
 
 def files_of(options: CommonOptions) -> Files:
     """Read the settings' files where the command runs."""
-    from snapkit.settings import read_files
+    from snapkit.settings.files import read_files
 
     try:
         here = Path.cwd()
@@ -29,7 +31,7 @@ def files_of(options: CommonOptions) -> Files:
 
 def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] | None], files: Files) -> Settings:
     """Return the settings; ``flags`` are the command's own."""
-    from snapkit.settings import load_settings
+    from snapkit.settings.load import load_settings
 
     common = {"maintenance_db": options.maintenance_db, "lock_wait": options.lock_wait}
     return load_settings(

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from snapkit.postgres.connection.server import Server
     from snapkit.services.outage.pool_checks import Pooler
     from snapkit.services.outage.standbys import Replica
-    from snapkit.settings import ConnectionChoice, Files, Settings
+    from snapkit.settings.fields import Settings
+    from snapkit.settings.files import Files
+    from snapkit.settings.url_choice import ConnectionChoice
 
 
 @dataclass(slots=True)

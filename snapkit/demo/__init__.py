@@ -1,1 +1,0 @@
-"""The whole story on a server of its own."""

@@ -28,7 +28,9 @@ from snapkit.core.inventory.kinds import Kind
 from snapkit.errors import UsageError
 from snapkit.processes.background import run_in_background
 from snapkit.processes.command_exit import KEPT_BYTES, Ending, complaint
-from snapkit.settings import Settings, load_settings, read_files
+from snapkit.settings.fields import SETTINGS, Settings
+from snapkit.settings.files import read_files
+from snapkit.settings.load import load_settings
 from tests.sandbox import wait_until
 from tests.unit.builders import make_entry
 
@@ -87,7 +89,7 @@ def test_no_fact_has_the_name_of_a_setting() -> None:
     entry = make_entry()
     facts = facts_before(Event.ON_FAILURE, BACKUP) | facts_after(entry, entry, MINUTE, MINUTE)
     facts |= facts_of_failure("busy", 11, "")
-    settings = {f"SNAPKIT_{name.upper()}" for name in Settings.__dataclass_fields__}
+    settings = {setting.variable for setting in SETTINGS.values()}
     assert not facts.keys() & (settings | {"SNAPKIT_DATABASE_URL", "SNAPKIT_PG_BIN"})
 
 

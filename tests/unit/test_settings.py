@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.errors import UsageError
-from snapkit.settings import Settings, load_settings, read_files
+from snapkit.settings.fields import Settings
+from snapkit.settings.files import read_files
+from snapkit.settings.load import load_settings
 from snapkit.settings.url_choice import choose_connection
 
 # Which connection is meant

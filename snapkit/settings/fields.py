@@ -1,0 +1,144 @@
+"""The settings of a run. Each is declared once, as a field: its type, how a text is read as its value, its default.
+
+The names by which users give a setting follow from the name of its field: ``keep_within`` is the option
+``--keep-within``, the variable ``SNAPKIT_KEEP_WITHIN`` and the key ``keep-within`` of the settings file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from snapkit.core.durations import parse_duration
+from snapkit.core.guarding import OnFailure
+from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.outage.hold_rules import DEFAULT_GRACE, HoldRules
+from snapkit.core.reporting import Caution
+from snapkit.core.values import dataclass
+from snapkit.settings.url_choice import ConnectionChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a setting is given. ``read`` raises ValueError, with a sentence fit for users, for a text that is wrong."""
+
+    name: str
+    read: Callable[[Any], object]
+    default: object
+    is_list: bool
+    """Whether there may be several values: a list in the file, separated by white space in a variable."""
+    empty_is_none: bool
+    """Whether an empty variable takes away what the file says. For all others an empty variable says nothing."""
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.key}"
+
+    @property
+    def variable(self) -> str:
+        return f"SNAPKIT_{self.name.upper()}"
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("_", "-")
+
+
+def _setting(
+    read: Callable[[Any], object],
+    default: object = None,
+    *,
+    may_be_secret: bool = False,
+    is_list: bool = False,
+    empty_is_none: bool = False,
+) -> Any:
+    """Declare a field of ``Settings`` that users give."""
+    how = {"read": read, "default": default, "is_list": is_list, "empty_is_none": empty_is_none}
+    return field(default=default, repr=not may_be_secret, metadata={"setting": how})
+
+
+def _strategy(text: str) -> Strategy | None:
+    if text == "auto":
+        return None
+    try:
+        return Strategy(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not one of auto, {', '.join(Strategy)}") from None
+
+
+def _on_failure(text: str) -> OnFailure:
+    try:
+        return OnFailure(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not one of {', '.join(OnFailure)}") from None
+
+
+def _some_duration(text: str) -> timedelta:
+    duration = parse_duration(text)
+    if not duration:
+        raise ValueError("it must be longer than nothing")
+    return duration
+
+
+def _whole_number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    values = given.split() if isinstance(given, str) else given
+    return tuple(value for value in values if value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a run needs to know; None is unset."""
+
+    connection: ConnectionChoice
+    cautions: tuple[Caution, ...] = ()
+    hook_commands: Mapping[Event, tuple[str, ...]] = field(default_factory=dict)
+
+    maintenance_db: str | None = _setting(str)
+    lock_wait: timedelta = _setting(parse_duration, timedelta(seconds=10))
+    drop_wait: timedelta = _setting(_some_duration, timedelta(seconds=60))
+    grace: timedelta = _setting(parse_duration, DEFAULT_GRACE)
+    max_outage: timedelta | None = _setting(_some_duration)
+    strategy: Strategy | None = _setting(_strategy)
+    tablespace: str | None = _setting(str)
+    keep: int | None = _setting(_whole_number)
+    keep_within: timedelta | None = _setting(parse_duration)
+    keep_daily: int | None = _setting(_whole_number)
+    keep_weekly: int | None = _setting(_whole_number)
+    keep_monthly: int | None = _setting(_whole_number)
+    keep_old: int | None = _setting(_whole_number)
+    replica_url: tuple[str, ...] = _setting(_several, (), may_be_secret=True, is_list=True)
+    pgbouncer_url: tuple[str, ...] = _setting(_several, (), may_be_secret=True, is_list=True, empty_is_none=True)
+    health_command: str | None = _setting(str, may_be_secret=True)
+    health_url: str | None = _setting(str, may_be_secret=True)
+    health_timeout: timedelta = _setting(_some_duration, timedelta(seconds=60))
+    on_failure: OnFailure = _setting(_on_failure, OnFailure.ROLLBACK)
+    rollback_wait: timedelta = _setting(parse_duration, timedelta(minutes=10))
+    max_age: timedelta | None = _setting(_some_duration)
+    audit_log: Path | None = _setting(Path)
+    hook_timeout: timedelta = _setting(_some_duration, DEFAULT_TIMEOUT)
+
+    @property
+    def hooks(self) -> Hooks:
+        return Hooks(self.hook_commands, self.hook_timeout)
+
+    def hold(self, *, disconnect: bool) -> HoldRules:
+        """Return how clients may be held."""
+        return HoldRules(disconnect, self.grace, self.max_outage)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    each.name: Setting(each.name, **each.metadata["setting"])
+    for each in dataclasses.fields(Settings)
+    if "setting" in each.metadata
+}
+"""The fields of ``Settings`` that users give, by name."""
