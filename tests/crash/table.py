@@ -35,45 +35,73 @@ def stops_of(points: Iterable[Point]) -> list[Stop]:
 INTRODUCTION = """\
 # The crash table
 
-What becomes of the database when snapkit, a connection or the server dies, at every point of every command that clones, swaps, drops or notes. This page is
-written by a run of `python -m tests.crash`, which lets all of it happen on a real server, and a test holds samples of it
-against new runs. It was made on PostgreSQL {version}: **{trials} trials at {stops} stops in {ways} ways to die, all as
-promised.**
+This page shows what becomes of the database when snapkit, a connection or the server dies. It covers every command that
+clones, swaps, drops or notes something, and every point of it.
 
-A *stop* is a moment of one statement: *before* the server gets it, *inside* (the server's process is halted in the midst of
-it), or *after*: the server has answered, and snapkit does not know. The stops are those that the command was seen to make;
-what does not write has one. Where a statement leaves nothing behind, as a question does, or nothing by itself, as a GRANT in the midst of
-a transaction, three ways stand for all: SIGKILL, Ctrl-C, and the connection cut. Of a copy made online they are those of the working
-connection; programs and sessions that work side by side come in another order each time, and die in tests of their own.
-The last two ways are for statements that write. The ways to die:
+A program makes this page: `python -m tests.crash` lets all of this happen on a real server. A test compares samples of
+the page with new runs. It was made on PostgreSQL {version}: **{trials} trials at {stops} stops in {ways} ways to die,
+all as promised.**
 
-| way | what happens at the stop |
+## How to read it
+
+A *stop* is a moment of one statement:
+
+| when | what it means |
+|---|---|
+| before | the server has not received the statement yet |
+| inside | the server is executing the statement; its process is halted there |
+| after | the server has answered, and snapkit does not know it yet |
+
+The stops are those that the command was seen to make. A statement that changes nothing by itself has one stop: before.
+
+At each stop, the run dies in these ways:
+
+| way to die | what happens at the stop |
 |---|---|
 | SIGKILL | snapkit is killed |
-| SIGTERM, Ctrl-C | the signal is sent; once it is taken, the traffic goes on |
-| Ctrl-C twice | the second while snapkit deals with the first |
+| SIGTERM, Ctrl-C | the signal is sent; once snapkit has received it, the traffic goes on |
+| Ctrl-C twice | the second comes while snapkit deals with the first |
 | pg_terminate_backend | an administrator ends the session of this connection |
 | connection cut | the connection is closed on both sides |
-| connection silent | nothing comes through any more, and neither side hears of it |
-| server stopped at once | `pg_ctl stop -m immediate`, as a crash is; then it is started again |
-| disk of the clone full | the tablespace that the clone goes to has no room left, in the midst of it |
-| disk of the WAL full | `pg_wal` has no room left: the server crashes, an administrator makes room, and it is started again |
+| connection silent | nothing comes through any more, and neither side is told |
+| server stopped at once | `pg_ctl stop -m immediate`, which is like a crash; then the server is started again |
+| disk of the clone full | the tablespace of the clone runs out of room in the middle of the clone |
+| disk of the WAL full | `pg_wal` runs out of room, and the server crashes; an administrator makes room, and starts it again |
 | server lost, standby promoted | the server is gone for good, and a standby that had everything takes its place; snapkit was connected to the server alone |
 
-While that happens an application works in the database, and comes back at once when it is disconnected. After each trial
-this was checked on the server:
+Not every way is tried at every stop:
 
-- the application is served again, under the database's own name, before anybody has done anything;
-- the content of the live database is wholly the one or the other state, its owner, privileges, settings and comment included;
-- every backup or displaced database that is ready is sealed, whole, and has the content and the properties of its source;
-- nothing is gone that the command was not to drop;
-- what snapkit reported (exit code, message, JSON) agrees with what happened;
-- the next backup works without any repair, and after it and `snapkit recover` nothing is left: no half-made clone, no session, no
-  lock, and no file in the data directory. The one exception is PostgreSQL's own: see [limits](limits.md#files-after-a-crash).
+- Some statements leave nothing behind (a question), or nothing by themselves (a GRANT inside a transaction). For these,
+  SIGKILL, Ctrl-C and a cut connection are tried, and stand for all ways.
+- The last two ways are tried only at statements that write.
+- Of a copy made online, the stops are those of the working connection. Its programs and its other sessions work side by
+  side, in another order each time; other tests let those die.
 
-*Waited* is the longest time, in seconds, that the application went without an answer in these trials; with five trials at a time on a
-machine of two cores. *Ends with* is the [exit code](reference.md#exit-codes); where the second Ctrl-C comes in time decides which of
-several it is.
+The columns of each command's first table:
+
+| column | meaning |
+|---|---|
+| ends with | snapkit's [exit code](reference.md#exit-codes). With two Ctrl-C, the code depends on when the second one comes |
+| the application | what the application noticed |
+| afterwards | in what state the database is |
+| what to type | what you have to do |
+| waited | the longest time, in seconds, that the application had no answer in these trials. Five trials ran at a time, on a machine with two cores |
+
+## What was checked
+
+During each trial, an application works in the database, and reconnects at once when it is disconnected. After each
+trial, this was checked on the server:
+
+- The application is served again, under the database's own name, before anybody has done anything.
+- The live database has the state before or the state after, never a mixture. That includes its owner, privileges,
+  settings and comment.
+- Every backup and every displaced database that is ready is sealed and complete, and has the content and the properties
+  of its source.
+- Nothing is gone, apart from what the command was to drop.
+- What snapkit reported (exit code, message, JSON) agrees with what happened.
+- The next backup works without any repair. After it and `snapkit recover`, nothing is left: no half-made clone, no
+  session, no lock, and no file in the data directory. There is one exception, which is PostgreSQL's own: see
+  [limits](limits.md#files-after-a-crash).
 """
 
 
