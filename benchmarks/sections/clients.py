@@ -39,11 +39,15 @@ def swaps(rows: Sequence[Row]) -> str:
     clients = max(int(row["clients"]) for row in select(rows, "swaps"))
     prose = wrapped(
         f"""
-        An undo is the same transaction as a rollback, and can be repeated without a copy: hence many runs, in turn with
-        the manual procedure, under {clients} clients. Reported is the `outage_ms` that snapkit itself says. In
-        {len(lost)} runs of the manual procedure the first rename went through and the second did not, so that there was
-        no database of the name; the benchmark renamed it back. `{NOTHING_BUT_LEAVING}` swaps nothing: what clients wait
-        then is what it takes all of them to connect anew at once, on a machine that they share with the server.
+        An undo is the same transaction as a rollback, and can be repeated without a copy. So it was run many times
+        under {clients} clients, in turn with the manual procedure. "Reported" is the `outage_ms` that snapkit itself
+        shows.
+
+        In {len(lost)} runs of the manual procedure, the first rename succeeded and the second one failed. That leaves
+        no database of that name, so the benchmark renamed it back.
+
+        `{NOTHING_BUT_LEAVING}` swaps nothing. It shows how long clients wait only because all of them reconnect at
+        once, on a machine that they share with the server.
         """
     )
     head = (
@@ -108,8 +112,8 @@ def pooled(rows: Sequence[Row]) -> str:
     clients = max(int(row["clients"]) for row in select(rows, "pgbouncer"))
     prose = wrapped(
         f"""
-        {clients} clients go on behind a transaction pool while a backup, a rollback to it and a prune follow one
-        another without a pause. `{PAUSED}` is with `--pgbouncer-url`; the other is the same without it.
+        {clients} clients work behind a transaction pool. Meanwhile a backup, a rollback to it and a prune follow one
+        another without a pause. `{PAUSED}` is with `--pgbouncer-url`. The other row is the same without it.
         """
     )
     return "\n\n".join(["## Behind PgBouncer", prose, table(head, body)])

@@ -55,16 +55,18 @@ def _quiet_prose(operation: str) -> str:
     if operation == "backup":
         return wrapped(
             f"""
-            The whole command from its start to its end, with the ratio to snapkit in brackets. The statements alone are
-            run by psql; they give neither privileges nor settings to the copy, and seal nothing. The manual procedure
-            is that of the guide that snapkit grew out of, in psql. `{DUMP}` makes a second database by way of a pipe.
+            The time is that of the whole command, from its start to its end. The ratio to snapkit is in brackets.
+
+            psql runs the statements alone. They give the copy neither privileges nor settings, and they do not seal it.
+            The manual procedure is that of the guide that snapkit grew out of, in psql. `{DUMP}` makes a second
+            database through a pipe.
             """
         )
     return wrapped(
         f"""
-        The whole command that has the backup live again. `{SNAPKIT}` and the manual procedure swap names and use the
-        backup up; `{KEEPING}` copies it first, and DSLR copies it after it has dropped the live database; `{DUMP}`
-        stands for dropdb, createdb and pg_restore of a file.
+        The time is that of the whole command, until the backup is live again. `{SNAPKIT}` and the manual procedure swap
+        names, and use the backup up. `{KEEPING}` copies the backup first. DSLR copies it after dropping the live
+        database. `{DUMP}` stands for dropdb, createdb and pg_restore of a file.
         """
     )
 
@@ -132,12 +134,15 @@ def _busy_prose(rows: Sequence[Row], operation: str) -> str:
     listed = "; ".join(f"{name}: {counted(each)}" for name, each in away.items())
     explained = (
         f"""
-        The clients are threads of a process of their own; each reads a row (one query in ten writes one), thinks for
-        {THOUGHT * 1000:.0f} ms on average, and reconnects at once when it is disconnected, as a pool does, and
-        {TURNED_AWAY_PAUSE * 1000:.0f} ms later when it is refused. A wait is the time from wanting an answer to having
-        it, retries included; the figure of a run is that of the client that waited longest. A client that has no answer
-        {LIMIT:.0f} s after the command has ended counts as not served again. A query that was cut off has failed; a
-        connection that was refused is counted apart.
+        **Clients** are the threads of one process. Each of them reads a row (one query in ten writes one), and then
+        pauses for {THOUGHT * 1000:.0f} ms on average. When it is disconnected, it reconnects at once, as a pool does.
+        When it is refused, it reconnects {TURNED_AWAY_PAUSE * 1000:.0f} ms later.
+
+        **A wait** is the time from wanting an answer to having it, retries included. The figure of a run is that of the
+        client that waited longest. A client that has no answer {LIMIT:.0f} s after the command has ended counts as not
+        served again.
+
+        **Failed queries** are those that were cut off. Refused connections are counted separately.
         """
         if operation == "backup"
         else ""

@@ -46,9 +46,12 @@ def costs(rows: Sequence[Row]) -> str:
         return ""
     prose = wrapped(
         """
-        By how much the disk in use has grown when the command has ended (WAL aside; on XFS as the file system says it,
-        so that shared blocks count once; a negative figure is room that became free), how much WAL was written, and the
-        command's own CPU time, the server's not included. Medians, at the largest size, nobody connected.
+        **Disk** is how much more of the disk is in use when the command has ended, without WAL. On XFS the file system
+        reports it, so that shared blocks count once. A negative figure is room that became free.
+
+        **WAL** is how much was written. **CPU time** is that of the command, without the server's.
+
+        The figures are medians at the largest size, with nobody connected.
         """
     )
     head = ("where", "size", "operation", "contender", "disk", "WAL", "CPU time of the command")
@@ -85,6 +88,11 @@ def very_many(rows: Sequence[Row]) -> str:
                     str(len(those)),
                 ]
             )
-    prose = wrapped("Backups of a nearly empty database, on a server with fsync off. Memory is the command's largest.")
+    prose = wrapped(
+        """
+        These are backups of a nearly empty database, on a server with fsync off. Memory is the most that the command
+        used.
+        """
+    )
     head = ("backups", "command", "time", "memory", "runs")
     return "\n\n".join(["## Very many backups", prose, table(head, body, 2)]) if body else ""

@@ -37,13 +37,18 @@ def interrupted(rows: Sequence[Row]) -> str:
     )  # fmt: skip
     prose = wrapped(
         f"""
-        A rollback ({where}, nobody connected) is cut off at moments spread evenly over the time that it takes, in two
-        ways: the command and its children are killed (SIGKILL), or the server is stopped at once (`pg_ctl stop -m
-        immediate`) and started again. Then the source is looked at under its own name: directly, and when no session is
-        left at work, since PostgreSQL finishes a `CREATE DATABASE` whose client has died. *As before the rollback* and
-        *as backed up* are whole states; *incomplete* lacks rows or tables; *missing* is no database of that name, or
-        none that lets anybody in within seconds. A contender that drops the live database discards what was written
-        since the backup by intention; the column tells whether it could still be had.
+        A rollback ({where}, nobody connected) is interrupted at moments spread evenly over the time that it takes.
+        There are two ways: the command and its children are killed (SIGKILL), or the server is stopped at once
+        (`pg_ctl stop -m immediate`) and started again.
+
+        Then the benchmark looks at the source under its own name, twice: directly, and again when no session is active
+        any more. (PostgreSQL finishes a `CREATE DATABASE` whose client has died.)
+
+        *As before the rollback* and *as backed up* are whole states. *Incomplete* lacks rows or tables. *Missing* means
+        that there is no database of that name, or none that accepts connections within seconds.
+
+        A contender that drops the live database discards on purpose what was written since the backup. The column "what
+        was live before still exists" shows whether those writes could still be had.
         """
     )
     broken = "; ".join(
@@ -53,8 +58,8 @@ def interrupted(rows: Sequence[Row]) -> str:
     )
     total = wrapped(
         f"""
-        Times that the source was not whole when the server was idle again: {broken}. What becomes of snapkit at each of
-        its statements is in the [crash table](crash-table.md).
+        How often the source was not whole when the server was idle again: {broken}. The
+        [crash table](crash-table.md) shows what happens when snapkit is interrupted at each of its statements.
         """
     )
     return "\n\n".join(["## A rollback that is cut off", prose, table(head, body, 7), total])

@@ -23,15 +23,17 @@ def head(rows: Sequence[Row]) -> str:
     when = f"{dates[0]} to {dates[-1]}" if len(set(dates)) > 1 else "".join(dates[:1])
     return "# Performance\n\n" + wrapped(
         f"""
-        What snapkit costs and what the alternatives cost, measured side by side from where a client stands ({when},
-        {len(rows):,} rows of results). This page is written by `python -m benchmarks page` from
-        `benchmarks/results.jsonl`; the figures in it are all filled in from there. `python -m benchmarks` measures
-        anew.
+        This page compares what snapkit costs with what the alternatives cost. Both were measured side by side, as a
+        client sees them ({when}, {len(rows):,} rows of results). A program writes the page from
+        `benchmarks/results.jsonl`, with all its figures: `python -m benchmarks page`. To measure again, run
+        `python -m benchmarks`.
 
-        Contenders take turns: in a round each has one turn, and each round begins with another. A first round is not
-        counted, unless said otherwise. Before a turn everything is written out (CHECKPOINT, sync), so that nobody pays
-        for another. Times are medians of the runs that did what was asked; a ratio is the median, over the rounds, of
-        a contender's time divided by snapkit's in the same round.
+        The contenders take turns. In a round, each has one turn, and each round begins with another contender. A first
+        round does not count, unless the page says otherwise. Before each turn, everything is written to disk
+        (CHECKPOINT, sync), so that nobody pays for the contender before.
+
+        Times are medians of the runs that did what was asked. A ratio is a contender's time divided by snapkit's time
+        in the same round; the page shows the median over the rounds.
         """
     )
 
@@ -68,15 +70,20 @@ def ground(rows: Sequence[Row]) -> str:
     ]
     prose = wrapped(
         """
-        The server has its default settings, but fsync on and wal_level replica are set expressly, and max_connections
-        is 150. Commands connect over TCP with a password, as superuser. Clients at work do so with the keys of the
-        password (SCRAM), as poolers do, from 2026-11-30 on. Before that they hashed it anew for each connection, which
-        is the client's own affair in life, but took these cores longer than it takes the server to let a client in.
-        XFS lies in a sparse file on the machine's own disk, by a loop device: compare the contenders on one file
-        system, not one file system with the other. Nor compare what was measured on one machine with what was on the
-        other: each table but that of the goals is from one. The Python counts, too: one that was built without
-        profile-guided optimization, as pyenv builds it unless told otherwise, takes a fifth longer to start snapkit
-        than a distribution's. The sequential write is 256 MiB with one fsync. The data is pgbench's.
+        **Compare the contenders within one table.** Do not compare one file system with the other: XFS is in a sparse
+        file on the machine's own disk, by a loop device. Do not compare one machine with the other either. Each table
+        is from one machine, except the table of goals.
+
+        **The server** has its default settings, but max_connections is 150. fsync on and wal_level replica are set
+        explicitly. The data is pgbench's. The sequential write is 256 MiB with one fsync.
+
+        **Commands** connect over TCP with a password, as superuser. The Python counts, too: one that was built without
+        profile-guided optimization takes a fifth longer to start snapkit than a distribution's Python. (pyenv builds
+        Python that way, unless you tell it otherwise.)
+
+        **Clients at work** also connect over TCP. Since 2026-11-30 they keep the keys of the password (SCRAM), as
+        poolers do. Before that date they hashed the password again for each connection. On these cores, that took
+        longer than the server takes to let a client in.
         """
     )
     sizes_found = {
@@ -110,12 +117,17 @@ def goals(rows: Sequence[Row]) -> str:
     reached = sum(each.reached for each in found)
     prose = wrapped(
         f"""
-        {reached} of {len(found)} reached. Start-up is what `{startup.LIST}` takes, which connects, too. The backup, and
-        that followed by each statement alone (by psql), are run in turn, many times, in another order each time; given
-        is the median of the backup's time divided by that of the quickest of those pairs in the same turn. Where blocks
-        are shared the goal is a second instead, at any size, for the median of all backups with nobody connected; how
-        they are beside their parts is told there, and not judged. Waits are those of every client in every swap, and
-        beside them those of the one that waited longest in each.
+        {reached} of {len(found)} reached.
+
+        **Backup, blocks not shared.** The backup is compared with its parts: `{startup.LIST}`, which stands for the
+        start-up and connects, too, followed by one statement alone, run by psql. All are run in turn, many times, in
+        another order each time. The factor is the backup's time divided by that of the quickest such pair in the same
+        turn; the table shows its median.
+
+        **Backup, blocks shared.** The goal is a second at any size, for the median of all backups with nobody
+        connected. The table also compares the backup with its parts, but that is no goal.
+
+        **Waits** are those of every client in every swap. In brackets is the client that waited longest in each swap.
         """
     )
     head = ("goal", "where", "found", "reached")
@@ -126,11 +138,17 @@ def limits(rows: Sequence[Row]) -> str:
     refused = sum(count(row, "turned_away") for row in rows if isinstance(row.get("turned_away"), dict))
     return "## What is not measured\n\n" + wrapped(
         f"""
-        Networks: everything is on one machine, and clients, server and commands share its cores; what a client waits
-        includes waiting for a core. Managed PostgreSQL. Databases larger than the largest size above, and data of
-        another shape than pgbench's (many small tables, large objects). Cold caches: the source has just been read.
-        Standbys, and what FILE_COPY costs them. The processor time of the server. Why a connection was refused:
-        libpq gives no SQLSTATE for that ({refused:,} refusals in all results). A person's time: the manual procedure is
-        run by psql at once, without typing, reading or thinking.
+        **Networks.** Everything is on one machine. Clients, server and commands share its cores, so what a client
+        waits includes waiting for a core.
+
+        **Other servers and data.** Managed PostgreSQL. Databases larger than the largest size above. Data of another
+        shape than pgbench's (many small tables, large objects). Cold caches: the source has just been read. Standbys,
+        and what FILE_COPY costs them.
+
+        **The processor time of the server.**
+
+        **Why a connection was refused.** libpq gives no SQLSTATE for that ({refused:,} refusals in all results).
+
+        **A person's time.** psql runs the manual procedure at once, without typing, reading or thinking.
         """
     )
