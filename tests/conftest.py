@@ -18,6 +18,9 @@ from tests.sandbox import Sandbox
 
 _numbers = itertools.count(1)
 _BINARIES = pytest.StashKey[Path]()
+_QUICK = "not detail and not acceptance"
+_EVERYTHING = "not acceptance"
+_NO_DETAIL = ("command", "promise", "acceptance")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="VERSION",
         help=f"the server to test on: one of {', '.join(SUPPORTED)} (18 if not said), or a directory with programs",
     )
+    parser.addoption("--everything", action="store_true", help="all tests, not one for each promise and command")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -39,18 +43,31 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_BINARIES] = binaries_of(config.getoption("--postgres"))
     except NoBinariesError as error:
         raise pytest.UsageError(str(error)) from error
+    if not config.option.markexpr:  # with which the workers of a parallel run are told as well
+        config.option.markexpr = _EVERYTHING if _has_chosen(config) else _QUICK
 
 
-def pytest_report_header(config: pytest.Config) -> str:
+def _has_chosen(config: pytest.Config) -> bool:
+    """Whether whoever runs the tests has said which: then all that fits is run."""
+    named = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    return named or any(config.getoption(name, False) for name in ("everything", "keyword", "lf"))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
     binaries = config.stash[_BINARIES]
-    return f"postgres: {version_of(binaries)}, from {binaries}"
+    lines = [f"postgres: {version_of(binaries)}, from {binaries}"]
+    if config.option.markexpr == _QUICK:
+        lines.append("tests: all that need no server, and one for each promise and command; all: --everything")
+    return lines
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on the server, so that it can be asked for: -m server."""
+    """Mark what runs on a server, and which of it a quick run leaves out; so -m can ask for it."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
+        if item.get_closest_marker("server") and not any(map(item.get_closest_marker, _NO_DETAIL)):
+            item.add_marker("detail")
 
 
 def pytest_collection_finish() -> None:

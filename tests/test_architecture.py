@@ -25,7 +25,7 @@ def test_nothing_but_prune_delete_and_clones_under_construction_is_ever_dropped(
     assert _users_of("statements_to_drop(") == {
         "core/plans/drop.py",
         "services/entries/drop.py",
-        "services/entries/leftovers.py",
+        "services/copying/clone.py",
     }
 
 

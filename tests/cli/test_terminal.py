@@ -38,6 +38,7 @@ def _wait_till_it_reads(pid: int) -> None:
         wait_until(lambda: state.read_text().rpartition(")")[2].split()[0] == "S")
 
 
+@pytest.mark.promise("a person is shown what will be done, and asked")
 def test_rollback_shows_what_it_will_do_and_asks(sandbox: Sandbox) -> None:
     backup = sandbox.back_up(label="before v42").backup.name
     with sandbox.connect(application_name="billing"):
@@ -114,6 +115,7 @@ def test_an_empty_inventory_says_what_to_type_first(sandbox: Sandbox) -> None:
     assert "snapkit backup" in _finish(_type(sandbox, "list"))[1]
 
 
+@pytest.mark.promise("progress is shown")
 def test_progress_is_shown_while_a_clone_waits_or_runs(sandbox: Sandbox) -> None:
     with sandbox.connect("postgres") as holder:
         # A rename in an open transaction holds the database, so that CREATE DATABASE waits.
@@ -170,6 +172,7 @@ def test_prune_shows_how_many_drops_it_has_done(sandbox: Sandbox) -> None:
     assert "3 databases dropped" in output
 
 
+@pytest.mark.promise("exit code 130")
 def test_ctrl_c_during_a_clone(sandbox: Sandbox) -> None:
     with sandbox.connect("postgres") as holder:
         holder.execute("BEGIN")

@@ -10,11 +10,11 @@ from psycopg import sql
 
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.adopt import adopt_entry
+from snapkit.services.list import adopt_entry
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 
 
-@pytest.mark.smoke
+@pytest.mark.command("adopt")
 def test_adopt_seals_dates_and_takes_the_sources_properties(sandbox: Sandbox) -> None:
     name = f"{sandbox.name}_backup_20260110_103045"
     template = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(sandbox.name))

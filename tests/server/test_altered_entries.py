@@ -11,9 +11,7 @@ from psycopg import sql
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.adopt import adopt_entry
-from snapkit.services.label import label_entry, pin_entry, unpin_entry
-from snapkit.services.list import show_entry
+from snapkit.services.list import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry
 from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 
@@ -32,7 +30,9 @@ def _states(sandbox: Sandbox) -> dict[str, State]:
     return {entry.name: entry.state for entry in sandbox.entries()}
 
 
-@pytest.mark.parametrize("closed_again", [False, True])
+@pytest.mark.parametrize(
+    "closed_again", [False, pytest.param(True, marks=pytest.mark.promise("what was opened by hand is no way back"))]
+)
 def test_what_was_opened_by_hand_is_no_way_back_and_uses_up_no_place(sandbox: Sandbox, closed_again: bool) -> None:
     first, second = sandbox.back_up().backup.name, sandbox.back_up().backup.name
     _open_and_write(sandbox, second)
@@ -81,7 +81,7 @@ def test_what_was_altered_goes_when_it_is_named(sandbox: Sandbox) -> None:
     assert removal.cautions == ()
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("what snapkit does to a backup leaves it ready")
 def test_what_snapkit_does_to_an_entry_alters_nothing(sandbox: Sandbox) -> None:
     """Every command that writes an entry's comment writes its row too, and neither vacuuming nor freezing does."""
     name = sandbox.back_up().backup.name

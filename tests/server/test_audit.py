@@ -49,7 +49,7 @@ def _lines(log: Path) -> list[dict[str, Any]]:
     return lines
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("each run that may change something leaves a line in the audit log")
 def test_each_run_that_may_change_something_leaves_a_line(sandbox: Sandbox, log: Path) -> None:
     expected: list[tuple[str, int, str | None, list[str]]] = []
 
@@ -115,7 +115,7 @@ def test_what_only_looks_leaves_none(sandbox: Sandbox, log: Path) -> None:
     assert not log.exists()
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("an audit log that cannot be opened stops the run")
 def test_a_log_that_cannot_be_opened_stops_the_run(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / "snapkit.toml").write_text('audit-log = "nowhere/audit.jsonl"\n[hooks]\nbefore-backup = "touch ran"\n')
     ran = run_snapkit("backup", "--json", url=sandbox.url, cwd=tmp_path)

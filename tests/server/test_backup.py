@@ -22,7 +22,7 @@ from snapkit.services.backup import BackupRequest, back_up, preview_backup
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, entry_names, wait_until
 
 
-@pytest.mark.smoke
+@pytest.mark.command("backup")
 def test_a_backup_holds_the_data_and_is_listed(sandbox: Sandbox) -> None:
     before = sandbox.items()
     receipt = sandbox.back_up(label="before v42", pinned=True)
@@ -33,7 +33,7 @@ def test_a_backup_holds_the_data_and_is_listed(sandbox: Sandbox) -> None:
     assert sandbox.items(entry.name) == before
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("nobody gets into a backup")
 def test_a_backup_lets_nobody_in_not_even_a_superuser(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     with pytest.raises(psycopg.OperationalError, match="not currently accepting connections"):
@@ -65,6 +65,7 @@ def test_two_backups_in_one_second_have_names_of_their_own(sandbox: Sandbox) -> 
     assert entry_names(sandbox.entries()) == names[::-1]
 
 
+@pytest.mark.promise("clients that reconnect at once do not stop a backup")
 def test_clients_that_reconnect_at_once_do_not_keep_a_backup_from_succeeding(sandbox: Sandbox) -> None:
     with sandbox.reconnecting_clients(8) as crowd:
         for _ in range(5):
@@ -192,6 +193,7 @@ def test_an_invalid_source_is_refused(sandbox: Sandbox) -> None:
     assert sandbox.databases() == [sandbox.name]
 
 
+@pytest.mark.promise("one run at a time")
 def test_one_run_at_a_time_and_the_one_that_waits_says_for_whom(sandbox: Sandbox) -> None:
     from snapkit.postgres.sql.locks import lock_key
 
@@ -221,7 +223,13 @@ def test_runs_side_by_side_all_succeed(sandbox: Sandbox) -> None:
     assert len(sandbox.entries()) == 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        pytest.param(signal.SIGTERM, marks=pytest.mark.promise("a backup that is interrupted leaves nothing")),
+    ],
+)
 def test_an_interrupt_cancels_the_clone_and_leaves_nothing(sandbox: Sandbox, number: int) -> None:
     with sandbox.connect("postgres") as holder:
         # A rename in an open transaction holds the database, so that CREATE DATABASE waits.
@@ -255,6 +263,7 @@ def test_an_interrupt_cancels_the_clone_and_leaves_nothing(sandbox: Sandbox, num
     assert sandbox.execute(waiting, f"%{sandbox.name}%") == [(0,)]
 
 
+@pytest.mark.promise("the next run sweeps what an interrupted one left")
 def test_remains_of_an_interrupted_run_are_swept_by_the_next(sandbox: Sandbox) -> None:
     from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 
@@ -270,6 +279,7 @@ def test_remains_of_an_interrupted_run_are_swept_by_the_next(sandbox: Sandbox) -
     assert sandbox.databases() == [sandbox.name, lookalike, receipt.backup.name]
 
 
+@pytest.mark.promise("a right that is missing is named with its statement")
 def test_a_role_without_the_rights_is_told_which_and_how_to_get_them(sandbox: Sandbox) -> None:
     role = sandbox.role("nobody")
     server = sandbox.server(sandbox.cluster.url(sandbox.name, user=role))
@@ -279,6 +289,7 @@ def test_a_role_without_the_rights_is_told_which_and_how_to_get_them(sandbox: Sa
     assert f'ALTER ROLE "{role}" CREATEDB;' in caught.value.hint
 
 
+@pytest.mark.promise("a session that may not be ended is named with the right that it takes")
 def test_a_session_that_the_role_may_not_end_names_the_right_that_lacks(sandbox: Sandbox) -> None:
     owner = sandbox.role("owner", "LOGIN CREATEDB")
     sandbox.execute(
@@ -294,6 +305,7 @@ def test_a_session_that_the_role_may_not_end_names_the_right_that_lacks(sandbox:
     assert sandbox.databases() == [sandbox.name]
 
 
+@pytest.mark.promise("a full disk leaves the source alone", "exit code 14")
 def test_a_full_disk_is_reported_and_leaves_the_source_alone(sandbox: Sandbox, small_tablespace: str) -> None:
     ran = sandbox.run("backup", "--tablespace", small_tablespace, "--json")
     assert ran.code == 14, ran.out

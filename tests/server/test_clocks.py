@@ -36,6 +36,7 @@ def test_a_guard_keeps_what_it_has_made_and_not_what_the_clock_says(sandbox: San
     assert "dated_ahead" in [each["code"] for each in ran.document["warnings"]]
 
 
+@pytest.mark.promise("the newest backup is the one that the server made last")
 def test_the_newest_is_what_the_server_made_last(sandbox: Sandbox, ahead: str) -> None:
     newest = sandbox.back_up().backup.name
     assert [entry.name for entry in sandbox.entries()] == [newest, ahead]

@@ -196,7 +196,7 @@ def _is_alive(group: int) -> bool:
 # --- from the command line ---
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a backup notes its deploy")
 def test_a_deploy_from_backup_to_rollback(sandbox: Sandbox, repository: Path) -> None:
     with sandbox.connect() as connection:
         connection.execute(ALEMBIC)
@@ -255,7 +255,7 @@ def test_the_code_that_fits_is_no_reason_to_warn(sandbox: Sandbox, repository: P
 # --- migrations ---
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a backup notes the state of the migrations")
 def test_migrations_of_several_tools_in_several_schemas(sandbox: Sandbox) -> None:
     with sandbox.connect() as connection:
         connection.execute(ALEMBIC)
@@ -396,7 +396,7 @@ def _entry(sandbox: Sandbox, name: str) -> Entry:
     return next(entry for entry in sandbox.entries() if entry.name == name)
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("looking into the live database is in nobody's way")
 def test_our_look_is_in_nobody_s_way(sandbox: Sandbox) -> None:
     """Nobody but clients is disconnected, and where nobody may be, our own session is not taken for one."""
     for _ in range(5):
@@ -432,7 +432,7 @@ def _wait_until_counted(sandbox: Sandbox, **inserted: int) -> None:
         wait_until(lambda: inserted.items() <= dict(connection.execute(counters).fetchall()).items())
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a rollback says what was written since")
 def test_what_was_written_since(sandbox: Sandbox) -> None:
     with sandbox.connect() as connection:
         connection.execute('CREATE TABLE "od\'d"" %s" (id int)')

@@ -27,7 +27,7 @@ def _not_ok(checks: dict[str, Check]) -> dict[str, Status]:
     return {name: check.status for name, check in checks.items() if check.status is not Status.OK}
 
 
-@pytest.mark.smoke
+@pytest.mark.command("doctor")
 def test_a_healthy_server_passes_and_nothing_is_changed(sandbox: Sandbox) -> None:
     before = sandbox.row(sandbox.name)
     with sandbox.connect() as client:
@@ -121,6 +121,7 @@ def test_a_closed_database_s_extensions_cannot_be_read(sandbox: Sandbox) -> None
     assert _checks(sandbox, sandbox.cluster.url(sandbox.name, user=role))["extensions"].status is Status.WARNING
 
 
+@pytest.mark.promise("exit code 1")
 def test_the_document_and_the_exit_code(sandbox: Sandbox) -> None:
     ran = sandbox.run("doctor", "--json")
     assert ran.code == 0

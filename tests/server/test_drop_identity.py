@@ -10,7 +10,7 @@ from psycopg import sql
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.label import pin_entry
+from snapkit.services.list import pin_entry
 from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point
@@ -48,6 +48,7 @@ def _rename(sandbox: Sandbox, name: str, new_name: str) -> None:
     sandbox.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(name), sql.Identifier(new_name)))
 
 
+@pytest.mark.promise("a drop is of the database that was chosen")
 def test_a_strangers_database_that_takes_the_name_is_not_dropped(sandbox: Sandbox) -> None:
     name, stranger = sandbox.back_up().backup.name, f"{sandbox.prefix}_precious"
     sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(stranger)))
@@ -126,7 +127,6 @@ def test_what_died_in_between_is_deleted_by_its_former_name_or_pruned(sandbox: S
         assert [each.name for each in sandbox.entries()] == [kept]
 
 
-@pytest.mark.smoke
 def test_a_backup_that_was_marked_as_a_template_can_be_deleted(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     sandbox.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(name)))

@@ -77,7 +77,8 @@ def application(*statuses: int) -> Iterator[str]:
             thread.join()
 
 
-@pytest.mark.smoke
+@pytest.mark.command("guard")
+@pytest.mark.promise("exit code 20", "a guarded command that fails is undone")
 def test_a_command_that_fails_is_undone(sandbox: Sandbox) -> None:
     before = sandbox.items()
     with sandbox.reconnecting_clients(2):
@@ -158,6 +159,7 @@ def test_health_is_waited_for(sandbox: Sandbox) -> None:
     assert (done.code, done.data["health"]) == (0, "passed"), done
 
 
+@pytest.mark.promise("bad health is undone")
 def test_bad_health_is_a_failure_and_says_no_secret(sandbox: Sandbox) -> None:
     with application(503) as url:
         done = sandbox.run("guard", "--health-url", url, "--health-timeout", "500ms", *ruining(sandbox, exit_code=0))
@@ -222,6 +224,7 @@ def test_a_command_that_replaces_the_database_is_undone(sandbox: Sandbox) -> Non
     assert len(sandbox.items()) == 100
 
 
+@pytest.mark.promise("exit code 21")
 def test_a_database_that_somebody_else_swapped_is_left_alone(sandbox: Sandbox) -> None:
     other = sandbox.back_up(label="other").backup.name
     done = sandbox.run(
@@ -251,7 +254,14 @@ def test_a_backup_that_is_gone_is_told(sandbox: Sandbox) -> None:
     assert "snapkit list" in done.document["error"]["hint"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGTERM, marks=pytest.mark.promise("a signal does not keep a guard from rolling back")),
+        signal.SIGINT,
+        signal.SIGHUP,
+    ],
+)
 @pytest.mark.parametrize("kind", ["dies of it", "ends with 0"])
 def test_a_signal_reaches_the_command_and_the_database_goes_back(
     sandbox: Sandbox, tmp_path: Path, number: signal.Signals, kind: str
@@ -498,6 +508,7 @@ def test_the_rollback_waits_for_another_run_longer_than_lock_wait_says(sandbox: 
         assert process.wait(60) == 20, told.read_text()
 
 
+@pytest.mark.promise("nobody drops the backup of a guard at work")
 def test_no_other_run_drops_the_backup_while_the_command_runs(sandbox: Sandbox) -> None:
     """Not by name, not by a policy that would not keep it, not a guard beside it; looking into it does no harm."""
     beside = [

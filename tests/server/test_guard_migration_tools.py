@@ -28,6 +28,7 @@ def guard(sandbox: Sandbox, directory: Path, *command: str) -> Ran:
     )
 
 
+@pytest.mark.promise("a migration by a tool is undone")
 def test_alembic(sandbox: Sandbox, tmp_path: Path) -> None:
     write(tmp_path, ALEMBIC)
     done = guard(sandbox, tmp_path, "-m", "alembic", "upgrade", "a1")

@@ -144,6 +144,7 @@ def _guard(sandbox: Sandbox, statement: str) -> tuple[str, ...]:
     return ("guard", "--json", "--", sys.executable, "-c", code)
 
 
+@pytest.mark.promise("nothing is swapped for a command that wrote nothing")
 def test_nothing_is_swapped_for_a_command_that_wrote_nothing(sandbox: Sandbox) -> None:
     def swaps_nothing() -> bool:
         done = sandbox.run(*_guard(sandbox, "SELECT count(*) FROM item"))

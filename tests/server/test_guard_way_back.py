@@ -100,6 +100,7 @@ def check_rolled_back(sandbox: Sandbox, done: Ran) -> None:
     assert [entry.kind for entry in sandbox.entries()] == [Kind.OLD]
 
 
+@pytest.mark.promise("a way back needs no new connection")
 def test_nobody_can_connect_any_more_and_what_was_kept_ready_rolls_back(sandbox: Sandbox, owner: str) -> None:
     """As when the new release has taken all slots: no session is to be had, and none is needed."""
     with guarding(
@@ -117,6 +118,7 @@ def test_sessions_that_the_command_has_ended_are_replaced_as_soon_as_that_can_be
         check_rolled_back(sandbox, end())
 
 
+@pytest.mark.promise("a way back that is blocked is waited for")
 def test_a_session_that_may_not_be_ended_is_waited_for_and_named(sandbox: Sandbox, owner: str, tmp_path: Path) -> None:
     url = sandbox.cluster.url(sandbox.name, user=owner)
     with (

@@ -45,7 +45,7 @@ def _came_back(sandbox: Sandbox, ran: Ran, *codes: str) -> list[str]:
 # --- PgBouncer --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a way back goes without a PgBouncer that has died")
 def test_a_pgbouncer_that_dies_while_the_command_runs(
     sandbox: Sandbox, bouncer: PgBouncer, make_bouncer: MakeBouncer
 ) -> None:

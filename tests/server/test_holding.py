@@ -82,7 +82,10 @@ def in_background(work: object) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("what", ["backup", "rollback"])
+@pytest.mark.parametrize(
+    "what",
+    ["backup", pytest.param("rollback", marks=pytest.mark.promise("a running transaction may end within the grace"))],
+)
 def test_a_transaction_that_runs_may_end_within_the_grace(sandbox: Sandbox, what: str) -> None:
     sandbox.back_up()
     receipts: list[BackupReceipt | SwapReceipt] = []
@@ -196,7 +199,10 @@ def test_a_long_grace_is_spent_before_the_door_is_closed(sandbox: Sandbox) -> No
     assert grace.duration > 3 * SECOND
 
 
-@pytest.mark.parametrize("what", ["backup", "rollback"])
+@pytest.mark.parametrize(
+    "what",
+    ["backup", pytest.param("rollback", marks=pytest.mark.promise("clients are held no longer than --max-outage"))],
+)
 def test_clients_are_held_no_longer_than_allowed(sandbox: Sandbox, what: str) -> None:
     """Something holds a lock on the database, so that nothing can be done in time; all is as it was."""
     sandbox.back_up()
@@ -252,6 +258,7 @@ def _waits_for_lock(sandbox: Sandbox) -> bool:
     return bool(sandbox.execute(waiting, f'ALTER DATABASE "{sandbox.name}" RENAME%'))
 
 
+@pytest.mark.promise("a clone that would hold clients too long is not begun")
 def test_what_would_take_longer_than_allowed_is_not_begun(sandbox: Sandbox) -> None:
     first = sandbox.back_up()
     rules = HoldRules(limit=first.copy.duration / 4)
@@ -310,7 +317,10 @@ def test_a_limit_that_is_kept_is_no_hindrance(sandbox: Sandbox) -> None:
         assert sandbox.roll_back(hold=rules).outage < rules.limit  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("what", ["backup", "rollback"])
+@pytest.mark.parametrize(
+    "what",
+    ["backup", pytest.param("rollback", marks=pytest.mark.promise("the receipt says how long clients were held"))],
+)
 def test_the_receipt_says_what_clients_measure(sandbox: Sandbox, what: str) -> None:
     """A client that comes all the time sees a gap: not shorter than what is told, and hardly longer."""
     sandbox.back_up()
@@ -400,6 +410,7 @@ def test_a_role_that_may_not_notify_waits_for_the_server_to_look_again(sandbox: 
     assert len(done.data["sessions"]) == 1
 
 
+@pytest.mark.promise("exit code 15")
 def test_the_options_and_what_comes_of_them(sandbox: Sandbox) -> None:
     done = sandbox.run("backup", "--grace", "0s", "--max-outage", "30s", "--json").data
     assert {"phases", "sessions", "copied_bytes", "bytes_per_second", "blocks_shared"} <= set(done)

@@ -17,7 +17,7 @@ from psycopg import sql
 from snapkit.core.reporting import Progress
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.label import pin_entry
+from snapkit.services.list import pin_entry
 from snapkit.services.prune import choose_by_name, remove
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
@@ -127,6 +127,7 @@ def test_a_label_that_is_not_text_is_refused_before_anything_is_touched(sandbox:
     assert sandbox.databases() == [sandbox.name]
 
 
+@pytest.mark.promise("exit code 22")
 def test_a_second_ctrl_c_while_the_outcome_is_asked_for_says_that_it_is_unknown(sandbox: Sandbox) -> None:
     sandbox.back_up()
     gate = Gate(

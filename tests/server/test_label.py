@@ -7,11 +7,11 @@ import json
 import pytest
 from psycopg import sql
 
-from snapkit.services.label import label_entry, pin_entry, unpin_entry
+from snapkit.services.list import label_entry, pin_entry, unpin_entry
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 
-@pytest.mark.smoke
+@pytest.mark.command("label", "pin", "unpin")
 def test_pin_label_and_what_others_wrote_into_the_document(sandbox: Sandbox) -> None:
     name = sandbox.back_up(label="old label").backup.name
     document = json.loads(sandbox.row(name)["comment"]) | {"git_commit": "abc"}

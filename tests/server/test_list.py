@@ -73,6 +73,7 @@ def test_sizes_that_the_role_may_not_ask_for_are_unknown(sandbox: Sandbox) -> No
     assert entry.size_bytes
 
 
+@pytest.mark.command("list")
 def test_every_source_or_only_the_one_in_the_url(sandbox: Sandbox) -> None:
     other = _create(sandbox, f"{sandbox.prefix}_other")
     sandbox.back_up()
@@ -99,6 +100,7 @@ def test_list_asks_few_questions(sandbox: Sandbox) -> None:
     assert count() == before <= 8
 
 
+@pytest.mark.command("show")
 def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
     name = sandbox.back_up(label="v42").backup.name
     stamp = name.removeprefix(f"{sandbox.name}_backup_")

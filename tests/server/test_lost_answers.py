@@ -56,6 +56,7 @@ def _roll_back(sandbox: Sandbox, url: str) -> object:
     return swap(sandbox.server(url), SwapRequest(), LOCK_WAIT, lambda progress: None)
 
 
+@pytest.mark.promise("a lost answer to COMMIT is asked for")
 def test_a_rollback_whose_answer_is_lost_is_found_to_have_gone_through(
     sandbox: Sandbox, through_gate: Callable[..., Any]
 ) -> None:
@@ -171,7 +172,10 @@ def test_a_clone_that_the_server_finishes_alone_is_swept_by_the_next_backup(
     assert sandbox.databases() == [sandbox.name, receipt.backup.name]
 
 
-@pytest.mark.parametrize("trigger", ["ALLOW_CONNECTIONS", "RENAME TO"])
+@pytest.mark.parametrize(
+    "trigger",
+    ["ALLOW_CONNECTIONS", pytest.param("RENAME TO", marks=pytest.mark.promise("a rollback is one transaction"))],
+)
 def test_a_rollback_that_was_lost_before_commit_has_changed_nothing(
     sandbox: Sandbox, through_gate: Callable[..., Any], trigger: str
 ) -> None:

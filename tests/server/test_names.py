@@ -15,8 +15,7 @@ from snapkit.core.inventory.retention import Policy
 from snapkit.postgres.connection.conninfo import Target, target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.label import label_entry
-from snapkit.services.list import list_entries
+from snapkit.services.list import label_entry, list_entries
 from snapkit.services.prune import choose_by_policy, remove
 from snapkit.services.rollback import SwapRequest, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox
@@ -79,7 +78,9 @@ def _live(sandbox: Sandbox, source: str) -> None:
     assert present()
 
 
-@pytest.mark.parametrize("name", NASTY)
+@pytest.mark.parametrize(
+    "name", [pytest.param(NASTY[0], marks=pytest.mark.promise("a name with a quote in it is a name")), *NASTY[1:]]
+)
 def test_a_nasty_name_goes_through_the_whole_lifecycle(sandbox: Sandbox, name: str, tmp_path: Path) -> None:
     source = _named(sandbox, name)
     sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(source)))

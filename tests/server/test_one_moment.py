@@ -87,7 +87,10 @@ WITH_A_GATE = pytest.mark.parametrize("entries", [1, 0], ids=["with a gate", "wi
 
 
 @WITH_A_GATE
-@pytest.mark.parametrize("is_superuser", [True, False])
+@pytest.mark.parametrize(
+    "is_superuser",
+    [True, pytest.param(False, marks=pytest.mark.promise("a backup has the privileges of the moment of its rows"))],
+)
 def test_a_backup_has_the_privileges_and_settings_of_the_moment_of_its_rows(
     sandbox: Sandbox, entries: int, is_superuser: bool
 ) -> None:

@@ -58,6 +58,7 @@ def pooled_url(sandbox: Sandbox) -> Iterator[str]:
         running.wait(timeout=20)
 
 
+@pytest.mark.promise("a pooler in between is refused")
 def test_a_pooler_in_between_is_noticed_and_refused(sandbox: Sandbox, pooled_url: str) -> None:
     checks = {check.name: check for check in diagnose(sandbox.server(pooled_url)).checks}
     assert checks["connection"].status is Status.PROBLEM

@@ -59,7 +59,7 @@ def _flags(*bouncers: PgBouncer) -> list[str]:
 # --- no query fails ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("behind PgBouncer no query fails")
 def test_no_query_fails_while_everything_is_done_twice(sandbox: Sandbox, bouncer: PgBouncer) -> None:
     receipt = {"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}
     with _clients(bouncer, sandbox.name, 12, reconnect=True) as clients:
@@ -399,6 +399,7 @@ def _is_gone(pid: int) -> bool:
         return True
 
 
+@pytest.mark.promise("a run that is killed leaves no pool paused")
 def test_snapkit_is_killed(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
     bouncers = make_bouncer(databases={sandbox.name: ""}), make_bouncer(databases={sandbox.name: ""})
     held = _Held(sandbox, *bouncers)

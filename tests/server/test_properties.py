@@ -7,8 +7,8 @@ from psycopg import sql
 
 from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
-from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.list import adopt_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, swap
 from tests.cluster import SUPERUSER
 from tests.sandbox import LOCK_WAIT, Sandbox
@@ -75,8 +75,10 @@ def _spoil(sandbox: Sandbox) -> None:
     )
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup",
+    [pytest.param(False, marks=pytest.mark.promise("privileges, settings, comment and owner come back")), True],
+)
 def test_everything_comes_back_by_rollback_and_undo(sandbox: Sandbox, keep_backup: bool) -> None:
     _give_odd_properties(sandbox)
     before = _state(sandbox)
@@ -172,6 +174,7 @@ def test_an_empty_list_of_libraries_shuts_nobody_out(sandbox: Sandbox) -> None:
     assert len(sandbox.items()) == 100
 
 
+@pytest.mark.promise("what a role may not set is named with its statement")
 def test_an_ordinary_owner_is_told_what_it_may_not_set_and_how_it_is_set(sandbox: Sandbox) -> None:
     owner = sandbox.role("owner", "LOGIN CREATEDB")
     other = sandbox.role("other", "LOGIN")
@@ -230,8 +233,9 @@ def _not_given(other: str, admin: str) -> set[str]:
     }
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup", [pytest.param(False, marks=pytest.mark.promise("a rollback warns of what its backup lacks")), True]
+)
 def test_a_rollback_warns_again_of_what_its_backup_lacks(sandbox: Sandbox, keep_backup: bool) -> None:
     owner, other, admin = _give_what_an_owner_may_not(sandbox)
     before = _state(sandbox)
@@ -301,9 +305,11 @@ def test_many_grants_and_settings_take_few_subtransactions(sandbox: Sandbox) -> 
 EXTENSIONS = {"pg_trgm": ("pg_trgm.similarity_threshold", "0.5"), "vector": ("hnsw.ef_search", "77")}
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("extension", EXTENSIONS)
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup",
+    [pytest.param(False, marks=pytest.mark.promise("an owner gets the settings of extensions back")), True],
+)
 def test_an_owner_gets_the_settings_of_extensions_back(sandbox: Sandbox, extension: str, keep_backup: bool) -> None:
     """Those that a session in the database may set for it, once it has used the extension."""
     if not sandbox.execute("SELECT 1 FROM pg_available_extensions WHERE name = %s", extension):
@@ -366,8 +372,10 @@ def test_adopt_replaces_the_properties_that_a_backup_has_of_its_own(sandbox: San
 # Whether anybody gets in
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup",
+    [pytest.param(False, marks=pytest.mark.promise("a rollback that would let nobody in changes nothing")), True],
+)
 def test_a_rollback_that_would_let_nobody_in_changes_nothing(sandbox: Sandbox, keep_backup: bool) -> None:
     backup = sandbox.back_up().backup.name
     statement = "ALTER DATABASE {} SET session_preload_libraries TO 'gone_with_the_upgrade'"

@@ -20,7 +20,7 @@ def _delete(sandbox: Sandbox, *names: str) -> Removal:
     return remove(sandbox.server(), choose_by_name(names, sandbox.name), LOCK_WAIT)
 
 
-@pytest.mark.smoke
+@pytest.mark.command("prune")
 def test_prune_keeps_the_newest_and_says_what_came_free(sandbox: Sandbox) -> None:
     names = [sandbox.back_up().backup.name for _ in range(4)]
     removal = _prune(sandbox, Policy(last=2))
@@ -30,6 +30,7 @@ def test_prune_keeps_the_newest_and_says_what_came_free(sandbox: Sandbox) -> Non
     assert sandbox.databases() == [sandbox.name, *names[2:]]
 
 
+@pytest.mark.promise("only what snapkit made is dropped")
 def test_prune_touches_nothing_that_is_not_provably_ours(sandbox: Sandbox) -> None:
     strangers = [
         f"{sandbox.name}_backup_20260110_103045",
@@ -78,6 +79,7 @@ def test_a_drop_that_fails_does_not_stop_the_others(sandbox: Sandbox) -> None:
         _delete(sandbox, names[1])
 
 
+@pytest.mark.promise("only what was shown is dropped")
 def test_what_was_not_shown_is_not_dropped(sandbox: Sandbox) -> None:
     first = sandbox.back_up().backup.name
     second = sandbox.back_up().backup.name

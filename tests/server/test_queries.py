@@ -49,7 +49,6 @@ def _labels(gate: Gate, sandbox: Sandbox, *words: str) -> list[str]:
     return [label for _, label in asked]
 
 
-@pytest.mark.smoke
 def test_list_asks_once_for_all_that_it_shows(sandbox: Sandbox, gate: Gate) -> None:
     for _ in range(3):
         sandbox.back_up()

@@ -58,6 +58,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
     check_all_are_known([ROOT / "README.md", *pages], RUN, NOT_RUN, globals())
 
 
+@pytest.mark.promise("the README's commands do what it says")
 def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
     backup, listing, rollback, prune = block("README.md", "snapkit backup                # an").splitlines()
     assert desk.type(backup).code == 0
@@ -71,7 +72,10 @@ def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
     assert len([entry for entry in sandbox.entries() if entry.kind == "backup"]) == 2
 
 
-@pytest.mark.parametrize("page", ["README.md", "guard.md"])
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param("README.md", marks=pytest.mark.promise("the deploy recipe does what the README says")), "guard.md"],
+)
 def test_the_deploy_recipe(sandbox: Sandbox, desk: Desk, page: str) -> None:
     recipe = block(page, "snapkit guard --health-url").replace("--health-url https://app.example/health", "")
     desk.script("migrate", "#!/bin/sh\npsql -v ON_ERROR_STOP=1 -c 'DELETE FROM item WHERE id > 10'\n")

@@ -48,7 +48,7 @@ def _run_at_work(box: Sandbox, database: str = "postgres") -> Iterator[Connectio
         yield other
 
 
-@pytest.mark.smoke
+@pytest.mark.command("recover")
 def test_remains_are_dropped_and_nothing_else_and_a_second_time_there_is_nothing(sandbox: Sandbox) -> None:
     good = sandbox.back_up().backup.name
     invalid, clone = _leave_invalid(sandbox), _leave_clone(sandbox)

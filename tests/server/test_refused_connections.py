@@ -93,6 +93,7 @@ def test_the_database_to_work_from(small: Cluster, database: str, said: str, hin
     assert "--maintenance-db" in error["hint"]
 
 
+@pytest.mark.promise("a refused connection has its reason and remedy")
 def test_a_wrong_password_and_a_role_that_is_not_there(small: Cluster) -> None:
     for user in ("app", "nobody_at_all"):
         wrong = small.url("shop", user=user, password="wrong", tcp=True)

@@ -14,12 +14,13 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services import rollback
-from snapkit.services.label import pin_entry, unpin_entry
+from snapkit.services.list import pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 
 
-@pytest.mark.smoke
+@pytest.mark.command("rollback")
+@pytest.mark.promise("a rollback puts the live database aside")
 def test_a_rollback_brings_everything_back_and_loses_nothing(sandbox: Sandbox) -> None:
     before = sandbox.items()
     backup = sandbox.back_up(label="good").backup
@@ -37,7 +38,7 @@ def test_a_rollback_brings_everything_back_and_loses_nothing(sandbox: Sandbox) -
     assert sandbox.items(old.name) == ruined
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("--keep-backup keeps the backup")
 def test_keep_backup_swaps_a_clone_in(sandbox: Sandbox) -> None:
     before = sandbox.items()
     backup = sandbox.back_up(label="kept").backup
@@ -62,7 +63,7 @@ def test_a_rollback_uses_a_backup_up_and_says_how_many_remain(sandbox: Sandbox) 
     assert sandbox.undo().backups_left == 0
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("what is pinned stays")
 def test_what_is_pinned_outlives_a_rollback_and_an_undo(sandbox: Sandbox) -> None:
     before = sandbox.items()
     backup = sandbox.back_up(label="keep me", pinned=True).backup
@@ -111,7 +112,10 @@ def test_what_was_pinned_after_the_question_is_not_cloned_unasked(sandbox: Sandb
     assert sandbox.databases() == [sandbox.name, backup]
 
 
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup",
+    [pytest.param(False, marks=pytest.mark.promise("clients that reconnect at once do not stop a rollback")), True],
+)
 def test_clients_that_reconnect_at_once_do_not_keep_a_rollback_from_succeeding(
     sandbox: Sandbox, keep_backup: bool
 ) -> None:
@@ -136,6 +140,7 @@ def test_a_dry_run_and_a_preview_change_nothing(sandbox: Sandbox) -> None:
     assert sandbox.databases() == [sandbox.name, backup.name]
 
 
+@pytest.mark.promise("what was confirmed is what is done")
 def test_what_was_confirmed_is_what_is_done_or_nothing(sandbox: Sandbox) -> None:
     sandbox.back_up()
     plan = preview_swap(sandbox.server(), SwapRequest()).plan
@@ -145,6 +150,7 @@ def test_what_was_confirmed_is_what_is_done_or_nothing(sandbox: Sandbox) -> None
     assert newer.name in sandbox.databases()
 
 
+@pytest.mark.promise("--no-disconnect disconnects nobody")
 def test_no_disconnect(sandbox: Sandbox) -> None:
     sandbox.back_up()
     with sandbox.connect(application_name="billing") as client:
@@ -213,8 +219,9 @@ def test_a_comment_a_template_flag_and_a_sealed_source_come_back(sandbox: Sandbo
     assert (row["comment"], row["datistemplate"], row["datallowconn"]) == ("other", False, True)
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("keep_backup", [False, True])
+@pytest.mark.parametrize(
+    "keep_backup", [pytest.param(False, marks=pytest.mark.promise("--sql prints a script that does the same")), True]
+)
 def test_the_script_for_psql_does_the_same(sandbox: Sandbox, tmp_path: Path, keep_backup: bool) -> None:
     before = sandbox.items()
     backup = sandbox.back_up().backup
@@ -242,7 +249,7 @@ def _psql(sandbox: Sandbox, script: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("the owner needs no superuser")
 def test_an_owner_without_superuser_runs_the_whole_lifecycle(sandbox: Sandbox) -> None:
     owner = sandbox.role("owner", "LOGIN CREATEDB")
     sandbox.execute(

@@ -69,6 +69,7 @@ class Intruders:
         self.successes.append(f"{self._spy} copied {name}")
 
 
+@pytest.mark.promise("nobody gets into a copy while it is made or swapped")
 def test_nobody_gets_in_while_backups_rollbacks_and_undos_run(sandbox: Sandbox) -> None:
     spy = sandbox.role("spy", "LOGIN CREATEDB")
     revoke = sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(sandbox.name))
@@ -88,6 +89,7 @@ def test_nobody_gets_in_while_backups_rollbacks_and_undos_run(sandbox: Sandbox) 
     assert intruders.successes == []
 
 
+@pytest.mark.promise("a forged comment proves nothing")
 def test_a_stranger_s_document_never_makes_us_drop_a_stranger_s_database(sandbox: Sandbox) -> None:
     """Consistent in all but the owner; also where the source that it names does not exist."""
     stranger = sandbox.role("stranger", "LOGIN CREATEDB")

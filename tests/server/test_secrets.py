@@ -47,7 +47,7 @@ def _ways(sandbox: Sandbox, password: str) -> list[tuple[list[str], dict[str, st
     return [([], {"DATABASE_URL": url}), (["--url", url], {}), ([], {"DATABASE_URL": plain, "PGPASSWORD": password})]
 
 
-@pytest.mark.parametrize("password", [GOOD, BAD])
+@pytest.mark.parametrize("password", [pytest.param(GOOD, marks=pytest.mark.promise("no password is shown")), BAD])
 def test_no_command_shows_a_password(sandbox: Sandbox, password: str, tmp_path: Path) -> None:
     for flags, variables in _ways(sandbox, password):
         # Every command with the password where it usually is; the other ways in make no difference to most of them.
@@ -86,6 +86,7 @@ def test_no_malformed_url_is_repeated(url: str) -> None:
     assert "Tr0ub4dor-3" not in ran.out + ran.err
 
 
+@pytest.mark.promise("the process list shows no password")
 def test_neither_the_process_list_nor_the_server_s_shows_it(sandbox: Sandbox) -> None:
     with sandbox.connect("postgres") as holder:
         holder.execute("BEGIN")
@@ -104,7 +105,9 @@ def test_neither_the_process_list_nor_the_server_s_shows_it(sandbox: Sandbox) ->
     assert not any(spelling in seen for spelling in _spellings(GOOD))
 
 
-@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize(
+    "as_json", [pytest.param(False, marks=pytest.mark.promise("no secret of a guarded command is shown")), True]
+)
 def test_guard_shows_no_secret_of_its_command_and_its_health_check(
     sandbox: Sandbox, tmp_path: Path, as_json: bool
 ) -> None:

@@ -23,7 +23,7 @@ from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import DriverConnection
 from snapkit.postgres.sql.entry_locks import Use
-from snapkit.services.shell import ShellRequest, opened_entry
+from snapkit.services.entries.opening import ShellRequest, opened_entry
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
@@ -114,7 +114,7 @@ def _owner(box: Sandbox) -> str:
     return role
 
 
-@pytest.mark.smoke
+@pytest.mark.command("shell")
 def test_stdout_is_the_commands_alone_and_the_backup_is_what_it_was(sandbox: Sandbox) -> None:
     sandbox.execute(sql.SQL("ALTER DATABASE {} SET work_mem = '5MB'").format(sql.Identifier(sandbox.name)))
     name = sandbox.back_up(label="before v42").backup.name
@@ -203,7 +203,9 @@ def test_a_displaced_database_can_be_looked_into(sandbox: Sandbox) -> None:
     assert len(sandbox.items()) == 10
 
 
-@pytest.mark.parametrize("as_owner", [True, False])
+@pytest.mark.parametrize(
+    "as_owner", [pytest.param(True, marks=pytest.mark.promise("a shell opens a backup to its owner alone")), False]
+)
 def test_only_its_owner_gets_in_and_everybody_is_given_back_what_they_had(sandbox: Sandbox, as_owner: bool) -> None:
     owner = _owner(sandbox)
     stranger = sandbox.role('a "stranger"', f"LOGIN PASSWORD '{PASSWORD}'")
@@ -395,7 +397,10 @@ NEXT = {
 }
 
 
-@pytest.mark.parametrize("then", NEXT)
+@pytest.mark.parametrize(
+    "then",
+    [pytest.param("recover", marks=pytest.mark.promise("a shell that is killed leaves nothing open")), *list(NEXT)[1:]],
+)
 def test_a_shell_that_was_killed_leaves_it_to_the_next_run(sandbox: Sandbox, then: str) -> None:
     name = sandbox.back_up().backup.name
     sandbox.back_up()

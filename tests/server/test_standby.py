@@ -90,6 +90,7 @@ def _swap(sandbox: Sandbox, standby: Cluster, observe: Any = lambda progress: No
 # --- what is promised -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("sessions on a standby see the restored state")
 def test_sessions_on_a_replica_see_the_restored_state_and_after_an_undo_the_other(
     sandbox: Sandbox, standby: Cluster
 ) -> None:

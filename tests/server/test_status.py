@@ -29,7 +29,7 @@ def _of(data: dict[str, Any], source: str) -> dict[str, Any]:
     return status
 
 
-@pytest.mark.smoke
+@pytest.mark.command("status")
 def test_young_too_old_and_none(sandbox: Sandbox) -> None:
     ran = sandbox.run("status", "--max-age", "24h", "--json")
     assert (ran.code, ran.document["status"], ran.document["error"]["code"]) == (10, "error", "not_found")

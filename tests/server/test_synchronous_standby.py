@@ -20,11 +20,10 @@ from snapkit.core.inventory.kinds import State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import Caution, unobserved
 from snapkit.postgres.connection import driver, server
-from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.label import label_entry, pin_entry, unpin_entry
+from snapkit.services.entries.opening import ShellRequest, opened_entry
+from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
 from snapkit.services.recover import recover
-from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import Cluster
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
@@ -113,7 +112,7 @@ class Visitor:
         return self.longest
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a synchronous standby that does not answer holds clients no longer")
 def test_a_rollback_holds_clients_no_longer_than_it_may_and_has_gone_through(sandbox: Sandbox) -> None:
     before = sandbox.items()
     sandbox.back_up()
@@ -209,7 +208,7 @@ def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
     assert "outage_exceeded" in [caution.code for caution in receipt.cautions]
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("a clone does not wait for standbys")
 def test_a_clone_does_not_wait_for_standbys_while_it_holds_clients(sandbox: Sandbox) -> None:
     """The COMMIT that makes it a backup does, and holds nobody; what a standby has of that, it has of the clone."""
     visitor = Visitor(sandbox.url)
@@ -242,7 +241,7 @@ def _not_replicated(cautions: tuple[Caution, ...]) -> list[str]:
     return [caution.message for caution in cautions]
 
 
-@pytest.mark.smoke
+@pytest.mark.promise("what no standby has confirmed is told")
 def test_whatever_no_standby_confirms_is_told(sandbox: Sandbox, impatient: None) -> None:
     unmanaged = f"{sandbox.name}_backup_20200101_000000"
     sandbox.execute(

@@ -10,7 +10,8 @@ from snapkit.services.rollback import SwapRequest, preview_swap
 from tests.sandbox import Sandbox, entry_names
 
 
-@pytest.mark.smoke
+@pytest.mark.command("undo")
+@pytest.mark.promise("an undo can be undone")
 def test_undo_and_undo_of_the_undo(sandbox: Sandbox) -> None:
     before = sandbox.items()
     sandbox.back_up()

@@ -13,6 +13,7 @@ from tests.cluster import PASSWORD, SUPERUSER
 from tests.sandbox import Sandbox, command_environment, run_snapkit
 
 
+@pytest.mark.promise("the answer says where it acts")
 def test_each_command_says_where(sandbox: Sandbox) -> None:
     url = sandbox.cluster.url(sandbox.name, tcp=True)
     expected = {
@@ -78,6 +79,7 @@ def test_an_error_says_where_too(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "server" not in run_snapkit("list", "--json", cwd=Path("/")).document
 
 
+@pytest.mark.promise("a second database that is named is warned of")
 def test_two_databases_are_warned_of(sandbox: Sandbox, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("DATABASE_URL=postgresql://app:s3cret@staging.example/shop\n")
     ran = sandbox.run("list", "--json")

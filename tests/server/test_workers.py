@@ -14,7 +14,7 @@ import pytest
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox, wait_until
 
-pytestmark = pytest.mark.any_version
+pytestmark = [pytest.mark.any_version, pytest.mark.server]
 
 KIND = "pg_cron launcher"
 
