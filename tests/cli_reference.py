@@ -49,13 +49,14 @@ def _blocks(commands: Mapping[str, Any]) -> Iterator[str]:
     """Yield what blank lines are to stand between."""
     common = _common_options(commands.values())
     yield _INTRODUCTION
-    links = [f"| [`{name}`](#snapkit-{name}) | {_paragraphs(each.help)[0]} |" for name, each in commands.items()]
-    yield _table("command", "what it does", links)
+    for title, names in _by_panel(commands).items():
+        links = [f"| [`{name}`](#snapkit-{name}) | {_paragraphs(commands[name].help)[0]} |" for name in names]
+        yield _table(title or "command", "what it does", links)
     yield f"## {_COMMON_TITLE}"
     lacking = [f"`{name}`" for name, command in commands.items() if not set(common) <= set(_rows(_options(command)))]
     without = f", except that {' and '.join(lacking)} may lack some" if lacking else ""
     yield f"They stand after the command's name{without}."
-    yield from _panels(common.values())
+    yield from _panels(common)
     for name, command in commands.items():
         yield from _command(name, command, common)
 
@@ -69,17 +70,22 @@ def _command(name: str, command: Any, common: Mapping[str, Any]) -> Iterator[str
     if arguments:
         rows = [f"| `{each.metavar or each.name.upper()}` | {_meaning(each)} |" for each in arguments]
         yield _table("argument", "meaning", rows)
-    yield from _panels(each for row, each in _rows(_options(command)).items() if row not in common)
+    yield from _panels({row: each for row, each in _rows(_options(command)).items() if row not in common})
 
 
-def _panels(options: Iterable[Any]) -> Iterator[str]:
-    """Yield a table for each panel of the help that the options stand in."""
-    panels: dict[str, list[Any]] = {}
-    for option in options:
-        title = option.rich_help_panel
-        panels.setdefault(title.lower() if isinstance(title, str) else "option", []).append(option)
-    for title, those in panels.items():
-        yield _table(title, "meaning", _rows(those))
+def _panels(options: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a table for each panel of the help that the options, by row, stand in."""
+    for title, rows in _by_panel(options).items():
+        yield _table(title or "option", "meaning", rows)
+
+
+def _by_panel(items: Mapping[str, Any]) -> Mapping[str, list[str]]:
+    """Return the keys of commands or options by the panel of the help that they stand in; "" is none."""
+    panels: dict[str, list[str]] = {}
+    for key, item in items.items():
+        title = item.rich_help_panel
+        panels.setdefault(title.lower() if isinstance(title, str) else "", []).append(key)
+    return panels
 
 
 def _table(left: str, right: str, rows: Iterable[str]) -> str:
@@ -114,7 +120,7 @@ def _meaning(parameter: Any) -> str:
     if default := _DEFAULT.search(text):
         parts.append(f"Default: {_prose(default['value'])}.")
     if variable := _variable(parameter):
-        parts.append(f"Environment: `{variable}`.")
+        parts.append(f"Environment: `{variable}`")
     return " ".join(parts)
 
 

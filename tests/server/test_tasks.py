@@ -133,6 +133,7 @@ def test_the_database_is_named_and_looked_at(sandbox: Sandbox, desk: Desk) -> No
     succeed(desk, block("install.md", "snapkit doctor"))
 
 
+@pytest.mark.any_version
 def test_the_line_for_cron(sandbox: Sandbox, desk: Desk) -> None:
     """Nothing is printed, so that cron sends no mail, but an error."""
     succeed(desk, block(NIGHTLY, "cd /srv/app && snapkit doctor"))
@@ -176,6 +177,7 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     assert "03:15:00 UTC" in calendar.stdout, calendar
 
 
+@pytest.mark.any_version
 def test_what_the_units_run(sandbox: Sandbox, desk: Desk) -> None:
     service = block(NIGHTLY, "[Unit]\nDescription=Nightly backup of the database\nWants")
     backup, prune = re.findall(r"^ExecStart=(.*)", service, re.MULTILINE)
@@ -184,6 +186,7 @@ def test_what_the_units_run(sandbox: Sandbox, desk: Desk) -> None:
     assert labels(sandbox) == ["nightly"]
 
 
+@pytest.mark.any_version
 def test_the_nightly_job_of_kubernetes(sandbox: Sandbox, desk: Desk) -> None:
     manifest = read_yaml(NIGHTLY, "apiVersion: batch/v1")
     assert (manifest["apiVersion"], manifest["kind"]) == ("batch/v1", "CronJob")
@@ -192,6 +195,7 @@ def test_the_nightly_job_of_kubernetes(sandbox: Sandbox, desk: Desk) -> None:
     assert labels(sandbox) == ["nightly"]
 
 
+@pytest.mark.any_version
 def test_the_rule_in_the_settings_file(sandbox: Sandbox, desk: Desk) -> None:
     status = block(NIGHTLY, "snapkit status")
     assert run(desk, status).code == 10
@@ -309,6 +313,7 @@ def test_staging_is_refreshed_and_put_back(sandbox: Sandbox, desk: Desk) -> None
     assert "fresh" not in labels(sandbox)
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize("page", [COMPOSE, KUBERNETES])
 def test_the_migration_of_containers(sandbox: Sandbox, desk: Desk, page: str) -> None:
     if page == COMPOSE:
@@ -330,6 +335,7 @@ def test_the_migration_of_containers(sandbox: Sandbox, desk: Desk, page: str) ->
     assert len(sandbox.items()) == 10
 
 
+@pytest.mark.any_version
 def test_compose_by_hand(sandbox: Sandbox, desk: Desk) -> None:
     sandbox.back_up()
     sandbox.ruin()
@@ -352,6 +358,7 @@ def gitlab() -> tuple[str, str, dict[str, str]]:
     return deploy, cancelled, {"CI_JOB_ID": "4711", "CI_JOB_STATUS": "canceled"}
 
 
+@pytest.mark.any_version
 @pytest.mark.parametrize("system", [github, gitlab])
 def test_a_deploy_from_ci(sandbox: Sandbox, desk: Desk, system: Any) -> None:
     """One that is cancelled, and killed before its guard could roll back, is rolled back; nothing else is."""
