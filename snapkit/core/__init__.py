@@ -1,1 +1,0 @@
-"""Decisions, as pure functions over frozen values. Standard library only: no server, no clock, no environment."""
