@@ -71,6 +71,8 @@ MANY_POSITIONAL = {
     "plan_backup",
     "plan_clone",
     "plan_swap",
+    "prune",
+    "recover",
     "remove",
     "rollback",
     "sealed_metadata",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 
 from hypothesis import strategies as st
@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
-from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.metadata import Metadata
 from snapkit.core.inventory.naming import sequence_of
 from snapkit.core.inventory.opened import Grant, Opened
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
 from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
+from snapkit.core.plans.statements import CommentOnDatabase, CreateDatabase, RenameDatabase, Statement, Step
 
 NOW = datetime(2026, 7, 15, 12, 0, 0, tzinfo=UTC)
 AT = datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
@@ -142,3 +144,43 @@ def make_properties(
     security_labels: frozenset[SecurityLabel] = frozenset(),
 ) -> Properties:
     return Properties(owner, connection_limit, privileges, settings, security_labels)
+
+
+BACKUP = "app_backup_20260110_103045"
+SECOND = timedelta(seconds=1)
+LATER = utc("2026-01-11 08:00")
+FILE_COPY = CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, None)
+PROPERTIES = make_properties(
+    connection_limit=7,
+    privileges=frozenset([Privilege("alice", "bob", "CONNECT", False)]),
+    settings=frozenset([Setting("", "work_mem", "1MB")]),
+)
+
+
+def statements_of(steps: tuple[Step, ...]) -> list[Statement]:
+    return [statement for step in steps for statement in step.statements]
+
+
+def document_in(statements: list[Statement], name: str) -> Metadata:
+    (text,) = [s.comment for s in statements if isinstance(s, CommentOnDatabase) and s.name == name]
+    metadata = comments.decode(text)
+    assert isinstance(metadata, Metadata)
+    return metadata
+
+
+def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
+    """Return, by its name before, each database's name after the renames; PostgreSQL refuses a name that is taken."""
+    names = {name: name for name in before}
+    for statement in statements_of(steps):
+        if isinstance(statement, CreateDatabase):
+            assert statement.name not in names.values()
+            names[statement.name] = statement.name
+        if isinstance(statement, RenameDatabase):
+            assert statement.new_name not in names.values()
+            (original,) = [was for was, now in names.items() if now == statement.name]
+            names[original] = statement.new_name
+    return names
+
+
+def clone_of(entry: Entry) -> ClonePlan:
+    return plan_clone(entry.database, PROPERTIES, "app", FILE_COPY, None, LATER, [])

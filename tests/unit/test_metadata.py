@@ -10,10 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapkit.core.inventory.kinds import Kind, Strategy
-from snapkit.core.inventory.metadata import MAX_BYTES, PREFIX, VERSION, Metadata, NewerDocument, decode, encode
+from snapkit.core.inventory.metadata import (
+    MAX_BYTES,
+    PREFIX,
+    VERSION,
+    Metadata,
+    NewerDocument,
+    checked_label,
+    decode,
+    encode,
+    shown_label,
+)
 from snapkit.core.inventory.sealed import Seal
 from snapkit.errors import UsageError
-from tests.unit.builders import AT, make_metadata, openings, texts
+from tests.unit.builders import AT, make_entry, make_metadata, openings, texts
 
 KNOWN = {
     "snapkit",
@@ -302,3 +312,23 @@ def test_deep_nesting_does_not_make_reading_fail(depth: int, opening: str, closi
     ):
         read = decode(text)
         assert read is None or isinstance(read, Metadata)
+
+
+@pytest.mark.parametrize("label", [None, "", "v42", "ü" * 200])
+def test_what_is_short_enough_stays_as_it_is(label: str | None) -> None:
+    assert checked_label(label) == label
+    assert shown_label(label) == (label or "")
+
+
+def test_a_longer_one_is_refused_and_one_that_stands_somewhere_is_cut() -> None:
+    with pytest.raises(UsageError, match="has 201 characters"):
+        checked_label("ü" * 201)
+    assert shown_label("ü" * 60_000) == "ü" * 199 + "…"
+
+
+def test_what_a_backup_could_not_be_given_stands_in_its_document() -> None:
+    entry = make_entry("app_backup_20260110_103045")
+    assert entry.metadata is not None
+    noted = replace(entry, metadata=replace(entry.metadata, not_given=("setting work_mem",)))
+    assert noted.not_given == ("setting work_mem",)
+    assert replace(entry, metadata=None).not_given == ()

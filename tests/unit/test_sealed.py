@@ -21,8 +21,7 @@ from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase
 from snapkit.core.plans.swap import plan_swap
 from snapkit.errors import NotFoundError, UsageError
-from tests.unit.builders import AT, NOW, make_database, make_entry, make_metadata, make_properties
-from tests.unit.test_planning import FILE_COPY
+from tests.unit.builders import AT, FILE_COPY, NOW, make_database, make_entry, make_metadata, make_properties
 
 NAME = "app_backup_20260110_103045"
 SEALED = replace(make_metadata(), seal=Seal("alice", 7, -1))

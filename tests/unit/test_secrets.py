@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.secrets import ShownCommand, shown_command, shown_program, without_passwords
+from snapkit.core.secrets import ShownCommand, shown_command, shown_program, without_passwords, without_values
 
 SECRETS = ("--secret-key", "s3cret", "-H", "Authorization: Bearer s3cret", '{"password": "s3cret"}', "-ps3cret")
 
@@ -55,3 +55,9 @@ def test_what_is_shown_of_a_program(word: str, shown: str) -> None:
 )
 def test_what_is_shown_of_a_url(text: str, shown: str) -> None:
     assert without_passwords(text) == shown
+
+
+def test_values_are_left_out_and_names_are_not() -> None:
+    assert without_values('value "4" of "5\n" is too large') == "value ..."
+    assert without_values('invalid: "4') == "invalid: ..."
+    assert without_values('new row for relation "t" violates "c"') == 'new row for relation "t" violates "c"'

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+from snapkit.core.checks.facts import Check, Status
+from snapkit.core.outcome import Copying, Diagnosis, Failure, Listing, Removal, each_error_once
+from snapkit.errors import BusyError
+from tests.unit.builders import NOW, make_entry
+
+
+def test_a_rate_takes_a_size_and_a_time() -> None:
+    assert Copying(1000, timedelta(seconds=2)).rate == 500
+    assert Copying(None, timedelta(seconds=2)).rate is None
+    assert Copying(1000, timedelta(0)).rate is None
+
+
+def test_problems_are_counted_and_warnings_are_not() -> None:
+    checks = tuple(Check("x", status, "message") for status in (Status.OK, Status.PROBLEM, Status.WARNING))
+    assert Diagnosis(checks).problems == 1
+
+
+def test_totals_count_what_is_known() -> None:
+    entries = tuple(make_entry(size_bytes=size) for size in (10, None, 32))
+    assert Listing("app", entries, NOW, sized=True).total_bytes == 42
+    assert Removal((), entries, (), NOW).freed_bytes == 42
+    assert Removal((), (), (), NOW).freed_bytes == 0
+
+
+def test_what_failed_for_one_reason_is_told_once_and_names_all() -> None:
+    entries = [make_entry(f"app_backup_2026011{day}_103045") for day in range(3)]
+    own = BusyError("Somebody is inside.", state="It was not dropped.")
+    shared = [Failure(entry, BusyError("At work.", state=f"{entry.name}.", hint="Wait.")) for entry in entries[:2]]
+    first, second = each_error_once([*shared, Failure(entries[2], own)])
+    assert second is own
+    assert (type(first), first.message, first.hint) == (BusyError, "At work.", "Wait.")
+    assert first.state == f"For that reason 2 were not dropped: {entries[0].name}, {entries[1].name}."

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.inventory.selection import (
+    is_remains,
+    latest_backup,
+    latest_displaced,
+    lenders,
+    ready_backups,
+    select_one,
+)
+from snapkit.errors import NotFoundError, UsageError
+from tests.unit.builders import BACKUP, make_database, make_entry, make_metadata, utc
+
+FIRST = make_entry(BACKUP, label="before 4.2")
+SECOND = make_entry(f"{BACKUP}_2", label="twice")
+THIRD = make_entry("app_backup_20260111_000000", label="twice", at=utc("2026-01-11"))
+LIVE = make_database("app")
+OLD = make_entry("app_old_20260111_000000", kind=Kind.OLD, label=BACKUP)
+UNMANAGED = make_entry("app_backup_20250101_000000", state=State.UNMANAGED, managed=False, at=utc("2025-01-01"))
+ALL = (THIRD, OLD, SECOND, FIRST, UNMANAGED)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (BACKUP, FIRST),
+        (f"{BACKUP}_2", SECOND),
+        ("20260110_103045", FIRST),
+        ("20260110_103045_2", SECOND),
+        ("20250101_000000", UNMANAGED),
+        ("before 4.2", FIRST),
+        ("app_old_20260111_000000", OLD),
+    ],
+)
+def test_an_entry_is_found_by_name_timestamp_or_label(wanted: str, expected: Entry) -> None:
+    assert select_one(ALL, wanted, "app") is expected
+
+
+def test_a_whole_name_wins_over_a_label() -> None:
+    for order in permutations([FIRST, OLD]):
+        assert select_one(order, BACKUP, "app") is FIRST
+
+
+@pytest.mark.parametrize(("wanted", "fitting"), [("twice", (SECOND, THIRD)), ("20260111_000000", (THIRD, OLD))])
+def test_what_fits_several_entries_is_refused_with_a_list(wanted: str, fitting: tuple[Entry, ...]) -> None:
+    with pytest.raises(UsageError, match="fits several entries") as caught:
+        select_one(ALL, wanted, "app")
+    listed = caught.value.message.splitlines()[1:]
+    assert sorted(line.strip() for line in listed) == sorted(entry.name for entry in fitting)
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("wanted", ["", "app", "20260110", "before", "%", "app_backup_20260110_10304_"])
+@pytest.mark.parametrize(("source", "said"), [("app", " of 'app'."), (None, ".")])
+def test_what_fits_nothing_is_not_found(wanted: str, source: str | None, said: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        select_one(ALL, wanted, source)
+    assert caught.value.message == f"There is no backup {wanted!r}{said}"
+    assert caught.value.state == "Nothing was changed."
+    assert caught.value.hint == "See what there is: snapkit list"
+
+
+def test_what_lends_itself_for_a_gate_is_sealed_and_ready_and_ours_the_oldest_first() -> None:
+    others = [
+        make_entry(state=State.INVALID),
+        make_entry(kind=Kind.PARTIAL, managed=False, state=State.INCOMPLETE),
+        make_entry(managed=False, state=State.UNMANAGED),
+        make_entry(database=make_database("app_backup_20260101_000000", allow_connections=True)),
+        make_entry(database=make_database("app_backup_20260101_000000", allow_connections=False, is_mine=False)),
+    ]
+    lent = lenders([*others, SECOND, OLD, FIRST])
+    assert lent == tuple(each.database for each in sorted([FIRST, SECOND, OLD], key=lambda each: each.age_key))
+
+
+def test_the_latest_backup_is_the_newest_ready_one_that_is_managed() -> None:
+    for order in permutations([FIRST, SECOND, OLD, UNMANAGED]):
+        assert latest_backup(order, "app") is SECOND
+
+
+def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
+    later = utc("2026-05-05")
+    unusable = [
+        make_entry("app_backup_20260505_000000", state=State.INVALID, at=later),
+        make_entry("app_backup_20260505_000001", state=State.UNMANAGED, managed=False, at=later),
+        make_entry("app_partial_20260505_000000", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False, at=later),
+        make_entry("app_old_20260505_000000", kind=Kind.OLD, state=State.INVALID, at=later),
+    ]
+    assert latest_backup([*unusable, FIRST, OLD], "app") is FIRST
+    assert latest_displaced([*unusable, FIRST, OLD], "app", LIVE) is OLD
+    with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to"):
+        latest_backup([*unusable, OLD], "app")
+    with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
+        latest_displaced([*unusable, FIRST], "app", LIVE)
+
+
+def test_backups_that_could_be_rolled_back_to_are_counted() -> None:
+    invalid = make_entry("app_backup_20260505_000000", state=State.INVALID)
+    assert ready_backups([]) == 0
+    assert ready_backups([*ALL, invalid]) == 3
+    assert ready_backups([*ALL, invalid], without=SECOND) == 2
+    assert ready_backups(ALL, without=OLD) == 3
+
+
+DISTRUSTED = (
+    make_entry(f"{BACKUP}_3", database=make_database(f"{BACKUP}_3", owner="mallory")),
+    make_entry(f"{BACKUP}_4", database=make_database(f"{BACKUP}_4", owner="eve")),
+)
+
+
+def test_where_only_distrusted_backups_are_they_are_named_with_what_to_do() -> None:
+    with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to") as caught:
+        latest_backup([OLD], "app", DISTRUSTED)
+    assert caught.value.state == "Nothing was changed."
+    hint = caught.value.hint
+    assert hint is not None
+    assert f"{BACKUP}_3 (owner mallory), {BACKUP}_4 (owner eve)" in hint
+    assert "ALTER DATABASE ... OWNER TO" in hint
+    assert "its whole name" in hint
+
+
+def test_without_any_backup_the_hint_says_how_one_is_made() -> None:
+    with pytest.raises(NotFoundError) as caught:
+        latest_backup([], "app")
+    assert caught.value.hint == "A backup is made with: snapkit backup"
+
+
+def test_a_distrusted_backup_is_never_the_latest_however_new() -> None:
+    assert latest_backup([FIRST], "app", DISTRUSTED) is FIRST
+
+
+def test_the_latest_displaced_of_one_second_is_the_one_with_the_higher_number() -> None:
+    second = make_entry("app_old_20260111_000000_2", kind=Kind.OLD, at=OLD.created_at)
+    for order in permutations([OLD, second, FIRST]):
+        assert latest_displaced(order, "app", LIVE) is second
+
+
+def make_displaced(day: int, gave_way_to: int | None) -> Entry:
+    at = utc(f"2026-02-{day:02}")
+    metadata = replace(make_metadata(kind=Kind.OLD, at=at), gave_way_to_oid=gave_way_to)
+    return make_entry(f"app_old_202602{day:02}_000000", kind=Kind.OLD, at=at, metadata=metadata)
+
+
+BY_HAND = make_entry("app_old_20260301_000000", kind=Kind.OLD, at=utc("2026-03-01"))
+NOW_LIVE, BEFORE, NEITHER = make_displaced(3, 16384), make_displaced(2, 16385), make_displaced(4, 16386)
+
+
+@pytest.mark.parametrize(
+    ("entries", "live", "expected"),
+    [
+        ((NOW_LIVE, BEFORE), 16384, NOW_LIVE),
+        ((NOW_LIVE, BEFORE), 16385, BEFORE),  # the clock was set back
+        ((NEITHER, make_displaced(1, 16384), NOW_LIVE), 16384, NOW_LIVE),
+        ((NEITHER, BEFORE), 16384, None),
+        ((NEITHER, BEFORE), None, NEITHER),
+        ((BY_HAND, NOW_LIVE), 16384, BY_HAND),
+        ((BY_HAND, NEITHER), 16384, BY_HAND),
+    ],
+)
+def test_an_undo_takes_what_gave_way_to_the_live_database(
+    entries: tuple[Entry, ...], live: int | None, expected: Entry | None
+) -> None:
+    database = None if live is None else make_database("app", oid=live)
+    for order in permutations(entries):
+        if expected is not None:
+            assert latest_displaced(order, "app", database) is expected
+            continue
+        with pytest.raises(NotFoundError, match="'app' has been replaced once more") as caught:
+            latest_displaced(order, "app", database)
+        assert caught.value.state == "Nothing was changed."
+        assert caught.value.hint is not None
+        assert caught.value.hint.endswith(f"snapkit rollback {NEITHER.name}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (make_entry(kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False), True),
+        (make_entry(state=State.INVALID), True),
+        (make_entry(state=State.INVALID, managed=False), False),
+        (make_entry(), False),
+    ],
+)
+def test_remains_can_only_be_dropped_and_are_ours(entry: Entry, expected: bool) -> None:
+    assert is_remains(entry) is expected
