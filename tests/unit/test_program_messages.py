@@ -7,10 +7,6 @@ import pytest
 from snapkit.core.copying.program_messages import event_triggers_last, kind_of, said_by
 from snapkit.errors import DiskFullError, PrivilegeError, SnapkitError
 
-pass
-
-from __future__ import annotations
-
 
 def test_event_triggers_are_made_last() -> None:
     head, index = "; Archive created\n", "9; 1259 16402 INDEX public EVENT TRIGGER x alice\n"
