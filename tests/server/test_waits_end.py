@@ -17,14 +17,14 @@ from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.statements import RenameDatabase
 from snapkit.core.reporting import Progress
-from snapkit.postgres.connection.driver import answers_within
+from snapkit.postgres.connection.driver import answers_within, driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.copying.progress import CloneGauge, Cloning
 from snapkit.postgres.outage import door
 from snapkit.postgres.outage.door import hold_door
-from snapkit.postgres.sql.execution import run, transaction
+from snapkit.postgres.sql.execution import commit, run, transaction
 from tests.cluster import Cluster
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, wait_until
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_lost_connection(sandbox: Sandbox) -> None:
@@ -32,6 +32,23 @@ def test_an_answer_that_does_not_come_in_time_is_a_lost_connection(sandbox: Sand
         with answers_within(connection, timedelta(seconds=0.3)), pytest.raises(SERVER_ERRORS) as caught:
             connection.execute(select(func.pg_sleep(60)))
         assert is_connection_loss(caught.value)
+
+
+def test_where_the_server_ended_an_idle_session_before_its_commit_the_outcome_is_asked_for(sandbox: Sandbox) -> None:
+    asked: list[int] = []
+
+    def went_through(lost_pid: int) -> bool:
+        asked.append(lost_pid)
+        return False
+
+    with sandbox.server().connect() as connection:
+        pid = driver_connection(connection).info.backend_pid
+        gone = "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = %s"
+        connection.execute(select(func.set_config("idle_in_transaction_session_timeout", "1ms", False)))
+        with pytest.raises(SERVER_ERRORS) as caught:
+            commit(connection, lambda: wait_until(lambda: sandbox.execute(gone, pid) == [(True,)]), went_through)
+    assert asked == [pid]
+    assert is_connection_loss(caught.value)
 
 
 def test_a_look_at_the_progress_that_takes_long_does_not_end_the_watch(

@@ -69,15 +69,22 @@ def is_sharing_refused(error: BaseException) -> bool:
     )
 
 
+_ENDS_THE_SESSION = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
+"""Of an administrator, a crash, a start, and the timeouts of idle sessions and of transactions; the last two are no
+OperationalError in psycopg."""
+
+
 def is_connection_loss(error: BaseException) -> bool:
     """Whether the error means that the connection is gone, so that a statement's outcome may be unknown."""
     if isinstance(error, PendingRollbackError | ResourceClosedError):
         return True
     original = error.orig if isinstance(error, DBAPIError) else error
-    if not isinstance(original, psycopg.OperationalError | psycopg.InterfaceError):
+    if not isinstance(original, psycopg.Error):
         return False
     state = original.sqlstate
-    return state is None or state.startswith("08") or state in ("57P01", "57P02", "57P03", "57P05", "25P03")
+    if state is None:
+        return isinstance(original, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith("08") or state in _ENDS_THE_SESSION
 
 
 def translate(error: Exception, state: str) -> SnapkitError:

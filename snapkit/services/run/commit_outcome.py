@@ -34,7 +34,7 @@ def bears_names(
         lost_pid,
         lambda connection: all(databases.name_of(connection, oid) == name for oid, name in names.items()),
         what,
-        "in pg_database,\n" + expected,
+        "pg_database says:\n" + expected,
         persistence,
         observe,
     )
@@ -82,6 +82,6 @@ def _ask(server: Server, lost_pid: int, is_done: Question, wait: timedelta) -> b
 def _unknown(what: str, expected: str) -> UnknownOutcomeError:
     return UnknownOutcomeError(
         f"The connection was lost while {what} was being committed, and the server cannot be asked about it.",
-        state="It went through wholly or not at all. It did if, " + expected,
+        state="It went through wholly or not at all. It did if " + expected,
         hint="When the server is back: snapkit list",
     )
