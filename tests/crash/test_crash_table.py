@@ -42,18 +42,15 @@ def same_version(cluster: Cluster) -> Cluster:
     return cluster
 
 
-def _always_comes(stop: Stop) -> bool:
-    """What a template was is compared once more only where no gate could be kept, and the copying was over too soon."""
-    point = stop[0]
-    once_more = point.label.endswith("pg_shdescription, pg_shseclabel") and point.occurrence > 2
-    return point.connection == 1 and not once_more
+def _is_first(stop: Stop) -> bool:
+    return stop[0].connection == 1
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS[:-1], ids=lambda scenario: scenario.name)
 def test_the_stops_on_the_page_are_those_that_the_command_makes(same_version: Cluster, scenario: Scenario) -> None:
     """Those of the watchers come and go with the time that things take; the first connection's are the same."""
     made = stops_of(points_of(record(same_version, scenario), scenario))
-    assert list(filter(_always_comes, made)) == list(filter(_always_comes, STOPS[scenario.name]))
+    assert [stop for stop in made if _is_first(stop)] == [stop for stop in STOPS[scenario.name] if _is_first(stop)]
 
 
 def _marked(trial: Trial) -> object:
