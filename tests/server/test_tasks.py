@@ -226,7 +226,7 @@ def names(sandbox: Sandbox, *ids: int) -> list[str | None]:
 
 def section(page: str, title: str) -> str:
     """Return the first block of a page's section: several blocks of a page may begin alike."""
-    text = (DOCS / page).read_text(encoding="utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    text = (DOCS / page).read_text(encoding="utf-8").partition(f"# {title}\n")[2].partition("\n#")[0]
     return str(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
 
 
@@ -234,6 +234,21 @@ def test_deleted_rows_come_back(changed: Sandbox, desk: Desk) -> None:
     assert "100" in succeed(desk, section(TABLE, "Look first")).out
     succeed(desk, section(TABLE, "Rows that were deleted"))
     assert names(changed, 7, 25, 101) == ["changed since", "item 25", "newer"]
+
+
+def test_deleted_rows_come_back_to_a_table_with_other_columns(sandbox: Sandbox, desk: Desk) -> None:
+    """As the page says of columns that are new, generated, or an identity."""
+    with sandbox.connect() as connection:
+        connection.execute("ALTER TABLE item ALTER id ADD GENERATED ALWAYS AS IDENTITY")
+        connection.execute("ALTER TABLE item ADD COLUMN upper text GENERATED ALWAYS AS (upper(name)) STORED")
+    sandbox.back_up(label="before v42")
+    with sandbox.connect() as connection:
+        connection.execute("ALTER TABLE item ADD COLUMN colour text NOT NULL DEFAULT 'red'")
+        connection.execute("DELETE FROM item WHERE id = 25")
+    succeed(desk, section(TABLE, "Deleted rows, with columns named"))
+    with sandbox.connect() as connection:
+        found = connection.execute("SELECT name, upper, colour FROM item WHERE id = 25").fetchall()
+    assert found == [("item 25", "ITEM 25", "red")]
 
 
 def test_changed_rows_come_back(changed: Sandbox, desk: Desk) -> None:
