@@ -202,7 +202,7 @@ def status(
         raise UsageError("Give either --json or --prometheus.", state="Nothing was changed.")
     limit = run.settings({"max_age": max_age}).max_age
     server = run.server()
-    from snapkit.services.list import report_status
+    from snapkit.services.status import report_status
 
     poolers = run.poolers(None)
     report = report_status(server, max_age=limit, sizes=sizes, all_sources=all_sources, poolers=poolers)
@@ -465,8 +465,8 @@ def shell(
     server = run.server()
     from snapkit.core.outcome import ShellReceipt
     from snapkit.core.secrets import shown_command
-    from snapkit.services.entries.opening import ShellRequest, opened_entry
     from snapkit.services.run.survey import altered_cautions
+    from snapkit.services.shell import ShellRequest, opened_entry
 
     settings = run.settings()
     request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())
@@ -490,7 +490,7 @@ def pin(
 ) -> Any:
     """Keep a backup, whatever prune, delete or rollback would do."""
     server = run.server()
-    from snapkit.services.list import pin_entry
+    from snapkit.services.label import pin_entry
 
     with run.terminal.progress("Pinning") as observe:
         return pin_entry(server, name, reason, run.settings().lock_wait, observe)
@@ -505,7 +505,7 @@ def unpin(
 ) -> Any:
     """Take the protection away again."""
     server = run.server()
-    from snapkit.services.list import unpin_entry
+    from snapkit.services.label import unpin_entry
 
     with run.terminal.progress("Unpinning") as observe:
         return unpin_entry(server, name, run.settings().lock_wait, observe)
@@ -520,7 +520,7 @@ def label(
     """Give a backup a label."""
     text = checked_label(text) or ""
     server = run.server()
-    from snapkit.services.list import label_entry
+    from snapkit.services.label import label_entry
 
     with run.terminal.progress("Labelling") as observe:
         return label_entry(server, name, text, run.settings().lock_wait, observe)
@@ -540,7 +540,7 @@ def adopt(
 ) -> Any:
     """Seal an altered entry again as it is, or make a backup of the original script one of snapkit's."""
     server = run.server()
-    from snapkit.services.list import adopt_entry
+    from snapkit.services.adopt import adopt_entry
 
     with run.terminal.progress("Adopting") as observe:
         return adopt_entry(server, name, run.settings().lock_wait, observe)

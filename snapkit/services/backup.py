@@ -24,8 +24,6 @@ from snapkit.core.outcome import BackupPreview, BackupReceipt, Choice, Copying, 
 from snapkit.core.plans.backup import BackupPlan, plan_backup
 from snapkit.core.plans.clone import CopyMethod
 from snapkit.core.plans.identity import AlteredMeanwhileError
-from snapkit.core.plans.properties import Properties
-from snapkit.core.plans.statements import ChangeOwner
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
@@ -34,59 +32,42 @@ from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.catalog.databases import locale_of
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
-from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.programs import Programs, find_programs
 from snapkit.postgres.copying.progress import Cloning
 from snapkit.postgres.outage.door import await_transactions
-from snapkit.postgres.sql.ddl import sql_text
-from snapkit.postgres.sql.execution import commit, run, run_permitted
-from snapkit.postgres.sql.identity import check_names
+from snapkit.postgres.sql.execution import run
 from snapkit.postgres.sql.stall_watch import overseen
 from snapkit.services.copying.clone import (
     CloneAbandonedError,
     Cloned,
     CloneGivenUpError,
     altered_meanwhile,
-    as_roles_are_named,
-    discarded_on_failure,
-    foresee,
-    foresee_by_files,
     make_clone,
-    method_cautions,
-    method_for,
     untouched,
 )
 from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.estimate import estimate, estimate_by_files, method_cautions, method_for
 from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
-from snapkit.services.copying.online.run import check_code, check_locks, copy_online
-from snapkit.services.copying.restore_properties import give_properties
+from snapkit.services.copying.online.code_check import check_code
+from snapkit.services.copying.online.run import check_locks, copy_online
+from snapkit.services.entries.finish import ATTEMPTS, finish_backup
+from snapkit.services.entries.leftovers import discarded_on_failure, sweep
+from snapkit.services.outage.pause import Pause
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
-from snapkit.services.outage.pools import Pause, paused
+from snapkit.services.outage.pools import paused
 from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow
 from snapkit.services.outage.workers import await_workers, check_workers
-from snapkit.services.recover import sweep
-from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.disk_room import room_cautions
+from snapkit.services.run.interruption import InterruptionState, interruptions
+from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
 from snapkit.services.run.probe import Noted, count_files, note_source
-from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.source_lock import lock_on
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import (
-    Gathered,
-    Standing,
-    address_of,
-    check_empty_enough,
-    check_rights,
-    check_server,
-    entry_cautions,
-    gather,
-    interruptions,
-    lock_on,
-    need_live,
-    written,
-)
+from snapkit.services.run.survey import ServerState, address_of, entry_cautions, gather, need_live, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +128,7 @@ class _Decision:
         return replace(self, plan=self.plan.noting(noted.deploy, noted.activity))
 
 
-def _decide(server: Server, connection: Connection, gathered: Gathered, request: BackupRequest) -> _Decision:
+def _decide(server: Server, connection: Connection, gathered: ServerState, request: BackupRequest) -> _Decision:
     """Plan, and raise, before anything is touched, if it cannot be done.
 
     Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
@@ -163,7 +144,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
                 check_code(inside, NOTHING_CHANGED)
         return _Decision(plan, moment, programs, choice)
     try:
-        way = foresee(connection, plan.clone, server.source, method, gathered, request.hold)
+        way = estimate(connection, plan.clone, server.source, method, gathered, request.hold)
     except OutageLimitError as error:
         online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
@@ -176,7 +157,7 @@ def _decide(server: Server, connection: Connection, gathered: Gathered, request:
 def _decide_by_files(
     server: Server,
     connection: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     request: BackupRequest,
     decided: _Decision,
     files: int | None,
@@ -185,7 +166,7 @@ def _decide_by_files(
     if isinstance(decided.way, Programs):
         return decided
     try:
-        way = foresee_by_files(decided.way, server.source, gathered, request.hold, files)
+        way = estimate_by_files(decided.way, server.source, gathered, request.hold, files)
     except OutageLimitError as error:
         online = _decide_online(server, connection, gathered, request, error)
         return replace(online, choice=Choice.OUTAGE_EXPECTED)
@@ -193,7 +174,7 @@ def _decide_by_files(
 
 
 def _decide_online(
-    server: Server, connection: Connection, gathered: Gathered, request: BackupRequest, error: OutageLimitError
+    server: Server, connection: Connection, gathered: ServerState, request: BackupRequest, error: OutageLimitError
 ) -> _Decision:
     """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
     if request.strategy is not None:
@@ -206,7 +187,7 @@ def _decide_online(
 
 
 def _plan(
-    connection: Connection, gathered: Gathered, source: str, request: BackupRequest
+    connection: Connection, gathered: ServerState, source: str, request: BackupRequest
 ) -> tuple[BackupPlan, Moment, CopyMethod]:
     live = need_live(gathered, source)
     check_live(live)
@@ -317,9 +298,6 @@ class _Copied:
     cautions: tuple[Caution, ...] = ()
 
 
-_ATTEMPTS = 3
-
-
 def _rehearse(server: Server, ddl: Connection, decided: _Decision, request: BackupRequest) -> tuple[Caution, ...]:
     """Prove that sessions can begin with what the backup will have set.
 
@@ -340,16 +318,16 @@ def _rehearse(server: Server, ddl: Connection, decided: _Decision, request: Back
 def _make(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
     observe: Observe,
-    standing: Standing,
+    standing: InterruptionState,
 ) -> _Copied:
     """Make the backup; plan it anew where the source was altered so that it would not be one of one moment."""
     held, disconnected = timedelta(0), tuple[ClientSession, ...]()
-    attempts_left = _ATTEMPTS
+    attempts_left = ATTEMPTS
     while True:
         rules = replace(request.hold, limit=request.hold.left(held)) if held else request.hold
         asked = replace(request, hold=rules)
@@ -374,12 +352,12 @@ def _make(
 def _make_once(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
     observe: Observe,
-    standing: Standing,
+    standing: InterruptionState,
 ) -> _Copied:
     with discarded_on_failure(server, ddl, decided.plan.clone):
         copied = _copy(server, ddl, gathered, decided, request, watch, observe)
@@ -387,7 +365,7 @@ def _make_once(
         plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration, cloned.source_files)
         properties, name = plan.clone.properties, plan.clone.name
         set_from_inside(server, ddl, gathered.facts, server.source, properties, cloned.oid, name)
-        done = _finish(server, ddl, plan, cloned, standing, observe)
+        done = finish_backup(server, ddl, plan, cloned, standing, observe)
         watch.lap("finish")
         cautions = copied.cautions + done.cautions
         return replace(copied, plan=done.plan, interrupted=done.interrupted, cautions=cautions)
@@ -396,7 +374,7 @@ def _make_once(
 def _copy(
     server: Server,
     ddl: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     decided: _Decision,
     request: BackupRequest,
     watch: Stopwatch,
@@ -521,86 +499,6 @@ def _let_transactions_end(
         observe(Progress("Letting transactions end", timedelta(0)))
         await_transactions(ddl, [plan.clone.template.oid], rules)
         watch.lap("grace")
-
-
-@dataclass(frozen=True, slots=True)
-class _Finished:
-    """The plan, with what the backup could not be given noted; and whether an interruption came too late."""
-
-    plan: BackupPlan
-    cautions: tuple[Caution, ...]
-    interrupted: bool
-
-
-def _finish(
-    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: Standing, observe: Observe
-) -> _Finished:
-    """Make the clone a backup; again where roles were renamed or dropped while that was under way."""
-    attempts_left = _ATTEMPTS
-    with server_errors(untouched(plan.clone)):
-        while True:
-            wanted = as_roles_are_named(ddl, cloned.moment)
-            try:
-                return _finish_once(server, ddl, plan, wanted, cloned.oid, standing, observe)
-            except (SnapkitError, *SERVER_ERRORS):
-                attempts_left -= 1
-                if not attempts_left or ddl.invalidated or as_roles_are_named(ddl, cloned.moment) == wanted:
-                    raise
-
-
-def _finish_once(
-    server: Server,
-    ddl: Connection,
-    plan: BackupPlan,
-    wanted: Properties,
-    oid: int,
-    standing: Standing,
-    observe: Observe,
-) -> _Finished:
-    cautions: tuple[Caution, ...] = ()
-    clone = replace(plan.clone, properties=wanted)
-
-    def work() -> None:
-        nonlocal plan, cautions
-        run(ddl, *clone.handing_over)
-        given = give_properties(ddl, wanted, oid, clone.name, plan.name, clone.fenced)
-        if given.not_given:
-            plan = plan.lacking(given.not_given, databases.access_of(ddl, oid))
-        run(ddl, *plan.finish)
-        check_names(ddl, {oid: plan.name}, untouched(clone))
-        cautions = given.cautions + _follow_source(ddl, plan, wanted.owner)
-        standing.perhaps_done()
-
-    committed = commit(
-        ddl,
-        work,
-        lambda pid: bears_names(server, pid, {oid: plan.name}, "the backup"),
-        standing.undone,
-        waits=telling(observe, "the backup"),
-    )
-    return _Finished(plan, cautions + unconfirmed("the backup", committed.unconfirmed), committed.interrupted)
-
-
-def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Caution, ...]:
-    """Give the backup to whom the source was given since it was copied: one of another ``owner`` would not be trusted.
-
-    Raises BusyError for a source that has another name by now, and so is not what the backup's document names.
-    """
-    source = plan.clone.template
-    now = databases.database_of(ddl, source.oid)
-    if now is None or now.name != source.name:
-        if now is None and databases.oid_of(ddl, source.name) is None:
-            return ()  # it was dropped; all the better that there is a backup
-        raise another_database(source.name, untouched(plan.clone))
-    if now.owner in ("", owner):
-        return ()
-    given = ChangeOwner(plan.name, now.owner)
-    if run_permitted(ddl, (given,)):
-        advice = f"The backup has another owner, and is not considered until an administrator says: {sql_text(given)};"
-    else:
-        advice = "The backup goes by the new owner, as the database does."
-    message = f"{source.name!r} was given to {now.owner} while it was copied. {advice}"
-    return (Caution("owner_changed", message),)
 
 
 def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple[int | None, tuple[Caution, ...]]:

@@ -26,11 +26,12 @@ from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.copying.snapshot import lock_table
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import is_taken
-from snapkit.services.copying.clone import method_for
+from snapkit.services.copying.estimate import method_for
 from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
 from snapkit.services.outage.workers import why_refused
 from snapkit.services.run.disk_room import free_bytes
-from snapkit.services.run.survey import Gathered, gather, missing_grants
+from snapkit.services.run.preconditions import missing_grants
+from snapkit.services.run.survey import ServerState, gather
 
 
 def diagnose(server: Server, poolers: Sequence[Pooler] = ()) -> Diagnosis:
@@ -48,7 +49,7 @@ def _facts(
     server: Server,
     connection: Connection,
     source: str,
-    gathered: Gathered,
+    gathered: ServerState,
     here: datetime,
     inside: _Inside | None,
 ) -> Facts:
@@ -103,7 +104,7 @@ def _look_inside(server: Server, facts: server_facts.ServerFacts) -> _Inside | N
         return None
 
 
-def _estimates(connection: Connection, gathered: Gathered, live: Database, files: int | None) -> list[Estimate]:
+def _estimates(connection: Connection, gathered: ServerState, live: Database, files: int | None) -> list[Estimate]:
     size = databases.sizes(connection, [live.oid]).get(live.oid)
     method = method_for(connection, gathered, live)
     others = [each for each in (Strategy.FILE_COPY, Strategy.ONLINE) if each is not method.strategy]

@@ -23,11 +23,12 @@ from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.foreground import Ending
-from snapkit.services.entries.opening import way_back
+from snapkit.services.entries.guard_lock import guard_lock
 from snapkit.services.rollback import SwapRequest, decide_swap
+from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.standby_confirmation import is_confirmed
-from snapkit.services.run.survey import gather, interruptions
+from snapkit.services.run.survey import gather
 
 _NEEDED = 2
 """Sessions that a rollback takes at one time: one does it, another sends clients out."""
@@ -178,7 +179,7 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
                     "another database with --maintenance-db.",
                 ),
             )
-        return Kept(until.enter_context(way_back(server, entry)))
+        return Kept(until.enter_context(guard_lock(server, entry)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,21 +22,21 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.services.entries.drop import Drops, Shielded, hindrance
-from snapkit.services.recover import sweep
+from snapkit.services.entries.leftovers import sweep
 from snapkit.services.run.disk_room import room_cautions
+from snapkit.services.run.preconditions import check_server
+from snapkit.services.run.source_lock import hold_lock
 from snapkit.services.run.survey import (
-    Gathered,
+    ServerState,
     altered_cautions,
-    check_server,
     gather,
-    hold_lock,
     need_known,
     need_live,
     with_sizes,
     written,
 )
 
-Choose = Callable[[Gathered], Verdict]
+Choose = Callable[[ServerState], Verdict]
 """What stays and what goes; called again under the lock, so that it judges what is there then."""
 
 
@@ -46,7 +46,7 @@ def choose_by_policy(policy: Policy, source: str | None, spared: Collection[int]
     ``spared`` are the OIDs of what the run itself has made: no rule drops that.
     """
 
-    def choose(gathered: Gathered) -> Verdict:
+    def choose(gathered: ServerState) -> Verdict:
         entries = gathered.inventory.entries if source is None else gathered.inventory.of_source(source)
         if source is not None and not entries:
             need_live(gathered, source)  # a misspelt name must not look like a database without backups
@@ -58,7 +58,7 @@ def choose_by_policy(policy: Policy, source: str | None, spared: Collection[int]
 def choose_by_name(names: Sequence[str], source: str) -> Choose:
     """Choose named entries; raise, so that nothing is dropped, if one of them is not there or not to be dropped."""
 
-    def choose(gathered: Gathered) -> Verdict:
+    def choose(gathered: ServerState) -> Verdict:
         need_known(gathered, source)
         entries = gathered.inventory.of_source(source)
         chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
@@ -113,7 +113,7 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
         return RemovalPreview(verdict.kept, free, steps, now, cautions, tuple(hindered))
 
 
-def _pile(connection: Connection, kept: Iterable[Kept], gathered: Gathered) -> tuple[Caution, ...]:
+def _pile(connection: Connection, kept: Iterable[Kept], gathered: ServerState) -> tuple[Caution, ...]:
     """Tell what rollbacks have put aside and no rule was for; and of a disk that is short of room."""
     displaced = tuple(each.entry for each in kept if PUT_ASIDE in each.reasons)
     if not displaced:

@@ -1,6 +1,6 @@
 """What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
 
-An entry that is open in a shell whose snapkit was killed is sealed again; see ``services.opening``.
+An entry that is open in a shell whose snapkit was killed is sealed again; see ``entries/seal.py``.
 
 A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
 that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as that
@@ -11,24 +11,27 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
-from time import monotonic
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.recognition import Inventory
 from snapkit.core.inventory.selection import is_remains
 from snapkit.core.outcome import PoolerReceipt, Recovery
-from snapkit.core.reporting import Caution, Observe, Progress, unobserved
-from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError
+from snapkit.core.reporting import Caution, Observe
+from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import orphaned_files
 from snapkit.postgres.connection.server import Connection, Server
-from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
-from snapkit.postgres.sql.drop import DROP_WAIT, IN_PASSING
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.postgres.sql.locks import others_at_work
 from snapkit.services.entries.drop import Drops
-from snapkit.services.entries.opening import open_to_owner, seal_what_was_left, sealed_caution
+from snapkit.services.entries.leftovers import drop_leftovers
+from snapkit.services.entries.opening import open_to_owner
+from snapkit.services.entries.seal import seal_what_was_left
 from snapkit.services.outage.pool_checks import Pooler, resume_forgotten, tell_paused
-from snapkit.services.run.survey import check_server, gather, hold_lock, locked
+from snapkit.services.run.preconditions import check_server
+from snapkit.services.run.source_lock import hold_lock
+from snapkit.services.run.survey import gather
 
 
 def recover(
@@ -71,7 +74,7 @@ def recover(
                     found, more = seal_what_was_left(connection, now, source)
                     sealed += found
                     cautions += more
-                    _drop_remains(connection, now, source, drops, observe)
+                    drop_leftovers(connection, now, source, drops, observe)
                     if open_for_upgrade:
                         made_open, more = _open_all(server, connection, source, observe)
                         opened += made_open
@@ -129,81 +132,6 @@ def _sources(inventory: Inventory, source: str, *, all_sources: bool, whole: boo
 
 def _at_work(source: str) -> Caution:
     return Caution("at_work", f"Another run is at work on {source}; what belongs to it was left alone.")
-
-
-def _drop_remains(
-    connection: Connection,
-    inventory: Inventory,
-    source: str,
-    drops: Drops,
-    observe: Observe = unobserved,
-    within: timedelta = timedelta.max,
-) -> int:
-    """Drop what was left; return how many were not tried, since those before had taken longer than ``within``."""
-    began = monotonic()
-    remains = [entry for entry in inventory.of_source(source) if is_remains(entry)]
-    for number, entry in enumerate(remains):
-        if monotonic() - began > within.total_seconds():
-            return len(remains) - number
-        phase = f"Dropping {entry.name}"
-        observe(Progress(phase, timedelta(seconds=monotonic() - began)))
-
-        def tell(what: str, phase: str = phase) -> None:
-            elapsed = timedelta(seconds=monotonic() - began)
-            observe(Progress(f"{phase}; it waits for {what}", elapsed, waits=True))
-
-        drops.tell = tell
-        drops.drop(connection, entry)
-    return 0
-
-
-def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Seal and drop what interrupted runs have left of the source, and say so.
-
-    The source's lock is held, and ``inventory`` was read under it: what comes to be afterwards is somebody else's.
-    """
-    sealed, unsealed = seal_what_was_left(connection, inventory, source)
-    return (*map(sealed_caution, sealed), *unsealed, *_sweep_remains(connection, inventory, source))
-
-
-def _sweep_remains(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Drop what was left, in passing: whatever goes wrong with that, but for a lost connection, is a caution."""
-    with server_errors(NOTHING_CHANGED):
-        if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
-            return ()
-    drops = Drops(wait=IN_PASSING)
-    with drops.told():
-        untried = _drop_remains(connection, inventory, source, drops, within=IN_PASSING / 2)
-    swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
-    failed = [
-        Caution(
-            "not_swept",
-            f"{failure.entry.name}, left by an interrupted run, was not dropped in passing: {failure.error.message} "
-            "To have it done: snapkit recover",
-        )
-        for failure in drops.failed
-    ]
-    more = f"{untried} more that interrupted runs have left were not dropped in passing: there was no time for them. "
-    return (*swept, *failed, *([Caution("not_swept", f"{more}To have it done: snapkit recover")] if untried else []))
-
-
-def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:
-    """Sweep, once what the run was for has been done and its lock is free, what ``inventory`` tells of.
-
-    Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
-    """
-    source = server.source
-    if not any(is_remains(entry) or entry.opened is not None for entry in inventory.of_source(source)):
-        return ()
-    observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
-    try:
-        with locked(server, timedelta(0)) as connection:
-            return sweep(connection, gather(connection, source).inventory, source)
-    except BusyError:
-        return ()
-    except (SnapkitError, KeyboardInterrupt) as error:
-        reason = error.message if isinstance(error, SnapkitError) else "Interrupted."
-        return (Caution("not_swept", f"What interrupted runs have left was not swept: {reason}"),)
 
 
 def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:

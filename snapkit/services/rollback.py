@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
-from threading import Lock
-from time import monotonic
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Checkout, Deploy, differs
-from snapkit.core.inventory.database import Database, Unsealed
+from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.naming import sequence_of
@@ -20,66 +18,46 @@ from snapkit.core.inventory.selection import latest_backup, latest_displaced, re
 from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.core.outcome import SwapPreview, SwapReceipt
 from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
-from snapkit.core.plans.identity import ROLLED_BACK, Facts, check_facts_found, facts_of
+from snapkit.core.plans.identity import check_facts_found, facts_of
 from snapkit.core.plans.reinstatement import Returning, was_backup
-from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, BusyError, DiskFullError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, BusyError, DiskFullError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
-from snapkit.postgres.connection.server import Connection, Server, beside
-from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.progress import Cloning
-from snapkit.postgres.outage.door import await_transactions, hold_door
-from snapkit.postgres.sql.execution import commit, run
-from snapkit.postgres.sql.identity import check_names, read_facts
+from snapkit.postgres.outage.door import await_transactions
+from snapkit.postgres.sql.identity import read_facts
 from snapkit.postgres.sql.swap_script import swap_script
-from snapkit.services.copying.clone import (
-    Cloned,
-    altered_meanwhile,
-    as_roles_are_named,
-    discarded_on_failure,
-    door_error,
-    foresee,
-    make_clone,
-    method_for,
-)
+from snapkit.services.copying.clone import Cloned, altered_meanwhile, as_roles_are_named, make_clone
 from snapkit.services.copying.collation import collation_cautions, with_collation
+from snapkit.services.copying.estimate import estimate, method_for
 from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
-from snapkit.services.copying.restore_properties import foretell_lack, give_back, give_properties
-from snapkit.services.entries.opening import check_not_open, check_sealed, need_sealed
+from snapkit.services.copying.restore_properties import foretell_lack
+from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.reinstatement import give_back_what_it_was
+from snapkit.services.entries.seal import check_not_open, check_sealed, need_sealed
+from snapkit.services.entries.swap import swap_databases, unswapped
 from snapkit.services.outage.helpers import look_again, ready_helpers
 from snapkit.services.outage.hold import Hold
 from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
 from snapkit.services.outage.pools import paused
 from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
-from snapkit.services.recover import sweep_afterwards
-from snapkit.services.run.commit_outcome import bears_names
+from snapkit.services.run.interruption import interruptions
+from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
 from snapkit.services.run.probe import look_at_live
 from snapkit.services.run.retry import Persistence
-from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.source_lock import locked
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import (
-    Gathered,
-    Standing,
-    check_empty_enough,
-    check_rights,
-    check_server,
-    entry_cautions,
-    gather,
-    interruptions,
-    locked,
-    need_known,
-    written,
-)
+from snapkit.services.run.survey import ServerState, entry_cautions, gather, need_known, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +140,7 @@ def script_of_swap(server: Server, request: SwapRequest) -> str:
 
 def _decide(
     connection: Connection,
-    gathered: Gathered,
+    gathered: ServerState,
     source: str,
     request: SwapRequest,
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
@@ -181,13 +159,13 @@ def _decide(
     return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
 
 
-def _backups_left(gathered: Gathered, plan: SwapPlan) -> int:
+def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:
     """How many backups of the source there are when the plan has been carried out."""
     used_up = plan.entry if plan.clone is None else None
     return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
 
 
-def _choose(gathered: Gathered, source: str, request: SwapRequest) -> Entry:
+def _choose(gathered: ServerState, source: str, request: SwapRequest) -> Entry:
     inventory = gathered.inventory
     entries = inventory.of_source(source)
     if request.own is None:
@@ -237,13 +215,13 @@ def swap(
         standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
         rehearsed = _rehearse(server, ddl, plan, request)
         watch.lap("checks")
-        with interruptions(_unswapped(plan)) as standing, discarded_on_failure(server, ddl, plan.clone):
+        with interruptions(unswapped(plan)) as standing, discarded_on_failure(server, ddl, plan.clone):
             restored_oid, cloned = plan.entry.database.oid, None
             cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 files = plan.entry.metadata.clone_files if plan.entry.metadata else None
-                cloning = foresee(ddl, plan.clone, server.source, method, gathered, rules, files)
+                cloning = estimate(ddl, plan.clone, server.source, method, gathered, rules, files)
                 with _room_for(plan.entry):
                     cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = cloned.oid
@@ -254,17 +232,17 @@ def swap(
                 watch.lap("clone")
             if plan.live is not None and request.hold.grace_before:
                 observe(Progress("Letting transactions end", timedelta(0)))
-                with server_errors(_unswapped(plan)):
+                with server_errors(unswapped(plan)):
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
             plan = _with_roles_as_named(ddl, plan, cloned)
-            helpers = look_again(ddl, helpers, _unswapped(plan))
+            helpers = look_again(ddl, helpers, unswapped(plan))
             with paused(
                 helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
             ) as pause:
                 hold = pause.hold(request.hold)
                 role = gathered.facts.role
-                swapped = _apply(server, ddl, plan, restored_oid, hold, role, standing, observe, persistence)
+                swapped = swap_databases(server, ddl, plan, restored_oid, hold, role, standing, observe, persistence)
             watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
         plan = swapped.plan
         returned = give_back_what_it_was(server, ddl, plan, swapped.nudges, gathered.names)
@@ -303,7 +281,7 @@ def _stranded(connection: Connection, plan: SwapPlan) -> tuple[Caution, ...]:
     return stranded(replication_of(connection, [plan.live.oid]).renamed(plan.displaced_name), plan.source)
 
 
-def _entry_cautions(gathered: Gathered, plan: SwapPlan) -> tuple[Caution, ...]:
+def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...]:
     """Warn of what is wrong with the dates and the seals of the source's entries, the one that is taken among them."""
     others = [each for each in gathered.inventory.of_source(plan.source) if each.name != plan.entry.name]
     entry = plan.entry
@@ -317,12 +295,12 @@ def _clone(
     plan: SwapPlan,
     clone: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
 ) -> Cloned:
     """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
-    state, database = _unswapped(plan), plan.entry.database
+    state, database = unswapped(plan), plan.entry.database
     with server_errors(state):
         moment = read_moment(ddl, database.oid, state)
         check_facts_found({database.oid: facts_of(database, database.document)}, read_facts(ddl, [database.oid]), state)
@@ -342,7 +320,7 @@ def _with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None)
     """Return the plan with the properties of the clone by the names that roles have by now, if there is a clone."""
     if plan.clone is None or cloned is None:
         return plan
-    with server_errors(_unswapped(plan)):
+    with server_errors(unswapped(plan)):
         properties = as_roles_are_named(ddl, cloned.moment)
     return replace(plan, clone=replace(plan.clone, properties=properties))
 
@@ -403,124 +381,6 @@ def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
 
 def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
     return plan.entry.database.oid, plan.live.oid if plan.live else None, plan.clone is not None
-
-
-@dataclass(frozen=True, slots=True)
-class _Swapped:
-    """What came of the one transaction, and the plan as it was followed in the end."""
-
-    plan: SwapPlan
-    outage: timedelta
-    leaving: timedelta
-    """How much of it went by before the last session inside had left."""
-    disconnected: tuple[ClientSession, ...]
-    nudges: int
-    """Notifications that were sent meanwhile, a transaction each."""
-    cautions: tuple[Caution, ...]
-
-
-def _apply(
-    server: Server,
-    ddl: Connection,
-    plan: SwapPlan,
-    restored_oid: int,
-    hold: Hold,
-    role: str,
-    standing: Standing,
-    observe: Observe,
-    persistence: Persistence | None,
-) -> _Swapped:
-    """Run the one transaction."""
-    state = _unswapped(plan)
-    names = {restored_oid: plan.source}
-    if plan.live is not None and plan.displaced_name is not None:
-        names[plan.live.oid] = plan.displaced_name
-    doors = [plan.entry.database.oid, *names]
-    cautions: list[Caution] = []
-    closed_at = 0.0
-    turn = Lock()
-
-    def work() -> None:
-        nonlocal closed_at, plan
-        if plan.clone is not None:
-            properties, name = plan.clone.properties, plan.clone.name
-            run(ddl, FreezeDatabase(name), left=hold.left)
-            check_names(ddl, {restored_oid: name})
-            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left).cautions)
-        run(ddl, *plan.prepare, left=hold.left)
-        with turn:
-            found = _seen_from_beside(ddl, watcher, [*plan.assumed, *([plan.live.oid] if plan.live else [])])
-        before, plan = plan, plan.held_against(found, ROLLED_BACK)
-        if plan.seal != before.seal:
-            run(ddl, *plan.seal, left=hold.left)
-        live_oid = plan.live.oid if plan.live else None
-        cautions.extend(give_back(ddl, plan.entry, live_oid, restored_oid, plan.passing_name, plan.source, hold.left))
-        _verify(databases.unsealed_state(ddl, restored_oid), plan)
-        closed_at = monotonic()
-        hold.begin()
-        run(ddl, *plan.swap, left=hold.left)
-        standing.perhaps_done()
-
-    failure: Exception | None = None
-    is_done = False
-    outage = timedelta(0)
-    with ExitStack() as stack:
-        watcher = stack.enter_context(server.connect())
-        stack.enter_context(_unless(lambda: is_done))
-        with server_errors(state):
-            record = stack.enter_context(hold_door(ddl, watcher, doors, hold.rest(), turn=turn))
-        try:
-            committed = commit(
-                ddl,
-                work,
-                lambda pid: bears_names(server, pid, names, "the swap", persistence, observe),
-                standing.undone,
-                hold.left,
-                waits=telling(observe, "the swap"),
-            )
-            is_done, outage = True, hold.held
-            cautions.extend(unconfirmed("the swap", committed.unconfirmed))
-        except SERVER_ERRORS as error:
-            failure, outage = error, hold.held
-    if failure is not None:
-        raise door_error(failure, record, hold.rules, outage, state, role) from failure
-    disconnected = tuple(record.disconnected.values())
-    return _Swapped(plan, outage, record.leaving(closed_at), disconnected, record.nudges, tuple(cautions))
-
-
-def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> Mapping[int, Facts]:
-    """Return what the databases are for others than ``ddl``; where the watcher was lost, another session is asked."""
-    try:
-        return read_facts(watcher, oids)
-    except SERVER_ERRORS as error:
-        if not is_connection_loss(error):
-            raise
-    with beside(ddl) as another:
-        return read_facts(another, oids)
-
-
-@contextmanager
-def _unless(is_done: Callable[[], bool]) -> Iterator[None]:
-    """Take no notice of Ctrl-C that comes when it ``is_done``: what has been committed is told as done."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if not is_done():
-            raise
-
-
-def _verify(found: Unsealed | None, plan: SwapPlan) -> None:
-    """Raise if what is to be live is not as it was at the backup; its other properties it has had since then."""
-    if found != plan.unsealed:
-        raise SnapkitError(
-            f"The database that is to be live is {found}, where {plan.unsealed} was wanted.",
-            state=_unswapped(plan),
-            hint="Please report this, with the output of: snapkit rollback --latest --dry-run",
-        )
-
-
-def _unswapped(plan: SwapPlan) -> str:
-    return f"Nothing was changed; {plan.source!r} is as it was." if plan.live else NOTHING_CHANGED
 
 
 def _displaced(plan: SwapPlan, returned: Returning | None) -> Entry | None:

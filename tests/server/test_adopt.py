@@ -10,7 +10,7 @@ from psycopg import sql
 
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.list import adopt_entry
+from snapkit.services.adopt import adopt_entry
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 
 

@@ -11,7 +11,9 @@ from psycopg import sql
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.list import adopt_entry, label_entry, pin_entry, show_entry, unpin_entry
+from snapkit.services.adopt import adopt_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
+from snapkit.services.list import show_entry
 from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 

@@ -17,7 +17,7 @@ from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.copying.online import run
+from snapkit.services.copying.online import code_check, run
 from tests.sandbox import LOCK_WAIT, Sandbox
 from tests.server.test_backup_online import online_backup, opened
 
@@ -156,7 +156,7 @@ def test_but_for_that_the_owner_would_be_a_superuser(
 ) -> None:
     owned = Owned(sandbox)
     owned.plant(way)
-    monkeypatch.setattr(run, "foreign_calls", lambda connection: [])
+    monkeypatch.setattr(code_check, "foreign_calls", lambda connection: [])
     with suppress(SnapkitError):
         online_backup(sandbox, owned.superusers)
     assert owned.is_superuser
@@ -191,7 +191,7 @@ def test_what_comes_to_be_foreign_in_the_copy_is_noticed_before_rows_are_loaded(
 
     owned = Owned(sandbox)
     owned.plant("a CHECK")
-    monkeypatch.setattr(run, "foreign_calls", look)
+    monkeypatch.setattr(code_check, "foreign_calls", look)
     with pytest.raises(UsageError, match="calls function"):
         online_backup(sandbox, owned.superusers)
     assert not owned.is_superuser

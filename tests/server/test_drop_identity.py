@@ -10,7 +10,7 @@ from psycopg import sql
 from snapkit.core.inventory.retention import Policy
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import pin_entry
+from snapkit.services.label import pin_entry
 from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from tests.crash.stage import url_through
 from tests.gate import Action, Gate, Link, Phase, Point

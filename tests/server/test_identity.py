@@ -19,9 +19,10 @@ from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.server import Server
-from snapkit.services.entries.opening import ShellRequest, opened_entry
-from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.adopt import adopt_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, script_of_swap, swap
+from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox

@@ -17,7 +17,7 @@ from psycopg import sql
 from snapkit.core.reporting import Progress
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, PrivilegeError, SnapkitError
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import pin_entry
+from snapkit.services.label import pin_entry
 from snapkit.services.prune import choose_by_name, remove
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER

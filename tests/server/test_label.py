@@ -7,7 +7,7 @@ import json
 import pytest
 from psycopg import sql
 
-from snapkit.services.list import label_entry, pin_entry, unpin_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 

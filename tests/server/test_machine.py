@@ -30,8 +30,10 @@ from snapkit.core.inventory.retention import Policy
 from snapkit.core.reporting import unobserved
 from snapkit.errors import NotFoundError
 from snapkit.postgres.connection.server import Server
+from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import adopt_entry, label_entry, list_entries, pin_entry, unpin_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
+from snapkit.services.list import list_entries
 from snapkit.services.prune import choose_by_name, choose_by_policy, remove
 from snapkit.services.recover import recover
 from snapkit.services.rollback import SwapRequest, swap

@@ -15,7 +15,8 @@ from snapkit.core.inventory.retention import Policy
 from snapkit.postgres.connection.conninfo import Target, target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import label_entry, list_entries
+from snapkit.services.label import label_entry
+from snapkit.services.list import list_entries
 from snapkit.services.prune import choose_by_policy, remove
 from snapkit.services.rollback import SwapRequest, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox

@@ -12,7 +12,7 @@ import pytest
 
 from snapkit.core.reporting import unobserved
 from snapkit.postgres.outage.watchdog import Post, Watchdog
-from snapkit.services.outage import pools
+from snapkit.services.outage import pools, resume
 from snapkit.services.outage.pool_checks import poolers_of
 from snapkit.services.outage.pools import paused
 from tests.pgbouncer import PgBouncer
@@ -158,9 +158,9 @@ def test_the_time_until_a_pgbouncer_that_is_gone_is_given_up_is_not_told_as_an_o
             done = monotonic()
         given_up = monotonic()
     assert [caution.code for caution in pause.cautions] == ["pool_not_resumed"]
-    assert given_up - done > pools._RESUME_PATIENCE
+    assert given_up - done > resume._RESUME_PATIENCE
     assert pause.ended is not None
-    assert pause.ended - done < pools._RESUME_PATIENCE
+    assert pause.ended - done < resume._RESUME_PATIENCE
 
 
 def test_the_watchdog_has_clients_served_as_well(sandbox: Sandbox, bouncer: PgBouncer) -> None:

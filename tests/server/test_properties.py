@@ -7,8 +7,8 @@ from psycopg import sql
 
 from snapkit.core.reporting import Caution
 from snapkit.errors import SnapkitError
+from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import adopt_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, swap
 from tests.cluster import SUPERUSER
 from tests.sandbox import LOCK_WAIT, Sandbox

@@ -14,7 +14,7 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
 from snapkit.services import rollback
-from snapkit.services.list import pin_entry, unpin_entry
+from snapkit.services.label import pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 

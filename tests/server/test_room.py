@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from snapkit.services.list import list_entries, report_status
+from snapkit.services.list import list_entries
+from snapkit.services.status import report_status
 from tests.sandbox import Sandbox
 
 

@@ -23,7 +23,7 @@ from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import DriverConnection
 from snapkit.postgres.sql.entry_locks import Use
-from snapkit.services.entries.opening import ShellRequest, opened_entry
+from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import PASSWORD, SUPERUSER, Cluster
 from tests.gate import Action, Gate, Phase, Point
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until

@@ -13,7 +13,8 @@ from snapkit.errors import BusyError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services import backup
-from snapkit.services.run.survey import Gathered, gather
+from snapkit.services.entries.finish import finish_backup
+from snapkit.services.run.survey import ServerState, gather
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until
 
@@ -87,22 +88,21 @@ def test_a_run_that_fails_drops_no_clone_of_another_run(sandbox: Sandbox, monkey
     other = Server(target_of(sandbox.url), work)
     failed: list[str] = []
 
-    def gather_at_once(connection: Connection, source: str) -> Gathered:
+    def gather_at_once(connection: Connection, source: str) -> ServerState:
         seen.append(gather(connection, source))
         return seen[0]
 
-    seen: list[Gathered] = []
+    seen: list[ServerState] = []
     monkeypatch.setattr(backup, "gather", gather_at_once)
-    finish = backup._finish
 
     def finish_after_the_other(*given: Any) -> Any:
-        monkeypatch.setattr(backup, "_finish", finish)
+        monkeypatch.setattr(backup, "finish_backup", finish_backup)
         with pytest.raises(BusyError, match="already exists") as caught:
             backup.back_up(other, backup.BackupRequest(), LOCK_WAIT, unobserved)
         failed.append(caught.value.state or "")
-        return finish(*given)
+        return finish_backup(*given)
 
-    monkeypatch.setattr(backup, "_finish", finish_after_the_other)
+    monkeypatch.setattr(backup, "finish_backup", finish_after_the_other)
     name = sandbox.back_up().backup.name
     assert [each.split(". ")[-1] for each in failed] == ["No backup was made."]
     assert sandbox.databases() == [sandbox.name, work, name]

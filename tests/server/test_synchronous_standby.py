@@ -20,10 +20,11 @@ from snapkit.core.inventory.kinds import State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import Caution, unobserved
 from snapkit.postgres.connection import driver, server
+from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.entries.opening import ShellRequest, opened_entry
-from snapkit.services.list import adopt_entry, label_entry, pin_entry, unpin_entry
+from snapkit.services.label import label_entry, pin_entry, unpin_entry
 from snapkit.services.recover import recover
+from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import Cluster
 from tests.process import Command
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, wait_until

@@ -2,56 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.client_session import ClientSession
-from snapkit.core.copying.estimates import blocks_were_shared, foretell, is_brief
+from snapkit.core.copying.estimates import blocks_were_shared, is_brief
 from snapkit.core.copying.moment import Moment
 from snapkit.core.copying.wal_log import with_danger
-from snapkit.core.durations import duration_text
 from snapkit.core.inventory.database import Database
-from snapkit.core.inventory.kinds import Kind, Strategy
-from snapkit.core.inventory.recognition import take_inventory
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.core.plans.clone import ClonePlan, CopyMethod, choose_method, sharing_failed_last
-from snapkit.core.plans.drop import statements_to_drop
+from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.plans.properties import Properties
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import (
-    LOCK_NOT_AVAILABLE,
-    OBJECT_IN_USE,
-    QUERY_CANCELED,
     SERVER_ERRORS,
     UNDEFINED_OBJECT,
     is_connection_loss,
-    is_late_update,
     is_sharing_refused,
     server_errors,
     sqlstate_of,
     translate,
 )
-from snapkit.postgres.copying.file_systems import data_shares_no_blocks
 from snapkit.postgres.copying.gate import Check, Gate, another_database, created_by, kept
 from snapkit.postgres.copying.moment import names_of_roles, read_moment, versions_of
 from snapkit.postgres.copying.progress import CloneGauge, Cloning
 from snapkit.postgres.outage.door import DoorRecord, hold_door
-from snapkit.postgres.sql.drop import IN_PASSING, send_drop
 from snapkit.postgres.sql.execution import committing_locally, run
-from snapkit.postgres.sql.locks import others_at_work
-from snapkit.services.entries.passing_name import close, take
-from snapkit.services.outage.emptying import empty_sealed
-from snapkit.services.outage.hold import Hold
-from snapkit.services.run.survey import Gathered, locked_by_others, sessions_busy, sessions_protected
+from snapkit.services.outage.hold import Hold, door_error
+from snapkit.services.run.survey import ServerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,66 +102,12 @@ class _SharingRefusedError(SnapkitError):
         )
 
 
-def method_for(
-    connection: Connection,
-    gathered: Gathered,
-    template: Database,
-    asked: Strategy | None = None,
-    *,
-    moves: bool = False,
-) -> CopyMethod:
-    """Return the way to clone ``template`` that is fastest here; ``asked`` and ``moves`` as for ``choose_method``."""
-    facts = gathered.facts
-    method = choose_method(asked, facts.version, facts.can_share_blocks, moves=moves)
-    if method.falls_back and sharing_failed_last(gathered.inventory.entries, template.tablespace):
-        return replace(method.copying(), learnt=True)
-    if not method.share_blocks or not facts.is_superuser or template.tablespace != "pg_default":
-        return method
-    with server_errors(NOTHING_CHANGED):
-        return method.copying() if data_shares_no_blocks(connection) else method
-
-
-def foresee(
-    ddl: Connection,
-    plan: ClonePlan,
-    source: str,
-    method: CopyMethod,
-    gathered: Gathered,
-    rules: HoldRules,
-    files: int | None = None,
-) -> Cloning:
-    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long.
-
-    ``files`` is how many the template is made of, where that is known by now (else see ``foresee_by_files``).
-    """
-    with server_errors(NOTHING_CHANGED):
-        total = databases.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
-    copies = method.strategy is Strategy.CLONE and not method.share_blocks
-    cloning = Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, copies=copies)
-    return foresee_by_files(cloning, source, gathered, rules, files)
-
-
-def foresee_by_files(cloning: Cloning, source: str, gathered: Gathered, rules: HoldRules, files: int | None) -> Cloning:
-    """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``foresee`` does."""
-    cloning = replace(cloning, files=files)
-    forecast = foretell(gathered.inventory.entries, source, cloning.strategy, cloning.extent)
-    if forecast is not None and rules.limit is not None and forecast.duration > rules.limit:
-        raise OutageLimitError(
-            f"{forecast.grounds}, clients would be held for {forecast.text}; --max-outage allows "
-            f"{duration_text(rules.limit)}.",
-            state=NOTHING_CHANGED,
-            hint="Leave --strategy out, so that it is copied while clients work, or allow more time"
-            + (" once: from then on, what that took counts." if forecast.at_least else "."),
-        )
-    return replace(cloning, forecast=forecast)
-
-
 def make_clone(
     server: Server,
     ddl: Connection,
     plan: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
     state: str,
@@ -220,7 +150,7 @@ def _clone(
     ddl: Connection,
     plan: ClonePlan,
     cloning: Cloning,
-    gathered: Gathered,
+    gathered: ServerState,
     hold: Hold,
     observe: Observe,
     state: str,
@@ -326,92 +256,6 @@ def untouched(plan: ClonePlan) -> str:
     return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
 
 
-def door_error(
-    error: Exception, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
-) -> SnapkitError:
-    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why.
-
-    ``rules`` are the user's own, and clients had been ``held`` in all when it failed.
-    """
-    code = sqlstate_of(error)
-    disconnect = rules.disconnect
-    if code == QUERY_CANCELED and rules.limit is not None and held >= rules.limit:
-        return over_limit(rules.limit, held, state)
-    remaining = list(record.remaining.values())
-    protected = [session for session in remaining if not session.may_terminate]
-    if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
-        return sessions_busy(remaining, state)
-    if code == OBJECT_IN_USE and protected:
-        return sessions_protected(protected, state, role)
-    if code == LOCK_NOT_AVAILABLE or is_late_update(error):
-        return locked_by_others(list(record.blockers.values()), state)
-    translated = translate(error, state)
-    if is_sharing_refused(error):
-        return SnapkitError(
-            translated.message, state=state, hint="Leave --strategy out: then files are copied where that is so."
-        )
-    if code == OBJECT_IN_USE and record.problem is not None:
-        why = translate(record.problem, state)
-        translated.hint = f"The session that was to disconnect them could do so no longer: {why} Run the command again."
-    return translated
-
-
-def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitError:
-    """Return the error for clients that were held as long as they may be."""
-    return OutageLimitError(
-        f"Clients had been held for {duration_text(held)}, and --max-outage allows {duration_text(limit)}: given up.",
-        state=state,
-        hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
-        is_passing=True,
-    )
-
-
 def as_roles_are_named(connection: Connection, moment: Moment) -> Properties:
     """Return the properties of a moment by the names that roles have now; without those of roles that are gone."""
     return moment.properties_now(names_of_roles(connection, moment.roles.values()))
-
-
-@contextmanager
-def discarded_on_failure(server: Server, ddl: Connection, plan: ClonePlan | None) -> Iterator[None]:
-    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run.
-
-    ``ddl`` is the session that makes it, and has the source's lock.
-    """
-    own = driver_connection(ddl).info.backend_pid
-    try:
-        yield
-    except BaseException:
-        if plan is not None:
-            with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
-                _discard(connection, plan.name, server.source, own)
-        raise
-
-
-def _discard(connection: Connection, name: str, source: str, own: int) -> None:
-    """Drop a clone under construction, having looked once more that it is one, and whose.
-
-    A run that works from another maintenance database has a lock of its own, and may have taken the very same name in
-    the same second.
-    """
-    if others_at_work(connection, source, besides=own):
-        return
-    inventory = take_inventory(databases.databases(connection), role="")
-    for entry in inventory.entries:
-        if entry.name == name and entry.kind is Kind.PARTIAL:
-            if entry.database.is_open_partial:
-                entry = close(connection, entry)
-                empty_sealed(connection, entry.database.oid, name, "")
-            taken = take(connection, entry)
-            send_drop(connection, statements_to_drop(taken.database), IN_PASSING)
-
-
-def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:
-    """Warn of a method that was asked for by name and is not safe."""
-    if asked is not Strategy.WAL_LOG:
-        return ()
-    return (
-        Caution(
-            "wal_log_unsafe",
-            "wal-log is dangerous on a nearly full disk: the server may be unable to start again. Prefer auto.",
-        ),
-    )

@@ -9,7 +9,7 @@ from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres.catalog import server_facts, sessions
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.outage import eviction
-from snapkit.services.run.survey import session_lines, sessions_protected
+from snapkit.services.run.preconditions import session_lines, sessions_protected
 
 PATIENCE = timedelta(seconds=10)
 """How long a session may take to leave, or to start up and be told to."""

@@ -1,11 +1,24 @@
-"""How long clients have been held in a run, and how much longer they may be."""
+"""How long clients have been held in a run, how much longer they may be, and the error for who was in the way."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.durations import duration_text
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.errors import OutageLimitError, SnapkitError
+from snapkit.postgres.connection.sqlstates import (
+    LOCK_NOT_AVAILABLE,
+    OBJECT_IN_USE,
+    QUERY_CANCELED,
+    is_late_update,
+    is_sharing_refused,
+    sqlstate_of,
+    translate,
+)
+from snapkit.postgres.outage.door import DoorRecord
+from snapkit.services.run.preconditions import locked_by_others, sessions_busy, sessions_protected
 
 
 class Hold:
@@ -35,3 +48,43 @@ class Hold:
     def rest(self) -> HoldRules:
         """Return what is left of the rules."""
         return self.rules if self._since is None else self.rules.begun(self.held)
+
+
+def door_error(
+    error: Exception, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
+) -> SnapkitError:
+    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why.
+
+    ``rules`` are the user's own, and clients had been ``held`` in all when it failed.
+    """
+    code = sqlstate_of(error)
+    disconnect = rules.disconnect
+    if code == QUERY_CANCELED and rules.limit is not None and held >= rules.limit:
+        return over_limit(rules.limit, held, state)
+    remaining = list(record.remaining.values())
+    protected = [session for session in remaining if not session.may_terminate]
+    if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
+        return sessions_busy(remaining, state)
+    if code == OBJECT_IN_USE and protected:
+        return sessions_protected(protected, state, role)
+    if code == LOCK_NOT_AVAILABLE or is_late_update(error):
+        return locked_by_others(list(record.blockers.values()), state)
+    translated = translate(error, state)
+    if is_sharing_refused(error):
+        return SnapkitError(
+            translated.message, state=state, hint="Leave --strategy out: then files are copied where that is so."
+        )
+    if code == OBJECT_IN_USE and record.problem is not None:
+        why = translate(record.problem, state)
+        translated.hint = f"The session that was to disconnect them could do so no longer: {why} Run the command again."
+    return translated
+
+
+def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitError:
+    """Return the error for clients that were held as long as they may be."""
+    return OutageLimitError(
+        f"Clients had been held for {duration_text(held)}, and --max-outage allows {duration_text(limit)}: given up.",
+        state=state,
+        hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
+        is_passing=True,
+    )

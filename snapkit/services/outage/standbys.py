@@ -26,7 +26,8 @@ from snapkit.postgres.connection.conninfo import target_of_replica
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.outage import eviction
-from snapkit.services.run.survey import address_of, sessions_busy, sessions_protected
+from snapkit.services.run.preconditions import sessions_busy, sessions_protected
+from snapkit.services.run.survey import address_of
 
 PATIENCE = timedelta(seconds=30)
 """How long a standby may take to replay a change."""

@@ -12,7 +12,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.locks import end_lost_session
 from snapkit.services.run.retry import Persistence
-from snapkit.services.run.survey import locked
+from snapkit.services.run.source_lock import locked
 
 PATIENCE = timedelta(seconds=30)
 

@@ -75,13 +75,13 @@ from snapkit.postgres.copying.table_copy import (
     speak_as_stored,
     without_event_triggers,
 )
-from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.postgres.sql.execution import run, transaction
 from snapkit.postgres.sql.stall_watch import overseen
 from snapkit.services.copying.clone import Cloned, untouched
+from snapkit.services.copying.online.code_check import check_code, listed
 from snapkit.services.copying.online.task_group import Crew
 from snapkit.services.outage.emptying import empty_sealed
-from snapkit.services.run.survey import locked_by_others
+from snapkit.services.run.preconditions import locked_by_others
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
@@ -91,7 +91,6 @@ PATIENCE = LOCK_TIMEOUT
 
 _SECTIONS = ("--section=pre-data", "--section=post-data")
 _RESTORING = ("--no-password", "--exit-on-error")
-_NAMED = 10
 _LARGE = "large objects"
 _HINTS = {
     PrivilegeError: "The role must be able to read everything in the database, and to make everything in it anew. Give "
@@ -99,22 +98,6 @@ _HINTS = {
     DiskFullError: DISK_FULL_HINT,
 }
 _ANOTHER_WAY = "Mend what is told here, or leave --strategy online out: a clone by files neither dumps nor restores."
-
-
-def check_code(connection: Connection, state: str) -> None:
-    """Raise UsageError if code of somebody else's would run in a copy that a superuser makes of this database.
-
-    Another role in between would be no wall: what runs as the owner after SET ROLE or SET SESSION AUTHORIZATION can
-    RESET it, and is the superuser again.
-    """
-    calls = foreign_calls(connection)
-    if calls:
-        raise UsageError(
-            "Rows are loaded anew, and with them would run, with the rights of a superuser, what others have written:"
-            f"{_listed([each.describe() for each in calls])}",
-            state=state,
-            hint="Connect as the database's owner, whose rights are enough, or leave --strategy online out.",
-        )
 
 
 def check_locks(connection: Connection, state: str) -> None:
@@ -125,11 +108,6 @@ def check_locks(connection: Connection, state: str) -> None:
     locks = snapshots.lock_table(connection)
     if locks.is_too_small:
         raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave --strategy online out.")
-
-
-def _listed(items: Sequence[str]) -> str:
-    more = f"\n  and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return "".join(f"\n  {each}" for each in items[:_NAMED]) + more
 
 
 def copy_online(
@@ -551,7 +529,7 @@ class _Copying:
 
     def _differs(self, differing: list[str]) -> SnapkitError:
         return SnapkitError(
-            f"The copy would not be what {self._plan.template.name!r} is:{_listed(differing)}",
+            f"The copy would not be what {self._plan.template.name!r} is:{listed(differing)}",
             state=self._state,
             hint="What such a copy cannot keep stands in docs/limits.md. An exact clone: leave --strategy online out.",
         )

@@ -9,8 +9,8 @@ import pytest
 
 from snapkit.core.outcome import PoolerReceipt, WrittenStep
 from snapkit.errors import UsageError
+from snapkit.services.outage.pause import Pause
 from snapkit.services.outage.pool_checks import bracketed, poolers_of
-from snapkit.services.outage.pools import Pause
 
 
 @pytest.fixture(autouse=True)

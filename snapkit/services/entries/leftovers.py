@@ -1,0 +1,137 @@
+"""What interrupted runs have left: it is sealed or dropped by the next run that changes something, in passing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.inventory.recognition import Inventory, take_inventory
+from snapkit.core.inventory.selection import is_remains
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.plans.drop import statements_to_drop
+from snapkit.core.reporting import Caution, Observe, Progress, unobserved
+from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.sql.drop import IN_PASSING, send_drop
+from snapkit.postgres.sql.locks import others_at_work
+from snapkit.services.entries.drop import Drops
+from snapkit.services.entries.passing_name import close, take
+from snapkit.services.entries.seal import seal_what_was_left, sealed_caution
+from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.source_lock import locked
+from snapkit.services.run.survey import gather
+
+
+def drop_leftovers(
+    connection: Connection,
+    inventory: Inventory,
+    source: str,
+    drops: Drops,
+    observe: Observe = unobserved,
+    within: timedelta = timedelta.max,
+) -> int:
+    """Drop what was left; return how many were not tried, since those before had taken longer than ``within``."""
+    began = monotonic()
+    remains = [entry for entry in inventory.of_source(source) if is_remains(entry)]
+    for number, entry in enumerate(remains):
+        if monotonic() - began > within.total_seconds():
+            return len(remains) - number
+        phase = f"Dropping {entry.name}"
+        observe(Progress(phase, timedelta(seconds=monotonic() - began)))
+
+        def tell(what: str, phase: str = phase) -> None:
+            elapsed = timedelta(seconds=monotonic() - began)
+            observe(Progress(f"{phase}; it waits for {what}", elapsed, waits=True))
+
+        drops.tell = tell
+        drops.drop(connection, entry)
+    return 0
+
+
+def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
+    """Seal and drop what interrupted runs have left of the source, and say so.
+
+    The source's lock is held, and ``inventory`` was read under it: what comes to be afterwards is somebody else's.
+    """
+    sealed, unsealed = seal_what_was_left(connection, inventory, source)
+    return (*map(sealed_caution, sealed), *unsealed, *_sweep_leftovers(connection, inventory, source))
+
+
+def _sweep_leftovers(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
+    """Drop what was left, in passing: whatever goes wrong with that, but for a lost connection, is a caution."""
+    with server_errors(NOTHING_CHANGED):
+        if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
+            return ()
+    drops = Drops(wait=IN_PASSING)
+    with drops.told():
+        untried = drop_leftovers(connection, inventory, source, drops, within=IN_PASSING / 2)
+    swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
+    failed = [
+        Caution(
+            "not_swept",
+            f"{failure.entry.name}, left by an interrupted run, was not dropped in passing: {failure.error.message} "
+            "To have it done: snapkit recover",
+        )
+        for failure in drops.failed
+    ]
+    more = f"{untried} more that interrupted runs have left were not dropped in passing: there was no time for them. "
+    return (*swept, *failed, *([Caution("not_swept", f"{more}To have it done: snapkit recover")] if untried else []))
+
+
+def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:
+    """Sweep, once what the run was for has been done and its lock is free, what ``inventory`` tells of.
+
+    Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
+    """
+    source = server.source
+    if not any(is_remains(entry) or entry.opened is not None for entry in inventory.of_source(source)):
+        return ()
+    observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
+    try:
+        with locked(server, timedelta(0)) as connection:
+            return sweep(connection, gather(connection, source).inventory, source)
+    except BusyError:
+        return ()
+    except (SnapkitError, KeyboardInterrupt) as error:
+        reason = error.message if isinstance(error, SnapkitError) else "Interrupted."
+        return (Caution("not_swept", f"What interrupted runs have left was not swept: {reason}"),)
+
+
+@contextmanager
+def discarded_on_failure(server: Server, ddl: Connection, plan: ClonePlan | None) -> Iterator[None]:
+    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run.
+
+    ``ddl`` is the session that makes it, and has the source's lock.
+    """
+    own = driver_connection(ddl).info.backend_pid
+    try:
+        yield
+    except BaseException:
+        if plan is not None:
+            with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
+                _discard(connection, plan.name, server.source, own)
+        raise
+
+
+def _discard(connection: Connection, name: str, source: str, own: int) -> None:
+    """Drop a clone under construction, having looked once more that it is one, and whose.
+
+    A run that works from another maintenance database has a lock of its own, and may have taken the very same name in
+    the same second.
+    """
+    if others_at_work(connection, source, besides=own):
+        return
+    inventory = take_inventory(databases.databases(connection), role="")
+    for entry in inventory.entries:
+        if entry.name == name and entry.kind is Kind.PARTIAL:
+            if entry.database.is_open_partial:
+                entry = close(connection, entry)
+                empty_sealed(connection, entry.database.oid, name, "")
+            taken = take(connection, entry)
+            send_drop(connection, statements_to_drop(taken.database), IN_PASSING)

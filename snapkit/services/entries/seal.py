@@ -1,0 +1,214 @@
+"""Seal an entry that is open, just as it was before it was opened.
+
+What tells an entry that somebody looks into from one that was left open is the entry's lock
+(``postgres/sql/entry_locks.py``): the run that opened it holds that, on a session of its own, until it has sealed the
+entry. Whoever seals one holds it too; so sealing needs no lock of the source, and does not wait for a backup that is
+being made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from snapkit.core.inventory import metadata as comments
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.kinds import State
+from snapkit.core.inventory.metadata import Metadata
+from snapkit.core.inventory.opened import Grant, Opened
+from snapkit.core.inventory.recognition import Inventory
+from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
+from snapkit.core.plans.opening import named, statement_to_shut, statements_to_restore, written_while_open
+from snapkit.core.plans.properties import Privilege
+from snapkit.core.plans.statements import FreezeDatabase
+from snapkit.core.reporting import Caution
+from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
+from snapkit.postgres.catalog import roles, sessions
+from snapkit.postgres.connection.driver import driver_connection, take_unconfirmed
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.probe.write_counters import settled_counters
+from snapkit.postgres.sql.ddl import quote_name
+from snapkit.postgres.sql.entry_locks import connect_grants, is_taken, release_entry, role_names, take_entry
+from snapkit.postgres.sql.execution import committing_locally, run, transaction
+from snapkit.postgres.sql.identity import check_overwritten, read_facts
+from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.preconditions import blockers_named
+from snapkit.services.run.standby_confirmation import unconfirmed
+
+
+def check_can_be_given_back(
+    connection: Connection, entry: Entry, connect: tuple[Grant, ...], state: str, hint: str
+) -> None:
+    """Raise PrivilegeError where others than the owner have granted CONNECT, and this role cannot act as they."""
+    names = role_names(connection, connect)
+    grantors = {each.grantor for each in named(connect, names)} - {entry.database.owner}
+    strange = sorted(each for each in grantors if not roles.role_rights(connection, each).may_act_as_owner)
+    if strange:
+        raise PrivilegeError(
+            f"CONNECT on {entry.name!r} was granted by {', '.join(strange)} too, and this role cannot grant it again "
+            "as they did, which sealing takes.",
+            state=state,
+            hint=f"{hint} as a superuser, or as a role that is a member of {', '.join(map(quote_name, strange))} too.",
+        )
+
+
+def facts_of_entry(entry: Entry) -> Mapping[int, Facts]:
+    return {entry.database.oid: facts_of(entry.database, entry.database.document)}
+
+
+def who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
+    grants = connect_grants(connection, oid)
+    return named(grants, role_names(connection, grants))
+
+
+def check_not_open(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if somebody looks into it at this moment."""
+    if entry.opened is not None and is_taken(connection, entry.database.oid):
+        raise open_elsewhere(entry)
+    return entry
+
+
+def check_sealed(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if it is open, be it that nobody looks into it any more.
+
+    For what is not to seal it, and would not do with an entry whose settings and privileges are those of an open one.
+    """
+    opened = check_not_open(connection, entry).opened
+    if opened is None:
+        return entry
+    raise BusyError(
+        f"{entry.name!r} is open: a snapkit shell that was interrupted ({opened.describe()}) has left it so.",
+        state=NOTHING_CHANGED,
+        hint="Seal it with: snapkit recover, and run the command again.",
+    )
+
+
+def need_sealed(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry as it is sealed: one that was left open is sealed now. The source's lock is held.
+
+    Raises BusyError if somebody looks into it, and PrivilegeError if this role may not give back what was taken.
+    """
+    if entry.opened is None:
+        return entry
+    sealed = _seal_unless_taken(connection, entry)
+    if sealed is None:
+        raise open_elsewhere(entry)
+    return sealed
+
+
+def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
+    """Return the entry as it is sealed; None if somebody looks into it, or seals it."""
+    oid = entry.database.oid
+    if not take_entry(connection, oid):
+        return None
+    try:
+        return seal(connection, entry)
+    finally:
+        with suppress(*SERVER_ERRORS):  # it goes with the connection
+            release_entry(connection, oid)
+
+
+def open_elsewhere(entry: Entry) -> BusyError:
+    who = f" ({entry.opened.describe()})" if entry.opened else ""
+    return BusyError(
+        f"{entry.name!r} is open in a snapkit shell{who}.",
+        state=NOTHING_CHANGED,
+        hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
+    )
+
+
+def seal_what_was_left(
+    connection: Connection, inventory: Inventory, source: str
+) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
+    """Seal what shells that were killed have left open; return that, and a caution for what cannot be sealed.
+
+    The source's lock is held. A lost connection is raised.
+    """
+    sealed: list[Entry] = []
+    cautions: list[Caution] = []
+    for entry in inventory.of_source(source):
+        if entry.opened is None or entry.state is not State.READY:
+            continue
+        try:
+            with server_errors(""):
+                now_sealed = _seal_unless_taken(connection, entry)
+        except ConnectionFailedError:
+            raise
+        except SnapkitError as error:
+            message = f"{entry.name}, which a shell that was interrupted had left open, was not sealed: {error.message}"
+            cautions.append(Caution("not_sealed", message))
+        else:
+            sealed += [now_sealed] if now_sealed is not None else []
+            cautions += unconfirmed_sealing(connection, entry)
+    return tuple(sealed), tuple(cautions)
+
+
+def unconfirmed_sealing(connection: Connection, entry: Entry) -> tuple[Caution, ...]:
+    return unconfirmed(f"the sealing of {entry.name!r}", take_unconfirmed(connection))
+
+
+def sealed_caution(entry: Entry) -> Caution:
+    return Caution("sealed", f"Sealed {entry.name}, which a shell that was interrupted had left open.")
+
+
+def seal(connection: Connection, entry: Entry) -> Entry:
+    """Shut an open entry, empty it of sessions, and give it back what was taken; the entry's lock is held.
+
+    Until the last transaction its document says that it is open, so that whatever ends us before leaves it to the next.
+    """
+    metadata, database = entry.metadata, entry.database
+    assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
+    state = f"{entry.name!r} is open to its owner {database.owner}, and to nobody else."
+    with blockers_named(connection, state), committing_locally(connection):
+        _shut(connection, entry, state)
+    state = f"{entry.name!r} lets nobody in, but is not yet what it was."
+    with blockers_named(connection, state):
+        empty_sealed(connection, entry.database.oid, entry.name, state)
+        return _restore(connection, entry, metadata, metadata.opened, state)
+
+
+def _shut(connection: Connection, entry: Entry, state: str) -> None:
+    with transaction(connection):
+        run(connection, statement_to_shut(entry.name))
+        check_facts_found(facts_of_entry(entry), read_facts(connection, [entry.database.oid]), state, only={"comment"})
+
+
+def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
+    oid, owner = entry.database.oid, entry.database.owner
+    after = metadata.with_opened(None)
+    if after.altered is None:
+        after = after.with_altered(_what_was_done(connection, entry, opened))
+    document = comments.encode(after)
+    check_can_be_given_back(connection, entry, opened.connect, state, "Run: snapkit recover,")
+    with transaction(connection):
+        _shut(connection, entry, state)
+        wanted = named(opened.connect, role_names(connection, opened.connect))
+        present = who_may_connect(connection, oid)
+        run(connection, *statements_to_restore(entry.name, owner, present, wanted, opened.read_only, document))
+        run(connection, FreezeDatabase(entry.name))  # both of its rows are written here, and not behind a savepoint
+        found = who_may_connect(connection, oid)
+        if found != wanted:
+            raise PrivilegeError(
+                f"This role may not give back who may connect to {entry.name!r}: "
+                f"{_listed(wanted - found)} would be missing, {_listed(found - wanted)} too much.",
+                state=state,
+                hint="Run: snapkit recover, as a superuser.",
+            )
+        check_overwritten(connection, facts_of_entry(entry), state, only={"comment"})
+    database = replace(entry.database, allow_connections=False, is_template=False, document=document)
+    state = State.READY if after.altered is None else State.ALTERED
+    return replace(entry, database=database, metadata=after, state=state, altered=after.altered)
+
+
+def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
+    """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
+    prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
+    now = settled_counters(connection, entry.database.oid)
+    is_early = driver_connection(connection).info.server_version < 150000
+    return written_while_open(opened.counted, now, prepared, begins_at_first_use=is_early)
+
+
+def _listed(items: frozenset[Privilege]) -> str:
+    return ", ".join(f"{each.grantee or 'PUBLIC'} by {each.grantor}" for each in sorted(items)) or "nothing"

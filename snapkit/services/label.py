@@ -1,0 +1,43 @@
+"""Pin an entry, unpin it, or give it a label."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from snapkit.core.outcome import EntryReport
+from snapkit.core.reporting import Observe, unobserved
+from snapkit.postgres.connection.server import Server
+from snapkit.services.entries.change import rewrite_document
+
+
+def pin_entry(
+    server: Server, name: str, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
+) -> EntryReport:
+    """Protect an entry: prune and delete leave it alone, and a swap takes a clone of it."""
+    return rewrite_document(
+        server,
+        name,
+        lock_wait,
+        observe,
+        lambda document: document.with_pin(True, reason or document.pin_reason),
+        "pinned",
+    )
+
+
+def unpin_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
+    """Take the protection away again."""
+    return rewrite_document(server, name, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
+
+
+def label_entry(
+    server: Server, name: str, label: str, lock_wait: timedelta, observe: Observe = unobserved
+) -> EntryReport:
+    """Give an entry a label; an empty one takes it away."""
+    return rewrite_document(
+        server,
+        name,
+        lock_wait,
+        observe,
+        lambda document: document.with_label(label or None),
+        "labelled" if label else "without a label",
+    )

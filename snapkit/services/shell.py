@@ -1,0 +1,111 @@
+"""Look into an entry: it is open to its owner, read-only, while a command runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import field, replace
+from datetime import timedelta
+
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.selection import select_one
+from snapkit.core.reporting import Caution, Observe, unobserved
+from snapkit.core.server.replication import at_work_while_open
+from snapkit.core.values import dataclass
+from snapkit.errors import NOTHING_CHANGED
+from snapkit.postgres.catalog.replication import replication_of
+from snapkit.postgres.connection.libpq_environment import environment_for
+from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.copying.programs import find_psql
+from snapkit.postgres.sql.entry_locks import stay_idle, take_entry
+from snapkit.services.entries.opening import (
+    OpenedByUs,
+    check_openable,
+    noted_before_opening,
+    open_entry,
+    opened_by_us,
+    seal_again,
+)
+from snapkit.services.entries.seal import need_sealed, open_elsewhere, sealed_caution
+from snapkit.services.run.interruption import interruptions
+from snapkit.services.run.preconditions import check_rights
+from snapkit.services.run.source_lock import locked
+from snapkit.services.run.survey import gather, need_known
+
+
+@dataclass(frozen=True, slots=True)
+class ShellRequest:
+    """Which entry is to be opened, and for which command, with its program found; None is psql.
+
+    ``url`` is what the user gave for the source, if it was a URL; ``own`` the URLs in the variables that programs read.
+    """
+
+    wanted: str
+    command: tuple[str, ...] | None = None
+    url: str | None = field(default=None, repr=False)  # it may hold a password
+    own: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenEntry:
+    """An entry that is open, as it is while it is sealed; the command, and the variables by which that reaches it."""
+
+    entry: Entry
+    command: tuple[str, ...]
+    environment: Mapping[str, str | None] = field(repr=False)
+    cautions: tuple[Caution, ...]
+    sealed: list[Entry] = field(default_factory=list, hash=False)
+    """Once it is over: the entry as it is then, unless it is gone."""
+    afterwards: list[Caution] = field(default_factory=list, hash=False)
+    """Once it is over: what is to be said of the sealing."""
+
+
+@contextmanager
+def opened_entry(
+    server: Server,
+    request: ShellRequest,
+    lock_wait: timedelta,
+    observe: Observe = unobserved,
+    shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[OpenEntry]:
+    """Open an entry, read-only and to its owner alone; seal it when the block ends, however it does.
+
+    Should we be killed, the next run that changes something seals it. psql is looked for before anything is touched.
+    The sealing runs under ``shielded``, which holds Ctrl-C back. Raises BusyError for an entry that is open already,
+    and the error that fits, with how things stand, where it could not be sealed.
+    """
+    with server.connect() as keeper:
+        ours: OpenedByUs | None = None
+        sealed: list[Entry] = []
+        afterwards: list[Caution] = []
+        try:
+            with (
+                interruptions(NOTHING_CHANGED) as standing,
+                locked(server, lock_wait, observe) as connection,
+                server_errors(NOTHING_CHANGED),
+            ):
+                gathered = gather(connection, server.source)
+                need_known(gathered, server.source)
+                chosen = select_one(gathered.inventory.of_source(server.source), request.wanted, server.source)
+                check_openable(chosen)
+                check_rights(connection, chosen.database, createdb=False)
+                command = request.command or (find_psql(gathered.facts.version),)
+                entry = need_sealed(connection, chosen)
+                stay_idle(keeper)
+                if not take_entry(keeper, entry.database.oid):
+                    raise open_elsewhere(entry)
+                replication = replication_of(connection, [entry.database.oid])
+                ours = opened_by_us(entry, noted_before_opening(connection, entry))
+                untold = open_entry(server, connection, entry, ours.document, standing, observe)
+                ours = replace(ours, was_open=True)
+            cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication) + untold
+            leading = environment_for(keeper, entry.name, request.url, request.own)
+            opened = OpenEntry(entry, command, leading, cautions, sealed, afterwards)
+            yield opened
+        finally:
+            if ours is not None:
+                with shielded():
+                    found, said = seal_again(server, keeper, ours)
+                    sealed += found
+                    afterwards += said
