@@ -33,6 +33,10 @@ class UsageError(SnapkitError):
     """Wrong options or configuration; nothing was touched."""
 
 
+class PartialError(SnapkitError):
+    """Some of several things could not be done."""
+
+
 class NotFoundError(SnapkitError):
     """No such backup, none at all, or no such database."""
 

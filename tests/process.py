@@ -18,8 +18,9 @@ from typing import Any
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     ["tests.process", "snapkit.__main__"]
-    + [f"snapkit.cli.{name}" for name in ("main", "commands", "document", "failures", "hooking", "text")]
-    + [f"snapkit.services.{name}" for name in ("backup", "inventory", "online", "remains", "removal", "rollback")]
+    + [f"snapkit.cli.{name}" for name in ("main", "entry_facts", "held_clients", "run_hooks", "table")]
+    + [f"snapkit.cli.commands.{name}" for name in ("backup", "list", "prune", "rollback")]
+    + [f"snapkit.services.{name}" for name in ("backup", "list", "recover", "prune", "rollback")]
     + ["snapkit.settings.load", "snapkit.settings.detect", "snapkit.postgres.connection.dialect"]
 )
 

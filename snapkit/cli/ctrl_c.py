@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from snapkit.errors import InterruptedRunError
+from snapkit.errors import InterruptedRunError, SnapkitError, unexpected
 from snapkit.processes import signals
 
 _SOON = 0.01
@@ -68,6 +68,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def interrupted() -> InterruptedRunError:
     """Return the error for an interruption of which nobody further down could say more."""
     return InterruptedRunError("Interrupted.", state="See what there is: snapkit list")
+
+
+def error_of(raised: BaseException) -> SnapkitError:
+    """Return the error that stands for what was raised."""
+    if isinstance(raised, SnapkitError):
+        return raised
+    return interrupted() if isinstance(raised, KeyboardInterrupt) else unexpected(raised)
 
 
 @contextmanager

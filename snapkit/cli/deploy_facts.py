@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from snapkit.cli.envelope import time_document
 from snapkit.cli.format import count_text, time_text
 from snapkit.core.comparison.writes import Rows, Written
 from snapkit.core.deploy.deploy import Checkout, CiRun, Deploy, MigrationState
@@ -164,4 +165,4 @@ def _rows(rows: Rows | None) -> dict[str, int | None]:
 
 
 def _time(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+    return time_document(at) if at else None

@@ -1,49 +1,65 @@
-"""Results that only the command line has: a dry run, a script."""
+"""What --dry-run shows: the plan that a run would apply, statement by statement."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
+from snapkit.cli.format import printable
+from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
 
-if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
-    from snapkit.core.outcome import BackupPreview, RemovalPreview, SwapPreview, WrittenStep
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.outcome import WrittenStep
     from snapkit.core.reporting import Caution
-    from snapkit.errors import SnapkitError
 
 
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What would be done; nothing was changed. ``preview`` tells more where there is more to tell."""
+class Preview(Protocol):
+    """What would be done, at the moment of asking."""
 
-    steps: tuple[WrittenStep, ...]
-    preview: BackupPreview | SwapPreview | RemovalPreview | None = None
+    @property
+    def steps(self) -> tuple[WrittenStep, ...]:
+        """The plan."""
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
-        """What its preview warns of."""
-        return getattr(self.preview, "cautions", ())
+        """What there is to warn of."""
+
+
+Previewed = TypeVar("Previewed", bound=Preview)
 
 
 @dataclass(frozen=True, slots=True)
-class Script:
-    """A script for psql."""
+class DryRun(Outcome, Generic[Previewed]):
+    """A preview as the result of a run; nothing was changed."""
 
-    sql: str
+    preview: Previewed
 
-
-@dataclass(frozen=True, slots=True)
-class Exposition:
-    """A status in Prometheus' text format, and the error of the run if it is not as it should be."""
-
-    text: str
-    shortfall: SnapkitError | None
-    cautions: tuple[Caution, ...]
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return self.preview.cautions
 
 
-@dataclass(frozen=True, slots=True)
-class DemoOutcome:
-    """The demo's server, if it was left running."""
+def print_dry_run(
+    result: DryRun[Previewed], console: Console, print_preview: Callable[[Previewed, Console], None]
+) -> None:
+    """Print the preview as its command does, and below it the statements."""
+    from rich.padding import Padding
+    from rich.text import Text
 
-    database_url: str | None
-    stop_command: str | None
+    print_preview(result.preview, console)
+    console.print()
+    for number, step in enumerate(result.preview.steps, 1):
+        console.print(f"{number}. {printable(step.title)}", style="bold")
+        sql = ("BEGIN", *step.sql, "COMMIT") if step.atomic else step.sql
+        for statement in sql:
+            console.print(Padding(Text(statement + ";", overflow="fold"), (0, 0, 0, 3), expand=False))
+    console.print("Dry run: nothing was changed.")
+
+
+def plan_document(preview: Preview) -> Document:
+    """Return what stands under ``data`` of every dry run."""
+    return {"plan": [{"step": step.title, "sql": list(step.sql)} for step in preview.steps]}

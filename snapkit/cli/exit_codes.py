@@ -32,6 +32,7 @@ class ExitCode(IntEnum):
 
 _CODES: dict[type[errors.SnapkitError], ExitCode] = {
     errors.UsageError: ExitCode.USAGE,
+    errors.PartialError: ExitCode.PARTIAL,
     errors.NotFoundError: ExitCode.NOT_FOUND,
     errors.BusyError: ExitCode.BUSY,
     errors.ConnectionFailedError: ExitCode.CONNECTION,

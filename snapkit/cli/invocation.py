@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of, silence_libraries
+from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
@@ -20,9 +20,12 @@ from snapkit.errors import UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from snapkit.cli.audit import Trail
+    from snapkit.cli.audit import AuditEntry
+    from snapkit.cli.envelope import Document
+    from snapkit.cli.rendering import Rendering, Result
     from snapkit.core.connection.endpoint import Whereabouts
     from snapkit.core.deploy.deploy import Deploy
+    from snapkit.core.outcome import Outcome
     from snapkit.core.reporting import Caution
     from snapkit.errors import SnapkitError
     from snapkit.postgres.connection.server import Server
@@ -49,7 +52,7 @@ class Call:
     cautions: tuple[Caution, ...] = ()
     warned: tuple[Caution, ...] = ()
     """Those of them that the person was told of already, by a question."""
-    trail: Trail | None = None
+    audit_entry: AuditEntry | None = None
     """Where the run is to be written down, once it has ended."""
     choice: ConnectionChoice | None = None
     """What names the connection, once that has been looked for."""
@@ -64,15 +67,15 @@ class Call:
             return self.choice.whereabouts()
         return self.choice.whereabouts(self.server.source, self.server.place)
 
-    def end(self, exit_code: int, error: ExitCode | None, result: object = None) -> None:
+    def end(self, exit_code: int, error: ExitCode | None, result: Outcome | None = None) -> None:
         """Take down what the run ends with, here and in the audit log if there is one.
 
         ``error`` says what went wrong with our own part; the exit code may be that of the user's command.
         """
         self.exit_code = exit_code
-        trail, self.trail = self.trail, None
-        if trail is not None:
-            self.cautions += trail.end(exit_code, error, result)
+        audit_entry, self.audit_entry = self.audit_entry, None
+        if audit_entry is not None:
+            self.cautions += audit_entry.end(exit_code, error, result)
 
 
 class Invocation:
@@ -116,9 +119,9 @@ class Invocation:
         if self._options.verbose:
             self.terminal.note(f"Connection from {settings.connection.origin}.")
         if self._changes and settings.audit_log is not None:
-            from snapkit.cli.audit import Trail
+            from snapkit.cli.audit import AuditEntry
 
-            self._call.trail = Trail.begin(settings.audit_log, self.command, server, self._began)
+            self._call.audit_entry = AuditEntry.begin(settings.audit_log, self.command, server, self._began)
         return server
 
     def note_choice(self) -> None:
@@ -205,13 +208,11 @@ class Invocation:
         """Whether a question is to be asked."""
         return not yes and may_ask()
 
-    def show(self, preview: Any) -> None:
+    def show(self, text: Callable[[Console], None]) -> None:
         """Show what a question is about; it is not the result, and so goes to stderr."""
-        from snapkit.cli.text import render
-
         self._print_whereabouts(self.terminal.err)
         self._has_shown_where = True
-        render(preview, self.terminal.err)
+        text(self.terminal.err)
 
     def confirm(self, question: str) -> None:
         """Ask, after a reminder that more than one database is named; raise InterruptedRunError unless it is yes."""
@@ -225,12 +226,9 @@ class Invocation:
         if (where := self._call.whereabouts) is not None:
             console.print(f"Server: {printable(str(where))}")
 
-    def narrator(self) -> Narration:
-        """Return who tells the demo's story: on stdout or, where that is for JSON, on stderr; nobody if quiet."""
-        silence_libraries()
-        return Narration(
-            None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
-        )
+    def console_for_a_story(self) -> Console | None:
+        """Return where what is not the result is told at length: stdout or, where that is for JSON, stderr."""
+        return None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
 
     def note_after(self, text: str) -> None:
         """Say ``text`` below the result."""
@@ -261,96 +259,55 @@ class Invocation:
             words += ["--maintenance-db", options.maintenance_db]
         return shlex.join(words)
 
-    def finish(self, result: Any) -> int:
+    def finish(self, result: Result, rendering: Rendering[Result]) -> int:
         """Print the result and return the exit code. A result with a ``shortfall`` is told together with that error."""
-        failures = len(getattr(result, "failed", ()))
-        problems = getattr(result, "problems", 0)
-        shortfall: SnapkitError | None = getattr(result, "shortfall", None)
-        own = ExitCode.PARTIAL if failures else ExitCode.FAILED if problems else ExitCode.DONE
-        if shortfall is not None:
-            own = exit_code_of(shortfall)
-        code = int(getattr(result, "exit_code", own))
+        shortfall = result.shortfall
+        own = exit_code_of(shortfall) if shortfall else ExitCode.DONE
+        code = int(own) if result.exit_code is None else result.exit_code
         self._call.end(code, own or None, result)
-        cautions = (*self._call.cautions, *getattr(result, "cautions", ()))
+        cautions = (*self._call.cautions, *result.cautions)
         if self._call.as_json:
-            self._print_document(result, failures, problems, cautions)
+            self._print_document(rendering.data(result), shortfall, cautions)
         else:
-            self._print_text(result)
+            self._print_text(result, rendering)
             self.terminal.warn([each for each in cautions if each not in self._call.warned])
-            if shortfall is not None:
-                from snapkit.cli.terminal import print_error
-
-                print_error(shortfall, no_color=self._options.no_color)
+            for error in result.complaints:
+                print_error(error, no_color=self._options.no_color)
         sys.stdout.flush()
         self._call.is_told = True
         return code
 
-    def _print_document(self, result: Any, failures: int, problems: int, cautions: tuple[Caution, ...]) -> None:
-        from snapkit.cli.envelope import data_of, envelope, error_document, partial_document, problems_document
+    def _print_document(self, data: Document, shortfall: SnapkitError | None, cautions: tuple[Caution, ...]) -> None:
+        from snapkit.cli.envelope import envelope, error_document
 
-        status, error = "success", None
-        shortfall: SnapkitError | None = getattr(result, "shortfall", None)
-        if failures:
-            status, error = "partial", partial_document(failures, failures + len(result.removed))
-        elif problems:
-            status, error = "error", problems_document(problems)
-        elif shortfall is not None:
-            status, error = "error", error_document(shortfall)
-        sys.stdout.write(
-            envelope(self._call.command, status, data_of(result), cautions, error, self._call.whereabouts) + "\n"
-        )
+        is_partial = shortfall is not None and exit_code_of(shortfall) is ExitCode.PARTIAL
+        status = "success" if shortfall is None else "partial" if is_partial else "error"
+        error = error_document(shortfall) if shortfall else None
+        sys.stdout.write(envelope(self._call.command, status, data, cautions, error, self._call.whereabouts) + "\n")
 
-    def _print_text(self, result: Any) -> None:
-        from snapkit.cli.format import printable
-        from snapkit.cli.text import names_of, render, tells_where
-
-        if getattr(result, "leaves_stdout", False):
+    def _print_text(self, result: Result, rendering: Rendering[Result]) -> None:
+        if result.leaves_stdout:
             if not self._options.quiet:
                 with unpadded(self.terminal.err):
-                    render(result, self.terminal.err)
-                if tells_where(result):
+                    rendering.text(result, self.terminal.err)
+                if result.tells_where:
                     self._print_whereabouts(self.terminal.err)
             return
-        names = names_of(result)
+        from snapkit.cli.format import printable
+
+        names = rendering.names(result) if rendering.names else ()
         if self._options.quiet and names:
             for name in names:
                 sys.stdout.write(printable(name) + "\n")
-        else:
-            with unpadded(self.terminal.out):
-                render(result, self.terminal.out)
-            # The question has said it to the person; what reads a pipe or a file has not seen the question.
-            is_said = self._has_shown_where and self.terminal.out.is_terminal and self.terminal.err.is_terminal
-            if tells_where(result) and not self._options.quiet and not is_said:
-                self._print_whereabouts(self.terminal.out)
-            for text in self._after:
-                self.terminal.out.print(text, soft_wrap=True)
-        if getattr(result, "failed", ()):
-            from snapkit.core.outcome import each_error_once
-
-            for error in each_error_once(result.failed):
-                print_error(error, no_color=self._options.no_color)
-
-
-class Narration:
-    """Tells the demo's story on a console."""
-
-    def __init__(self, console: Console | None) -> None:
-        self._console = console
-
-    def say(self, text: str) -> None:
-        if self._console is not None:
-            self._console.print(f"\n{text}")
-
-    def type(self, command: str) -> None:
-        if self._console is not None:
-            self._console.print(f"\n$ {command}", style="bold cyan")
-
-    def show(self, result: Any) -> None:
-        from snapkit.cli.text import render
-
-        if self._console is not None:
-            with unpadded(self._console):
-                render(result, self._console)
+            return
+        with unpadded(self.terminal.out):
+            rendering.text(result, self.terminal.out)
+        # The question has said it to the person; what reads a pipe or a file has not seen the question.
+        is_said = self._has_shown_where and self.terminal.out.is_terminal and self.terminal.err.is_terminal
+        if result.tells_where and not self._options.quiet and not is_said:
+            self._print_whereabouts(self.terminal.out)
+        for text in self._after:
+            self.terminal.out.print(text, soft_wrap=True)
 
 
 def _log_statements() -> None:

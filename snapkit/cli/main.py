@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from snapkit import __version__
-from snapkit.cli.commands import registry
+from snapkit.cli.commands import index
 from snapkit.cli.ctrl_c import interrupted, uninterrupted
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.invocation import Call
+from snapkit.cli.registry import registry
 from snapkit.cli.streams import settle
 from snapkit.errors import NotFoundError, SnapkitError, UsageError, unexpected
 
@@ -55,7 +56,7 @@ def _run(words: Sequence[str], call: Call) -> int:
 
 def _guess(words: Sequence[str]) -> Call:
     """Read from the words alone what an error of parsing them has to know."""
-    names = registry.canonical_names
+    names = index.NAMES
     is_option = bool(words) and words[0].startswith("-")
     command = next((names[word] for word in (words if is_option else words[:1]) if word in names), None)
     options = set(words[: words.index("--")] if "--" in words else words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,17 +66,13 @@ _COMMON: Mapping[str, Any] = {
 
 
 def with_common_options(
-    command: Callable[..., Any],
-    invoke: Callable[[Callable[..., Any], CommonOptions, dict[str, Any]], int],
-    *,
-    connects: bool,
+    command: Callable[..., Any], invoke: Callable[[CommonOptions, dict[str, Any]], int], *, connects: bool
 ) -> Callable[..., int]:
     """Return ``command`` as Typer is to see it: with the common options behind its own.
 
-    Typer reads the signature; ``invoke`` then gets the command, the common options and the rest of the arguments.
+    Typer reads the signature; ``invoke`` then gets the common options and the rest of the arguments.
     A command that does not connect to the user's server has no options for it.
     """
-    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     common = [
         inspect.Parameter(
             field.name, inspect.Parameter.KEYWORD_ONLY, annotation=_COMMON[field.name], default=field.default
@@ -87,11 +83,17 @@ def with_common_options(
 
     def wrapper(**arguments: Any) -> int:
         given = CommonOptions(**{each.name: arguments.pop(each.name) for each in common})
-        return invoke(command, given, arguments)
+        return invoke(given, arguments)
 
     wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own] + common
+        [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in _own_parameters(command)] + common
     )
     wrapper.__doc__ = command.__doc__
     wrapper.__name__ = command.__name__
     return wrapper
+
+
+def _own_parameters(command: Callable[..., Any]) -> Sequence[inspect.Parameter]:
+    """Return what a command takes besides its invocation."""
+    command.__annotations__.pop("return", None)  # its result's class is not loaded before the command runs
+    return list(inspect.signature(command, eval_str=True).parameters.values())[1:]

@@ -9,18 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from snapkit.cli.ctrl_c import error_of
 from snapkit.cli.exit_codes import exit_code_of
-from snapkit.cli.failures import error_of
-from snapkit.core.hooks import (
-    Event,
-    Hooks,
-    Occasion,
-    Operation,
-    facts_after,
-    facts_before,
-    facts_of_failure,
-    runs_hooks,
-)
+from snapkit.core.hooks import Event, Hooks, Occasion, Operation, facts_before, facts_of_failure, runs_hooks
 from snapkit.core.reporting import Caution
 from snapkit.errors import InterruptedRunError, SnapkitError
 from snapkit.processes.command_exit import complaint
@@ -28,8 +19,9 @@ from snapkit.processes.command_exit import complaint
 if TYPE_CHECKING:
     from snapkit.cli.invocation import Invocation
     from snapkit.core.inventory.entry import Entry
+    from snapkit.core.outcome import Outcome
 
-Receipt = TypeVar("Receipt")
+Receipt = TypeVar("Receipt", bound="Outcome")
 _NOTHING_CHANGED = "Nothing was changed."
 
 
@@ -38,12 +30,15 @@ def hooked(
     operation: Operation,
     work: Callable[[], Receipt],
     *,
+    facts: Callable[[Receipt], Mapping[str, str]],
+    data: Callable[[Receipt], dict[str, Any]],
     entry: Entry | None = None,
     look: Callable[[], Entry] | None = None,
     label: str | None = None,
 ) -> Receipt:
-    """Do ``work``, whose receipt is a backup's or a swap's, between the hooks that the settings name for it.
+    """Do ``work`` between the hooks that the settings name for it.
 
+    ``facts`` and ``data`` are what a hook after it is told of its receipt: as variables, and as JSON.
     ``entry`` is what a rollback is about to swap in, where that is known; else ``look`` tells, and is called if a hook
     before it is to know. ``label`` is the one that a backup is about to get. A ``before_`` hook that fails raises
     SnapkitError, and ``work`` is not begun. What goes wrong with another hook is a warning of the run.
@@ -59,7 +54,7 @@ def hooked(
     except (Exception, KeyboardInterrupt) as raised:
         around.failed(error_of(raised))
         raise
-    around.after(receipt)
+    around.after(facts(receipt), lambda: data(receipt), receipt.cautions)
     return receipt
 
 
@@ -95,17 +90,11 @@ class _Around:
                 hint="The hook's command stands in the settings file, in the table 'hooks'.",
             )
 
-    def after(self, receipt: Any) -> None:
-        is_backup = self._occasion.operation is Operation.BACKUP
-        entry, displaced = (receipt.backup, None) if is_backup else (receipt.restored, receipt.displaced)
-        facts = facts_after(entry, displaced, receipt.outage, receipt.duration)
-
-        def document() -> str:
-            from snapkit.cli.envelope import data_of
-
-            return self._document("success", data_of(receipt), receipt.cautions)
-
-        self._try(self._occasion.operation.after, facts, document)
+    def after(
+        self, facts: Mapping[str, str], data: Callable[[], dict[str, Any]], cautions: tuple[Caution, ...]
+    ) -> None:
+        """Run the hook for a success."""
+        self._try(self._occasion.operation.after, facts, lambda: self._document("success", data(), cautions))
 
     def failed(self, error: SnapkitError) -> None:
         """Run the hook for a failure."""
@@ -118,7 +107,7 @@ class _Around:
 
     def _known(self) -> dict[str, Any]:
         """What a hook before the operation is told: the keys are those of what the operation returns."""
-        from snapkit.cli.envelope import entry_document
+        from snapkit.cli.entry_facts import entry_document
 
         occasion = self._occasion
         if occasion.operation is Operation.BACKUP:

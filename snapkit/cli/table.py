@@ -1,17 +1,32 @@
-"""Tables of one line for each row. Rich's own measure and wrap each cell apart: seconds, for some thousands of rows."""
+"""Facts and tables. Rich's own tables measure and wrap each cell apart: seconds, for some thousands of rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.segment import Segment, Segments
 from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from snapkit.cli.format import printable
 
 _GAP = 2
+
+
+def print_facts(rows: Iterable[tuple[str, str | Text]], console: Console) -> None:
+    """Print two columns: what, and how it is."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, value if isinstance(value, Text) else printable(value))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 @dataclass(frozen=True)
@@ -65,3 +80,11 @@ def _line(cells: Iterator[tuple[str, Style | None, int]]) -> Iterator[Segment]:
 
 def _width(text: str) -> int:
     return len(text) if text.isascii() else cell_len(text)
+
+
+def print_stacked(name: str, verdict: tuple[str, str] | None, facts: Iterable[str], console: Console) -> None:
+    """Print what would be a row of a table, where that is too wide; the verdict is a word and its style."""
+    console.print(Text(printable(name), style="bold", overflow="fold"))
+    known = ", ".join(filter(None, facts))
+    line = Text.assemble(*([verdict] if verdict else []), ": " if verdict and known else "", known, overflow="fold")
+    console.print(Padding(line, (0, 0, 0, 2), expand=False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import ClassVar
@@ -26,11 +26,58 @@ from snapkit.core.values import dataclass
 from snapkit.errors import (
     NOTHING_CHANGED,
     NotFoundError,
+    PartialError,
     RollbackFailedError,
     RolledBackError,
     SnapkitError,
     UnknownOutcomeError,
 )
+
+
+class Outcome:
+    """What a command returns: each result derives from it, and tells more where there is more to tell."""
+
+    __slots__ = ()
+
+    leaves_stdout: ClassVar[bool] = False
+    """Whether stdout belongs to a command of the user's."""
+    tells_where: ClassVar[bool] = True
+    """Whether a person is told of the server with it; not where all that is printed is for another program."""
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What the run warns of."""
+        return ()
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        """The error that the run ends with although there is a result; None if it did all that was asked."""
+        return None
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        """What a person is told of the shortfall, apart from what the result shows already."""
+        return (self.shortfall,) if self.shortfall else ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The names of the databases that were made, changed or dropped."""
+        return ()
+
+    @property
+    def ran(self) -> tuple[ShownCommand, int | None] | None:
+        """The command of the user's that was run, as far as it is shown, and its exit code, if that is known."""
+        return None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the run ends with, if that is the exit code of a command of the user's; None: the shortfall tells."""
+        return None
+
+    @property
+    def outage(self) -> timedelta | None:
+        """How long clients were held; None if that is no question."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +149,7 @@ class BackupPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class BackupReceipt:
+class BackupReceipt(Outcome):
     """A backup that was made. ``outage`` is how long new clients had to wait."""
 
     backup: Entry
@@ -121,9 +168,13 @@ class BackupReceipt:
     """Whether the run was told to end when the backup could no longer be undone."""
     cautions: tuple[Caution, ...] = ()
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.backup.name,)
+
 
 @dataclass(frozen=True, slots=True)
-class SwapReceipt:
+class SwapReceipt(Outcome):
     """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live.
 
     ``restored_kept``: a clone was swapped in, and the entry is still there. ``backups_left``: how many the source has
@@ -145,6 +196,10 @@ class SwapReceipt:
     was_backup: str | None = None
     """The name of the backup that was live until now, if the rollback to it was taken back."""
     cautions: tuple[Caution, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.restored.name, *((self.displaced.name,) if self.displaced else ()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +226,7 @@ class SwapPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Outcome):
     """The inventory, newest first; ``sized`` tells unknown sizes from sizes that nobody asked for.
 
     ``free_bytes`` is the room left on the server's disk, where sizes were asked for and it can be known.
@@ -190,7 +245,7 @@ class Listing:
 
 
 @dataclass(frozen=True, slots=True)
-class EntryReport:
+class EntryReport(Outcome):
     """One entry, and what can be known about it; ``change`` says what was done to it, if anything."""
 
     entry: Entry
@@ -199,9 +254,13 @@ class EntryReport:
     change: str | None = None
     cautions: tuple[Caution, ...] = ()
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.entry.name,)
+
 
 @dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Outcome):
     """How every check came out."""
 
     checks: tuple[Check, ...]
@@ -209,6 +268,19 @@ class Diagnosis:
     @property
     def problems(self) -> int:
         return sum(check.status is Status.PROBLEM for check in self.checks)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        if not self.problems:
+            return None
+        return SnapkitError(
+            f"{self.problems} check{'' if self.problems == 1 else 's'} found a problem.",
+            hint="What to do stands with each of them in data.checks.",
+        )
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +309,16 @@ def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
     )
 
 
+def not_all_dropped(removed: Sequence[Entry], failed: Sequence[Failure]) -> SnapkitError | None:
+    """Return the error of a run that could not drop all that it was to drop; None if it could."""
+    if not failed:
+        return None
+    return PartialError(
+        f"{len(failed)} of {len(failed) + len(removed)} could not be dropped.",
+        hint="The reasons stand with each entry in data.failed.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class RemovalPreview:
     """What prune or delete would drop and what stays; sizes included. ``failed`` is what could not be dropped now."""
@@ -250,7 +332,7 @@ class RemovalPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Outcome):
     """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
 
     kept: tuple[Kept, ...]
@@ -264,9 +346,21 @@ class Removal:
     def freed_bytes(self) -> int:
         return sum(entry.size_bytes or 0 for entry in self.removed)
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.removed)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        return not_all_dropped(self.removed, self.failed)
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return each_error_once(self.failed)
+
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class Recovery(Outcome):
     """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours.
 
     ``resumed`` are databases of poolers that were paused, and are so no more; ``sealed`` the entries that a shell had
@@ -282,19 +376,41 @@ class Recovery:
     """Those that were opened to their owners, since pg_upgrade wants it so."""
     cautions: tuple[Caution, ...] = ()
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.removed)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        return not_all_dropped(self.removed, self.failed)
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return each_error_once(self.failed)
+
 
 @dataclass(frozen=True, slots=True)
-class ShellReceipt:
+class ShellReceipt(Outcome):
     """An entry that was looked into, and is sealed again; ``exit_code`` is the command's own."""
 
     entry: Entry
     command: ShownCommand
     exit_code: int
     cautions: tuple[Caution, ...] = ()
+    leaves_stdout: ClassVar[bool] = True
+    tells_where: ClassVar[bool] = False
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.entry.name,)
+
+    @property
+    def ran(self) -> tuple[ShownCommand, int | None]:
+        return self.command, self.exit_code
 
 
 @dataclass(frozen=True, slots=True)
-class GuardReceipt:
+class GuardReceipt(Outcome):
     """What came of a guarded command. ``failure`` says why it failed; None if all went well.
 
     ``command_exit_code`` is None where it is not known: it could not be started (``was_run``), or we failed ourselves.
@@ -315,7 +431,6 @@ class GuardReceipt:
     removal: Removal | None = None
     prune_cautions: tuple[Caution, ...] = ()
     leaves_stdout: ClassVar[bool] = True
-    """Stdout is the command's."""
 
     @property
     def cautions(self) -> tuple[Caution, ...]:
@@ -330,6 +445,16 @@ class GuardReceipt:
         """How long clients were held in all."""
         swap = self.rollback.outage if isinstance(self.rollback, SwapReceipt) else timedelta(0)
         return self.backup.outage + swap
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        swap = self.rollback.changed if isinstance(self.rollback, SwapReceipt) else ()
+        prune = self.removal.changed if self.removal else ()
+        return tuple(dict.fromkeys((*self.backup.changed, *swap, *prune)))
+
+    @property
+    def ran(self) -> tuple[ShownCommand, int | None]:
+        return self.command, self.command_exit_code
 
     @property
     def shortfall(self) -> SnapkitError | None:

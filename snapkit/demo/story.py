@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from snapkit.core.inventory.retention import Policy
+from snapkit.core.outcome import BackupReceipt, Listing, Removal, SwapReceipt
 from snapkit.core.reporting import unobserved
 from snapkit.demo import shop
 from snapkit.demo.embedded import DemoServer, demo_server
@@ -28,8 +29,17 @@ class Narrator(Protocol):
     def type(self, command: str) -> None:
         """Show a command as the user would type it."""
 
-    def show(self, result: Any) -> None:
-        """Show what a command returned."""
+    def show_backup(self, receipt: BackupReceipt) -> None:
+        """Show what ``snapkit backup`` says."""
+
+    def show_list(self, listing: Listing) -> None:
+        """Show what ``snapkit list`` says."""
+
+    def show_swap(self, receipt: SwapReceipt) -> None:
+        """Show what ``snapkit rollback`` or ``undo`` says."""
+
+    def show_removal(self, removal: Removal) -> None:
+        """Show what ``snapkit prune`` says."""
 
 
 def play(narrator: Narrator, *, keep: bool) -> DemoServer | None:
@@ -46,7 +56,7 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
     demo.run_sql(shop.DATABASE, shop.SCHEMA_AND_DATA)
     server = Server(target_of(demo.url(shop.DATABASE)))
 
-    def back_up_labelled(label: str) -> Any:
+    def back_up_labelled(label: str) -> BackupReceipt:
         narrator.type(f"snapkit backup --label '{label}'")
         return back_up(server, BackupRequest(label=label), _LOCK_WAIT, unobserved)
 
@@ -55,34 +65,34 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
 
     before = state()
     narrator.say(f"The shop has {before}. A deploy is due, and so, first of all:")
-    narrator.show(back_up_labelled("before 0042"))
+    narrator.show_backup(back_up_labelled("before 0042"))
 
     narrator.say("Now the migration. It goes through without an error:")
     narrator.type("psql -f migrations/0042_clean_up_orders.sql")
     demo.run_sql(shop.DATABASE, shop.BAD_MIGRATION)
     narrator.say(f"And now the shop has {state()}. All orders are gone. What do we have?")
     narrator.type("snapkit list --sizes")
-    narrator.show(list_entries(server, sizes=True, all_sources=False))
+    narrator.show_list(list_entries(server, sizes=True, all_sources=False))
 
     narrator.type("snapkit rollback --latest")
     receipt = swap(server, SwapRequest(), _LOCK_WAIT, unobserved)
-    narrator.show(receipt)
+    narrator.show_swap(receipt)
     after = state()
     narrator.say(f"The shop has {after}: {'all is' if after == before else 'NOT all is'} as it was.")
 
     narrator.say("Nothing was lost: the ruined state was put aside, and could be looked at. Undo swaps it back …")
     narrator.type("snapkit undo")
-    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
+    narrator.show_swap(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()}) … and an undo can be undone.")
     narrator.type("snapkit undo")
-    narrator.show(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
+    narrator.show_swap(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()})")
 
     narrator.say("Some deploys later there are more backups than one needs. Keep two:")
     for label in ("before 0043", "before 0044", "before 0045"):
         back_up_labelled(label)
     narrator.type("snapkit prune --keep 2")
-    narrator.show(remove(server, choose_by_policy(Policy(last=2), server.source), _LOCK_WAIT))
+    narrator.show_removal(remove(server, choose_by_policy(Policy(last=2), server.source), _LOCK_WAIT))
 
 
 def how_to_stop(demo: DemoServer) -> str:

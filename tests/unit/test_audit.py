@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from snapkit.audit import append_to_audit_log, check_audit_log
-from snapkit.cli.audit import _os_user
-from snapkit.core.audit import AuditRecord, entries_of, line_of, ran_by
+from snapkit.cli.audit import AuditRecord, _os_user, append_to_audit_log, check_audit_log, line_of
 from snapkit.core.connection.endpoint import Address, Place
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.entry import Entry
@@ -89,14 +87,14 @@ def test_the_databases_that_a_result_tells_of() -> None:
     one, two = make_entry("one"), make_entry("two", kind=Kind.OLD)
     failure = Failure(two, SnapkitError("x"))
     backup = BackupReceipt(one, 1, Choice.FASTEST, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ())
-    assert entries_of(backup) == ("one",)
-    assert entries_of(_swap(one, two)) == ("one", "two")
-    assert entries_of(_swap(one, None)) == ("one",)
-    assert entries_of(Removal((), (one, two), (), NOW)) == ("one", "two")
-    assert entries_of(Removal((), (one,), (failure,), NOW)) == ("one",)
-    assert entries_of(Recovery((one,), (failure,), ())) == ("one",)
-    assert entries_of(EntryReport(one, None, NOW)) == ("one",)
-    assert entries_of(Diagnosis(())) == entries_of(None) == ()
+    assert backup.changed == ("one",)
+    assert _swap(one, two).changed == ("one", "two")
+    assert _swap(one, None).changed == ("one",)
+    assert Removal((), (one, two), (), NOW).changed == ("one", "two")
+    assert Removal((), (one,), (failure,), NOW).changed == ("one",)
+    assert Recovery((one,), (failure,), ()).changed == ("one",)
+    assert EntryReport(one, None, NOW).changed == ("one",)
+    assert Diagnosis(()).changed == ()
 
 
 def test_the_command_that_a_result_tells_of() -> None:
@@ -104,9 +102,9 @@ def test_the_command_that_a_result_tells_of() -> None:
         make_entry("one"), 1, Choice.FASTEST, Address("h", 1, 180000), Copying(1, SECOND), SECOND, (), SECOND, ()
     )
     migration, psql = ShownCommand(("./migrate",), 2), ShownCommand(("psql",), 1)
-    assert ran_by(GuardReceipt(backup, migration, None, Health.NONE)) == (migration, None)
-    assert ran_by(ShellReceipt(make_entry("one"), psql, 3)) == (psql, 3)
-    assert ran_by(backup) is None
+    assert GuardReceipt(backup, migration, None, Health.NONE).ran == (migration, None)
+    assert ShellReceipt(make_entry("one"), psql, 3).ran == (psql, 3)
+    assert backup.ran is None
 
 
 def test_the_file_is_its_owners_and_only_ever_grows(tmp_path: Path) -> None:

@@ -6,14 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.cli.format import (
-    age_text,
-    count_text,
-    printable,
-    printable_lines,
-    size_text,
-    time_text,
-)
+from snapkit.cli.format import age_text, count_text, printable, printable_lines, time_text
+from snapkit.core.checks.disk_room import size_text
 from snapkit.core.durations import milliseconds
 from tests.unit.builders import NOW
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from prometheus_client.parser import text_string_to_metric_families
 
-from snapkit.cli.prometheus import exposition
+from snapkit.cli.commands.status import exposition
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.freshness import StatusReport, judge
 from snapkit.core.inventory.kinds import Kind, State

@@ -8,7 +8,6 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.core.audit import entries_of
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.outcome import BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
@@ -227,6 +226,6 @@ def test_the_audit_log_names_what_all_its_parts_touched_and_the_outage_is_that_o
     receipt = GuardReceipt(
         backup, ShownCommand(("migrate",), 1), 1, Health.NONE, "It failed.", rollback=swap, removal=REMOVAL
     )
-    assert entries_of(receipt) == ("app_backup_20260110_103045", "app_old_20260110_103045")
+    assert receipt.changed == ("app_backup_20260110_103045", "app_old_20260110_103045")
     assert receipt.outage == timedelta(seconds=3)
     assert replace(receipt, rollback=None).outage == timedelta(seconds=1)

@@ -10,6 +10,7 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.ordering import is_ahead
 from snapkit.core.inventory.selection import usable_backups
+from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NotFoundError, SnapkitError
@@ -48,7 +49,7 @@ class SourceStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class StatusReport:
+class StatusReport(Outcome):
     """How the backups of some sources stand. Without ``max_age`` nothing is judged; ``sized``: sizes were asked for."""
 
     sources: tuple[SourceStatus, ...]

@@ -91,12 +91,7 @@ class TerminalSteps:
             self._marks.append(mark_moment(self.invocation.server(), backup.source_oid))
 
     def run(self, backup: BackupReceipt) -> Ending:
-        # What comes after is loaded before: the command may replace the very environment that snapkit is installed in.
-        from rich import progress, text  # noqa: F401
-
-        from snapkit.cli import envelope  # noqa: F401
-        from snapkit.cli import text as rendering  # noqa: F401
-
+        _load_what_comes_after()
         if self._problems:
             raise UsageError(f"The backup could not be kept from other runs. {self._problems[0].message}")
         self.until_the_end.enter_context(self._signals.held())
@@ -188,3 +183,12 @@ class TerminalSteps:
         own = {"SNAPKIT_BACKUP": backup.backup.name, "SNAPKIT_SOURCE": backup.backup.source}
         leading = environment_to_live(self.invocation.server())
         return self.invocation.environment_with({**self.named_in_dotenv, **leading, **own})
+
+
+def _load_what_comes_after() -> None:
+    """The command may replace the very environment that snapkit is installed in."""
+    from rich import padding, progress, table, text  # noqa: F401
+
+    from snapkit.cli import deploy_facts, entry_facts, envelope, held_clients  # noqa: F401
+    from snapkit.cli import table as tables  # noqa: F401
+    from snapkit.core import checks  # noqa: F401

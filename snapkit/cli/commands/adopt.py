@@ -1,0 +1,36 @@
+"""``snapkit adopt``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snapkit.cli.arguments import NAME
+from snapkit.cli.completion import names_where
+from snapkit.cli.entry_facts import name_of_entry, print_change, report_document
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+
+if TYPE_CHECKING:
+    from snapkit.core.outcome import EntryReport
+
+
+@registry.command("adopt", changes=True, text=print_change, data=report_document, names=name_of_entry)
+def adopt(
+    run: Invocation,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help=NAME,
+            autocompletion=names_where(lambda entry: entry.state in ("unmanaged", "altered")),
+        ),
+    ],
+) -> EntryReport:
+    """Seal an altered entry again as it is, or make a backup of the original script one of snapkit's."""
+    server = run.server()
+    from snapkit.services.adopt import adopt_entry
+
+    with run.terminal.progress("Adopting") as observe:
+        return adopt_entry(server, name, run.settings().lock_wait, observe)

@@ -1,0 +1,103 @@
+"""``snapkit demo``."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+from snapkit.cli.terminal import unpadded
+from snapkit.core.outcome import Outcome
+from snapkit.core.values import dataclass
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.outcome import BackupReceipt, Listing, Removal, SwapReceipt
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOutcome(Outcome):
+    """The demo's server, if it was left running."""
+
+    database_url: str | None
+    stop_command: str | None
+    tells_where: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True)
+class Narration:
+    """Tells the story on a console, or nobody."""
+
+    console: Console | None
+
+    def say(self, text: str) -> None:
+        if self.console is not None:
+            self.console.print(f"\n{text}")
+
+    def type(self, command: str) -> None:
+        if self.console is not None:
+            self.console.print(f"\n$ {command}", style="bold cyan")
+
+    def show_backup(self, receipt: BackupReceipt) -> None:
+        from snapkit.cli.commands.backup import print_backup
+
+        self._show(lambda console: print_backup(receipt, console))
+
+    def show_list(self, listing: Listing) -> None:
+        from snapkit.cli.commands.list import print_listing
+
+        self._show(lambda console: print_listing(listing, console))
+
+    def show_swap(self, receipt: SwapReceipt) -> None:
+        from snapkit.cli.commands.rollback import print_swap
+
+        self._show(lambda console: print_swap(receipt, console))
+
+    def show_removal(self, removal: Removal) -> None:
+        from snapkit.cli.commands.prune import print_removal
+
+        self._show(lambda console: print_removal(removal, console))
+
+    def _show(self, text: Callable[[Console], None]) -> None:
+        if self.console is not None:
+            with unpadded(self.console):
+                text(self.console)
+
+
+def _text(result: DemoOutcome, console: Console) -> None:
+    if result.database_url is None:
+        console.print("The server is stopped, and its data deleted. Play on with: snapkit demo --keep")
+        return
+    console.print("The server goes on running. Play on with:", style="bold")
+    console.print(f"  export DATABASE_URL='{result.database_url}'", soft_wrap=True)
+    own = "snapkit" if shutil.which("snapkit") else f"{shlex.quote(sys.executable)} -m snapkit"
+    console.print(f"  {own} list --sizes", soft_wrap=True)
+    console.print("Stop it, and delete its data, with:", style="bold")
+    console.print(f"  {result.stop_command}", soft_wrap=True)
+
+
+def _data(result: DemoOutcome) -> Document:
+    return {"database_url": result.database_url, "stop_command": result.stop_command}
+
+
+@registry.command("demo", changes=False, text=_text, data=_data, connects=False)
+def demo(
+    run: Invocation,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,
+) -> DemoOutcome:
+    """Play the whole story on a server of its own."""
+    from snapkit.cli.connecting import silence_libraries
+    from snapkit.demo.shop import DATABASE
+    from snapkit.demo.story import how_to_stop, play
+
+    silence_libraries()
+    kept = play(Narration(run.console_for_a_story()), keep=keep)
+    return DemoOutcome(kept.url(DATABASE), how_to_stop(kept)) if kept else DemoOutcome(None, None)

@@ -1,0 +1,223 @@
+"""``snapkit guard``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snapkit.cli.arguments import (
+    DropWait,
+    Grace,
+    MaxOutage,
+    NoPgbouncer,
+    PgbouncerUrl,
+    ReplicaUrl,
+    ShowCommand,
+    StopWorkers,
+    StrategyOption,
+    Tablespace,
+)
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+from snapkit.core.inventory.metadata import checked_label
+from snapkit.errors import SnapkitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.inventory.entry import Entry
+    from snapkit.core.outcome import GuardReceipt
+    from snapkit.services.rollback import SwapRequest
+
+
+def _text(result: GuardReceipt, console: Console) -> None:
+    from snapkit.cli.commands.rollback import print_swap
+    from snapkit.cli.format import count_text, printable
+    from snapkit.core.checks.disk_room import size_text
+    from snapkit.core.guarding import Health
+    from snapkit.core.inventory.metadata import shown_label
+    from snapkit.core.outcome import SwapReceipt
+
+    if isinstance(result.rollback, SwapReceipt):
+        print_swap(result.rollback, console)
+    elif result.failure is None:
+        health = ", and the health check passed" if result.health is Health.PASSED else ""
+        console.print(f"{printable(str(result.command))} went through{health}.", style="bold green")
+        console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
+        if result.removal is not None and result.removal.removed:
+            removed = result.removal.removed
+            console.print(
+                f"Pruned: {count_text(len(removed), 'database')}, {size_text(result.removal.freed_bytes)} freed:"
+            )
+            for entry in removed:
+                console.print(
+                    f"  {entry.name}" + (f" (label “{printable(shown_label(entry.label))}”)" if entry.label else "")
+                )
+
+
+def _data(result: GuardReceipt) -> Document:
+    from snapkit.cli.commands.prune import removal_document
+    from snapkit.cli.commands.rollback import swap_document
+    from snapkit.cli.entry_facts import entry_document
+    from snapkit.core.durations import milliseconds
+    from snapkit.core.outcome import SwapReceipt
+
+    return {
+        "backup": entry_document(result.backup.backup),
+        "backup_outage_ms": milliseconds(result.backup.outage),
+        "command": list(result.command.shown),
+        "command_words": result.command.words,
+        "command_exit_code": result.command_exit_code,
+        "health": result.health.value,
+        "rollback": swap_document(result.rollback) if isinstance(result.rollback, SwapReceipt) else None,
+        "prune": removal_document(result.removal) if result.removal else None,
+    }
+
+
+@registry.command("guard", changes=True, text=_text, data=_data, runs_words=True)
+def guard(
+    run: Invocation,
+    command: Annotated[
+        list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, such as: -- alembic upgrade head")
+    ],
+    label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What the backup is for.")] = None,
+    health_command: Annotated[
+        str | None,
+        typer.Option("--health-command", metavar="CMD", help="A shell command that ends with 0 once all is well."),
+    ] = None,
+    health_url: Annotated[
+        str | None, typer.Option("--health-url", metavar="URL", help="A URL that answers 2xx once all is well.")
+    ] = None,
+    health_timeout: Annotated[
+        str | None,
+        typer.Option("--health-timeout", metavar="DURATION", help="How long to try for that. [default: 60s]"),
+    ] = None,
+    on_failure: Annotated[
+        str | None,
+        typer.Option("--on-failure", metavar="WHAT", help="rollback, or keep the database. [default: rollback]"),
+    ] = None,
+    rollback_wait: Annotated[
+        str | None,
+        typer.Option(
+            "--rollback-wait",
+            metavar="DURATION",
+            help="How long a rollback is tried again while something is in its way. [default: 10m]",
+        ),
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option("--keep", metavar="N", help="If all is well, prune to the newest N backups.")
+    ] = None,
+    keep_old: Annotated[
+        str | None, typer.Option("--keep-old", metavar="N", help="With --keep: and to the newest N put aside.")
+    ] = None,
+    strategy: StrategyOption = None,
+    tablespace: Tablespace = None,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
+    replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
+    drop_wait: DropWait = None,
+    stop_workers: StopWorkers = False,
+    allow_unreplicated: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unreplicated",
+            help="Run the command though no synchronous standby has confirmed the backup.",
+        ),
+    ] = False,
+    show_command: ShowCommand = False,
+) -> GuardReceipt:
+    """Back up, run a command, and roll back if it fails."""
+    label = checked_label(label)
+    settings = run.settings(
+        {
+            "health_command": health_command,
+            "health_url": health_url,
+            "health_timeout": health_timeout,
+            "on_failure": on_failure,
+            "rollback_wait": rollback_wait,
+            "keep": keep,
+            "keep_old": keep_old,
+            "drop_wait": drop_wait,
+            "strategy": strategy,
+            "tablespace": tablespace,
+            "grace": grace,
+            "max_outage": max_outage,
+        }
+    )
+    from snapkit.cli.commands.backup import back_up_between_hooks
+    from snapkit.cli.commands.prune import drop, policy_of
+    from snapkit.cli.commands.rollback import swap_in
+
+    policy = policy_of(settings, "guard") if settings.keep is not None else None
+    from snapkit.processes.foreground import find_command
+    from snapkit.processes.health import HealthChecks
+
+    found = find_command(command)
+    checks = HealthChecks(settings.health_command, settings.health_url, settings.health_timeout)
+    with run.asking_for_deploy() as deploy:
+        server = run.server()
+        from snapkit.cli.commands.guard_steps import TerminalSteps
+        from snapkit.cli.run_hooks import tell_failure
+        from snapkit.core.hooks import Operation
+        from snapkit.core.secrets import shown_command
+        from snapkit.services.backup import BackupRequest
+        from snapkit.services.guard import guard as guard_
+        from snapkit.services.prune import choose_by_policy
+        from snapkit.services.rollback import SwapRequest
+
+        hold, replicas = settings.hold(disconnect=True), run.replicas(replica_url)
+        poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
+        request = BackupRequest(
+            label=label,
+            pinned=False,
+            strategy=settings.strategy,
+            tablespace=settings.tablespace,
+            hold=hold,
+            replicas=replicas,
+            poolers=poolers,
+            deploy=deploy(),
+            stop_workers=stop_workers,
+        )
+
+    def request_for(backup: Entry) -> SwapRequest:
+        # Asked for anew: the command may have checked out another commit, as deploys do.
+        with run.asking_for_deploy() as deploy:
+            code = deploy().git
+        return SwapRequest(
+            backup.name,
+            hold=hold,
+            replicas=replicas,
+            poolers=poolers,
+            helpers_needed=False,
+            code=code,
+            own=backup.database.oid,
+            stop_workers=True,  # the way back is taken, whatever the command has started
+        )
+
+    with ExitStack() as until_the_end:
+        steps = TerminalSteps(
+            invocation=run,
+            command=shown_command(command, in_full=show_command),
+            found=found,
+            checks=checks,
+            named_in_dotenv=settings.connection.named_in_dotenv,
+            make_backup=lambda claim: back_up_between_hooks(run, replace(request, claim=claim)),
+            request_for=request_for,
+            swap_in=lambda request, entry, way_back: swap_in(run, request, None, entry=entry, way_back=way_back),
+            drop=lambda made: (
+                drop(run, choose_by_policy(policy, server.source, made), settings.drop_wait) if policy else None
+            ),
+            rollback_wait=settings.rollback_wait,
+            until_the_end=until_the_end,
+            allow_unreplicated=allow_unreplicated,
+        )
+        receipt = guard_(steps, settings.on_failure)
+        if receipt.shortfall and not isinstance(receipt.rollback, SnapkitError):  # which was told of when it happened
+            tell_failure(run, Operation.GUARD, receipt.backup.backup, receipt.shortfall)
+        return receipt

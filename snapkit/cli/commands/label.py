@@ -1,0 +1,61 @@
+"""``snapkit pin``, ``unpin`` and ``label``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snapkit.cli.arguments import NAME, ReadyName
+from snapkit.cli.completion import names_where
+from snapkit.cli.entry_facts import name_of_entry, print_change, report_document
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+from snapkit.core.inventory.metadata import checked_label
+
+if TYPE_CHECKING:
+    from snapkit.core.outcome import EntryReport
+
+
+@registry.command("pin", changes=True, text=print_change, data=report_document, names=name_of_entry)
+def pin(
+    run: Invocation,
+    name: ReadyName,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
+) -> EntryReport:
+    """Keep a backup, whatever prune, delete or rollback would do."""
+    server = run.server()
+    from snapkit.services.label import pin_entry
+
+    with run.terminal.progress("Pinning") as observe:
+        return pin_entry(server, name, reason, run.settings().lock_wait, observe)
+
+
+@registry.command("unpin", changes=True, text=print_change, data=report_document, names=name_of_entry)
+def unpin(
+    run: Invocation,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: entry.pinned))
+    ],
+) -> EntryReport:
+    """Take the protection away again."""
+    server = run.server()
+    from snapkit.services.label import unpin_entry
+
+    with run.terminal.progress("Unpinning") as observe:
+        return unpin_entry(server, name, run.settings().lock_wait, observe)
+
+
+@registry.command("label", changes=True, text=print_change, data=report_document, names=name_of_entry)
+def label(
+    run: Invocation,
+    name: ReadyName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
+) -> EntryReport:
+    """Give a backup a label."""
+    text = checked_label(text) or ""
+    server = run.server()
+    from snapkit.services.label import label_entry
+
+    with run.terminal.progress("Labelling") as observe:
+        return label_entry(server, name, text, run.settings().lock_wait, observe)

@@ -1,0 +1,334 @@
+"""``snapkit rollback`` and ``snapkit undo``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from snapkit.cli.arguments import (
+    NAME,
+    DryRunOption,
+    Grace,
+    MaxOutage,
+    NoDisconnect,
+    NoPgbouncer,
+    PgbouncerUrl,
+    ReplicaUrl,
+    StopWorkers,
+    Yes,
+    is_ready,
+)
+from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
+from snapkit.cli.format import age_text, count_text, printable, time_text
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.inventory.metadata import shown_label
+from snapkit.core.outcome import Outcome
+from snapkit.core.values import dataclass
+from snapkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.inventory.entry import Entry
+    from snapkit.core.outcome import SwapPreview, SwapReceipt
+    from snapkit.core.plans.swap import SwapPlan
+    from snapkit.services.guard import WayBack
+    from snapkit.services.rollback import SwapRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Script(Outcome):
+    """A script for psql."""
+
+    sql: str
+    tells_where: ClassVar[bool] = False
+
+
+def _text(result: SwapReceipt | DryRun[SwapPreview] | Script, console: Console) -> None:
+    if isinstance(result, Script):
+        console.file.write(result.sql)
+    elif isinstance(result, DryRun):
+        print_dry_run(result, console, _print_preview)
+    else:
+        print_swap(result, console)
+
+
+def _print_preview(result: SwapPreview, console: Console) -> None:
+    from snapkit.cli.deploy_facts import cost_facts, fits_facts, migrations_now_facts
+    from snapkit.cli.held_clients import leaving_text, paused_text, place_text
+    from snapkit.cli.table import print_facts
+    from snapkit.core.outage.standbys import listed_standbys
+
+    plan, entry = result.plan, result.plan.entry
+    rows = [("Database", plan.source), ("Goes back to", _origin(entry, result.now)), *fits_facts(entry.deploy)]
+    rows += migrations_now_facts(entry.deploy, result.migrations_now)
+    if plan.clone is not None:
+        rows.append(("Kept", _why_kept(entry)))
+    elif entry.kind is Kind.BACKUP:
+        label = ", its label too" if entry.label else ""
+        rows.append(("Used up", f"this backup{label}; {_left(result.backups_left)} (--keep-backup keeps it)"))
+    if plan.displaced_name is not None:
+        rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
+    else:
+        rows.append(("Live database", "does not exist; nothing has to be put aside"))
+    rows += cost_facts(result.written_since)
+    rows += [("Mind", caution.message) for caution in result.cautions]
+    rows.append(("Connected now", leaving_text(result.sessions)))
+    rows += [
+        ("On replica", f"{place_text(replica)}: {leaving_text(replica.disconnected)}") for replica in result.replicas
+    ]
+    rows += [("PgBouncer", paused_text(pooler, "will pause")) for pooler in result.poolers]
+    if result.standbys:
+        stale = "without --replica-url, sessions there go on reading the displaced database"
+        rows.append(("Standbys", f"{listed_standbys(result.standbys)}; {stale}"))
+    print_facts(rows, console)
+
+
+def _origin(entry: Entry, now: datetime) -> str:
+    """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
+    when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
+    label = f", label “{shown_label(entry.label)}”" if entry.label else ""
+    if entry.kind is Kind.BACKUP:
+        return f"{entry.name}, made {when}{label}"
+    gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
+    rollback = f"the rollback to {gave_way_to}" if gave_way_to else "a rollback"
+    return f"{entry.name}{label}, live until {rollback} of {when}"
+
+
+def _why_kept(entry: Entry) -> str:
+    if entry.pinned:
+        return f"it is pinned, so a clone of it is swapped in (to save time and room: snapkit unpin {entry.name})"
+    return "a clone of it is swapped in"
+
+
+def _left(backups: int) -> str:
+    if not backups:
+        return "no backup remains"
+    return count_text(backups, "backup") + (" remains" if backups == 1 else " remain")
+
+
+def print_swap(result: SwapReceipt, console: Console) -> None:
+    """Print the receipt of a rollback or an undo."""
+    from snapkit.cli.deploy_facts import cost_facts, fits_facts
+    from snapkit.cli.held_clients import disconnected_facts, paused_text, place_text, sessions_text, times_text
+    from snapkit.cli.table import print_facts
+    from snapkit.core.durations import duration_text
+
+    console.print(
+        f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
+    )
+    rows = [("Restored", result.restored.name), *fits_facts(result.restored.deploy)]
+    if result.restored_kept:
+        rows.append(("Kept", "it is still there; a clone of it was swapped in"))
+    elif result.restored.kind is Kind.BACKUP:
+        rows.append(("Used up", f"this backup; {_left(result.backups_left)}"))
+    if result.displaced is not None:
+        rows.append(("Put aside as", result.displaced.name))
+        rows += _what_became_of_it(result.displaced, result.was_backup)
+    rows += [
+        *cost_facts(result.written_since),
+        ("Clients held", duration_text(result.outage)),
+        *disconnected_facts(result.disconnected),
+        *[
+            ("On replica", f"{place_text(replica)}: {sessions_text(replica.disconnected)}")
+            for replica in result.replicas
+        ],
+        *[("PgBouncer", paused_text(pooler)) for pooler in result.poolers],
+        ("Total time", times_text(result.duration, result.phases)),
+    ]
+    print_facts(rows, console)
+    if result.displaced is not None:
+        console.print("Bring the other state back with: snapkit undo")
+
+
+def _what_became_of_it(displaced: Entry, was_backup: str | None) -> list[tuple[str, str]]:
+    if was_backup is None:
+        return []
+    if displaced.kind is Kind.BACKUP:
+        return [("Given back", "it is the backup that it was: nothing was written to it while it was live")]
+    return [("No backup", f"what was {was_backup} is none any more: it may have been written to while it was live")]
+
+
+def _data(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Document:
+    if isinstance(result, Script):
+        return {"sql": result.sql}
+    if not isinstance(result, DryRun):
+        return swap_document(result)
+    from snapkit.cli.deploy_facts import migration_document, written_document
+    from snapkit.cli.entry_facts import entry_document
+
+    preview = result.preview
+    return plan_document(preview) | {
+        "restored": entry_document(preview.plan.entry),
+        "written_since": written_document(preview.written_since),
+        "migrations_now": [migration_document(each) for each in preview.migrations_now],
+    }
+
+
+def swap_document(result: SwapReceipt) -> Document:
+    """Return the receipt of a rollback or an undo as JSON has it."""
+    from snapkit.cli.deploy_facts import written_document
+    from snapkit.cli.entry_facts import entry_document
+    from snapkit.cli.held_clients import held_document, poolers_document, replicas_document
+
+    return {
+        "source": result.source,
+        "restored": entry_document(result.restored),
+        "restored_kept": result.restored_kept,
+        "backups_left": result.backups_left,
+        "displaced": entry_document(result.displaced) if result.displaced else None,
+        **held_document(result),
+        "replicas": replicas_document(result.replicas),
+        "poolers": poolers_document(result.poolers),
+        "written_since": written_document(result.written_since),
+    }
+
+
+def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str]:
+    if isinstance(result, Script):
+        return ()
+    if isinstance(result, DryRun):
+        return (result.preview.plan.entry.name,)
+    return (result.displaced.name,) if result.displaced else ()
+
+
+@registry.command("rollback", changes=True, text=_text, data=_data, names=_names)
+def rollback(
+    run: Invocation,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=NAME, autocompletion=is_ready)] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
+    keep_backup: Annotated[
+        bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
+    ] = False,
+    no_disconnect: NoDisconnect = False,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
+    replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
+    stop_workers: StopWorkers = False,
+    dry_run: DryRunOption = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
+    yes: Yes = False,
+) -> SwapReceipt | DryRun[SwapPreview] | Script:
+    """Swap a backup in for the live database, which is put aside."""
+    if (name is None) is not latest:
+        raise UsageError(
+            "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
+        )
+    with run.asking_for_deploy() as deploy:
+        replicas = run.replicas(replica_url)
+        from snapkit.services.rollback import SwapRequest
+
+        request = SwapRequest(
+            wanted=name,
+            keep_backup=keep_backup,
+            hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
+            replicas=replicas,
+            poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+            code=deploy().git,
+            stop_workers=stop_workers,
+        )
+    return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
+
+
+@registry.command("undo", changes=True, text=_text, data=_data, names=_names)
+def undo(
+    run: Invocation,
+    grace: Grace = None,
+    max_outage: MaxOutage = None,
+    replica_url: ReplicaUrl = None,
+    pgbouncer_url: PgbouncerUrl = None,
+    no_pgbouncer: NoPgbouncer = False,
+    stop_workers: StopWorkers = False,
+    dry_run: DryRunOption = False,
+    yes: Yes = False,
+) -> SwapReceipt | DryRun[SwapPreview] | Script:
+    """Swap the database back that the last rollback put aside."""
+    replicas = run.replicas(replica_url)
+    from snapkit.services.rollback import SwapRequest
+
+    hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
+    request = SwapRequest(
+        undo=True,
+        hold=hold,
+        replicas=replicas,
+        poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+        stop_workers=stop_workers,
+    )
+    return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
+
+
+def _swap(
+    run: Invocation, request: SwapRequest, *, dry_run: bool, sql: bool, yes: bool
+) -> SwapReceipt | DryRun[SwapPreview] | Script:
+    from snapkit.services.rollback import preview_swap, script_of_swap
+
+    server = run.server()
+    if sql:
+        return Script(script_of_swap(server, request))
+    if dry_run:
+        return DryRun(preview_swap(server, request))
+    confirmed = None
+    if run.asks(yes):
+        preview = preview_swap(server, request)
+        run.show(partial(_print_preview, preview))
+        run.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
+        confirmed = preview.plan
+    return swap_in(run, request, confirmed)
+
+
+def swap_in(
+    run: Invocation,
+    request: SwapRequest,
+    confirmed: SwapPlan | None,
+    *,
+    entry: Entry | None = None,
+    way_back: WayBack | None = None,
+) -> SwapReceipt:
+    """Swap, with progress, between the hooks.
+
+    A guard's ``way_back`` makes the plan to hold to, and ``entry`` is known then.
+    """
+    from snapkit.cli.run_hooks import hooked
+    from snapkit.core.hooks import Operation, facts_after
+    from snapkit.services.rollback import preview_swap, swap
+
+    server = run.server()
+    told = f"Rolling {server.source} back"
+
+    def look() -> Entry:
+        """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
+        nonlocal confirmed, request
+        if way_back is not None:
+            with run.terminal.progress(told) as observe:
+                return way_back.decide(observe).entry
+        confirmed = confirmed or preview_swap(server, request).plan
+        if not request.undo:
+            request = replace(request, wanted=confirmed.entry.name)
+        return confirmed.entry
+
+    def work() -> SwapReceipt:
+        lock_wait = run.settings().lock_wait
+        with run.terminal.progress(told) as observe:
+            if way_back is None:
+                return swap(server, request, lock_wait, observe, confirmed)
+            return way_back.take(
+                lambda plan, persistence: swap(server, request, lock_wait, observe, plan, persistence), observe
+            )
+
+    def facts(receipt: SwapReceipt) -> Mapping[str, str]:
+        return facts_after(receipt.restored, receipt.displaced, receipt.outage, receipt.duration)
+
+    known = confirmed.entry if confirmed else entry
+    operation = Operation.UNDO if request.undo else Operation.ROLLBACK
+    return hooked(run, operation, work, facts=facts, data=swap_document, entry=known, look=look)

@@ -1,0 +1,68 @@
+"""``snapkit shell``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from snapkit.cli.arguments import ReadyName, ShowCommand
+from snapkit.cli.ctrl_c import uninterrupted
+from snapkit.cli.invocation import Invocation
+from snapkit.cli.registry import registry
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.outcome import ShellReceipt
+
+
+def _text(result: ShellReceipt, console: Console) -> None:
+    """Nothing: all that is to be seen is the command's."""
+
+
+def _data(result: ShellReceipt) -> Document:
+    from snapkit.cli.entry_facts import entry_document
+
+    return {
+        "entry": entry_document(result.entry),
+        "command": list(result.command.shown),
+        "command_words": result.command.words,
+        "command_exit_code": result.exit_code,
+    }
+
+
+@registry.command("shell", changes=True, text=_text, data=_data)
+def shell(
+    run: Invocation,
+    name: ReadyName,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- COMMAND...]", help="What to run, with DATABASE_URL set. [default: psql]"),
+    ] = None,
+    show_command: ShowCommand = False,
+) -> ShellReceipt:
+    """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
+    from snapkit.processes.foreground import find_command, run_command
+
+    found = find_command(command) if command else None
+    server = run.server()
+    from snapkit.core.outcome import ShellReceipt
+    from snapkit.core.secrets import shown_command
+    from snapkit.services.run.survey import altered_cautions
+    from snapkit.services.shell import ShellRequest, opened_entry
+
+    settings = run.settings()
+    request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())
+    with ExitStack() as stack:
+        with run.terminal.progress("Opening") as observe:
+            opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))
+        run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
+        ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
+    run.terminal.note(f"{opened.entry.name} is sealed again.")
+    entry = opened.sealed[0] if opened.sealed else opened.entry
+    ran = shown_command(command or ["psql"], in_full=show_command)
+    cautions = (*opened.cautions, *opened.afterwards, *altered_cautions([entry]))
+    return ShellReceipt(entry, ran, ending.exit_code, cautions)

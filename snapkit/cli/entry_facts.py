@@ -1,0 +1,79 @@
+"""An entry of the inventory: for people, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from snapkit.cli.deploy_facts import deploy_document
+from snapkit.cli.envelope import Document, error_document, time_document
+from snapkit.cli.format import printable
+from snapkit.core.inventory.kinds import State
+from snapkit.core.inventory.metadata import shown_label
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.core.inventory.entry import Entry
+    from snapkit.core.inventory.opened import Opened
+    from snapkit.core.outcome import EntryReport, Failure
+
+STATE_STYLES = {
+    State.READY: "green",
+    State.INVALID: "red",
+    State.INCOMPLETE: "yellow",
+    State.UNMANAGED: "yellow",
+    State.ALTERED: "yellow",
+}
+
+
+def print_change(result: EntryReport, console: Console) -> None:
+    """Print what was done to an entry."""
+    entry = result.entry
+    label = f" “{printable(shown_label(entry.label))}”" if result.change == "labelled" and entry.label else ""
+    console.print(f"{printable(entry.name)} is {result.change}{label}.", style="bold green")
+
+
+def name_of_entry(result: EntryReport) -> Sequence[str]:
+    return (result.entry.name,)
+
+
+def report_document(result: EntryReport) -> Document:
+    """Return what stands under ``data`` for a result that is about one entry."""
+    database, own = result.entry.database, result.entry.metadata
+    more = {
+        "oid": database.oid,
+        "owner": database.owner,
+        "tablespace": database.tablespace,
+        "sealed": not database.allow_connections,
+        "altered": result.entry.altered,
+        "comment": own.comment if own else None,
+    }
+    return {"entry": entry_document(result.entry) | more}
+
+
+def entry_document(entry: Entry) -> Document:
+    return {
+        "name": entry.name,
+        "source": entry.source,
+        "kind": entry.kind.value,
+        "state": entry.state.value,
+        "created_at": time_document(entry.created_at),
+        "size_bytes": entry.size_bytes,
+        "label": entry.label,
+        "pinned": entry.pinned,
+        "pin_reason": entry.pin_reason,
+        "strategy": entry.strategy.value if entry.strategy else None,
+        "not_given": list(entry.not_given),
+        "opened": _opened(entry.opened) if entry.opened else None,
+        "deploy": deploy_document(entry.deploy),
+    }
+
+
+def _opened(opened: Opened) -> Document:
+    return {"at": time_document(opened.at), "user": opened.user, "host": opened.host, "pid": opened.pid}
+
+
+def failed_document(failures: Sequence[Failure]) -> list[Document]:
+    """Return the entries that could not be dropped, each with its error."""
+    return [{"entry": entry_document(each.entry), "error": error_document(each.error)} for each in failures]
