@@ -19,12 +19,11 @@ import psycopg
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Entry
-from snapkit.core.outcome import BackupReceipt, SwapReceipt
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
-from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.backup import BackupReceipt, BackupRequest, back_up
 from snapkit.services.list import list_entries
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.cluster import Cluster
 from tests.process import Command
 

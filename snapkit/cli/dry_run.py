@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import WrittenStep
+    from snapkit.core.plans.statements import WrittenStep
     from snapkit.core.reporting import Caution
 
 

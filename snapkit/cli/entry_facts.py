@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.inventory.opened import Opened
-    from snapkit.core.outcome import EntryReport, Failure
+    from snapkit.services.entries.change import EntryReport
+    from snapkit.services.entries.drop import Failure
 
 STATE_STYLES = {
     State.READY: "green",

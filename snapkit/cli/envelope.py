@@ -22,6 +22,7 @@ def envelope(
     command: str | None,
     status: str,
     data: Document | None,
+    *,
     cautions: tuple[Caution, ...] = (),
     error: Document | None = None,
     where: Whereabouts | None = None,

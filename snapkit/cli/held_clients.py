@@ -13,7 +13,10 @@ from snapkit.core.durations import duration_text, milliseconds
 if TYPE_CHECKING:
     from snapkit.core.client_session import ClientSession
     from snapkit.core.outage.hold_rules import Phase
-    from snapkit.core.outcome import BackupReceipt, PoolerReceipt, ReplicaReceipt, SwapReceipt
+    from snapkit.core.outage.pooled_databases import PoolerReceipt
+    from snapkit.core.outage.standbys import ReplicaReceipt
+    from snapkit.services.backup import BackupReceipt
+    from snapkit.services.rollback import SwapReceipt
 
 Fact = tuple[str, str]
 

@@ -283,7 +283,9 @@ class Invocation:
         is_partial = shortfall is not None and exit_code_of(shortfall) is ExitCode.PARTIAL
         status = "success" if shortfall is None else "partial" if is_partial else "error"
         error = error_document(shortfall) if shortfall else None
-        sys.stdout.write(envelope(self._call.command, status, data, cautions, error, self._call.whereabouts) + "\n")
+        where = self._call.whereabouts
+        document = envelope(self._call.command, status, data, cautions=cautions, error=error, where=where)
+        sys.stdout.write(document + "\n")
 
     def _print_text(self, result: Result, rendering: Rendering[Result]) -> None:
         if result.leaves_stdout:

@@ -127,9 +127,9 @@ def _tell(error: SnapkitError, call: Call) -> int:
     if call.as_json:
         from snapkit.cli.envelope import envelope, error_document
 
-        sys.stdout.write(
-            envelope(call.command, "error", None, call.cautions, error_document(error), call.whereabouts) + "\n"
-        )
+        said = error_document(error)
+        document = envelope(call.command, "error", None, cautions=call.cautions, error=said, where=call.whereabouts)
+        sys.stdout.write(document + "\n")
         sys.stdout.flush()
     else:
         from snapkit.cli.terminal import Terminal, print_error

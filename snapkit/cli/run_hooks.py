@@ -124,7 +124,9 @@ class _Around:
         from snapkit.cli.envelope import envelope
 
         said = (*self._run_of.cautions, *cautions)
-        return envelope(self._occasion.operation, status, data, said, error, self._run_of.whereabouts)
+        return envelope(
+            self._occasion.operation, status, data, cautions=said, error=error, where=self._run_of.whereabouts
+        )
 
     def _try(self, event: Event, facts: Mapping[str, str], document: Callable[[], str]) -> None:
         """Run a hook whose failure changes nothing any more: a warning. Ctrl-C ends the hook, and nothing else."""

@@ -6,16 +6,15 @@ from datetime import timedelta
 from typing import Protocol
 
 from snapkit.core.inventory.retention import Policy
-from snapkit.core.outcome import BackupReceipt, Listing, Removal, SwapReceipt
 from snapkit.core.reporting import unobserved
 from snapkit.demo import shop
 from snapkit.demo.embedded import DemoServer, demo_server
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
-from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.list import list_entries
-from snapkit.services.prune import choose_by_policy, remove
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.backup import BackupReceipt, BackupRequest, back_up
+from snapkit.services.list import Listing, list_entries
+from snapkit.services.prune import Removal, choose_by_policy, remove
+from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 
 _LOCK_WAIT = timedelta(seconds=10)
 

@@ -10,7 +10,6 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
 from snapkit.core.inventory.selection import select_one
-from snapkit.core.outcome import EntryReport
 from snapkit.core.plans.identity import facts_of
 from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import CommentOnDatabase
@@ -23,7 +22,7 @@ from snapkit.postgres.outage import eviction
 from snapkit.postgres.sql.execution import run
 from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.services.copying.restore_properties import Given, give_properties
-from snapkit.services.entries.change import commit_change, report_change, report_on
+from snapkit.services.entries.change import EntryReport, commit_change, report_change, report_on
 from snapkit.services.run.preconditions import check_empty_enough, check_rights
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.survey import ServerState, gather

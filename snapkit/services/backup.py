@@ -6,10 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
+from enum import Enum
 from time import monotonic
 
 from snapkit.core.client_session import ClientSession
-from snapkit.core.copying.estimates import many_files
+from snapkit.core.connection.endpoint import Address
+from snapkit.core.copying.estimates import Forecast, many_files
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.durations import duration_text
@@ -18,16 +20,25 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.naming import sequence_of
 from snapkit.core.inventory.selection import lenders
-from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules, Phase
+from snapkit.core.outage.pooled_databases import PoolerReceipt
+from snapkit.core.outage.standbys import ReplicaReceipt
 from snapkit.core.outage.workers import Worker
-from snapkit.core.outcome import BackupPreview, BackupReceipt, Choice, Copying, PoolerReceipt, ReplicaReceipt
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.backup import BackupPlan, plan_backup
 from snapkit.core.plans.clone import CopyMethod
 from snapkit.core.plans.identity import AlteredMeanwhileError
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    ConnectionFailedError,
+    OutageLimitError,
+    SnapkitError,
+    UsageError,
+)
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.catalog.databases import locale_of
 from snapkit.postgres.catalog.replication import replication_of
@@ -532,3 +543,69 @@ def _entry(plan: BackupPlan, oid: int, size: int | None) -> Entry:
         metadata=plan.metadata,
         size_bytes=size,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """How much was copied, how long that took, and whether the file system shared blocks, as far as that tells."""
+
+    size: int | None
+    duration: timedelta
+    blocks_shared: bool | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second."""
+        seconds = self.duration.total_seconds()
+        return self.size / seconds if self.size is not None and seconds > 0 else None
+
+
+class Choice(Enum):
+    """Why a copy was made in the way in which it was; the value is for programs."""
+
+    ASKED = "asked"
+    """It was asked for by name."""
+    FASTEST = "fastest"
+    """It is the fastest safe way to clone here."""
+    OUTAGE_EXPECTED = "outage_expected"
+    """Going by earlier backups, a clone would have held clients longer than they may be."""
+    OUTAGE_REACHED = "outage_reached"
+    """A clone had to be given up, since it held clients as long as they may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPreview:
+    """What a backup would do at the moment of asking.
+
+    ``forecast`` is how long clients would be held, None where nothing tells that, and where nobody ``is_held``.
+    """
+
+    steps: tuple[WrittenStep, ...]
+    is_held: bool
+    forecast: Forecast | None = None
+    cautions: tuple[Caution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReceipt(Outcome):
+    """A backup that was made. ``outage`` is how long new clients had to wait."""
+
+    backup: Entry
+    source_oid: int
+    """Of the database that was backed up."""
+    choice: Choice
+    address: Address
+    copy: Copying
+    outage: timedelta
+    phases: tuple[Phase, ...]
+    duration: timedelta
+    disconnected: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
+    interrupted: bool = False
+    """Whether the run was told to end when the backup could no longer be undone."""
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.backup.name,)

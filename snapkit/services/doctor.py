@@ -8,15 +8,19 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from snapkit.core.checks.doctor import judge
-from snapkit.core.checks.facts import Estimate, Facts
+from snapkit.core.checks.facts import Check, Estimate, Facts, Status
 from snapkit.core.copying.estimates import Extent, foretell
 from snapkit.core.copying.lock_room import LockTable
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.inventory.selection import is_remains
-from snapkit.core.outcome import Diagnosis
+from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    ConnectionFailedError,
+    SnapkitError,
+)
 from snapkit.postgres.catalog import databases, server_facts, sessions
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of
@@ -114,3 +118,27 @@ def _estimates(connection: Connection, gathered: ServerState, live: Database, fi
         extent = Extent(size, files, shares)
         estimates.append(Estimate(each, extent, foretell(gathered.inventory.entries, live.name, each, extent)))
     return estimates
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis(Outcome):
+    """How every check came out."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def problems(self) -> int:
+        return sum(check.status is Status.PROBLEM for check in self.checks)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        if not self.problems:
+            return None
+        return SnapkitError(
+            f"{self.problems} check{'' if self.problems == 1 else 's'} found a problem.",
+            hint="What to do stands with each of them in data.checks.",
+        )
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return ()

@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.inventory.entry import Entry
-from snapkit.core.outcome import BackupReceipt, GuardReceipt, Removal, SwapReceipt
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.server.dependents import in_the_way
 from snapkit.core.values import dataclass
-from snapkit.errors import BusyError, InterruptedRunError, RolledBackError, SnapkitError, UsageError, unexpected
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    BusyError,
+    InterruptedRunError,
+    NotFoundError,
+    RollbackFailedError,
+    RolledBackError,
+    SnapkitError,
+    UnknownOutcomeError,
+    UsageError,
+    unexpected,
+)
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.connection.server import Server
-from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.foreground import Ending
-from snapkit.services.entries.guard_lock import guard_lock
-from snapkit.services.rollback import SwapRequest, decide_swap
-from snapkit.services.run.interruption import interruptions
+from snapkit.services.backup import BackupReceipt
+from snapkit.services.prune import Removal
+from snapkit.services.rollback import SwapReceipt, SwapRequest, decide_swap
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.standby_confirmation import is_confirmed
 from snapkit.services.run.survey import gather
-
-_NEEDED = 2
-"""Sessions that a rollback takes at one time: one does it, another sends clients out."""
-
-_READY_WITHIN = timedelta(seconds=10)
-"""How long it is tried to have these before the command is run: a slot that the backup took may not be free yet."""
-
 
 Swap = Callable[[SwapPlan, Persistence], SwapReceipt]
 """Swaps as planned; what was sent, and not answered, is asked after as long as the persistence says."""
@@ -162,45 +165,6 @@ def _not_pruned(error: SnapkitError) -> Caution:
     return Caution("prune_failed", said.rstrip())
 
 
-def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
-    """Keep other runs from dropping the backup until the stack is closed; its source's lock is held.
-
-    Where snapkit works from template1 it is not done, which a caution says: with a session there, no CREATE DATABASE
-    would go through. Raises SnapkitError if it cannot be done.
-    """
-    with interruptions(f"The backup {entry.name!r} is complete; the command was not run."):
-        if server.works_from_template:
-            return Kept(
-                None,
-                Caution(
-                    "not_kept",
-                    "While the command runs, other runs may drop the backup, and no session is kept ready for a "
-                    "rollback: snapkit works from the database 'template1' here, where no session may stay. Name "
-                    "another database with --maintenance-db.",
-                ),
-            )
-        return Kept(until.enter_context(guard_lock(server, entry)))
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What keeps the way back of a guard open: sessions, and the lock that one of them has."""
-
-    reserve: Reserve | None
-    caution: Caution | None = None
-
-    def make_ready(self, observe: Observe) -> None:
-        """Have all sessions that the rollback takes, before the command is run; raises SnapkitError."""
-        reserve = self.reserve
-        if reserve is not None:
-            Persistence(_READY_WITHIN).through(lambda: reserve.fill(_NEEDED), "for the sessions of a rollback", observe)
-
-    def let_go(self) -> None:
-        """Let others drop the backup again."""
-        if self.reserve is not None:
-            self.reserve.unclaim()
-
-
 def check_replicated(backup: BackupReceipt, *, allow_unreplicated: bool) -> None:
     """Raise SnapkitError if no synchronous standby has the backup, and InterruptedRunError if the run was to end."""
     if backup.interrupted:
@@ -272,3 +236,132 @@ def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRu
 def _name_of(server: Server, oid: int) -> str | None:
     with server.connect() as connection, server_errors("Nothing was changed."):
         return databases.name_of(connection, oid)
+
+
+@dataclass(frozen=True, slots=True)
+class GuardReceipt(Outcome):
+    """What came of a guarded command. ``failure`` says why it failed; None if all went well.
+
+    ``command_exit_code`` is None where it is not known: it could not be started (``was_run``), or we failed ourselves.
+    ``rollback`` is None where there was none: all went well, or the database was to be kept as it is, or it is proved
+    that ``nothing_written`` was there for one to undo. An error in its place says why it failed.
+    """
+
+    backup: BackupReceipt
+    command: ShownCommand
+    command_exit_code: int | None
+    health: Health
+    failure: str | None = None
+    failed_as: type[SnapkitError] = SnapkitError
+    """What kind of error it is that the command was not run."""
+    was_run: bool = True
+    rollback: SwapReceipt | SnapkitError | None = None
+    nothing_written: bool = False
+    removal: Removal | None = None
+    prune_cautions: tuple[Caution, ...] = ()
+    leaves_stdout: ClassVar[bool] = True
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """Those of all its parts."""
+        swap = self.rollback.cautions if isinstance(self.rollback, SwapReceipt) else ()
+        prune = self.removal.cautions if self.removal else ()
+        still = (_still(self.backup.backup.source),) if self.nothing_written else ()
+        return (*self.backup.cautions, *swap, *still, *prune, *self.prune_cautions)
+
+    @property
+    def outage(self) -> timedelta:
+        """How long clients were held in all."""
+        swap = self.rollback.outage if isinstance(self.rollback, SwapReceipt) else timedelta(0)
+        return self.backup.outage + swap
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        swap = self.rollback.changed if isinstance(self.rollback, SwapReceipt) else ()
+        prune = self.removal.changed if self.removal else ()
+        return tuple(dict.fromkeys((*self.backup.changed, *swap, *prune)))
+
+    @property
+    def ran(self) -> tuple[ShownCommand, int | None]:
+        return self.command, self.command_exit_code
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        """What the run ends with, the receipt notwithstanding; None if all went well."""
+        if self.failure is None:
+            return None
+        source, name = self.backup.backup.source, self.backup.backup.name
+        as_it_was_left = f"{source!r} is as the command left it"
+        if not self.was_run:
+            return self.failed_as(
+                self.failure,
+                state=f"The command was not run: {source!r} is as it was. The backup {name!r} is there.",
+                hint=f"It is no longer needed? snapkit delete {name}",
+            )
+        match self.rollback:
+            case None if self.nothing_written:
+                return RolledBackError(
+                    self.failure,
+                    state=f"There was nothing to roll back: {source!r} is as it was before the command.",
+                    hint=f"The backup is no longer needed? snapkit delete {name}",
+                )
+            case None:
+                return SnapkitError(
+                    self.failure,
+                    state=f"{as_it_was_left} (--on-failure keep).",
+                    hint=f"If it is to go back all the same: snapkit rollback {name}",
+                )
+            case UnknownOutcomeError() as error:
+                return error
+            case RolledBackError() as error:
+                return RolledBackError(
+                    f"{self.failure} {error.message}",
+                    state=f"{source!r} is as it was before the command.",
+                    hint="See what there is: snapkit list",
+                )
+            case SnapkitError() as error:
+                state, hint = (
+                    f"{as_it_was_left}; the backup {name!r} is there.",
+                    _then(error, f"snapkit rollback {name}"),
+                )
+                if isinstance(error, NotFoundError):
+                    state, hint = f"{as_it_was_left}; the backup {name!r} is gone.", "snapkit list"
+                elif not _left_all_as_it_was(error):
+                    state = error.state or ""
+                    hint = f"See what there is (snapkit list). To roll back: snapkit rollback {name}"
+                return RollbackFailedError(
+                    f"{self.failure} The rollback failed, too: {error.message}", state=state, hint=hint
+                )
+            case receipt:
+                return RolledBackError(
+                    self.failure,
+                    state=f"The database was rolled back: {source!r} is as it was before the command.",
+                    hint=_where_it_is(receipt),
+                )
+
+
+def _still(source: str) -> Caution:
+    return Caution(
+        "nothing_written",
+        f"Nothing was swapped: while the command ran, nothing was written to {source!r}. The server has handed out no "
+        "transaction ID, and no sequence has moved.",
+    )
+
+
+def _then(error: SnapkitError, command: str) -> str:
+    """Say what to type: behind what has to be done before, where something that does not pass was in the way."""
+    if error.is_passing or not error.hint:
+        return command
+    return error.hint if "snapkit rollback" in error.hint else f"{error.hint} Then: {command}"
+
+
+def _left_all_as_it_was(error: SnapkitError) -> bool:
+    """Whether it is certain that a rollback which ended so changed nothing since the command."""
+    return error.state is None or error.state.startswith(NOTHING_CHANGED.removesuffix("."))
+
+
+def _where_it_is(receipt: SwapReceipt) -> str | None:
+    """Say where what the command left is to be found."""
+    if receipt.displaced is None:
+        return None
+    return f"What the command left is kept as {receipt.displaced.name!r}."

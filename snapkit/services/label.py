@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from snapkit.core.outcome import EntryReport
 from snapkit.core.reporting import Observe, unobserved
 from snapkit.postgres.connection.server import Server
-from snapkit.services.entries.change import rewrite_document
+from snapkit.services.entries.change import EntryReport, rewrite_document
 
 
 def pin_entry(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from snapkit.core.checks.disk_room import displaced_cautions
+from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.selection import select_one
-from snapkit.core.outcome import EntryReport, Listing
+from snapkit.core.outcome import Outcome
+from snapkit.core.reporting import Caution
+from snapkit.core.values import dataclass
 from snapkit.postgres.connection.server import Connection, Server
-from snapkit.services.entries.change import report_on
+from snapkit.services.entries.change import EntryReport, report_on
 from snapkit.services.run.disk_room import free_bytes, room_cautions
 from snapkit.services.run.survey import entry_cautions, gather, need_known, need_live, recognition_cautions, with_sizes
 
@@ -45,3 +50,22 @@ def show_entry(server: Server, name: str) -> EntryReport:
         need_known(gathered, server.source)
         entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
         return report_on(connection, entry, gathered.facts.now, change=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Outcome):
+    """The inventory, newest first; ``sized`` tells unknown sizes from sizes that nobody asked for.
+
+    ``free_bytes`` is the room left on the server's disk, where sizes were asked for and it can be known.
+    """
+
+    source: str | None
+    entries: tuple[Entry, ...]
+    now: datetime
+    sized: bool
+    cautions: tuple[Caution, ...] = ()
+    free_bytes: int | None = None
+
+    @property
+    def total_bytes(self) -> int:
+        return sum(entry.size_bytes or 0 for entry in self.entries)

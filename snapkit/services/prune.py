@@ -14,14 +14,16 @@ from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
 from snapkit.core.inventory.selection import select_one
-from snapkit.core.outcome import Failure, Removal, RemovalPreview
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.drop import plan_drops
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution, Observe, Progress, unobserved
+from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT
-from snapkit.services.entries.drop import Drops, Shielded, hindrance
+from snapkit.services.entries.drop import Drops, Failure, Shielded, each_error_once, hindrance, not_all_dropped
 from snapkit.services.entries.leftovers import sweep
 from snapkit.services.run.disk_room import room_cautions
 from snapkit.services.run.preconditions import check_server
@@ -182,3 +184,43 @@ def remove(
             as_confirmed=confirmed is not None and len(drops.removed) == len(shown),
             cautions=tuple(cautions),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPreview:
+    """What prune or delete would drop and what stays; sizes included. ``failed`` is what could not be dropped now."""
+
+    kept: tuple[Kept, ...]
+    removed: tuple[Entry, ...]
+    steps: tuple[WrittenStep, ...]
+    now: datetime
+    cautions: tuple[Caution, ...] = ()
+    failed: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Removal(Outcome):
+    """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
+
+    kept: tuple[Kept, ...]
+    removed: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+    now: datetime
+    as_confirmed: bool = False
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def freed_bytes(self) -> int:
+        return sum(entry.size_bytes or 0 for entry in self.removed)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.removed)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        return not_all_dropped(self.removed, self.failed)
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return each_error_once(self.failed)

@@ -16,15 +16,17 @@ from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.recognition import Inventory
 from snapkit.core.inventory.selection import is_remains
-from snapkit.core.outcome import PoolerReceipt, Recovery
+from snapkit.core.outage.pooled_databases import PoolerReceipt
+from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe
+from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import orphaned_files
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.postgres.sql.locks import others_at_work
-from snapkit.services.entries.drop import Drops
+from snapkit.services.entries.drop import Drops, Failure, each_error_once, not_all_dropped
 from snapkit.services.entries.leftovers import drop_leftovers
 from snapkit.services.entries.opening import open_to_owner
 from snapkit.services.entries.seal import seal_what_was_left
@@ -146,3 +148,33 @@ def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
         )
         for each in orphaned_files.orphaned_directories(connection)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery(Outcome):
+    """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours.
+
+    ``resumed`` are databases of poolers that were paused, and are so no more; ``sealed`` the entries that a shell had
+    left open.
+    """
+
+    removed: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+    ended: tuple[ClientSession, ...]
+    resumed: tuple[PoolerReceipt, ...] = ()
+    sealed: tuple[Entry, ...] = ()
+    opened: tuple[Entry, ...] = ()
+    """Those that were opened to their owners, since pg_upgrade wants it so."""
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.removed)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        return not_all_dropped(self.removed, self.failed)
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return each_error_once(self.failed)

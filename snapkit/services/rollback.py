@@ -5,26 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from snapkit.core.client_session import ClientSession
+from snapkit.core.comparison.writes import Written
 from snapkit.core.copying.moment import Moment
-from snapkit.core.deploy.deploy import Checkout, Deploy, differs
+from snapkit.core.deploy.deploy import Checkout, Deploy, MigrationState, differs
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.naming import sequence_of
 from snapkit.core.inventory.selection import latest_backup, latest_displaced, ready_backups, select_one
-from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
-from snapkit.core.outcome import SwapPreview, SwapReceipt
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules, Phase
+from snapkit.core.outage.pooled_databases import PoolerReceipt
+from snapkit.core.outage.standbys import ReplicaReceipt, Standby
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
 from snapkit.core.plans.identity import check_facts_found, facts_of
 from snapkit.core.plans.reinstatement import Returning, was_backup
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, BusyError, DiskFullError
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    BusyError,
+    DiskFullError,
+)
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
@@ -399,3 +407,55 @@ def _displaced(plan: SwapPlan, returned: Returning | None) -> Entry | None:
         sequence=sequence_of(name),
         metadata=metadata,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SwapReceipt(Outcome):
+    """A rollback or an undo that was made. ``restored`` is as it was before; ``displaced`` None if nothing was live.
+
+    ``restored_kept``: a clone was swapped in, and the entry is still there. ``backups_left``: how many the source has
+    now.
+    """
+
+    source: str
+    restored: Entry
+    restored_kept: bool
+    backups_left: int
+    displaced: Entry | None
+    outage: timedelta
+    phases: tuple[Phase, ...]
+    duration: timedelta
+    disconnected: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
+    was_backup: str | None = None
+    """The name of the backup that was live until now, if the rollback to it was taken back."""
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.restored.name, *((self.displaced.name,) if self.displaced else ()))
+
+
+@dataclass(frozen=True, slots=True)
+class SwapPreview:
+    """What a rollback or an undo would do, and on whom, at the moment of asking.
+
+    ``backups_left`` is how many backups the source would have then. ``standbys`` are those whose sessions would go on
+    reading the displaced database.
+    """
+
+    plan: SwapPlan
+    backups_left: int
+    steps: tuple[WrittenStep, ...]
+    now: datetime
+    sessions: tuple[ClientSession, ...]
+    replicas: tuple[ReplicaReceipt, ...] = ()
+    standbys: tuple[Standby, ...] = ()
+    poolers: tuple[PoolerReceipt, ...] = ()
+    written_since: Written | None = None
+    """What the live database has that the backup has not; None where that is no question."""
+    migrations_now: tuple[MigrationState, ...] = ()
+    """How far migrations have come in the live database, as far as that could be read."""
+    cautions: tuple[Caution, ...] = ()

@@ -6,13 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import field, replace
 from datetime import timedelta
+from typing import ClassVar
 
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.selection import select_one
+from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe, unobserved
+from snapkit.core.secrets import ShownCommand
 from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED
+from snapkit.errors import (
+    NOTHING_CHANGED,
+)
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.libpq_environment import environment_for
 from snapkit.postgres.connection.server import Server
@@ -109,3 +114,23 @@ def opened_entry(
                     found, said = seal_again(server, keeper, ours)
                     sealed += found
                     afterwards += said
+
+
+@dataclass(frozen=True, slots=True)
+class ShellReceipt(Outcome):
+    """An entry that was looked into, and is sealed again; ``exit_code`` is the command's own."""
+
+    entry: Entry
+    command: ShownCommand
+    exit_code: int
+    cautions: tuple[Caution, ...] = ()
+    leaves_stdout: ClassVar[bool] = True
+    tells_where: ClassVar[bool] = False
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.entry.name,)
+
+    @property
+    def ran(self) -> tuple[ShownCommand, int | None]:
+        return self.command, self.exit_code

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from psycopg import sql
 
-from snapkit.core.outcome import Removal
 from snapkit.errors import NotFoundError, UsageError
-from snapkit.services.prune import choose_by_name, remove
+from snapkit.services.prune import Removal, choose_by_name, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names
 
 

@@ -23,7 +23,7 @@ from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.sql.entry_locks import Use
 from snapkit.postgres.sql.locks import lock_key, others_hold
-from snapkit.services.guard import keep_from_others
+from snapkit.services.entries.guard_lock import keep_from_others
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase

@@ -23,7 +23,8 @@ from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.sql.entry_locks import Use
 from snapkit.postgres.sql.locks import others_hold
-from snapkit.services.guard import account_of, keep_from_others
+from snapkit.services.entries.guard_lock import keep_from_others
+from snapkit.services.guard import account_of
 from snapkit.services.rollback import SwapRequest, swap
 from snapkit.services.run.retry import Persistence
 from tests.cluster import PASSWORD, SUPERUSER, Cluster

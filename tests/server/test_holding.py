@@ -19,12 +19,11 @@ from sqlalchemy import Connection
 from snapkit.core.durations import milliseconds
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.core.outcome import BackupReceipt, Choice, SwapReceipt
 from snapkit.errors import OutageLimitError
 from snapkit.postgres.copying.programs import VARIABLE
 from snapkit.postgres.sql import execution
-from snapkit.services.backup import BackupRequest, back_up
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.backup import BackupReceipt, BackupRequest, Choice, back_up
+from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until
 
 SECOND = timedelta(seconds=1)

@@ -14,14 +14,13 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.kinds import Kind, State
-from snapkit.core.outcome import SwapReceipt
 from snapkit.core.plans.identity import AlteredMeanwhileError
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.server import Server
 from snapkit.services.adopt import adopt_entry
 from snapkit.services.label import label_entry, pin_entry, unpin_entry
-from snapkit.services.rollback import SwapRequest, script_of_swap, swap
+from snapkit.services.rollback import SwapReceipt, SwapRequest, script_of_swap, swap
 from snapkit.services.shell import ShellRequest, opened_entry
 from tests.cluster import PASSWORD
 from tests.gate import Action, Gate, Phase, Point

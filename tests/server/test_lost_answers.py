@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import ConnectionFailedError, UnknownOutcomeError
 from snapkit.postgres.connection.driver import DriverConnection
 from snapkit.postgres.sql import stall_watch
-from snapkit.services.backup import BackupRequest, back_up
+from snapkit.services.backup import BackupReceipt, BackupRequest, back_up
 from snapkit.services.rollback import SwapRequest, swap
 from snapkit.services.run import commit_outcome
 from tests.cluster import PASSWORD, SUPERUSER

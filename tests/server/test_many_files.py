@@ -13,9 +13,8 @@ from snapkit.core.checks.facts import Status
 from snapkit.core.copying import estimates
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.core.outcome import Choice
 from snapkit.errors import OutageLimitError
-from snapkit.services.backup import BackupRequest, preview_backup
+from snapkit.services.backup import BackupRequest, Choice, preview_backup
 from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox

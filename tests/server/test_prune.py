@@ -6,9 +6,8 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.retention import Policy
-from snapkit.core.outcome import Removal, RemovalPreview
 from snapkit.errors import BusyError
-from snapkit.services.prune import choose_by_name, choose_by_policy, preview_removal, remove
+from snapkit.services.prune import Removal, RemovalPreview, choose_by_name, choose_by_policy, preview_removal, remove
 from tests.sandbox import LOCK_WAIT, Sandbox, entry_names
 
 

@@ -12,11 +12,10 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
-from snapkit.core.outcome import Recovery
 from snapkit.core.reporting import unobserved
 from snapkit.postgres.sql import locks
 from snapkit.postgres.sql.locks import lock_key
-from snapkit.services.recover import recover
+from snapkit.services.recover import Recovery, recover
 from tests.sandbox import LOCK_WAIT, Connection, Sandbox, command_environment, wait_until
 
 STAMP = "20260110_103045"

@@ -13,10 +13,9 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.inventory.kinds import Strategy
-from snapkit.core.outcome import BackupReceipt
 from snapkit.errors import SnapkitError
 from snapkit.postgres.connection.server import Server
-from snapkit.services.backup import BackupRequest, back_up, preview_backup
+from snapkit.services.backup import BackupReceipt, BackupRequest, back_up, preview_backup
 from snapkit.services.rollback import SwapRequest, preview_swap, swap
 from tests.cluster import Cluster
 from tests.sandbox import LOCK_WAIT, Sandbox

@@ -21,7 +21,6 @@ from psycopg import sql
 from snapkit.core.checks.facts import Status
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outage.standbys import Standby
-from snapkit.core.outcome import SwapReceipt
 from snapkit.core.reporting import Caution, Progress
 from snapkit.errors import BusyError
 from snapkit.postgres.catalog import databases, server_facts
@@ -29,7 +28,7 @@ from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
 from snapkit.services.outage import standbys
 from snapkit.services.outage.standbys import Replica, replicas_of
-from snapkit.services.rollback import SwapRequest, swap
+from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.cluster import PASSWORD, Cluster
 from tests.sandbox import LOCK_WAIT, Connection, Sandbox, command_environment, run_snapkit, wait_until
 

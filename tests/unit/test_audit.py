@@ -18,21 +18,17 @@ from snapkit.core.connection.endpoint import Address, Place
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind
-from snapkit.core.outcome import (
-    BackupReceipt,
-    Choice,
-    Copying,
-    Diagnosis,
-    EntryReport,
-    Failure,
-    GuardReceipt,
-    Recovery,
-    Removal,
-    ShellReceipt,
-    SwapReceipt,
-)
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import SnapkitError
+from snapkit.services.backup import BackupReceipt, Choice, Copying
+from snapkit.services.doctor import Diagnosis
+from snapkit.services.entries.change import EntryReport
+from snapkit.services.entries.drop import Failure
+from snapkit.services.guard import GuardReceipt
+from snapkit.services.prune import Removal
+from snapkit.services.recover import Recovery
+from snapkit.services.rollback import SwapReceipt
+from snapkit.services.shell import ShellReceipt
 from tests.unit.builders import NOW, make_entry
 
 SECOND = timedelta(seconds=1)

@@ -10,7 +10,6 @@ import pytest
 
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
-from snapkit.core.outcome import BackupReceipt, Choice, Copying, Failure, GuardReceipt, Removal, SwapReceipt
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import (
     BusyError,
@@ -24,7 +23,11 @@ from snapkit.errors import (
     UsageError,
 )
 from snapkit.processes.foreground import Ending
-from snapkit.services.guard import guard
+from snapkit.services.backup import BackupReceipt, Choice, Copying
+from snapkit.services.entries.drop import Failure
+from snapkit.services.guard import GuardReceipt, guard
+from snapkit.services.prune import Removal
+from snapkit.services.rollback import SwapReceipt
 from tests.unit.builders import NOW, make_entry
 
 NOTHING = timedelta(0)

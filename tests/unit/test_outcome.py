@@ -3,8 +3,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from snapkit.core.checks.facts import Check, Status
-from snapkit.core.outcome import Copying, Diagnosis, Failure, Listing, Removal, each_error_once
 from snapkit.errors import BusyError
+from snapkit.services.backup import Copying
+from snapkit.services.doctor import Diagnosis
+from snapkit.services.entries.drop import Failure, each_error_once
+from snapkit.services.list import Listing
+from snapkit.services.prune import Removal
 from tests.unit.builders import NOW, make_entry
 
 

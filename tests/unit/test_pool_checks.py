@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from snapkit.core.outcome import PoolerReceipt, WrittenStep
+from snapkit.core.outage.pooled_databases import PoolerReceipt
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.errors import UsageError
 from snapkit.services.outage.pause import Pause
 from snapkit.services.outage.pool_checks import bracketed, poolers_of

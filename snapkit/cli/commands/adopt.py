@@ -13,12 +13,13 @@ from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 
 if TYPE_CHECKING:
-    from snapkit.core.outcome import EntryReport
+    from snapkit.services.entries.change import EntryReport
 
 
 @registry.command("adopt", changes=True, text=print_change, data=report_document, names=name_of_entry)
 def adopt(
     run: Invocation,
+    *,
     name: Annotated[
         str,
         typer.Argument(

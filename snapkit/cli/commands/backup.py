@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import BackupPreview, BackupReceipt
-    from snapkit.services.backup import BackupRequest
+    from snapkit.services.backup import BackupPreview, BackupReceipt, BackupRequest
 
 
 def _text(result: BackupReceipt | DryRun[BackupPreview], console: Console) -> None:
@@ -68,7 +67,7 @@ def print_backup(result: BackupReceipt, console: Console) -> None:
 def _strategy(result: BackupReceipt) -> str:
     """The method, whether it could do what it is chosen for, and at what speed it went."""
     from snapkit.core.checks.disk_room import size_text
-    from snapkit.core.outcome import Choice
+    from snapkit.services.backup import Choice
 
     text = result.backup.strategy.value if result.backup.strategy else "unknown"
     copy = result.copy
@@ -136,6 +135,7 @@ def _names(result: BackupReceipt | DryRun[BackupPreview]) -> Sequence[str]:
 @registry.command("backup", changes=True, text=_text, data=_data, names=_names)
 def backup(
     run: Invocation,
+    *,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
     pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
     strategy: StrategyOption = None,

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import BackupReceipt, Listing, Removal, SwapReceipt
+    from snapkit.services.backup import BackupReceipt
+    from snapkit.services.list import Listing
+    from snapkit.services.prune import Removal
+    from snapkit.services.rollback import SwapReceipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ def _data(result: DemoOutcome) -> Document:
 @registry.command("demo", changes=False, text=_text, data=_data, connects=False)
 def demo(
     run: Invocation,
+    *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,
 ) -> DemoOutcome:
     """Play the whole story on a server of its own."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import Diagnosis
+    from snapkit.services.doctor import Diagnosis
 
 
 def _text(result: Diagnosis, console: Console) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
-    from snapkit.core.outcome import GuardReceipt
+    from snapkit.services.guard import GuardReceipt
     from snapkit.services.rollback import SwapRequest
 
 
@@ -40,7 +40,7 @@ def _text(result: GuardReceipt, console: Console) -> None:
     from snapkit.core.checks.disk_room import size_text
     from snapkit.core.guarding import Health
     from snapkit.core.inventory.metadata import shown_label
-    from snapkit.core.outcome import SwapReceipt
+    from snapkit.services.rollback import SwapReceipt
 
     if isinstance(result.rollback, SwapReceipt):
         print_swap(result.rollback, console)
@@ -64,7 +64,7 @@ def _data(result: GuardReceipt) -> Document:
     from snapkit.cli.commands.rollback import swap_document
     from snapkit.cli.entry_facts import entry_document
     from snapkit.core.durations import milliseconds
-    from snapkit.core.outcome import SwapReceipt
+    from snapkit.services.rollback import SwapReceipt
 
     return {
         "backup": entry_document(result.backup.backup),
@@ -81,6 +81,7 @@ def _data(result: GuardReceipt) -> Document:
 @registry.command("guard", changes=True, text=_text, data=_data, runs_words=True)
 def guard(
     run: Invocation,
+    *,
     command: Annotated[
         list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, such as: -- alembic upgrade head")
     ],

@@ -15,13 +15,12 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.processes.foreground import Ending, run_command
 from snapkit.processes.health import HealthChecks, check_health
 from snapkit.processes.left_running import adopting, end_what_is_left
+from snapkit.services.entries.guard_lock import Kept, keep_from_others
 from snapkit.services.guard import (
-    Kept,
     PersistentWayBack,
     account_of,
     check_backed_up,
     check_replicated,
-    keep_from_others,
     plan_return,
     what_is_in_the_way,
 )
@@ -35,9 +34,11 @@ if TYPE_CHECKING:
 
     from snapkit.cli.invocation import Invocation
     from snapkit.core.inventory.entry import Entry
-    from snapkit.core.outcome import BackupReceipt, Removal, SwapReceipt
     from snapkit.core.secrets import ShownCommand
+    from snapkit.services.backup import BackupReceipt
     from snapkit.services.guard import WayBack
+    from snapkit.services.prune import Removal
+    from snapkit.services.rollback import SwapReceipt
 
 
 @dataclass(frozen=True)

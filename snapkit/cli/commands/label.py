@@ -14,12 +14,13 @@ from snapkit.cli.registry import registry
 from snapkit.core.inventory.metadata import checked_label
 
 if TYPE_CHECKING:
-    from snapkit.core.outcome import EntryReport
+    from snapkit.services.entries.change import EntryReport
 
 
 @registry.command("pin", changes=True, text=print_change, data=report_document, names=name_of_entry)
 def pin(
     run: Invocation,
+    *,
     name: ReadyName,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> EntryReport:
@@ -34,6 +35,7 @@ def pin(
 @registry.command("unpin", changes=True, text=print_change, data=report_document, names=name_of_entry)
 def unpin(
     run: Invocation,
+    *,
     name: Annotated[
         str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: entry.pinned))
     ],
@@ -49,6 +51,7 @@ def unpin(
 @registry.command("label", changes=True, text=print_change, data=report_document, names=name_of_entry)
 def label(
     run: Invocation,
+    *,
     name: ReadyName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> EntryReport:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.cli.table import Column
     from snapkit.core.inventory.entry import Entry
-    from snapkit.core.outcome import EntryReport, Listing
+    from snapkit.services.entries.change import EntryReport
+    from snapkit.services.list import Listing
 
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
@@ -133,6 +134,7 @@ def _names_of_listing(result: Listing) -> Sequence[str]:
 @registry.command("list", changes=False, text=print_listing, data=_listing_document, names=_names_of_listing)
 def list_(
     run: Invocation,
+    *,
     sizes: Annotated[bool, typer.Option("--sizes", help="Measure each database, and the total.")] = False,
     all_sources: AllSources = False,
 ) -> Listing:
@@ -186,6 +188,7 @@ def _print_entry(result: EntryReport, console: Console) -> None:
 @registry.command("show", changes=False, text=_print_entry, data=report_document, names=name_of_entry)
 def show(
     run: Invocation,
+    *,
     name: Annotated[str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: True))],
 ) -> EntryReport:
     """Show everything known about one backup."""

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.inventory.retention import Kept, Policy
-    from snapkit.core.outcome import Removal, RemovalPreview
-    from snapkit.services.prune import Choose
+    from snapkit.services.prune import Choose, Removal, RemovalPreview
     from snapkit.settings.fields import Settings
 
 
@@ -58,7 +57,7 @@ def _print_preview(result: RemovalPreview, console: Console) -> None:
 
     from snapkit.cli.format import count_text, printable_lines
     from snapkit.core.checks.disk_room import size_text
-    from snapkit.core.outcome import each_error_once
+    from snapkit.services.entries.drop import each_error_once
 
     failed = tuple(failure.entry for failure in result.failed)
     _print_fates(console, result.removed, result.kept, result.now, goes="goes", failed=failed)
@@ -152,6 +151,7 @@ def _names(result: Removal | DryRun[RemovalPreview]) -> Sequence[str]:
 @registry.command("prune", changes=True, text=_text, data=_data, names=_names)
 def prune(
     run: Invocation,
+    *,
     keep: Annotated[str | None, typer.Option("--keep", metavar="N", help="Keep the newest N.")] = None,
     keep_within: Annotated[
         str | None, typer.Option("--keep-within", metavar="DURATION", help="Keep all that are younger, such as 7d.")
@@ -198,6 +198,7 @@ def prune(
 @registry.command("delete", changes=True, text=_text, data=_data, names=_names)
 def delete(
     run: Invocation,
+    *,
     names: Annotated[
         list[str],
         typer.Argument(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import Recovery
+    from snapkit.services.recover import Recovery
 
 
 def _text(result: Recovery, console: Console) -> None:
@@ -62,6 +62,7 @@ def _names(result: Recovery) -> Sequence[str]:
 @registry.command("recover", changes=True, text=_text, data=_data, names=_names)
 def recover(
     run: Invocation,
+    *,
     all_sources: AllSources = False,
     pgbouncer_url: Annotated[
         list[str] | None,

@@ -39,10 +39,9 @@ if TYPE_CHECKING:
 
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
-    from snapkit.core.outcome import SwapPreview, SwapReceipt
     from snapkit.core.plans.swap import SwapPlan
     from snapkit.services.guard import WayBack
-    from snapkit.services.rollback import SwapRequest
+    from snapkit.services.rollback import SwapPreview, SwapReceipt, SwapRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +203,7 @@ def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str]:
 @registry.command("rollback", changes=True, text=_text, data=_data, names=_names)
 def rollback(
     run: Invocation,
+    *,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=NAME, autocompletion=is_ready)] = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
     keep_backup: Annotated[
@@ -244,6 +244,7 @@ def rollback(
 @registry.command("undo", changes=True, text=_text, data=_data, names=_names)
 def undo(
     run: Invocation,
+    *,
     grace: Grace = None,
     max_outage: MaxOutage = None,
     replica_url: ReplicaUrl = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.outcome import ShellReceipt
+    from snapkit.services.shell import ShellReceipt
 
 
 def _text(result: ShellReceipt, console: Console) -> None:
@@ -37,6 +37,7 @@ def _data(result: ShellReceipt) -> Document:
 @registry.command("shell", changes=True, text=_text, data=_data)
 def shell(
     run: Invocation,
+    *,
     name: ReadyName,
     command: Annotated[
         list[str] | None,
@@ -49,10 +50,9 @@ def shell(
 
     found = find_command(command) if command else None
     server = run.server()
-    from snapkit.core.outcome import ShellReceipt
     from snapkit.core.secrets import shown_command
     from snapkit.services.run.survey import altered_cautions
-    from snapkit.services.shell import ShellRequest, opened_entry
+    from snapkit.services.shell import ShellReceipt, ShellRequest, opened_entry
 
     settings = run.settings()
     request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())

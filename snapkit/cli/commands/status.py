@@ -177,6 +177,7 @@ def _number(value: float) -> str:
 @registry.command("status", changes=False, text=_text, data=_data)
 def status(
     run: Invocation,
+    *,
     max_age: Annotated[
         str | None,
         typer.Option("--max-age", metavar="DURATION", help="Fail unless the newest backup is younger, such as 24h."),

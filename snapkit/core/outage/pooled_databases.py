@@ -152,3 +152,12 @@ def as_typed(url: str, names: Iterable[str]) -> str:
 def outlasts(held: timedelta, wait_timeout: str | None) -> bool:
     """Whether a pause was longer than PgBouncer lets clients wait: query_wait_timeout, in seconds; 0 is for ever."""
     return 0 < (seconds_of(wait_timeout) or 0) < held.total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolerReceipt:
+    """A PgBouncer that was told of, and which of its databases were paused there, or would be."""
+
+    host: str
+    port: int
+    databases: tuple[str, ...]

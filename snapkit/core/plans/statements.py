@@ -221,3 +221,12 @@ class Step:
     title: str
     statements: tuple[Statement, ...]
     atomic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStep:
+    """A step of a plan with its statements as SQL; those of an ``atomic`` one run in one transaction."""
+
+    title: str
+    sql: tuple[str, ...]
+    atomic: bool

@@ -12,11 +12,17 @@ from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
 from snapkit.core.inventory.selection import select_one
-from snapkit.core.outcome import EntryReport
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.identity import facts_of
+from snapkit.core.plans.properties import Properties
 from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.reporting import Caution, Observe
-from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
+from snapkit.core.values import dataclass
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    SnapkitError,
+    UsageError,
+)
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
@@ -121,3 +127,18 @@ def report_change(
     with suppress(SnapkitError, KeyboardInterrupt), server.connect() as connection:
         return report_on(connection, entry, gathered.facts.now, change, cautions)
     return EntryReport(entry, None, gathered.facts.now, change, cautions)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryReport(Outcome):
+    """One entry, and what can be known about it; ``change`` says what was done to it, if anything."""
+
+    entry: Entry
+    properties: Properties | None
+    now: datetime
+    change: str | None = None
+    cautions: tuple[Caution, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return (self.entry.name,)

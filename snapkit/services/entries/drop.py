@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from snapkit.core import values
 from snapkit.core.durations import duration_text
 from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
-from snapkit.core.outcome import Failure
 from snapkit.core.plans.drop import statements_to_drop
 from snapkit.core.server.replication import drop_subscription
-from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, PrivilegeError, SnapkitError
+from snapkit.errors import (
+    BusyError,
+    ConnectionFailedError,
+    InterruptedRunError,
+    PartialError,
+    PrivilegeError,
+    SnapkitError,
+)
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection
@@ -232,3 +239,39 @@ class _Attempt:
             hint="See to it that what is waited for goes on, or ends; then run: snapkit recover. To wait longer: "
             "--drop-wait 10m",
         )
+
+
+@values.dataclass(frozen=True, slots=True)
+class Failure:
+    """An entry that could not be dropped."""
+
+    entry: Entry
+    error: SnapkitError
+
+
+def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
+    """Return the errors of the failures, one for all that failed for the same reason; its state names them."""
+    same: dict[tuple[type[SnapkitError], str, str | None], list[Failure]] = {}
+    for failure in failures:
+        error = failure.error
+        same.setdefault((type(error), error.message, error.hint), []).append(failure)
+    return tuple(
+        group[0].error
+        if len(group) == 1
+        else kind(
+            message,
+            state=f"For that reason {len(group)} were not dropped: {', '.join(each.entry.name for each in group)}.",
+            hint=hint,
+        )
+        for (kind, message, hint), group in same.items()
+    )
+
+
+def not_all_dropped(removed: Sequence[Entry], failed: Sequence[Failure]) -> SnapkitError | None:
+    """Return the error of a run that could not drop all that it was to drop; None if it could."""
+    if not failed:
+        return None
+    return PartialError(
+        f"{len(failed)} of {len(failed) + len(removed)} could not be dropped.",
+        hint="The reasons stand with each entry in data.failed.",
+    )

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 
 from snapkit.core.inventory.entry import Entry
-from snapkit.errors import NOTHING_CHANGED, BusyError
+from snapkit.core.reporting import Caution, Observe
+from snapkit.core.values import dataclass
+from snapkit.errors import (
+    NOTHING_CHANGED,
+    BusyError,
+)
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.entry_locks import Use, is_taken, release_entry, take_entry, user_of
+from snapkit.services.run.interruption import interruptions
+from snapkit.services.run.retry import Persistence
 
 
 def check_no_guard_lock(connection: Connection, entry: Entry) -> None:
@@ -60,3 +68,50 @@ def guard_lock(server: Server, entry: Entry) -> Iterator[Reserve]:
 
     with server.in_reserve(claim, let_go) as reserve:
         yield reserve
+
+
+_NEEDED = 2
+"""Sessions that a rollback takes at one time: one does it, another sends clients out."""
+
+
+_READY_WITHIN = timedelta(seconds=10)
+"""How long it is tried to have these before the command is run: a slot that the backup took may not be free yet."""
+
+
+def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
+    """Keep other runs from dropping the backup until the stack is closed; its source's lock is held.
+
+    Where snapkit works from template1 it is not done, which a caution says: with a session there, no CREATE DATABASE
+    would go through. Raises SnapkitError if it cannot be done.
+    """
+    with interruptions(f"The backup {entry.name!r} is complete; the command was not run."):
+        if server.works_from_template:
+            return Kept(
+                None,
+                Caution(
+                    "not_kept",
+                    "While the command runs, other runs may drop the backup, and no session is kept ready for a "
+                    "rollback: snapkit works from the database 'template1' here, where no session may stay. Name "
+                    "another database with --maintenance-db.",
+                ),
+            )
+        return Kept(until.enter_context(guard_lock(server, entry)))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What keeps the way back of a guard open: sessions, and the lock that one of them has."""
+
+    reserve: Reserve | None
+    caution: Caution | None = None
+
+    def make_ready(self, observe: Observe) -> None:
+        """Have all sessions that the rollback takes, before the command is run; raises SnapkitError."""
+        reserve = self.reserve
+        if reserve is not None:
+            Persistence(_READY_WITHIN).through(lambda: reserve.fill(_NEEDED), "for the sessions of a rollback", observe)
+
+    def let_go(self) -> None:
+        """Let others drop the backup again."""
+        if self.reserve is not None:
+            self.reserve.unclaim()

@@ -12,7 +12,7 @@ from datetime import timedelta
 from time import monotonic, sleep
 from typing import TypeVar
 
-from snapkit.core.outcome import ReplicaReceipt
+from snapkit.core.outage.standbys import ReplicaReceipt
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from snapkit.core.outage.hold_rules import HoldRules
-from snapkit.core.outcome import PoolerReceipt
+from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.reporting import Caution
 from snapkit.postgres.outage.pgbouncer_console import Console
 from snapkit.services.outage.hold import Hold

@@ -13,13 +13,14 @@ from urllib.parse import quote
 from snapkit.core.checks.facts import PoolerLook
 from snapkit.core.outage.pooled_databases import (
     PooledDatabase,
+    PoolerReceipt,
     as_typed,
     command,
     leading_to,
     maybe_forgotten,
     proven_to_lead,
 )
-from snapkit.core.outcome import PoolerReceipt, WrittenStep
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError, UsageError

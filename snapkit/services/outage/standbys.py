@@ -15,8 +15,7 @@ from time import monotonic
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.database import Database
-from snapkit.core.outage.standbys import Standby, listed_standbys
-from snapkit.core.outcome import ReplicaReceipt
+from snapkit.core.outage.standbys import ReplicaReceipt, Standby, listed_standbys
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError, UsageError

@@ -12,8 +12,7 @@ from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
-from snapkit.core.outcome import WrittenStep
-from snapkit.core.plans.statements import Step
+from snapkit.core.plans.statements import Step, WrittenStep
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError, UsageError
