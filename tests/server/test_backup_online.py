@@ -21,7 +21,7 @@ from psycopg import sql
 from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT
 from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.errors import BusyError, ConnectionFailedError, DiskFullError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres.copying import contents
+from snapkit.postgres.copying import snapshot
 from snapkit.postgres.copying.programs import VARIABLE, find_programs
 from snapkit.postgres.sql import locks
 from snapkit.services.backup import BackupRequest, back_up
@@ -465,7 +465,7 @@ def test_tables_that_are_locked_one_after_the_other_are_waited_for_awake(
 
 
 def test_locks_are_not_waited_for_without_end(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contents, "LOCKING_LIMIT", timedelta(seconds=1))
+    monkeypatch.setattr(snapshot, "LOCKING_LIMIT", timedelta(seconds=1))
     with sandbox.connect(application_name="migration") as client, client.transaction():
         client.execute("LOCK TABLE item")
         with pytest.raises(BusyError, match="migration"):

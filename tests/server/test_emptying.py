@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.errors import BusyError
-from snapkit.postgres.catalog import databases, sessions
+from snapkit.postgres.catalog import sessions
 from snapkit.postgres.outage import eviction
 from snapkit.services.outage import emptying
 from snapkit.services.outage.emptying import empty_sealed
@@ -107,7 +107,7 @@ def test_who_comes_in_between_the_two_looks_is_seen(sandbox: Sandbox, monkeypatc
 
             return wrapped
 
-        monkeypatch.setattr(databases, "sessions_entering", then_let_in(sessions.sessions_entering))
+        monkeypatch.setattr(sessions, "sessions_entering", then_let_in(sessions.sessions_entering))
         monkeypatch.setattr(eviction, "disconnect_sealed", then_let_in(eviction.disconnect_sealed))
         empty_sealed(connection, oid, name, "")
         assert not entering.is_connected()

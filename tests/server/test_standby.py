@@ -23,7 +23,7 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.outage.standbys import Standby
 from snapkit.core.reporting import Caution, Progress
 from snapkit.errors import BusyError
-from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.catalog import server_facts
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
 from snapkit.services.outage import standbys
@@ -282,7 +282,7 @@ def test_where_the_system_identifier_may_not_be_read_another_server_comes_to_no_
             assert isinstance(server_facts.system_identifier(connection), int)
     finally:
         sandbox.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
-    monkeypatch.setattr(databases, "system_identifier", lambda connection: None)
+    monkeypatch.setattr(server_facts, "system_identifier", lambda connection: None)
     other = Cluster(sandbox.cluster.binaries)
     try:
         other.start()

@@ -19,7 +19,7 @@ from psycopg import sql
 from snapkit.core.inventory.kinds import State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import Caution, unobserved
-from snapkit.postgres.connection import driver, server
+from snapkit.postgres.connection import driver
 from snapkit.services.adopt import adopt_entry
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.label import label_entry, pin_entry, unpin_entry
@@ -166,7 +166,7 @@ def test_a_server_that_does_not_heed_the_cancelling_is_asked_what_became_of_it(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the network has fallen silent: another connection ends the session, and looks."""
-    monkeypatch.setattr(server, "CANCEL_LIMIT", SECOND / 2)
+    monkeypatch.setattr(driver, "CANCEL_LIMIT", SECOND / 2)
     monkeypatch.setattr(driver.DriverConnection, "cancel_safe", lambda self, *, timeout: None)
     before = sandbox.items()
     sandbox.back_up()
