@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from snapkit.cli.deploy_facts import deploy_document
 from snapkit.cli.envelope import Document, error_document, time_document
-from snapkit.cli.format import printable
-from snapkit.core.inventory.kinds import State
+from snapkit.cli.format import age_text, printable, size_text, time_text
+from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import shown_label
 
 if TYPE_CHECKING:
@@ -28,11 +28,54 @@ STATE_STYLES = {
 }
 
 
-def print_change(result: EntryReport, console: Console) -> None:
-    """Print what was done to an entry."""
+def print_report(result: EntryReport, console: Console) -> None:
+    """Print what was done to an entry; if that is nothing, all that is known about it."""
+    if result.change is None:
+        _print_facts(result, console)
+        return
     entry = result.entry
     label = f" “{printable(shown_label(entry.label))}”" if result.change == "labelled" and entry.label else ""
     console.print(f"{printable(entry.name)} is {result.change}{label}.", style="bold green")
+
+
+def _print_facts(result: EntryReport, console: Console) -> None:
+    from rich.text import Text
+
+    from snapkit.cli.deploy_facts import deploy_facts
+    from snapkit.cli.table import print_facts
+    from snapkit.core.inventory.entry import how_to_trust
+    from snapkit.core.plans.properties import describe
+
+    entry, database = result.entry, result.entry.database
+    metadata = entry.metadata
+    rows: list[tuple[str, str | Text]] = [
+        ("Name", entry.name),
+        ("Source", entry.source),
+        ("Kind", entry.kind.value),
+        ("State", Text(entry.state.value, style=STATE_STYLES[entry.state])),
+        ("Created", f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)})"),
+        ("Size", size_text(entry.size_bytes)),
+        ("Label", entry.label or "none"),
+        ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),
+        *([("Strategy", entry.strategy.value if entry.strategy else "unknown")] if entry.kind is Kind.BACKUP else []),
+        ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
+        ("Owner", database.owner),
+        ("Tablespace", database.tablespace),
+        *deploy_facts(entry.deploy),
+    ]
+    if metadata and metadata.gave_way_to:
+        rows.append(("Put aside", f"by the rollback to {metadata.gave_way_to}"))
+    if entry.altered:
+        rows.append(("Altered", f"it {entry.altered}. {how_to_trust(entry)}"))
+    if entry.not_given:
+        rows.append(("Not given", "; ".join(entry.not_given)))
+    if entry.opened:
+        rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
+    if metadata and metadata.comment:
+        rows.append(("Comment", metadata.comment))
+    if result.properties:
+        rows += list(describe(result.properties))
+    print_facts(rows, console)
 
 
 def name_of_entry(result: EntryReport) -> Sequence[str]:

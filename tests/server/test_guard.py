@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import snapkit
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.reporting import unobserved
 from snapkit.postgres.connection.conninfo import target_of
@@ -401,6 +402,40 @@ def test_a_command_that_takes_its_directory_and_the_settings_away_is_undone(sand
     (directory / "snapkit.toml").write_text("lock-wait = '5s'")
     done = run_snapkit("guard", "--", "sh", "-c", f"rm -r {directory}; exit 3", url=sandbox.url, cwd=directory)
     assert done.code == 20, done
+
+
+@pytest.mark.parametrize("form", ["text", "json", "keep"])
+def test_a_command_that_takes_away_what_snapkit_is_installed_in_is_undone(
+    sandbox: Sandbox, tmp_path: Path, form: str
+) -> None:
+    """A deploy may replace its own environment: all that comes after the command has been loaded before."""
+    site = tmp_path / "site"
+    site.mkdir()
+    for each in Path(psycopg.__file__).parents[1].iterdir():
+        (site / each.name).symlink_to(each)
+    (site / "snapkit").symlink_to(Path(snapkit.__file__).parent)
+    (tmp_path / "snapkit.toml").write_text("audit-log = 'audit.jsonl'\n[hooks]\non-failure = 'cat > told'\n")
+    words = {"text": [], "json": ["--json"], "keep": ["--keep", "1"]}[form]
+    sandbox.back_up()
+    ruin = f"{written_by_a_shell(sandbox)}; rm -r {site}; exit {0 if form == 'keep' else 3}"
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "snapkit", "guard", *words, "--", "sh", "-c", ruin],
+        env=command_environment(sandbox.url) | {"PYTHONPATH": str(site)},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == (0 if form == "keep" else 20), done
+    assert {"text": "Put aside as", "json": '"rolled_back"', "keep": "Pruned: 1 database"}[form] in (
+        done.stdout + done.stderr
+    ), done
+    assert "Error: Something" not in done.stderr
+    assert (tmp_path / "audit.jsonl").exists()
+    if form != "keep":
+        assert len(sandbox.items()) == 100
+        assert '"rolled_back"' in (tmp_path / "told").read_text()
 
 
 def test_settings_that_the_command_brings_are_those_of_the_next_run(sandbox: Sandbox, tmp_path: Path) -> None:

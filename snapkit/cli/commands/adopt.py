@@ -8,7 +8,7 @@ import typer
 
 from snapkit.cli.arguments import NAME
 from snapkit.cli.completion import names_where
-from snapkit.cli.entry_facts import name_of_entry, print_change, report_document
+from snapkit.cli.entry_facts import name_of_entry, print_report, report_document
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from snapkit.services.entries.change import EntryReport
 
 
-@registry.command("adopt", changes=True, text=print_change, data=report_document, names=name_of_entry)
+@registry.command("adopt", changes=True, text=print_report, data=report_document, names=name_of_entry)
 def adopt(
     run: Invocation,
     *,

@@ -40,9 +40,9 @@ def _text(result: BackupReceipt | DryRun[BackupPreview], console: Console) -> No
 
 def print_backup(result: BackupReceipt, console: Console) -> None:
     """Print the receipt of a backup."""
+    from snapkit.cli.format import size_text
     from snapkit.cli.held_clients import disconnected_facts, paused_text, place_text, times_text
     from snapkit.cli.table import print_facts
-    from snapkit.core.checks.disk_room import size_text
     from snapkit.core.durations import duration_text
 
     address, backup = result.address, result.backup
@@ -66,7 +66,7 @@ def print_backup(result: BackupReceipt, console: Console) -> None:
 
 def _strategy(result: BackupReceipt) -> str:
     """The method, whether it could do what it is chosen for, and at what speed it went."""
-    from snapkit.core.checks.disk_room import size_text
+    from snapkit.cli.format import size_text
     from snapkit.services.backup import Choice
 
     text = result.backup.strategy.value if result.backup.strategy else "unknown"

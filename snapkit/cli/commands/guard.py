@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 
 def _text(result: GuardReceipt, console: Console) -> None:
     from snapkit.cli.commands.rollback import print_swap
-    from snapkit.cli.format import count_text, printable
-    from snapkit.core.checks.disk_room import size_text
+    from snapkit.cli.format import count_text, printable, size_text
     from snapkit.core.guarding import Health
     from snapkit.core.inventory.metadata import shown_label
     from snapkit.services.rollback import SwapReceipt

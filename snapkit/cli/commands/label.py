@@ -8,7 +8,7 @@ import typer
 
 from snapkit.cli.arguments import NAME, ReadyName
 from snapkit.cli.completion import names_where
-from snapkit.cli.entry_facts import name_of_entry, print_change, report_document
+from snapkit.cli.entry_facts import name_of_entry, print_report, report_document
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.core.inventory.metadata import checked_label
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from snapkit.services.entries.change import EntryReport
 
 
-@registry.command("pin", changes=True, text=print_change, data=report_document, names=name_of_entry)
+@registry.command("pin", changes=True, text=print_report, data=report_document, names=name_of_entry)
 def pin(
     run: Invocation,
     *,
@@ -32,7 +32,7 @@ def pin(
         return pin_entry(server, name, reason, run.settings().lock_wait, observe)
 
 
-@registry.command("unpin", changes=True, text=print_change, data=report_document, names=name_of_entry)
+@registry.command("unpin", changes=True, text=print_report, data=report_document, names=name_of_entry)
 def unpin(
     run: Invocation,
     *,
@@ -48,7 +48,7 @@ def unpin(
         return unpin_entry(server, name, run.settings().lock_wait, observe)
 
 
-@registry.command("label", changes=True, text=print_change, data=report_document, names=name_of_entry)
+@registry.command("label", changes=True, text=print_report, data=report_document, names=name_of_entry)
 def label(
     run: Invocation,
     *,

@@ -9,17 +9,14 @@ import typer
 
 from snapkit.cli.arguments import NAME, AllSources
 from snapkit.cli.completion import names_where
-from snapkit.cli.entry_facts import STATE_STYLES, entry_document, name_of_entry, report_document
-from snapkit.cli.format import age_text, count_text, printable, time_text
+from snapkit.cli.entry_facts import STATE_STYLES, entry_document, name_of_entry, print_report, report_document
+from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.core.checks.disk_room import size_text
-from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.metadata import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
-    from rich.text import Text
 
     from snapkit.cli.envelope import Document
     from snapkit.cli.table import Column
@@ -145,47 +142,7 @@ def list_(
     return list_entries(server, sizes=sizes, all_sources=all_sources)
 
 
-def _print_entry(result: EntryReport, console: Console) -> None:
-    from rich.text import Text
-
-    from snapkit.cli.deploy_facts import deploy_facts
-    from snapkit.cli.table import print_facts
-    from snapkit.core.inventory.entry import how_to_trust
-    from snapkit.core.plans.properties import describe
-
-    entry, database = result.entry, result.entry.database
-    metadata = entry.metadata
-    rows: list[tuple[str, str | Text]] = [
-        ("Name", entry.name),
-        ("Source", entry.source),
-        ("Kind", entry.kind.value),
-        ("State", Text(entry.state.value, style=STATE_STYLES[entry.state])),
-        ("Created", f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)})"),
-        ("Size", size_text(entry.size_bytes)),
-        ("Label", entry.label or "none"),
-        ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),
-        *([("Strategy", entry.strategy.value if entry.strategy else "unknown")] if entry.kind is Kind.BACKUP else []),
-        ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
-        ("Owner", database.owner),
-        ("Tablespace", database.tablespace),
-        *deploy_facts(entry.deploy),
-    ]
-    if metadata and metadata.gave_way_to:
-        rows.append(("Put aside", f"by the rollback to {metadata.gave_way_to}"))
-    if entry.altered:
-        rows.append(("Altered", f"it {entry.altered}. {how_to_trust(entry)}"))
-    if entry.not_given:
-        rows.append(("Not given", "; ".join(entry.not_given)))
-    if entry.opened:
-        rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
-    if metadata and metadata.comment:
-        rows.append(("Comment", metadata.comment))
-    if result.properties:
-        rows += list(describe(result.properties))
-    print_facts(rows, console)
-
-
-@registry.command("show", changes=False, text=_print_entry, data=report_document, names=name_of_entry)
+@registry.command("show", changes=False, text=print_report, data=report_document, names=name_of_entry)
 def show(
     run: Invocation,
     *,

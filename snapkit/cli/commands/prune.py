@@ -37,8 +37,7 @@ def _text(result: Removal | DryRun[RemovalPreview], console: Console) -> None:
 
 def print_removal(result: Removal, console: Console) -> None:
     """Print what was dropped and what stays."""
-    from snapkit.cli.format import count_text
-    from snapkit.core.checks.disk_room import size_text
+    from snapkit.cli.format import count_text, size_text
 
     failed = tuple(failure.entry for failure in result.failed)
     if not (result.as_confirmed and console.is_terminal):  # else it stands above already
@@ -55,8 +54,7 @@ def _print_preview(result: RemovalPreview, console: Console) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from snapkit.cli.format import count_text, printable_lines
-    from snapkit.core.checks.disk_room import size_text
+    from snapkit.cli.format import count_text, printable_lines, size_text
     from snapkit.services.entries.drop import each_error_once
 
     failed = tuple(failure.entry for failure in result.failed)
@@ -107,7 +105,7 @@ def _print_fates(
 
 
 def _size(entry: Entry) -> str:
-    from snapkit.core.checks.disk_room import size_text
+    from snapkit.cli.format import size_text
 
     return size_text(entry.size_bytes) if entry.size_bytes is not None else ""
 

@@ -49,9 +49,8 @@ def _text(result: StatusReport | Exposition, console: Console) -> None:
 
 
 def _print_report(result: StatusReport, console: Console) -> None:
-    from snapkit.cli.format import age_text, count_text, printable
+    from snapkit.cli.format import age_text, count_text, printable, size_text
     from snapkit.cli.table import Column, fits, print_stacked, print_table
-    from snapkit.core.checks.disk_room import size_text
 
     if not result.sources:
         console.print("snapkit has made no backup on this server yet.")
