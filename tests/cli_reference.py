@@ -138,9 +138,9 @@ def _paragraphs(text: str | None) -> list[str]:
 
 
 def _prose(text: str) -> str:
-    """Return ``text`` for Markdown: options as code, nothing taken for HTML or for the edge of a table's cell."""
+    """Return ``text`` for Markdown: options and URLs as code, nothing taken for HTML or for the edge of a cell."""
     escaped = text.replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*")
-    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*[a-z])", r"`\1`", escaped)
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*[a-z]|[a-z]+://[\w:@/]+)", r"`\1`", escaped)
 
 
 if __name__ == "__main__":
