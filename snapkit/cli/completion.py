@@ -52,7 +52,8 @@ def _names(given: dict[str, Any], incomplete: str, fits: Callable[[Entry], bool]
     if common["env_file"] is not None:  # while it completes, Typer converts nothing
         common["env_file"] = Path(common["env_file"])
     options = CommonOptions(**common)
-    server, _ = server_of(settings_of(options, {}, files_of(options)))
+    files = files_of(options)
+    server, _ = server_of(settings_of(options, {}, files), files.directory)
     from snapkit.cli.format import age_text
     from snapkit.services.list import list_entries
 

@@ -50,8 +50,11 @@ def choice_of(options: CommonOptions, files: Files) -> ConnectionChoice:
     return choose_connection(options.direct_url, options.url, os.environ, files.dotenv, files.dotenv_name)
 
 
-def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:
-    """Return the server that the settings name, and what is to be said of its URL; nothing is connected yet."""
+def server_of(settings: Settings, directory: Path) -> tuple[Server, tuple[Caution, ...]]:
+    """Return the server that the settings name, and what is to be said of its URL; nothing is connected yet.
+
+    ``directory`` is the one that the settings' files were read in.
+    """
     from snapkit.core.connection.connection_url import check_connection
 
     chosen = settings.connection
@@ -65,11 +68,27 @@ def server_of(settings: Settings) -> tuple[Server, tuple[Caution, ...]]:
     except UsageError as error:
         if chosen.url is not None:
             error.message = f"{chosen.origin}: {error.message}"
+        elif not chosen.names_something:
+            error.hint = f"{error.hint or ''}{_pointing_out_dotenv(directory)}"
         raise
     from snapkit.postgres.connection.server import Server
 
     silence_libraries()
     return Server(target, settings.maintenance_db), target.cautions
+
+
+def _pointing_out_dotenv(directory: Path) -> str:
+    import shlex
+
+    from snapkit.settings.files import dotenv_above
+
+    above = dotenv_above(directory)
+    if above is None:
+        return ""
+    return (
+        f" There is a .env in {above.parent}. snapkit reads only the one in the directory where it is run: run the "
+        f"command there, or give --env-file {shlex.quote(str(above))}."
+    )
 
 
 def silence_libraries() -> None:

@@ -113,7 +113,7 @@ class Invocation:
     def _server(self) -> Server:
         settings = self.settings()
         self._call.cautions, self._call.choice = settings.cautions, settings.connection
-        self._call.server, cautions = server_of(settings)
+        self._call.server, cautions = server_of(settings, self._files.directory)
         server = self._call.server
         self._call.cautions += cautions
         if self._options.verbose:

@@ -20,7 +20,7 @@ _USERINFO = re.compile(r"(?P<before>[a-z][a-z0-9+.-]*://[^\s:/@?#]*):[^\s]*@", r
 _HTTP_USER = re.compile(r"(?P<before>https?://)[^\s/@:?#]+@", re.IGNORECASE)
 """A token, as GitHub has it in place of a user."""
 
-_IN_QUERY = re.compile(r"(?P<before>[?&]\w*password=)[^&\s'\"]+", re.IGNORECASE)
+_IN_QUERY = re.compile(r"(?P<before>[?&](?:\w*(?:password|secret|token)|scram_\w+_key)=)[^&\s'\"]+", re.IGNORECASE)
 
 _NAME = re.compile(r"[^\s=:@?&'\"]*")
 
@@ -50,10 +50,10 @@ def shown_program(word: str) -> str:
     return word if name.end() == len(word) else name.group() + CUT
 
 
-def without_passwords(text: str) -> str:
-    """Return a text with three dots in place of the passwords in its URLs."""
-    text = _USERINFO.sub(rf"\g<before>:{CUT}@", text)
-    return _IN_QUERY.sub(rf"\g<before>{CUT}", _HTTP_USER.sub(rf"\g<before>{CUT}@", text))
+def without_passwords(text: str, instead: str = CUT) -> str:
+    """Return a text with ``instead`` in place of the passwords in its URLs."""
+    text = _USERINFO.sub(rf"\g<before>:{instead}@", text)
+    return _IN_QUERY.sub(rf"\g<before>{instead}", _HTTP_USER.sub(rf"\g<before>{instead}@", text))
 
 
 _VALUE = re.compile(r'".*', re.DOTALL)

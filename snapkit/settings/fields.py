@@ -13,12 +13,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from snapkit.core.connection.endpoint import is_malformed
 from snapkit.core.durations import parse_duration
 from snapkit.core.guarding import OnFailure
 from snapkit.core.hooks import DEFAULT_TIMEOUT, Event, Hooks
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import DEFAULT_GRACE, HoldRules
 from snapkit.core.reporting import Caution
+from snapkit.core.secrets import shown_program, without_passwords
 from snapkit.core.values import dataclass
 from snapkit.settings.url_choice import ConnectionChoice
 
@@ -30,6 +32,10 @@ class Setting:
     name: str
     read: Callable[[Any], object]
     default: object
+    unset: str | None
+    """How users write that it is not set; None if they cannot."""
+    hide: Callable[[str], str]
+    """Returns a value without what may be secret in it."""
     is_list: bool
     """Whether there may be several values: a list in the file, separated by white space in a variable."""
     empty_is_none: bool
@@ -52,13 +58,41 @@ def _setting(
     read: Callable[[Any], object],
     default: object = None,
     *,
-    may_be_secret: bool = False,
+    unset: str | None = None,
+    hide: Callable[[str], str] | None = None,
     is_list: bool = False,
     empty_is_none: bool = False,
 ) -> Any:
     """Declare a field of ``Settings`` that users give."""
-    how = {"read": read, "default": default, "is_list": is_list, "empty_is_none": empty_is_none}
-    return field(default=default, repr=not may_be_secret, metadata={"setting": how})
+    how = {
+        "read": read,
+        "default": default,
+        "unset": unset,
+        "hide": hide or str,
+        "is_list": is_list,
+        "empty_is_none": empty_is_none,
+    }
+    return field(default=default, repr=hide is None, metadata={"setting": how})
+
+
+HIDDEN = "***"
+
+
+def hide_password(url: str) -> str:
+    """Return the URL of a database without its password; of one that is malformed nothing is shown."""
+    return HIDDEN if is_malformed(url) else without_passwords(url, HIDDEN)
+
+
+def hide_arguments(command: str) -> str:
+    """Return the program of a command; its arguments may be secret."""
+    program, *arguments = command.split(maxsplit=1) or [""]
+    return f"{shown_program(program)} {HIDDEN}" if arguments else shown_program(program)
+
+
+def _hide_query(url: str) -> str:
+    """Return the URL of a health check without password, token and query."""
+    address, mark, _ = url.partition("?")
+    return without_passwords(address, HIDDEN) + (mark and mark + HIDDEN)
 
 
 def _strategy(text: str) -> Strategy | None:
@@ -108,7 +142,7 @@ class Settings:
     drop_wait: timedelta = _setting(_some_duration, timedelta(seconds=60))
     grace: timedelta = _setting(parse_duration, DEFAULT_GRACE)
     max_outage: timedelta | None = _setting(_some_duration)
-    strategy: Strategy | None = _setting(_strategy)
+    strategy: Strategy | None = _setting(_strategy, unset="auto")
     tablespace: str | None = _setting(str)
     keep: int | None = _setting(_whole_number)
     keep_within: timedelta | None = _setting(parse_duration)
@@ -116,10 +150,10 @@ class Settings:
     keep_weekly: int | None = _setting(_whole_number)
     keep_monthly: int | None = _setting(_whole_number)
     keep_old: int | None = _setting(_whole_number)
-    replica_url: tuple[str, ...] = _setting(_several, (), may_be_secret=True, is_list=True)
-    pgbouncer_url: tuple[str, ...] = _setting(_several, (), may_be_secret=True, is_list=True, empty_is_none=True)
-    health_command: str | None = _setting(str, may_be_secret=True)
-    health_url: str | None = _setting(str, may_be_secret=True)
+    replica_url: tuple[str, ...] = _setting(_several, (), hide=hide_password, is_list=True)
+    pgbouncer_url: tuple[str, ...] = _setting(_several, (), hide=hide_password, is_list=True, empty_is_none=True)
+    health_command: str | None = _setting(str, hide=hide_arguments)
+    health_url: str | None = _setting(str, hide=_hide_query)
     health_timeout: timedelta = _setting(_some_duration, timedelta(seconds=60))
     on_failure: OnFailure = _setting(_on_failure, OnFailure.ROLLBACK)
     rollback_wait: timedelta = _setting(parse_duration, timedelta(minutes=10))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,21 @@ def read_files(directory: Path, env_file: Path | None = None) -> Files:
     name, values, hook_commands, unread = _read_file(directory)
     dotenv_name = env_file.name if env_file else ".env"
     return Files(directory, dotenv, cautions + unread, name, values, hook_commands, dotenv_name)
+
+
+def dotenv_above(directory: Path) -> Path | None:
+    """Return the ``.env`` nearest above a directory, which is not read from there; None if there is none.
+
+    It is looked for up to the root of the repository, or the user's home directory.
+    """
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+    with suppress(OSError):  # what may not be looked into is not pointed out
+        for each in (directory, *directory.parents):
+            if each != directory and (each / ".env").is_file():
+                return each / ".env"
+            if (each / ".git").exists() or each == home:
+                break
+    return None
 
 
 def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, str], tuple[Caution, ...]]:

@@ -139,3 +139,19 @@ def test_it_is_the_server_that_was_reached_that_is_told_of(sandbox: Sandbox) -> 
         "host": str(place), "port": sandbox.cluster.port, "database": sandbox.name, "user": SUPERUSER,
         "named_by": "libpq",
     }  # fmt: skip
+
+
+def test_a_dotenv_above_is_pointed_out_and_not_used(tmp_path: Path) -> None:
+    here = tmp_path / "my app" / "api"
+    here.mkdir(parents=True)
+    (here.parent / ".git").mkdir()
+    above = here.parent / ".env"
+    above.write_text("DATABASE_URL=postgresql://app:s3cret@127.0.0.1:1/shop\n")
+    ran = run_snapkit("list", "--json", cwd=here)
+    assert (ran.code, ran.document["error"]["code"]) == (2, "usage")
+    hint = ran.document["error"]["hint"]
+    assert f"There is a .env in {here.parent}." in hint
+    assert hint.endswith(f"or give --env-file '{above}'.")
+    named = run_snapkit("list", "--json", cwd=here, url="postgresql://app@127.0.0.1:1/other")
+    assert ".env" not in str(named.document)
+    assert run_snapkit("list", "--json", "--env-file", str(above), cwd=here).document["server"]["database"] == "shop"

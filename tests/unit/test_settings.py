@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import threading
 from datetime import timedelta
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.errors import UsageError
-from snapkit.settings.fields import Settings
-from snapkit.settings.files import read_files
+from snapkit.settings.fields import SETTINGS, Settings
+from snapkit.settings.files import dotenv_above, read_files
+from snapkit.settings.in_force import settings_in_force
 from snapkit.settings.load import load_settings
 from snapkit.settings.url_choice import choose_connection
 
@@ -434,3 +436,150 @@ def test_a_dotenv_that_is_not_text_is_a_usage_error(tmp_path: Path) -> None:
 def test_the_flags_reach_the_choice(tmp_path: Path) -> None:
     settings = load_settings({}, {"DATABASE_URL": "plain"}, read_files(tmp_path), direct_url="direct", url="url")
     assert settings.connection.url == "direct"
+
+
+# What is in force, and where it comes from
+
+
+def shown(
+    directory: Path,
+    flags: dict[str, str | list[str] | None] | None = None,
+    environment: dict[str, str] | None = None,
+    **urls: str | None,
+) -> dict[str, tuple[str | None, str]]:
+    found = settings_in_force(flags or {}, environment or {}, read_files(directory), **urls)
+    assert len({each.name for each in found}) == len(found)
+    return {each.name: (each.value, each.origin) for each in found}
+
+
+def test_every_setting_is_shown_with_its_default(tmp_path: Path) -> None:
+    found = shown(tmp_path)
+    assert list(found) == ["url", *(setting.key for setting in SETTINGS.values())]
+    assert {origin for _, origin in found.values()} == {"default"}
+    assert (found["url"][0], found["keep"][0], found["replica-url"][0]) == (None, None, None)
+    assert (found["lock-wait"][0], found["rollback-wait"][0]) == ("10s", "10m")
+    assert (found["strategy"][0], found["on-failure"][0]) == ("auto", "rollback")
+
+
+def test_a_setting_says_where_it_comes_from(tmp_path: Path) -> None:
+    write(tmp_path / ".env", "SNAPKIT_KEEP_DAILY=3\nDATABASE_URL=postgresql://u:s3cret@h:5433/d\n")
+    write(tmp_path / "pyproject.toml", '[tool.snapkit]\nkeep-weekly = 4\naudit-log = "log/snapkit"\nkeep = 9\n')
+    found = shown(tmp_path, {"keep": "2"}, {"SNAPKIT_GRACE": "1500ms", "SNAPKIT_STRATEGY": "auto"})
+    assert found["url"] == ("postgresql://u:***@h:5433/d", ".env DATABASE_URL")
+    assert found["keep"] == ("2", "--keep")
+    assert found["grace"] == ("1500ms", "SNAPKIT_GRACE")
+    assert found["strategy"] == ("auto", "SNAPKIT_STRATEGY")
+    assert found["keep-daily"] == ("3", ".env")
+    assert found["keep-weekly"] == ("4", "pyproject.toml")
+    assert found["audit-log"] == (str(tmp_path / "log/snapkit"), "pyproject.toml")
+
+
+@pytest.mark.parametrize("value", ["0s", "1.5s", "90s", "7d", "1ms"])
+def test_a_duration_is_shown_as_one_may_write_it(tmp_path: Path, value: str) -> None:
+    text, _ = shown(tmp_path, {"grace": value})["grace"]
+    assert text is not None
+    assert load(tmp_path, {"grace": text}).grace == load(tmp_path, {"grace": value}).grace
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PGDATABASE": "app", "PGHOST": "h"}, ("app at h:5432", "libpq")),
+        ({"PGSERVICE": "production"}, ("service production", "libpq")),
+    ],
+)
+@pytest.mark.parametrize("in_dotenv", [False, True])
+def test_a_connection_that_libpqs_variables_name(
+    tmp_path: Path, variables: dict[str, str], expected: tuple[str, str], in_dotenv: bool
+) -> None:
+    if in_dotenv:
+        write(tmp_path / ".env", "".join(f"{name}={value}\n" for name, value in variables.items()))
+    assert shown(tmp_path, environment={} if in_dotenv else variables)["url"] == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("replica-url", "postgresql://u:s3cret@h/d postgresql://i", "postgresql://u:***@h/d postgresql://i"),
+        ("replica-url", "host=h password=s3cret", "*** ***"),
+        ("pgbouncer-url", "postgresql://u:s3/cret@h/d", "***"),
+        ("pgbouncer-url", "postgresql://h/d?sslpassword=s3cret", "postgresql://h/d?sslpassword=***"),
+        ("replica-url", "postgresql://h/d?oauth_client_secret=s3cret", "postgresql://h/d?oauth_client_secret=***"),
+        ("replica-url", "postgresql://h/d?scram_client_key=s3cret", "postgresql://h/d?scram_client_key=***"),
+        ("health-url", "https://s3cret@h/health?token=s3cret&key=s3cret", "https://***@h/health?***"),
+        ("health-url", "http://h/health", "http://h/health"),
+        ("health-command", "curl -u me:s3cret h", "curl ***"),
+        ("health-command", "TOKEN=s3cret curl h", "TOKEN... ***"),
+        ("health-command", " ./check ", "./check"),
+        ("health-command", "./check\t-ps3cret", "./check ***"),
+    ],
+)
+@pytest.mark.parametrize("where", ["flag", "environment", "dotenv", "file"])
+def test_what_may_be_secret_is_not_shown(tmp_path: Path, where: str, name: str, given: str, value: str) -> None:
+    key = name.replace("-", "_")
+    variable = f"SNAPKIT_{key.upper()}"
+    if where == "dotenv":
+        write(tmp_path / ".env", f"{variable}='{given}'\n")
+    if where == "file":
+        write(tmp_path / "snapkit.toml", f"{name} = {json.dumps(given)}\n")
+    flags: dict[str, str | list[str] | None] = {key: given.split() if name.endswith("r-url") else given}
+    found = shown(tmp_path, flags if where == "flag" else {}, {variable: given} if where == "environment" else {})
+    assert found[name][0] == value
+
+
+def test_a_connection_url_that_is_malformed_is_not_shown(tmp_path: Path) -> None:
+    assert shown(tmp_path, url="postgresql://u:s3/cret@h/d")["url"] == ("***", "--url")
+
+
+def test_hooks_are_shown_without_their_arguments(tmp_path: Path) -> None:
+    write(
+        tmp_path / "snapkit.toml",
+        '[hooks]\nbefore-backup = "notify --token s3cret | tee"\n'
+        'on-failure = ["page", "s3cret"]\nafter-backup = "sync"\n',
+    )
+    found = shown(tmp_path)
+    assert found["hooks.before-backup"] == ("notify ***", "snapkit.toml")
+    assert found["hooks.on-failure"] == ("page ***", "snapkit.toml")
+    assert found["hooks.after-backup"] == ("sync", "snapkit.toml")
+
+
+# A .env that is not read
+
+
+@pytest.mark.parametrize(
+    ("dotenvs", "repository", "home", "expected"),
+    [
+        ([""], None, None, ".env"),
+        (["", "a"], None, None, "a/.env"),
+        (["a/b"], None, None, None),
+        ([""], "a", None, None),
+        (["a"], "a", None, "a/.env"),
+        ([""], "a/b", None, None),
+        ([""], None, "a", None),
+        (["a"], None, "a", "a/.env"),
+        ([], None, "", None),
+    ],
+)
+def test_a_dotenv_above_is_found_within_the_repository_and_the_home_directory(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dotenvs: list[str],
+    repository: str | None,
+    home: str | None,
+    expected: str | None,
+) -> None:
+    here = tmp_path / "a" / "b"
+    here.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(tmp_path / (home or "")))
+    for each in dotenvs:
+        write(tmp_path / each / ".env", "DATABASE_URL=postgresql:///app\n")
+    if repository is not None:
+        write(tmp_path / repository / ".git", "gitdir: elsewhere\n")
+    assert dotenv_above(here) == (None if expected is None else tmp_path / expected)
+
+
+def test_a_directory_above_is_no_dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".env").mkdir()
+    (tmp_path / "a").mkdir()
+    assert dotenv_above(tmp_path / "a") is None

@@ -73,6 +73,11 @@ def endpoint_of(url: str | None, variables: Mapping[str, str]) -> Endpoint | Non
     )
 
 
+def is_malformed(url: str) -> bool:
+    """Whether a URL cannot be taken apart, so that nobody can tell which of it is the password."""
+    return _parts(url) is None
+
+
 def _parts(url: str) -> Mapping[str, str | None] | None:
     """Return libpq's parameters in ``url`` as far as they say where it leads; None if it is malformed.
 
