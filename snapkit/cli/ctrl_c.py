@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -48,9 +48,13 @@ def come_again() -> None:
         if not issubclass(lost.exc_type, KeyboardInterrupt):
             before(lost)
             return
-        soon = threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGINT))  # here it would be forgotten once more
-        soon.daemon = True
-        soon.start()
+        is_to_come = False
+        while not is_to_come:
+            soon = threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGINT))  # here it would be forgotten once more
+            soon.daemon = True
+            with suppress(KeyboardInterrupt):  # on a busy machine it comes while the thread still starts
+                soon.start()
+                is_to_come = True
 
     sys.unraisablehook = again
 
@@ -120,7 +124,7 @@ class HeldSignals:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold them for the length of the block."""
-        with _taken(self._take, signals.ALL):
+        with signals.taken(self._take):
             yield
 
     @contextmanager
@@ -150,33 +154,5 @@ class HeldSignals:
 
 @contextmanager
 def _first_taken(by: Callable[[], None]) -> Iterator[None]:
-    with _taken(lambda number, frame: by(), once=True):
+    with signals.taken(lambda number, frame: by(), _SIGNALS, once=True):
         yield
-
-
-@contextmanager
-def _taken(
-    by: Callable[[int, FrameType | None], None], numbers: Sequence[signal.Signals] = _SIGNALS, *, once: bool = False
-) -> Iterator[None]:
-    """Let ``by`` have the signals for the length of the block; with ``once`` the first of them, and then none."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def take(number: int, frame: FrameType | None) -> None:
-        if once:
-            restore()
-        by(number, frame)
-
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, take)
-        yield
-    finally:
-        restore()

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import selectors
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
-from time import monotonic
+from functools import partial
 from typing import IO
 
 from snapkit.processes.command_exit import KEPT_BYTES, Ending
+from snapkit.processes.deadline import Deadline
+from snapkit.processes.ending import end_group, wait_for
 from snapkit.processes.signals import held_back
 
 _LOOK = 0.05
 """Seconds after which is looked whether a hook has ended whose output something else holds open."""
-
-_GRACE = 5.0
-"""Seconds that a hook which is told to end (SIGTERM) has, before it is killed."""
 
 _PIECE = 64 * 1024
 _REST = 1024 * 1024
@@ -51,12 +48,12 @@ def run_in_background(
         output = _Output(process.stdout, pass_on)
         try:
             let_signals_come()
-            is_late = _await(process, output, monotonic() + timeout.total_seconds())
+            is_late = _await(process, output, timeout.total_seconds())
             if is_late:
-                _end_group(process, output)
+                end_group(process, partial(_await, process, output))
             output.take_rest()
         except BaseException:
-            _end_group(process, output)
+            end_group(process, partial(_await, process, output))
             raise
         finally:
             output.close()
@@ -77,33 +74,17 @@ def _start(words: Sequence[str], environment: Mapping[str, str], document: str) 
         )
 
 
-def _await(process: subprocess.Popen[bytes], output: _Output, deadline: float) -> bool:
-    """Wait for the end of the process; return whether it came too late."""
+def _await(process: subprocess.Popen[bytes], output: _Output, seconds: float) -> bool:
+    """Wait for the end of the process, and take its output meanwhile; return whether it came too late."""
+    deadline = Deadline(seconds)
     while process.poll() is None:
-        left = deadline - monotonic()
-        if left <= 0:
+        if deadline.is_over:
             return True
         if output.is_open:
-            output.take(min(left, _LOOK))
+            output.take(min(deadline.left, _LOOK))
         else:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(left)
+            wait_for(process, deadline.left)
     return False
-
-
-def _end_group(process: subprocess.Popen[bytes], output: _Output) -> None:
-    """End the process and all that it has started; what is left of its group is killed."""
-    _signal_group(process, signal.SIGTERM)
-    try:
-        _await(process, output, monotonic() + _GRACE)
-    finally:
-        _signal_group(process, signal.SIGKILL)
-        process.wait()
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 class _Output:

@@ -13,8 +13,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from snapkit.core.secrets import shown_program
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.processes import signals
+from snapkit.processes.ending import signal_group, wait_for
 
 _BEAT = 1.0
 """Seconds after which a signal is taken at the latest: one that comes just before the wait does not interrupt it."""
@@ -60,15 +61,14 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
 
 
 def run_command(words: Sequence[str], environment: Mapping[str, str], *, stdout_to_stderr: bool = False) -> Ending:
-    """Run a command that ``find_command`` has found, to its end. To be called from the main thread.
+    """Run a command that ``find_command`` has found, to its end; in the main thread, or else ValueError is raised.
 
-    It inherits the descriptors that we have inherited, such as that of ``<(...)``. Raises UsageError, and nothing else,
-    if the command cannot be started: for a file that the system does not take for a program, and for more words than it
-    takes.
+    It inherits the descriptors that we have inherited, such as that of ``<(...)``. Raises UsageError if the
+    command cannot be started: for a file that the system does not take for a program, and for more words than it takes.
     """
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # nobody reads it any more; that is for the command to notice
-            stream.flush()
+    if not signals.in_main_thread():
+        raise ValueError("a command is run in the main thread, which alone hears of signals")
+    _flush()
     came: list[signal.Signals] = []
     early: list[signal.Signals] = []
     process: subprocess.Popen[bytes] | None = None
@@ -77,8 +77,7 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], *, stdout_
         if not has_own_group:
             process.send_signal(number)  # of a process that has ended, it takes no notice
         elif process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
+            signal_group(process.pid, number)
 
     def take(number: int, frame: FrameType | None) -> None:
         came.append(signal.Signals(number))
@@ -88,15 +87,22 @@ def run_command(words: Sequence[str], environment: Mapping[str, str], *, stdout_
             send(process, came[-1])
 
     has_own_group = not _has_terminal()
-    with _taken_by(take):
+    # A program that is started gets a handler's default, and inherits what is ignored; that stays so.
+    # https://pubs.opengroup.org/onlinepubs/9799919799/functions/exec.html
+    with signals.taken(take):
         process = _start(words, environment, 2 if stdout_to_stderr else None, 0 if has_own_group else None)
         for number in early:  # what came before we knew whom to pass it on to, who may have begun to work
             send(process, number)
         while process.returncode is None:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_BEAT)
+            wait_for(process, _BEAT)
     code = process.returncode
     return Ending(code if code >= 0 else 128 - code, tuple(came), process.pid if has_own_group else None)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # nobody reads it any more; that is for the command to notice
+            stream.flush()
 
 
 def _start(
@@ -122,24 +128,6 @@ def _start(
             return start(["/bin/sh", *words])
     except OSError as error:
         raise UsageError(f"The command {shown_program(words[0])!r} cannot be run: {error.strerror}.") from None
-
-
-@contextmanager
-def _taken_by(take: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Let ``take`` have the signals. A program that is started gets a handler's default, and inherits what is ignored
-    (as nohup has it); that stays so.
-
-    https://pubs.opengroup.org/onlinepubs/9799919799/functions/exec.html
-    """
-    before = {number: signal.getsignal(number) for number in signals.ALL}
-    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    try:
-        for number in taken:
-            signal.signal(number, take)
-        yield
-    finally:
-        for number in taken:
-            signal.signal(number, before[number])
 
 
 def _has_terminal() -> bool:

@@ -13,6 +13,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.processes.background import run_in_background
 from snapkit.processes.command_exit import what_went_wrong
+from snapkit.processes.deadline import Deadline
 from snapkit.processes.http_check import what_is_wrong
 
 _BETWEEN = 0.5
@@ -62,7 +63,7 @@ def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> Health
         tries.append(lambda seconds: _run(checks.command or "", environment, seconds))
     if not tries:
         return UNASKED
-    deadline = time.monotonic() + checks.timeout.total_seconds()
+    deadline = Deadline(checks.timeout.total_seconds())
     for attempt in tries:
         reason = _until(attempt, deadline)
         if reason is not None:
@@ -70,14 +71,14 @@ def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> Health
     return HealthReport(Health.PASSED)
 
 
-def _until(attempt: Callable[[float], str | None], deadline: float) -> str | None:
+def _until(attempt: Callable[[float], str | None], deadline: Deadline) -> str | None:
     """Return None as soon as the attempt finds nothing wrong, else what it found when the time was up.
 
     There is at least one attempt, which gets what is left of the time; the first one a second at the least.
     """
-    reason = attempt(max(deadline - time.monotonic(), 1.0))
+    reason = attempt(max(deadline.left, 1.0))
     while reason is not None:
-        left = deadline - time.monotonic()
+        left = deadline.left
         if left <= _BETWEEN:
             return reason
         time.sleep(_BETWEEN)

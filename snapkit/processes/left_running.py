@@ -12,10 +12,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from time import monotonic, sleep
 
-_GRACE = 5.0
-"""Seconds that what is told to end (SIGTERM) has, before it is killed."""
+from snapkit.processes.deadline import wait_until
+from snapkit.processes.ending import GRACE, signal_group
 
 _KILLED = 2.0
 """Seconds within which what is killed is gone, unless the kernel itself keeps it."""
@@ -54,15 +53,18 @@ def end_what_is_left(group: int | None) -> bool:
     """
     if not _any_left(group):
         return True
-    _send(group, signal.SIGTERM)
-    deadline = monotonic() + _GRACE
-    while _any_left(group) and monotonic() < deadline:
-        sleep(_LOOK)
-    deadline = monotonic() + _KILLED
-    while _any_left(group) and monotonic() < deadline:
+
+    def is_gone() -> bool:
+        return not _any_left(group)
+
+    def is_killed() -> bool:
+        if is_gone():
+            return True
         _send(group, signal.SIGKILL)
-        sleep(_LOOK)
-    return not _any_left(group)
+        return False
+
+    _send(group, signal.SIGTERM)
+    return wait_until(is_gone, GRACE, every=_LOOK) or wait_until(is_killed, _KILLED, every=_LOOK)
 
 
 def _any_left(group: int | None) -> bool:
@@ -81,9 +83,8 @@ def _any_left(group: int | None) -> bool:
 
 
 def _send(group: int | None, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        if group is not None:
-            os.killpg(group, number)
+    if group is not None:
+        signal_group(group, number)
     for pid in _adopted() if group is None else ():
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)

@@ -22,15 +22,49 @@ FROM_OTHERS = _those("SIGTERM", "SIGHUP")
 ALL = (*FROM_TERMINALS, *FROM_OTHERS)
 
 
+Take = Callable[[int, FrameType | None], None]
+
+
+def in_main_thread() -> bool:
+    """Whether this is the one thread that signals are for, and that can set their handlers."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def taken(take: Take, numbers: Sequence[signal.Signals] = ALL, *, once: bool = False) -> Iterator[Callable[[], None]]:
+    """Let ``take`` have these signals for the length of the block, or ``once``, and then none of them.
+
+    Yields what gives the former handlers back before the end of the block. What is ignored, as nohup has it, stays so.
+    In a thread that is not the main one nothing is done.
+    """
+    if not in_main_thread():
+        yield lambda: None
+        return
+    before = {each: handler for each in numbers if (handler := signal.getsignal(each)) not in (None, signal.SIG_IGN)}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def take_one(number: int, frame: FrameType | None) -> None:
+        if once:
+            give_back()
+        take(number, frame)
+
+    try:
+        for number in before:
+            signal.signal(number, take_one)
+        yield give_back
+    finally:
+        give_back()
+
+
 @contextmanager
 def held_back() -> Iterator[Callable[[], None]]:
     """Hold back what a signal's handler raises, for moments, so that nothing comes between a start and what ends it.
 
     Yields the function that lets it come: to be called once that is there, or else it is at the end of the block.
     """
-    if threading.current_thread() is not threading.main_thread():  # which is the only one that signals are for
-        yield lambda: None
-        return
     before = {number: handler for number in ALL if callable(handler := signal.getsignal(number))}
     came: list[int] = []
     is_held = True
@@ -45,16 +79,14 @@ def held_back() -> Iterator[Callable[[], None]]:
         nonlocal is_held
         if is_held:
             is_held = False
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            give_back()
             _deliver(came)
 
-    try:
-        for number in before:
-            signal.signal(number, note)
-        yield let_come
-    finally:
-        let_come()
+    with taken(note, tuple(before)) as give_back:
+        try:
+            yield let_come
+        finally:
+            let_come()
 
 
 def _deliver(numbers: Sequence[int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from snapkit.core.deploy.ci_systems import recognise_ci
 from snapkit.core.deploy.deploy import Checkout, Deploy, clean, read_checkout
+from snapkit.processes.ending import signal_group, wait_for
 
 _LIMIT = 2.0
 """Seconds that git's answer to each of two questions is waited for. A large tree may take longer to be compared."""
@@ -94,10 +94,8 @@ def _asked(
         yield lambda: _answer(process)
     finally:
         if process.returncode is None:  # not poll(): it may have ended, and left something running
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
-            with suppress(subprocess.TimeoutExpired):  # a disk that hangs keeps even what is killed
-                process.wait(_LIMIT)
+            signal_group(process.pid, signal.SIGKILL)
+            wait_for(process, _LIMIT)  # a disk that hangs keeps even what is killed
         if process.stdout is not None:
             process.stdout.close()
 

@@ -244,7 +244,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._ahead = 0
-        monkeypatch.setattr("snapkit.processes.background.monotonic", lambda: time.monotonic() + self._ahead)
+        monkeypatch.setattr("snapkit.processes.deadline.monotonic", lambda: time.monotonic() + self._ahead)
 
     def run(self, script: str) -> Ending:
         return run_in_background(("sh", "-c", script), os.environ, "{}", MINUTE, self._pass_on)
@@ -265,7 +265,7 @@ def test_a_late_one_is_ended_with_all_that_it_started(tmp_path: Path, clock: Clo
 
 
 def test_a_late_one_that_will_not_hear_is_killed(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snapkit.processes.background._GRACE", 0.2)
+    monkeypatch.setattr("snapkit.processes.ending.GRACE", 0.2)
     ending = clock.run(f"trap '' TERM; echo $$ > {tmp_path}/pid; echo begun; while :; do sleep 1000; done")
     assert ending.code is None
     _gone(int((tmp_path / "pid").read_text()))

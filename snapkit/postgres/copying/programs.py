@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
@@ -22,11 +21,10 @@ from snapkit.core.copying.program_messages import said_by
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
 from snapkit.postgres.copying.relay import StoppedError
+from snapkit.processes.ending import end_group, wait_for
 
 VARIABLE = "SNAPKIT_PG_BIN"
 _LOOK = 0.1
-_GRACE = 5.0
-"""Seconds that a program which is told to end has to cancel what it has under way."""
 
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)")
 
@@ -162,8 +160,7 @@ class Running:
     def wait(self, stopped: Callable[[], bool]) -> None:
         """Wait for its end; raise ProgramError if it fails, and StoppedError, having ended it, when told to stop."""
         while self._process.poll() is None:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_LOOK)
+            wait_for(self._process, _LOOK)
             if self._process.poll() is None and stopped():
                 self.end()
                 raise StoppedError
@@ -173,14 +170,7 @@ class Running:
     def end(self) -> None:
         """End it, if it has not ended: it cancels its statements on the server, unless that takes too long."""
         if self._process.poll() is None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGTERM)
-            try:
-                self._process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+            end_group(self._process, partial(wait_for, self._process))
 
     def close(self) -> None:
         """End it, and let go of its files."""
