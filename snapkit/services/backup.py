@@ -32,13 +32,7 @@ from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import not_in_a_backup
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-    ConnectionFailedError,
-    OutageLimitError,
-    SnapkitError,
-    UsageError,
-)
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.catalog.databases import locale_of
 from snapkit.postgres.catalog.replication import replication_of

@@ -16,11 +16,7 @@ from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.inventory.selection import is_remains
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-    ConnectionFailedError,
-    SnapkitError,
-)
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import databases, server_facts, sessions
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.comparison.writes import Written
-from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Checkout, Deploy, MigrationState, differs
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
@@ -20,35 +18,26 @@ from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules, Phase
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outage.standbys import ReplicaReceipt, Standby
 from snapkit.core.outcome import Outcome
-from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
-from snapkit.core.plans.identity import check_facts_found, facts_of
+from snapkit.core.plans.clone import CopyMethod, plan_clone
 from snapkit.core.plans.reinstatement import Returning, was_backup
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-    BusyError,
-    DiskFullError,
-)
+from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
-from snapkit.postgres.copying.gate import another_database
-from snapkit.postgres.copying.moment import read_moment
-from snapkit.postgres.copying.progress import Cloning
 from snapkit.postgres.outage.door import await_transactions
-from snapkit.postgres.sql.identity import read_facts
 from snapkit.postgres.sql.swap_script import swap_script
-from snapkit.services.copying.clone import Cloned, altered_meanwhile, as_roles_are_named, make_clone
 from snapkit.services.copying.collation import collation_cautions, with_collation
 from snapkit.services.copying.estimate import estimate, method_for
 from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.copying.login_rehearsal import rehearse
 from snapkit.services.copying.restore_properties import foretell_lack
+from snapkit.services.entries.kept_clone import clone_entry, room_for, with_roles_as_named
 from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.reinstatement import give_back_what_it_was
 from snapkit.services.entries.seal import check_not_open, check_sealed, need_sealed
@@ -230,8 +219,8 @@ def swap(
                 rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
                 files = plan.entry.metadata.clone_files if plan.entry.metadata else None
                 cloning = estimate(ddl, plan.clone, server.source, method, gathered, rules, files)
-                with _room_for(plan.entry):
-                    cloned = _clone(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
+                with room_for(plan.entry):
+                    cloned = clone_entry(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
                 restored_oid = cloned.oid
                 cautions += cloned.cautions
                 inside, wanted, name = plan.live.name if plan.live else None, cloned.moment.properties, plan.clone.name
@@ -243,7 +232,7 @@ def swap(
                 with server_errors(unswapped(plan)):
                     await_transactions(ddl, [plan.live.oid], request.hold)
                 watch.lap("grace")
-            plan = _with_roles_as_named(ddl, plan, cloned)
+            plan = with_roles_as_named(ddl, plan, cloned)
             helpers = look_again(ddl, helpers, unswapped(plan))
             with paused(
                 helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
@@ -297,42 +286,6 @@ def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...
     return entry_cautions([*others, entry], gathered.facts.now) + ((taken,) if entry.altered else ())
 
 
-def _clone(
-    server: Server,
-    ddl: Connection,
-    plan: SwapPlan,
-    clone: ClonePlan,
-    cloning: Cloning,
-    gathered: ServerState,
-    hold: Hold,
-    observe: Observe,
-) -> Cloned:
-    """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
-    state, database = unswapped(plan), plan.entry.database
-    with server_errors(state):
-        moment = read_moment(ddl, database.oid, state)
-        check_facts_found({database.oid: facts_of(database, database.document)}, read_facts(ddl, [database.oid]), state)
-    if moment is None:
-        raise another_database(database.name, state)
-    if moment.properties != clone.properties:
-        raise altered_meanwhile(database.name, state)
-
-    def check(now: Moment) -> None:
-        if now.versions != moment.versions:
-            raise altered_meanwhile(database.name, state)
-
-    return make_clone(server, ddl, clone, cloning, gathered, hold, observe, state, moment, check)
-
-
-def _with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) -> SwapPlan:
-    """Return the plan with the properties of the clone by the names that roles have by now, if there is a clone."""
-    if plan.clone is None or cloned is None:
-        return plan
-    with server_errors(unswapped(plan)):
-        properties = as_roles_are_named(ddl, cloned.moment)
-    return replace(plan, clone=replace(plan.clone, properties=properties))
-
-
 def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
     """Warn where the code at hand is not that which was there when the backup was made."""
     made_from = entry.deploy
@@ -345,18 +298,6 @@ def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
             f"{Deploy(git=at_hand).short}.",
         ),
     )
-
-
-@contextmanager
-def _room_for(entry: Entry) -> Iterator[None]:
-    """Where there is no room for the clone of a pinned entry, say how to do without."""
-    try:
-        yield
-    except DiskFullError as error:
-        if entry.pinned:
-            without = f"Or use {entry.name} up, which takes no room: snapkit unpin {entry.name}, then the same again."
-            error.hint = " ".join(filter(None, (error.hint, without)))
-        raise
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:

@@ -15,9 +15,7 @@ from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.server.replication import at_work_while_open
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-)
+from snapkit.errors import NOTHING_CHANGED
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.libpq_environment import environment_for
 from snapkit.postgres.connection.server import Server

@@ -362,7 +362,7 @@ def test_a_role_that_is_renamed_while_a_kept_backup_is_cloned_does_not_cost_the_
 
     try:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("snapkit.services.rollback.make_clone", then)
+            patch.setattr("snapkit.services.entries.kept_clone.make_clone", then)
             sandbox.roll_back(keep_backup=True)
         assert settings_of(sandbox, sandbox.name) == [(f"{role}_now", ["work_mem=3MB"])]
     finally:

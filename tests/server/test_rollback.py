@@ -13,7 +13,7 @@ from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.reporting import unobserved
 from snapkit.errors import BusyError, DiskFullError, NotFoundError, PrivilegeError, UsageError
-from snapkit.services import rollback
+from snapkit.services.entries import kept_clone
 from snapkit.services.label import pin_entry, unpin_entry
 from snapkit.services.rollback import SwapRequest, preview_swap, script_of_swap, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
@@ -90,7 +90,7 @@ def test_where_there_is_no_room_for_a_clone_of_what_is_pinned_it_is_said_how_to_
     def no_room(*arguments: object) -> None:
         raise DiskFullError("No space left on device", state="Nothing was changed.", hint="Make room.")
 
-    monkeypatch.setattr(rollback, "make_clone", no_room)
+    monkeypatch.setattr(kept_clone, "make_clone", no_room)
     backup = sandbox.back_up(pinned=True).backup.name
     with pytest.raises(DiskFullError) as caught:
         sandbox.roll_back()

@@ -18,11 +18,7 @@ from snapkit.core.plans.properties import Properties
 from snapkit.core.plans.statements import CommentOnDatabase, FreezeDatabase
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-    SnapkitError,
-    UsageError,
-)
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors

@@ -9,10 +9,7 @@ from datetime import timedelta
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.values import dataclass
-from snapkit.errors import (
-    NOTHING_CHANGED,
-    BusyError,
-)
+from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.spare_sessions import Reserve

@@ -1,0 +1,73 @@
+"""The clone of an entry that is to stay: a rollback swaps the clone in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from snapkit.core.copying.moment import Moment
+from snapkit.core.inventory.entry import Entry
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.plans.identity import check_facts_found, facts_of
+from snapkit.core.plans.swap import SwapPlan
+from snapkit.core.reporting import Observe
+from snapkit.errors import DiskFullError
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.copying.gate import another_database
+from snapkit.postgres.copying.moment import read_moment
+from snapkit.postgres.copying.progress import Cloning
+from snapkit.postgres.sql.identity import read_facts
+from snapkit.services.copying.clone import Cloned, altered_meanwhile, as_roles_are_named, make_clone
+from snapkit.services.entries.swap import unswapped
+from snapkit.services.outage.hold import Hold
+from snapkit.services.run.survey import ServerState
+
+
+def clone_entry(
+    server: Server,
+    ddl: Connection,
+    plan: SwapPlan,
+    clone: ClonePlan,
+    cloning: Cloning,
+    gathered: ServerState,
+    hold: Hold,
+    observe: Observe,
+) -> Cloned:
+    """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
+    state, database = unswapped(plan), plan.entry.database
+    with server_errors(state):
+        moment = read_moment(ddl, database.oid, state)
+        check_facts_found({database.oid: facts_of(database, database.document)}, read_facts(ddl, [database.oid]), state)
+    if moment is None:
+        raise another_database(database.name, state)
+    if moment.properties != clone.properties:
+        raise altered_meanwhile(database.name, state)
+
+    def check(now: Moment) -> None:
+        if now.versions != moment.versions:
+            raise altered_meanwhile(database.name, state)
+
+    return make_clone(server, ddl, clone, cloning, gathered, hold, observe, state, moment, check)
+
+
+def with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) -> SwapPlan:
+    """Return the plan with the properties of the clone by the names that roles have by now, if there is a clone."""
+    if plan.clone is None or cloned is None:
+        return plan
+    with server_errors(unswapped(plan)):
+        properties = as_roles_are_named(ddl, cloned.moment)
+    return replace(plan, clone=replace(plan.clone, properties=properties))
+
+
+@contextmanager
+def room_for(entry: Entry) -> Iterator[None]:
+    """Where there is no room for the clone of a pinned entry, say how to do without."""
+    try:
+        yield
+    except DiskFullError as error:
+        if entry.pinned:
+            without = f"Or use {entry.name} up, which takes no room: snapkit unpin {entry.name}, then the same again."
+            error.hint = " ".join(filter(None, (error.hint, without)))
+        raise
