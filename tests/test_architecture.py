@@ -46,6 +46,7 @@ MANY_POSITIONAL = {
     "_ready_to_pause",
     "_tell",
     "bears_names",
+    "clone_entry",
     "commit_change",
     "copy_online",
     "door_error",
