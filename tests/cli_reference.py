@@ -65,7 +65,8 @@ def _command(name: str, command: Any, common: Mapping[str, Any]) -> Iterator[str
     yield f"## `snapkit {name}`"
     context = command.context_class(command, info_name=f"snapkit {name}")
     yield "```\n" + " ".join([f"snapkit {name}", *command.collect_usage_pieces(context)]) + "\n```"
-    yield from _paragraphs(command.help) + _paragraphs(command.epilog)
+    yield from _paragraphs(command.help)
+    yield "```\n" + "\n".join(re.findall(r"(?m)^  (.*)", command.epilog)) + "\n```"
     arguments = [each for each in command.params if each.param_type_name == "argument" and each.help]
     if arguments:
         rows = [f"| `{each.metavar or each.name.upper()}` | {_meaning(each)} |" for each in arguments]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from snapkit.cli.deploy_facts import deploy_document
-from snapkit.cli.envelope import Document, error_document, time_document
 from snapkit.cli.format import age_text, printable, size_text, time_text
 from snapkit.core.inventory.kinds import Kind, State
-from snapkit.core.inventory.metadata import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.inventory.opened import Opened
     from snapkit.services.entries.change import EntryReport
@@ -30,6 +28,8 @@ STATE_STYLES = {
 
 def print_report(result: EntryReport, console: Console) -> None:
     """Print what was done to an entry; if that is nothing, all that is known about it."""
+    from snapkit.core.inventory.metadata import shown_label
+
     if result.change is None:
         _print_facts(result, console)
         return
@@ -97,6 +97,9 @@ def report_document(result: EntryReport) -> Document:
 
 
 def entry_document(entry: Entry) -> Document:
+    from snapkit.cli.deploy_facts import deploy_document
+    from snapkit.cli.envelope import time_document
+
     return {
         "name": entry.name,
         "source": entry.source,
@@ -115,9 +118,13 @@ def entry_document(entry: Entry) -> Document:
 
 
 def _opened(opened: Opened) -> Document:
+    from snapkit.cli.envelope import time_document
+
     return {"at": time_document(opened.at), "user": opened.user, "host": opened.host, "pid": opened.pid}
 
 
 def failed_document(failures: Sequence[Failure]) -> list[Document]:
     """Return the entries that could not be dropped, each with its error."""
+    from snapkit.cli.envelope import error_document
+
     return [{"entry": entry_document(each.entry), "error": error_document(each.error)} for each in failures]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from snapkit.core.checks.disk_room import size_text as size_text  # which core has words for, too
 from snapkit.core.durations import duration_text
+from snapkit.core.sizes import size_text as size_text  # which core has words for, too
 
 if TYPE_CHECKING:
     from snapkit.core.reporting import Progress

@@ -13,14 +13,19 @@ from snapkit import __version__
 from snapkit.cli.commands import index
 from snapkit.cli.ctrl_c import interrupted, uninterrupted
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
+from snapkit.cli.help import HelpGroup
 from snapkit.cli.invocation import Call
 from snapkit.cli.registry import registry
 from snapkit.cli.streams import settle
-from snapkit.errors import NotFoundError, SnapkitError, UsageError, unexpected
+from snapkit.errors import NotFoundError, SnapkitError, unexpected
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command that ``words`` name, and return its exit code."""
+    if words and words[0] in ("help", "version"):
+        from snapkit.cli.suggestions import translated
+
+        words = translated(words)
     call = _guess(words)
     if "_SNAPKIT_COMPLETE" in os.environ:  # a shell completes what is typed; Typer does without Rich if there is none
         sys.modules["rich"] = None  # type: ignore[assignment]
@@ -41,11 +46,14 @@ def main(words: Sequence[str]) -> int:
 
 def _run(words: Sequence[str], call: Call) -> int:
     try:
-        return int(_application(call)(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
+        application = _application(call, whole="_SNAPKIT_COMPLETE" in os.environ)
+        return int(application(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
     except SnapkitError as error:
         return _report(error, call)
     except typer.TyperException as error:
-        return _report(_usage_error(error, call), call)
+        from snapkit.cli.suggestions import usage_error
+
+        return _report(usage_error(error, call, words), call)
     except typer.Abort:
         return _report(interrupted(), call)
     except BrokenPipeError:
@@ -71,19 +79,21 @@ def _guess(words: Sequence[str]) -> Call:
 
 def application_for(words: Sequence[str] = ()) -> typer.Typer:
     """Return the application that would take ``words``, to be looked at: which commands and options there are."""
-    return _application(_guess(words))
+    return _application(_guess(words), whole=True)
 
 
-def _application(call: Call) -> typer.Typer:
+def _application(call: Call, *, whole: bool = False) -> typer.Typer:
     app = typer.Typer(
         name="snapkit",
         help="The undo button of a PostgreSQL database: back up before a deploy, roll back in milliseconds.",
-        rich_markup_mode=None,  # plain help: Rich's tables would double the start-up time
+        epilog="More, with examples: snapkit COMMAND --help",
+        cls=HelpGroup,
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["--help", "-h"]},
     )
     app.callback()(_version_option)
-    return registry.build(app, call)
+    return registry.build(app, call, whole=whole)
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,17 +108,6 @@ def _version_option(
     ] = False,
 ) -> None:
     """Take the options that stand before a command's name."""
-
-
-def _usage_error(error: typer.TyperException, call: Call) -> UsageError:
-    from snapkit.cli.suggestions import message_of
-
-    command = f"snapkit {call.command} --help" if call.command else "snapkit --help"
-    message = message_of(error)
-    if call.option_before_command:
-        message = f"{message.removesuffix('.')}. Options come after the command:"
-        message += f" snapkit {call.command} {call.option_before_command} ..."
-    return UsageError(message, hint=command)
 
 
 def _report(error: SnapkitError, call: Call) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from snapkit.cli.help import CONNECTION, OUTPUT
 from snapkit.core.values import dataclass
 
 
@@ -35,32 +36,56 @@ _COMMON: Mapping[str, Any] = {
     "url": Annotated[
         str | None,
         typer.Option(
-            "--url", "-u", metavar="URL", help="The database, as postgresql://user:password@host:port/database."
+            "--url",
+            "-u",
+            metavar="URL",
+            help="The database, as postgresql://user:password@host:port/database.",
+            rich_help_panel=CONNECTION,
         ),
     ],
     "direct_url": Annotated[
-        str | None, typer.Option("--direct-url", metavar="URL", help="The same, past a pooler; wins over --url.")
+        str | None,
+        typer.Option(
+            "--direct-url", metavar="URL", help="The same, past a pooler; wins over --url.", rich_help_panel=CONNECTION
+        ),
     ],
     "env_file": Annotated[
-        Path | None, typer.Option("--env-file", metavar="FILE", help="Read this file instead of .env.")
+        Path | None,
+        typer.Option("--env-file", metavar="FILE", help="Read this file instead of .env.", rich_help_panel=CONNECTION),
     ],
     "maintenance_db": Annotated[
         str | None,
         typer.Option(
-            "--maintenance-db", metavar="NAME", help="Work from this database. [default: postgres, else template1]"
+            "--maintenance-db",
+            metavar="NAME",
+            help="Work from this database. [default: postgres, else template1]",
+            rich_help_panel=CONNECTION,
         ),
     ],
-    "as_json": Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")],
+    "as_json": Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of text.", rich_help_panel=OUTPUT)
+    ],
     "quiet": Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no notes; of the result only the names.")
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="No progress and no notes; of the result only the names.", rich_help_panel=OUTPUT
+        ),
     ],
     "verbose": Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show the statements sent, and the traceback of an error.")
+        bool,
+        typer.Option(
+            "--verbose", "-v", help="Show the statements sent, and the traceback of an error.", rich_help_panel=OUTPUT
+        ),
     ],
-    "no_color": Annotated[bool, typer.Option("--no-color", help="No colour.")],
+    "no_color": Annotated[bool, typer.Option("--no-color", help="No colour.", rich_help_panel=OUTPUT)],
     "lock_wait": Annotated[
         str | None,
-        typer.Option("--lock-wait", metavar="DURATION", help="How long to wait for another run. [default: 10s]"),
+        typer.Option(
+            "--lock-wait",
+            metavar="DURATION",
+            help="How long to wait for another run. [default: 10s]",
+            rich_help_panel=CONNECTION,
+        ),
     ],
 }
 

@@ -1,13 +1,94 @@
-"""What may have been meant by a word that is no command and no option: only what one could have mistyped."""
+"""What may have been meant by words that are no command and no option: only what one could have mistyped, and what
+other tools call it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 
+from snapkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from snapkit.cli.invocation import Call
+
 _GUESS = re.compile(r"(No such command '(.*)')\. Did you mean (.*)\?")
+_ARGUMENT = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
+
+_ELSEWHERE: Mapping[str, str] = {
+    "restore": "To put a backup in the place of the live database: snapkit rollback --latest",
+    "revert": "To put a backup in the place of the live database: snapkit rollback --latest",
+    "create": "To make a backup: snapkit backup",
+    "snapshot": "To make a backup: snapkit backup",
+    "save": "To make a backup: snapkit backup",
+    "clone": "To make a backup: snapkit backup",
+    "rm": "To drop a backup: snapkit delete NAME",
+    "remove": "To drop a backup: snapkit delete NAME",
+    "drop": "To drop a backup: snapkit delete NAME",
+    "forget": "To drop a backup: snapkit delete NAME. To drop what no rule keeps: snapkit prune --keep 2",
+    "rename": "To give a backup another label: snapkit label NAME TEXT",
+    "info": "To see all that is known about a backup: snapkit show NAME",
+    "check": "To check everything that a backup and a rollback need: snapkit doctor",
+    "completion": "To complete commands and names in your shell: snapkit --install-completion. "
+    "To see the script: snapkit --show-completion",
+}
+"""What other tools call it, and where it leads here."""
+
+
+def translated(words: Sequence[str]) -> Sequence[str]:
+    """Return the words for ``snapkit help``, ``snapkit help COMMAND`` and ``snapkit version``, as others have them."""
+    match words:
+        case ["help", command, *_] if not command.startswith("-"):
+            return [command, "--help"]
+        case ["help", *_]:
+            return ["--help"]
+        case ["version", *_]:
+            return ["--version"]
+    return words
+
+
+def usage_error(error: typer.TyperException, call: Call, words: Sequence[str]) -> UsageError:
+    """Return the error for words that could not be parsed, with what to type instead."""
+    message = message_of(error)
+    hint = f"snapkit {call.command} --help" if call.command else "snapkit --help"
+    if call.option_before_command:
+        message = f"{message.removesuffix('.')}. Options come after the command:"
+        message += f" snapkit {call.command} {call.option_before_command} ..."
+    elif call.command is None and words[0] in _ELSEWHERE:
+        message, hint = f"No such command {words[0]!r}.", _ELSEWHERE[words[0]]
+    elif call.command is not None and (instead := _instead(call.command, message, words)):
+        message, hint = instead
+    return UsageError(message, hint=hint)
+
+
+def _instead(command: str, message: str, words: Sequence[str]) -> tuple[str, str] | None:
+    """Return message and hint for words that another tool would take, where the parser's own do not help."""
+    extra = _ARGUMENT.match(message)
+    name = next((word for word in words[1:] if extra and extra[1].startswith(word)), "")
+    typed = shlex.quote(name)
+    match command:
+        case "backup" if extra:
+            hint = f"With a label: snapkit backup --label {typed}. Of another database: snapkit backup --url URL"
+            return f"{name!r} is one word too many: a backup gets its name by itself.", hint
+        case "list" if extra:
+            hint = f"One backup: snapkit show {typed}. Those of another database: snapkit list --source {typed}"
+            return f"{name!r} is one word too many: the connection names the database.", hint
+        case "status" if extra:
+            hint = "Another database: snapkit status --url URL. All of the server: snapkit status --all"
+            return f"{name!r} is one word too many: the connection names the database.", hint
+        case "shell" if message.startswith("No such option"):
+            return message, f"The command stands behind two dashes: {_with_dashes(words)}"
+    return None
+
+
+def _with_dashes(words: Sequence[str]) -> str:
+    """Return a call of ``shell`` as it is to be typed, if it begins with a name and a command."""
+    if len(words) > 2 and not any(word.startswith("-") for word in words[1:3]):
+        return "snapkit " + shlex.join([*words[:2], "--", *words[2:]])
+    return "snapkit shell NAME -- COMMAND..."
 
 
 def message_of(error: typer.TyperException) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from snapkit.core.reporting import Caution
-from snapkit.core.secrets import ShownCommand
-from snapkit.errors import (
-    SnapkitError,
-)
+if TYPE_CHECKING:  # what every command loads before it knows whether there is anything to do is kept small
+    from datetime import timedelta
+
+    from snapkit.core.reporting import Caution
+    from snapkit.core.secrets import ShownCommand
+    from snapkit.errors import SnapkitError
 
 
 class Outcome:

@@ -11,7 +11,7 @@ from tests.sandbox import run_snapkit
 @pytest.mark.parametrize(
     ("words", "said", "unsaid"),
     [
-        (["help"], "No such command 'help'.", "shell"),
+        (["helm"], "No such command 'helm'.", "shell"),
         (["list", "--srot"], "No such option: --srot", "--json"),
         (["bakcup"], "Did you mean 'backup'?", "undo"),
         (["roll"], "Did you mean 'rollback'?", "shell"),
@@ -38,3 +38,48 @@ def test_slips() -> None:
     assert meant("lst", ["list", "ls", "show"]) == ["list", "ls"]
     assert meant("--grcae", ["--grace"]) == ["--grace"]
     assert meant("bakcup", ["backup"]) == ["backup"]
+
+
+@pytest.mark.parametrize(
+    ("words", "there"),
+    [
+        (["restore", "shop"], "snapkit rollback --latest"),
+        (["revert"], "snapkit rollback --latest"),
+        (["create"], "snapkit backup"),
+        (["snapshot", "before-0042"], "snapkit backup"),
+        (["rm", "x"], "snapkit delete NAME"),
+        (["drop", "x"], "snapkit delete NAME"),
+        (["completion", "bash"], "snapkit --install-completion"),
+        (["backup", "shop"], "snapkit backup --label shop."),
+        (["backup", "--pin", "my shop"], "snapkit backup --label 'my shop'."),
+        (["list", "shop"], "snapkit list --source shop"),
+        (["list", "shop"], "snapkit show shop"),
+        (["status", "shop"], "snapkit status --all"),
+        (["shell", "153124", "psql", "-Atc", "SELECT 1"], "snapkit shell 153124 -- psql -Atc 'SELECT 1'"),
+        (["shell", "--show-command", "153124", "psql", "-At"], "snapkit shell NAME -- COMMAND..."),
+    ],
+)
+def test_what_other_tools_call_it_leads_somewhere(words: list[str], there: str) -> None:
+    ran = run_snapkit(*words)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert there in ran.err.partition("Hint: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        (["help"], ["--help"]),
+        (["help", "rollback"], ["rollback", "--help"]),
+        (["help", "--json"], ["--help"]),
+        (["version"], ["--version"]),
+    ],
+)
+def test_help_and_version_are_understood_as_words(words: list[str], same: list[str]) -> None:
+    ran = run_snapkit(*words)
+    assert ran.code == 0
+    assert ran.out == run_snapkit(*same).out != ""
+
+
+def test_help_for_what_is_no_command() -> None:
+    assert "No such command 'restroe'." in run_snapkit("help", "restroe").err

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from snapkit.cli.format import age_text, count_text, printable, printable_lines, time_text
-from snapkit.core.checks.disk_room import size_text
 from snapkit.core.durations import milliseconds
+from snapkit.core.sizes import size_text
 from tests.unit.builders import NOW
 
 

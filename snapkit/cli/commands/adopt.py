@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from snapkit.services.entries.change import EntryReport
 
 
-@registry.command("adopt", changes=True, text=print_report, data=report_document, names=name_of_entry)
+@registry.command(
+    "adopt",
+    changes=True,
+    text=print_report,
+    data=report_document,
+    names=name_of_entry,
+    examples=["snapkit adopt shop_backup_20260110_103045"],
+)
 def adopt(
     run: Invocation,
     *,

@@ -22,7 +22,6 @@ from snapkit.cli.arguments import (
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.core.inventory.metadata import checked_label
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,7 +131,14 @@ def _names(result: BackupReceipt | DryRun[BackupPreview]) -> Sequence[str]:
     return () if isinstance(result, DryRun) else (result.backup.name,)
 
 
-@registry.command("backup", changes=True, text=_text, data=_data, names=_names)
+@registry.command(
+    "backup",
+    changes=True,
+    text=_text,
+    data=_data,
+    names=_names,
+    examples=["snapkit backup --label 'before 0042'", "snapkit backup --dry-run"],
+)
 def backup(
     run: Invocation,
     *,
@@ -150,6 +156,8 @@ def backup(
     dry_run: DryRunOption = False,
 ) -> BackupReceipt | DryRun[BackupPreview]:
     """Make an exact clone of the database, on the same server."""
+    from snapkit.core.inventory.metadata import checked_label
+
     label = checked_label(label)
     settings = run.settings({"strategy": strategy, "tablespace": tablespace, "grace": grace, "max_outage": max_outage})
     with run.asking_for_deploy() as deploy:

@@ -91,7 +91,7 @@ def _data(result: DemoOutcome) -> Document:
     return {"database_url": result.database_url, "stop_command": result.stop_command}
 
 
-@registry.command("demo", changes=False, text=_text, data=_data, connects=False)
+@registry.command("demo", changes=False, text=_text, data=_data, connects=False, examples=["snapkit demo"])
 def demo(
     run: Invocation,
     *,

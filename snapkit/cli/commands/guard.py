@@ -22,7 +22,6 @@ from snapkit.cli.arguments import (
 )
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.core.inventory.metadata import checked_label
 from snapkit.errors import SnapkitError
 
 if TYPE_CHECKING:
@@ -77,7 +76,17 @@ def _data(result: GuardReceipt) -> Document:
     }
 
 
-@registry.command("guard", changes=True, text=_text, data=_data, runs_words=True)
+@registry.command(
+    "guard",
+    changes=True,
+    text=_text,
+    data=_data,
+    runs_words=True,
+    examples=[
+        "snapkit guard -- alembic upgrade head",
+        "snapkit guard --health-url https://app.example/health -- ./deploy",
+    ],
+)
 def guard(
     run: Invocation,
     *,
@@ -133,6 +142,8 @@ def guard(
     show_command: ShowCommand = False,
 ) -> GuardReceipt:
     """Back up, run a command, and roll back if it fails."""
+    from snapkit.core.inventory.metadata import checked_label
+
     label = checked_label(label)
     settings = run.settings(
         {

@@ -5,26 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-FILES: Mapping[str, str] = {
-    "backup": "backup",
-    "list": "list",
-    "show": "list",
-    "status": "status",
-    "rollback": "rollback",
-    "undo": "rollback",
-    "prune": "prune",
-    "delete": "prune",
-    "shell": "shell",
-    "pin": "label",
-    "unpin": "label",
-    "label": "label",
-    "adopt": "adopt",
-    "doctor": "doctor",
-    "recover": "recover",
-    "guard": "guard",
-    "demo": "demo",
+GROUPS: Mapping[str, Mapping[str, str]] = {
+    "Make and use": {
+        "backup": "backup",
+        "rollback": "rollback",
+        "undo": "rollback",
+    },
+    "Look": {
+        "list": "list",
+        "show": "list",
+        "shell": "shell",
+        "status": "status",
+    },
+    "Keep house": {
+        "prune": "prune",
+        "delete": "prune",
+        "pin": "label",
+        "unpin": "label",
+        "label": "label",
+        "adopt": "adopt",
+        "recover": "recover",
+    },
+    "Deploy": {
+        "guard": "guard",
+    },
+    "More": {
+        "doctor": "doctor",
+        "demo": "demo",
+    },
 }
-"""The file of each command, in the order of the help."""
+"""The file of each command, in the groups and the order of the help."""
+
+FILES: Mapping[str, str] = {name: file for group in GROUPS.values() for name, file in group.items()}
 
 _ALIASES = {"ls": "list"}
 

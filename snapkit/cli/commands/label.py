@@ -11,13 +11,19 @@ from snapkit.cli.completion import names_where
 from snapkit.cli.entry_facts import name_of_entry, print_report, report_document
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.core.inventory.metadata import checked_label
 
 if TYPE_CHECKING:
     from snapkit.services.entries.change import EntryReport
 
 
-@registry.command("pin", changes=True, text=print_report, data=report_document, names=name_of_entry)
+@registry.command(
+    "pin",
+    changes=True,
+    text=print_report,
+    data=report_document,
+    names=name_of_entry,
+    examples=["snapkit pin 153124 --reason 'until the audit'"],
+)
 def pin(
     run: Invocation,
     *,
@@ -32,7 +38,14 @@ def pin(
         return pin_entry(server, name, reason, run.settings().lock_wait, observe)
 
 
-@registry.command("unpin", changes=True, text=print_report, data=report_document, names=name_of_entry)
+@registry.command(
+    "unpin",
+    changes=True,
+    text=print_report,
+    data=report_document,
+    names=name_of_entry,
+    examples=["snapkit unpin 153124"],
+)
 def unpin(
     run: Invocation,
     *,
@@ -48,7 +61,14 @@ def unpin(
         return unpin_entry(server, name, run.settings().lock_wait, observe)
 
 
-@registry.command("label", changes=True, text=print_report, data=report_document, names=name_of_entry)
+@registry.command(
+    "label",
+    changes=True,
+    text=print_report,
+    data=report_document,
+    names=name_of_entry,
+    examples=["snapkit label 153124 'before 0042'"],
+)
 def label(
     run: Invocation,
     *,
@@ -56,6 +76,8 @@ def label(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
 ) -> EntryReport:
     """Give a backup a label."""
+    from snapkit.core.inventory.metadata import checked_label
+
     text = checked_label(text) or ""
     server = run.server()
     from snapkit.services.label import label_entry

@@ -13,7 +13,6 @@ from snapkit.cli.entry_facts import STATE_STYLES, entry_document, name_of_entry,
 from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.core.inventory.metadata import shown_label
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -54,6 +53,7 @@ def print_listing(result: Listing, console: Console) -> None:
 def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
     """The inventory as a table, with the columns that say something of at least one entry."""
     from snapkit.cli.table import Column
+    from snapkit.core.inventory.metadata import shown_label
 
     entries, now = listing.entries, listing.now
     columns = [Column("NAME", [printable(entry.name) for entry in entries])]
@@ -95,6 +95,8 @@ def _entry_stack(listing: Listing) -> RenderableType:
     from rich.padding import Padding
     from rich.text import Text
 
+    from snapkit.core.inventory.metadata import shown_label
+
     largest = max((entry.size_bytes or 0 for entry in listing.entries), default=0)
     lines: list[RenderableType] = []
     for entry in listing.entries:
@@ -128,7 +130,14 @@ def _names_of_listing(result: Listing) -> Sequence[str]:
     return tuple(entry.name for entry in result.entries)
 
 
-@registry.command("list", changes=False, text=print_listing, data=_listing_document, names=_names_of_listing)
+@registry.command(
+    "list",
+    changes=False,
+    text=print_listing,
+    data=_listing_document,
+    names=_names_of_listing,
+    examples=["snapkit list --sizes"],
+)
 def list_(
     run: Invocation,
     *,
@@ -142,7 +151,14 @@ def list_(
     return list_entries(server, sizes=sizes, all_sources=all_sources)
 
 
-@registry.command("show", changes=False, text=print_report, data=report_document, names=name_of_entry)
+@registry.command(
+    "show",
+    changes=False,
+    text=print_report,
+    data=report_document,
+    names=name_of_entry,
+    examples=["snapkit show 153124"],
+)
 def show(
     run: Invocation,
     *,

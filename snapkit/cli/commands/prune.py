@@ -146,7 +146,14 @@ def _names(result: Removal | DryRun[RemovalPreview]) -> Sequence[str]:
     return tuple(entry.name for entry in told.removed)
 
 
-@registry.command("prune", changes=True, text=_text, data=_data, names=_names)
+@registry.command(
+    "prune",
+    changes=True,
+    text=_text,
+    data=_data,
+    names=_names,
+    examples=["snapkit prune --keep 2 --dry-run", "snapkit prune --keep-daily 7 --keep-weekly 4"],
+)
 def prune(
     run: Invocation,
     *,
@@ -193,7 +200,9 @@ def prune(
     return _remove(run, choose_by_policy(policy, source), settings.drop_wait, dry_run=dry_run, yes=yes)
 
 
-@registry.command("delete", changes=True, text=_text, data=_data, names=_names)
+@registry.command(
+    "delete", changes=True, text=_text, data=_data, names=_names, examples=["snapkit delete 153124 'before 0042'"]
+)
 def delete(
     run: Invocation,
     *,

@@ -59,7 +59,7 @@ def _names(result: Recovery) -> Sequence[str]:
     return tuple(entry.name for entry in result.removed)
 
 
-@registry.command("recover", changes=True, text=_text, data=_data, names=_names)
+@registry.command("recover", changes=True, text=_text, data=_data, names=_names, examples=["snapkit recover"])
 def recover(
     run: Invocation,
     *,

@@ -27,7 +27,6 @@ from snapkit.cli.format import age_text, count_text, printable, time_text
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.core.inventory.kinds import Kind
-from snapkit.core.inventory.metadata import shown_label
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
 from snapkit.errors import UsageError
@@ -94,6 +93,8 @@ def _print_preview(result: SwapPreview, console: Console) -> None:
 
 def _origin(entry: Entry, now: datetime) -> str:
     """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
+    from snapkit.core.inventory.metadata import shown_label
+
     when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
     label = f", label “{shown_label(entry.label)}”" if entry.label else ""
     if entry.kind is Kind.BACKUP:
@@ -200,7 +201,14 @@ def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str]:
     return (result.displaced.name,) if result.displaced else ()
 
 
-@registry.command("rollback", changes=True, text=_text, data=_data, names=_names)
+@registry.command(
+    "rollback",
+    changes=True,
+    text=_text,
+    data=_data,
+    names=_names,
+    examples=["snapkit rollback --latest", "snapkit rollback 153124 --dry-run"],
+)
 def rollback(
     run: Invocation,
     *,
@@ -241,7 +249,7 @@ def rollback(
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 
 
-@registry.command("undo", changes=True, text=_text, data=_data, names=_names)
+@registry.command("undo", changes=True, text=_text, data=_data, names=_names, examples=["snapkit undo"])
 def undo(
     run: Invocation,
     *,

@@ -34,7 +34,13 @@ def _data(result: ShellReceipt) -> Document:
     }
 
 
-@registry.command("shell", changes=True, text=_text, data=_data)
+@registry.command(
+    "shell",
+    changes=True,
+    text=_text,
+    data=_data,
+    examples=["snapkit shell 153124", "snapkit shell 153124 -- psql -Atc 'SELECT count(*) FROM orders'"],
+)
 def shell(
     run: Invocation,
     *,

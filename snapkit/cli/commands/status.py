@@ -173,7 +173,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(value)
 
 
-@registry.command("status", changes=False, text=_text, data=_data)
+@registry.command("status", changes=False, text=_text, data=_data, examples=["snapkit status --max-age 24h"])
 def status(
     run: Invocation,
     *,

@@ -7,22 +7,11 @@ from collections.abc import Iterable
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.reporting import Caution
+from snapkit.core.sizes import size_text
 from snapkit.core.values import dataclass
 
 _SEVERAL = 2
 """One that was put aside is what an undo takes."""
-
-
-def size_text(size: int | None) -> str:
-    """Return a size as PostgreSQL writes it (``pg_size_pretty``: units of 1024), short enough for a column."""
-    if size is None:
-        return "unknown"
-    value = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if round(value) < 1024:
-            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 10 else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} TB"
 
 
 @dataclass(frozen=True, slots=True)
