@@ -184,6 +184,13 @@ class Sandbox:
             connection.execute("DELETE FROM item WHERE id > 10")
             connection.execute("ALTER TABLE item ADD COLUMN ruined bool DEFAULT true")
 
+    def date(self, name: str, at: str) -> None:
+        """Make an entry one of another date, as of another clock: its row and its comment written at once."""
+        document = json.dumps(json.loads(self.row(name)["comment"]) | {"created_at": at}, separators=(",", ":"))
+        with self.admin.transaction():
+            self.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(document)))
+            self.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+
     def role(self, name: str, options: str = "LOGIN") -> str:
         """Create a role; return its name."""
         full = f"{self.prefix}_{name}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from psycopg import sql
 
@@ -12,19 +10,11 @@ from snapkit.services.prune import choose_by_policy, remove
 from tests.sandbox import LOCK_WAIT, Sandbox
 
 
-def _date(sandbox: Sandbox, name: str, at: str) -> None:
-    """Make an entry one of another date, as a wrong clock would have: its row and its comment written at once."""
-    document = json.dumps(json.loads(sandbox.row(name)["comment"]) | {"created_at": at}, separators=(",", ":"))
-    with sandbox.admin.transaction():
-        sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(document)))
-        sandbox.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
-
-
 @pytest.fixture
 def ahead(sandbox: Sandbox) -> str:
     """A backup that was made while the clock was a year ahead."""
     name = sandbox.back_up().backup.name
-    _date(sandbox, name, "2099-01-01T00:00:00Z")
+    sandbox.date(name, "2099-01-01T00:00:00Z")
     return name
 
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,34 @@ def test_the_line_for_cron(sandbox: Sandbox, desk: Desk) -> None:
     assert failed.code == 12
     assert failed.out == ""
     assert failed.err
+
+
+@pytest.fixture
+def nights(sandbox: Sandbox) -> Sandbox:
+    """It has a backup of each of the last eight days but today."""
+    today = datetime.now(UTC)
+    for ago in range(8, 0, -1):
+        name = sandbox.back_up(label=f"{ago} days ago").backup.name
+        sandbox.date(name, f"{today - timedelta(days=ago):%Y-%m-%dT%H:%M:%SZ}")
+    return sandbox
+
+
+@pytest.mark.any_version
+def test_seven_nights_are_kept(nights: Sandbox, desk: Desk) -> None:
+    *_, command = block(NIGHTLY, "15 3 * * *").split(maxsplit=5)
+    succeed(desk, command)
+    assert labels(nights) == ["nightly", *(f"{ago} days ago" for ago in range(1, 7))]
+
+
+@pytest.mark.any_version
+def test_a_deploy_keeps_the_nights_if_the_file_says_so(nights: Sandbox, desk: Desk) -> None:
+    file = desk.place / "snapkit.toml"
+    file.write_text(block(NIGHTLY, "keep-daily = 7"))
+    succeed(desk, "snapkit guard --label deploy --keep 2 -- true")
+    assert labels(nights) == ["deploy", *(f"{ago} days ago" for ago in range(1, 7))]
+    file.unlink()
+    succeed(desk, "snapkit guard --label another --keep 2 -- true")
+    assert labels(nights) == ["another", "deploy"]
 
 
 def units(tmp_path: Path) -> list[Path]:
