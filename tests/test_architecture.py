@@ -33,7 +33,6 @@ LISTS = {"cli", "cli/commands", "services"}
 MOST_POSITIONAL = 5
 MANY_POSITIONAL = {
     "_Copying.__init__",
-    "_Doorkeeper.__init__",
     "_clone",
     "_copy",
     "_copy_online",
@@ -64,7 +63,6 @@ MANY_POSITIONAL = {
     "report_change",
     "rewrite_document",
     "sealed_metadata",
-    "send_drop",
     "set_from_inside",
     "statements_to_restore",
     "swap",

@@ -12,7 +12,7 @@ from typing import Any
 from snapkit.core.hooks import Event
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.settings.fields import SETTINGS
 from snapkit.settings.url_choice import URL_VARIABLES
 
@@ -67,9 +67,7 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
         return {}, (_unread(path, error.strerror),)
     if not is_there:
         if env_file is not None:
-            raise UsageError(
-                f"The file {str(env_file)!r} given with --env-file does not exist.", state="Nothing was changed."
-            )
+            raise UsageError(f"The file {str(env_file)!r} given with --env-file does not exist.", state=NOTHING_CHANGED)
         return {}, ()
     from snapkit.settings.dotenv import read_dotenv  # where there is no such file, python-dotenv is not needed
 
@@ -85,7 +83,7 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
 
 
 def _unreadable(path: Path, reason: str | None) -> UsageError:
-    return UsageError(f"{str(path)!r} cannot be read: {reason}.", state="Nothing was changed.")
+    return UsageError(f"{str(path)!r} cannot be read: {reason}.", state=NOTHING_CHANGED)
 
 
 def _unread(path: Path, reason: str | None) -> Caution:
@@ -110,7 +108,7 @@ def _read_file(
         table = tools.get("snapkit", {}) if isinstance(tools, dict) else {}
     table = {} if table is None else table
     if not isinstance(table, dict):
-        raise UsageError(f"{where} is not a table.", state="Nothing was changed.")
+        raise UsageError(f"{where} is not a table.", state=NOTHING_CHANGED)
     values = {key: value for key, value in table.items() if key != "hooks"}
     if "hooks" not in table:
         return name, _checked(where, values), {}, unread
@@ -126,7 +124,7 @@ def _read_toml(path: Path) -> tuple[dict[str, Any] | None, tuple[Caution, ...]]:
     except FileNotFoundError:
         return None, ()
     except (IsADirectoryError, ValueError) as error:
-        raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
+        raise UsageError(f"{path.name} cannot be read: {error}.", state=NOTHING_CHANGED) from None
     except OSError as error:
         return None, (_unread(path, error.strerror),)
     import tomllib
@@ -134,7 +132,7 @@ def _read_toml(path: Path) -> tuple[dict[str, Any] | None, tuple[Caution, ...]]:
     try:
         return tomllib.loads(text), ()
     except ValueError as error:
-        raise UsageError(f"{path.name} cannot be read: {error}.", state="Nothing was changed.") from None
+        raise UsageError(f"{path.name} cannot be read: {error}.", state=NOTHING_CHANGED) from None
 
 
 def _checked(where: str, table: Mapping[str, object]) -> Mapping[str, str | Sequence[str]]:
@@ -147,15 +145,15 @@ def _checked(where: str, table: Mapping[str, object]) -> Mapping[str, str | Sequ
                 if name in ("url", "direct_url", "database_url")
                 else f"Known keys: {', '.join(sorted(known.key for known in SETTINGS.values()))}."
             )
-            raise UsageError(f"{where} has an unknown key {key!r}.", state="Nothing was changed.", hint=hint)
+            raise UsageError(f"{where} has an unknown key {key!r}.", state=NOTHING_CHANGED, hint=hint)
         if SETTINGS[name].is_list:
             if not isinstance(value, str) and not (
                 isinstance(value, list) and all(isinstance(each, str) for each in value)
             ):
-                raise UsageError(f"{where}: {key!r} must be a text or a list of texts.", state="Nothing was changed.")
+                raise UsageError(f"{where}: {key!r} must be a text or a list of texts.", state=NOTHING_CHANGED)
             values[name] = value
             continue
         if isinstance(value, bool) or not isinstance(value, str | int):
-            raise UsageError(f"{where}: {key!r} must be a text or a whole number.", state="Nothing was changed.")
+            raise UsageError(f"{where}: {key!r} must be a text or a whole number.", state=NOTHING_CHANGED)
         values[name] = str(value)
     return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from snapkit.core.hooks import Event, command_words
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 
 def read_hooks(where: str, table: object) -> Mapping[Event, tuple[str, ...]]:
@@ -14,21 +14,21 @@ def read_hooks(where: str, table: object) -> Mapping[Event, tuple[str, ...]]:
     Nothing is passed over: a hook that is misspelt would be missed when it counts.
     """
     if not isinstance(table, dict):
-        raise UsageError(f"{where}: 'hooks' is not a table.", state="Nothing was changed.")
+        raise UsageError(f"{where}: 'hooks' is not a table.", state=NOTHING_CHANGED)
     commands = {}
     for key, command in table.items():
         name = key.replace("-", "_")
         if name not in tuple(Event):
             raise UsageError(
                 f"{where} has an unknown hook {key!r}.",
-                state="Nothing was changed.",
+                state=NOTHING_CHANGED,
                 hint=f"Known hooks: {', '.join(event.replace('_', '-') for event in Event)}.",
             )
         if not _is_command(command):
             raise UsageError(
                 f"{where}: the hook {key!r} must be a text, which sh runs, or a list of texts: a program and its "
                 "arguments.",
-                state="Nothing was changed.",
+                state=NOTHING_CHANGED,
             )
         commands[Event(name)] = command_words(command)
     return commands

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.settings.fields import SETTINGS, Setting, Settings
 from snapkit.settings.files import Files
 from snapkit.settings.url_choice import choose_connection
@@ -66,5 +66,5 @@ def _value(setting: Setting, given: Given, directory: Path) -> object:
     try:
         value = setting.read(given.text)
     except ValueError as error:
-        raise UsageError(f"{given}: {error}.", state="Nothing was changed.") from None
+        raise UsageError(f"{given}: {error}.", state=NOTHING_CHANGED) from None
     return directory / value if isinstance(value, Path) else value

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from traceback import clear_frames
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -15,6 +16,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 
 from snapkit.core.values import dataclass
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 ANSWER_LIMIT = timedelta(seconds=60)
 """How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
@@ -31,7 +33,7 @@ to its disk."""
 _T = TypeVar("_T")
 
 
-class LenientText(Loader):
+class _LenientText(Loader):
     """Reads text that may not be UTF-8.
 
     The names and comments of all databases stand in shared catalogs, each in the encoding of the database from which
@@ -136,6 +138,26 @@ def take_unconfirmed(connection: Connection) -> tuple[str, ...]:
     driver = cast(DriverConnection, driver_connection(connection))
     said, driver.unconfirmed = driver.unconfirmed, ()
     return said
+
+
+def open_connection(parameters: Mapping[str, Any]) -> DriverConnection:
+    """Connect with libpq's ``parameters``.
+
+    Raises what psycopg raises, and UsageError for parameters that libpq does not understand.
+    """
+    try:
+        # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
+        connection = DriverConnection.connect(**parameters, prepare_threshold=None)
+    except psycopg.ProgrammingError as error:
+        raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from None
+    except BaseException as error:
+        # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would
+        # stay, once it got in, as a session of ours in the way of a clone.
+        clear_frames(error.__traceback__)
+        raise
+    for kind in ("text", "varchar", "name"):
+        connection.adapters.register_loader(kind, _LenientText)
+    return connection
 
 
 def driver_connection(connection: Connection) -> psycopg.Connection[Any]:

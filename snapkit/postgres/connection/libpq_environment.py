@@ -10,18 +10,23 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from psycopg import pq
+from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection
 
 from snapkit.core.connection.connection_url import with_database
 from snapkit.core.plans.opening import READ_ONLY
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.postgres.connection.conninfo import is_for_libpq
 from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.safe_settings import CONVERSIONS, startup_options
 from snapkit.postgres.connection.server import Server
 
 URL_VARIABLES = ("DATABASE_URL", "DIRECT_URL")
 """Both, so that a program which prefers the other does not go to the live database."""
 
 _NOT_HANDED_OVER = frozenset(("dbname", "service", "servicefile", "options", "password", "client_encoding"))
+_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
+_SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
 _IN_A_URL = ("sslmode", "sslrootcert", "sslcert", "sslkey", "gssencmode")
 
 
@@ -73,6 +78,32 @@ def environment_to_live(server: Server) -> Mapping[str, str | None]:
         return {"PGDATABASE": server.source}
     environment |= {"PGHOST": server.place.host, "PGPORT": server.place.port, "PGSERVICE": None}
     return environment | ({"PGUSER": server.place.role} if server.place.role else {})
+
+
+def access_for_programs(server: Server, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return how a client program reaches a database of this server: its connection string, and its environment.
+
+    ``settings`` are those of its session, besides CONVERSIONS. The password and the options that were given go by
+    the environment, since everybody on the machine can read a command line. Raises UsageError for a secret that
+    cannot go that way.
+    """
+    parameters = {key: value for key, value in server.parameters.items() if key not in _NOT_FOR_PROGRAMS}
+    given = server.given_options
+    has_service = "service" in parameters or "PGSERVICE" in os.environ
+    secrets = sorted((_SECRETS & parameters.keys()) | ({"options"} if has_service and given else set()))
+    if secrets:
+        raise UsageError(
+            f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
+            state=NOTHING_CHANGED,
+            hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
+        )
+    options, password = startup_options(given, {**CONVERSIONS, **settings}), server.parameters.get("password")
+    environment = {"PGPASSWORD": password} if password else {}
+    if has_service:  # what that says goes before the environment
+        parameters["options"] = options
+    else:
+        environment["PGOPTIONS"] = options
+    return make_conninfo("", **{**parameters, "dbname": database}), environment
 
 
 def _urls(connection: Connection, database: str, url: str | None, own: Mapping[str, str]) -> Mapping[str, str]:

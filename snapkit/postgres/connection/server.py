@@ -6,23 +6,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from traceback import clear_frames
 from typing import Any, cast
 
 import psycopg
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Engine, create_engine, func, select
 from sqlalchemy.pool import NullPool
 
 from snapkit.core.connection.endpoint import Place
 from snapkit.core.connection.login_refusals import Attempt, Refusal
-from snapkit.errors import ConnectionFailedError, UsageError
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, UsageError
 from snapkit.postgres.connection import dialect
 from snapkit.postgres.connection.conninfo import Target
-from snapkit.postgres.connection.driver import DriverConnection, LenientText, answers_within, driver_connection
+from snapkit.postgres.connection.driver import answers_within, driver_connection, open_connection
 from snapkit.postgres.connection.login_refusals import refusal_error, why_refused
 from snapkit.postgres.connection.safe_settings import (
-    CONVERSIONS,
     SAFE_IN_EVERY_VERSION,
     make_safe,
     milliseconds,
@@ -34,16 +31,11 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 
 __all__ = ["Connection", "Server", "beside"]
 
-NOTHING_CHANGED = "Nothing was changed."
-
 _PING_LIMIT = timedelta(seconds=5)
 """How long a session that is kept ready has to answer, before it is given up for lost."""
 
 _GLANCE = "2"
 """Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
-
-_NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
-_SECRETS = frozenset(("sslpassword", "oauth_client_secret", "scram_client_key", "scram_server_key"))
 
 
 class Server:
@@ -53,18 +45,7 @@ class Server:
     """
 
     def __init__(self, target: Target, maintenance_db: str | None = None) -> None:
-        if target.source in ("template0", "template1"):
-            raise UsageError(
-                f"{target.source!r} is one of PostgreSQL's own template databases; it is not to be backed up.",
-                state=NOTHING_CHANGED,
-                hint="Name the database of your application in the connection URL.",
-            )
-        if maintenance_db == target.source:
-            raise UsageError(
-                f"The maintenance database cannot be the source database {target.source!r} itself.",
-                state=NOTHING_CHANGED,
-                hint="Leave --maintenance-db out, or name another database.",
-            )
+        _check_names(target.source, maintenance_db)
         self.source = target.source
         self.place = target.whereabouts
         # Without it, a maintenance database in another encoding would answer in that, or in bytes.
@@ -133,37 +114,12 @@ class Server:
 
         None: it is not. Only for a server that was connected to.
         """
-        options = startup_options(self._given_options(), settings)
+        options = startup_options(self.given_options, settings)
         try:
             self._open_one(self._maintenance_dbs[0], options=options, connect_timeout=_GLANCE).close()
         except psycopg.Error as error:
             return " ".join(str(error).split())
         return None
-
-    def access_for_programs(self, database: str, settings: Mapping[str, str]) -> tuple[str, dict[str, str]]:
-        """Return how a client program reaches a database of this server: its connection string, and its environment.
-
-        ``settings`` are those of its session, besides CONVERSIONS. The password and the options that were given go by
-        the environment, since everybody on the machine can read a command line. Raises UsageError for a secret that
-        cannot go that way.
-        """
-        parameters = {key: value for key, value in self._parameters.items() if key not in _NOT_FOR_PROGRAMS}
-        given = self._given_options()
-        has_service = "service" in parameters or "PGSERVICE" in os.environ
-        secrets = sorted((_SECRETS & parameters.keys()) | ({"options"} if has_service and given else set()))
-        if secrets:
-            raise UsageError(
-                f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
-                state=NOTHING_CHANGED,
-                hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
-            )
-        options, password = startup_options(given, {**CONVERSIONS, **settings}), self._parameters.get("password")
-        environment = {"PGPASSWORD": password} if password else {}
-        if has_service:  # what that says goes before the environment
-            parameters["options"] = options
-        else:
-            environment["PGOPTIONS"] = options
-        return make_conninfo("", **{**parameters, "dbname": database}), environment
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
@@ -246,26 +202,15 @@ class Server:
 
     def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
         """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
-        return {"options": startup_options(self._given_options(), {**settings, "search_path": "pg_catalog"})}
+        return {"options": startup_options(self.given_options, {**settings, "search_path": "pg_catalog"})}
 
-    def _given_options(self) -> str:
+    @property
+    def given_options(self) -> str:
+        """libpq's ``options`` that the user gave."""
         return self._parameters.get("options") or os.environ.get("PGOPTIONS", "")
 
     def _open_one(self, dbname: str, **more: str) -> psycopg.Connection[Any]:
-        # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
-        parameters = {**self._parameters, **more}
-        try:
-            connection = DriverConnection.connect(**parameters, dbname=dbname, prepare_threshold=None)
-        except psycopg.ProgrammingError as error:
-            raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from None
-        except BaseException as error:
-            # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would
-            # stay, once it got in, as a session of ours in the way of a clone.
-            clear_frames(error.__traceback__)
-            raise
-        for kind in ("text", "varchar", "name"):
-            connection.adapters.register_loader(kind, LenientText)
-        return connection
+        return open_connection({**self._parameters, **more, "dbname": dbname})
 
     def _stay_with(self, connection: psycopg.Connection[Any], dbname: str) -> None:
         """Pin the host that was reached: of several in the URL or in the DNS, another one is another server."""
@@ -276,6 +221,21 @@ class Server:
         if pgconn.hostaddr:
             self._parameters["hostaddr"] = pgconn.hostaddr.decode()
         self._maintenance_dbs = [dbname]
+
+
+def _check_names(source: str, maintenance_db: str | None) -> None:
+    if source in ("template0", "template1"):
+        raise UsageError(
+            f"{source!r} is one of PostgreSQL's own template databases; it is not to be backed up.",
+            state=NOTHING_CHANGED,
+            hint="Name the database of your application in the connection URL.",
+        )
+    if maintenance_db == source:
+        raise UsageError(
+            f"The maintenance database cannot be the source database {source!r} itself.",
+            state=NOTHING_CHANGED,
+            hint="Leave --maintenance-db out, or name another database.",
+        )
 
 
 def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:

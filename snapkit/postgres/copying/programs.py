@@ -19,7 +19,7 @@ from typing import IO
 
 from snapkit.core.copying.program_messages import said_by
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.postgres.copying.relay import StoppedError
 from snapkit.processes.ending import end_group, wait_for
 
@@ -54,7 +54,7 @@ def find_programs(server_version: int) -> Programs:
     raise UsageError(
         f"--strategy online needs pg_dump and pg_restore of PostgreSQL {major}, the server's version; there are none "
         f"{where}.",
-        state="Nothing was changed.",
+        state=NOTHING_CHANGED,
         hint=f"Install the client programs (Debian: postgresql-client-{major}; Fedora: postgresql{major}; Homebrew: "
         f"postgresql@{major}), or name their directory in {VARIABLE}. Or leave --strategy online out.",
     )
@@ -77,7 +77,7 @@ def find_psql(server_version: int) -> str:
         where = f"in {named!r}, which {VARIABLE} names" if named else "on this machine"
         raise UsageError(
             f"There is no psql {where}.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint=f"Install the client programs (Debian: postgresql-client; Fedora: postgresql; Homebrew: libpq), name "
             f"their directory in {VARIABLE}, or give another command: snapkit shell NAME -- COMMAND",
         )

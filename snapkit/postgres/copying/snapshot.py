@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, Text, and_, cast, 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.copying.division import Table
 from snapkit.core.copying.lock_room import LockTable
-from snapkit.errors import BusyError
+from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import catalog_table, pg_class, pg_locks, pg_stat_activity
 from snapkit.postgres.connection.driver import driver_connection
@@ -75,7 +75,7 @@ def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[
         driver.rollback()
     raise BusyError(
         "Tables are being made and dropped all the time; they cannot be held still for a moment.",
-        state="Nothing was changed.",
+        state=NOTHING_CHANGED,
         hint="Run the command again when that is over, or leave --strategy online out.",
     )
 

@@ -133,7 +133,7 @@ def hold_door(
     What is sent while clients are held is prepared beforehand; see ``_prepared_look``.
     """
     look = _prepared_look(watcher, oids, driver_connection(ddl).info.backend_pid, rules, nudge=nudge)
-    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules, watch, turn)
+    doorkeeper = _Doorkeeper(driver_connection(ddl), watcher, look, rules=rules, watch=watch, turn=turn)
     if look.channel is not None:
         ddl.execute(DatabaseDDL(Listen(look.channel)))
     doorkeeper.start()
@@ -196,6 +196,7 @@ class _Doorkeeper:
         ddl: psycopg.Connection[Any],
         watcher: Connection,
         look: DoorLook,
+        *,
         rules: HoldRules,
         watch: Callable[[Connection], None],
         turn: AbstractContextManager[Any] | None,

@@ -55,6 +55,7 @@ def send_drop(
     connection: Connection,
     statements: Sequence[Statement],
     wait: timedelta,
+    *,
     tell: Tell = lambda what: None,
     interrupted: Interrupted = lambda: False,
     waiting: Waiting | None = None,

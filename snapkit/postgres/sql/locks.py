@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.client_session import ClientSession
-from snapkit.errors import BusyError
+from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import pg_database, pg_locks, pg_stat_activity
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
@@ -54,7 +54,7 @@ def source_lock(
         if left <= timedelta(0):
             raise BusyError(
                 f"Another snapkit run is at work on {source!r}{holder}.",
-                state="Nothing was changed.",
+                state=NOTHING_CHANGED,
                 hint="Wait for it to end and run the command again, or wait longer with --lock-wait 5m.",
             )
         announce(f"Waiting for another snapkit run on {source}{holder}")

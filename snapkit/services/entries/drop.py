@@ -196,7 +196,12 @@ class _Attempt:
         taken, waiting = take(self.connection, entry), Waiting()
         try:
             send_drop(
-                self.connection, statements_to_drop(taken.database), self.wait, self.tell, self.interrupted, waiting
+                self.connection,
+                statements_to_drop(taken.database),
+                self.wait,
+                tell=self.tell,
+                interrupted=self.interrupted,
+                waiting=waiting,
             )
         except SERVER_ERRORS as error:
             if is_connection_loss(error):

@@ -49,6 +49,7 @@ from snapkit.errors import (
 )
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.libpq_environment import access_for_programs
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import (
@@ -578,7 +579,7 @@ class _Copying:
     def _program(
         self, program: Path, *words: str | Path, database: str, stdin: IO[bytes] | None = None, piped: bool = False
     ) -> Running:
-        conninfo, environment = self._server.access_for_programs(database, {**self._settings, **self._quiet})
+        conninfo, environment = access_for_programs(self._server, database, {**self._settings, **self._quiet})
         environment["PGCLIENTENCODING"] = self._encoding
         return Running([program, *words, f"--dbname={conninfo}"], environment, stdin, piped=piped)
 
