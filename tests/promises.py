@@ -71,6 +71,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
     ),
     "One moment, one identity": (
         "a backup has the privileges of the moment of its rows",
+        "an online backup is of one moment",
         "another database under the live name is not put aside",
         "a drop is of the database that was chosen",
         "what was confirmed is what is done",

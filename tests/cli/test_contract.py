@@ -290,7 +290,6 @@ def test_a_password_appears_nowhere(sandbox: Sandbox) -> None:
     assert outputs[0].code == outputs[-1].code == 0
 
 
-@pytest.mark.promise("a .env is all it takes")
 def test_the_four_commands_in_a_directory_with_nothing_but_a_dotenv(sandbox: Sandbox, tmp_path: Path) -> None:
     before = sandbox.items()
     (tmp_path / ".env").write_text(f"DATABASE_URL='{sandbox.cluster.url(sandbox.name, tcp=True)}'\n")

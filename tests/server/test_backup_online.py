@@ -195,7 +195,7 @@ def _take(connection: psycopg.Connection[Any], seconds: float) -> None:
     )
 
 
-@pytest.mark.promise("an online backup is the same as its source")
+@pytest.mark.promise("an online backup is the same as its source", "an online backup holds nobody")
 def test_the_copy_is_the_same_and_so_is_what_comes_back(sandbox: Sandbox) -> None:
     furnish(sandbox)
     before = content(sandbox)
@@ -245,7 +245,6 @@ def test_properties_and_an_empty_database(sandbox: Sandbox) -> None:
     assert (row["owner"], row["datconnlimit"]) == (before["owner"], 7)
 
 
-@pytest.mark.promise("an online backup holds nobody")
 def test_writers_see_no_error_and_the_copy_is_of_one_moment(sandbox: Sandbox) -> None:
     with sandbox.connect() as connection:
         connection.execute("CREATE TABLE account (id int PRIMARY KEY, balance int, filler text)")

@@ -303,6 +303,7 @@ def test_a_gate_whose_session_has_fallen_silent_is_opened_by_another(sandbox: Sa
     assert len(sandbox.entries()) == 2
 
 
+@pytest.mark.promise("an online backup is of one moment")
 @pytest.mark.usefixtures("client_programs")
 def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_snapshot(sandbox: Sandbox) -> None:
     def then(connection: Any, oid: int, state: str) -> Any:

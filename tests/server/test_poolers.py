@@ -59,7 +59,6 @@ def _flags(*bouncers: PgBouncer) -> list[str]:
 # --- no query fails ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.promise("behind PgBouncer no query fails")
 def test_no_query_fails_while_everything_is_done_twice(sandbox: Sandbox, bouncer: PgBouncer) -> None:
     receipt = {"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}
     with _clients(bouncer, sandbox.name, 12, reconnect=True) as clients:
@@ -97,6 +96,7 @@ def test_it_is_read_from_the_settings_too(sandbox: Sandbox, make_bouncer: MakeBo
     assert pooler["port"] == another.port
 
 
+@pytest.mark.promise("behind PgBouncer no query fails")
 def test_several_at_once(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:
     one, another = make_bouncer(), make_bouncer(databases={"main": f"dbname={sandbox.name}"})
     with _clients(one, sandbox.name, 4) as these, _clients(another, "main", 4) as those:

@@ -58,7 +58,7 @@ def test_every_block_is_run_or_says_why_not() -> None:
     check_all_are_known([ROOT / "README.md", *pages], RUN, NOT_RUN, globals())
 
 
-@pytest.mark.promise("the README's commands do what it says")
+@pytest.mark.promise("the README's commands do what it says", "a .env is all it takes")
 def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
     backup, listing, rollback, prune = block("README.md", "snapkit backup                # an").splitlines()
     assert desk.type(backup).code == 0
