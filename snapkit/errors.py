@@ -5,7 +5,17 @@ The command line gives each class its exit code; nothing here knows of exit code
 
 from __future__ import annotations
 
-NOTHING_CHANGED = "Nothing was changed."
+
+class Unchanged(str):
+    """The state of databases that are as they were before the run, in words. What is added to it is said besides."""
+
+    __slots__ = ()
+
+    def __add__(self, more: str) -> Unchanged:
+        return Unchanged(f"{self}{more}")
+
+
+NOTHING_CHANGED = Unchanged("Nothing was changed.")
 
 
 class SnapkitError(Exception):
@@ -27,6 +37,14 @@ class SnapkitError(Exception):
         self.hint = hint
         if is_passing is not None:
             self.is_passing = is_passing
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether it is certain that the run has left the databases as they were.
+
+        It is where the state is an ``Unchanged``. An error without a state comes before anything is done.
+        """
+        return self.state is None or isinstance(self.state, Unchanged)
 
 
 class UsageError(SnapkitError):

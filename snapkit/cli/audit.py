@@ -16,7 +16,7 @@ from snapkit.core.durations import milliseconds
 from snapkit.core.reporting import Caution
 from snapkit.core.secrets import ShownCommand
 from snapkit.core.values import dataclass
-from snapkit.errors import SnapkitError
+from snapkit.errors import NOTHING_CHANGED, SnapkitError
 
 if TYPE_CHECKING:
     from snapkit.core.outcome import Outcome
@@ -121,7 +121,7 @@ def check_audit_log(path: Path) -> None:
     except OSError as error:
         raise SnapkitError(
             f"The audit log {str(path)!r} cannot be opened for appending: {error.strerror}.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="A run that would be missing in it is not begun. Set it right, or set audit-log otherwise.",
         ) from None
 

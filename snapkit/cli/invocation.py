@@ -15,7 +15,7 @@ from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -150,7 +150,7 @@ class Invocation:
         ``without``: those that the settings name are not to be used.
         """
         if without and urls:
-            raise UsageError("Give either --pgbouncer-url or --no-pgbouncer.", state="Nothing was changed.")
+            raise UsageError("Give either --pgbouncer-url or --no-pgbouncer.", state=NOTHING_CHANGED)
         self.server()  # .env may have variables that complete the URLs
         settings = self.settings({"pgbouncer_url": () if without else urls})
         if not settings.pgbouncer_url:

@@ -13,7 +13,7 @@ from snapkit.cli.ctrl_c import error_of
 from snapkit.cli.exit_codes import exit_code_of
 from snapkit.core.hooks import Event, Hooks, Occasion, Operation, facts_before, facts_of_failure, runs_hooks
 from snapkit.core.reporting import Caution
-from snapkit.errors import InterruptedRunError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, InterruptedRunError, SnapkitError
 from snapkit.processes.command_exit import complaint
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from snapkit.core.outcome import Outcome
 
 Receipt = TypeVar("Receipt", bound="Outcome")
-_NOTHING_CHANGED = "Nothing was changed."
 
 
 def hooked(
@@ -82,11 +81,11 @@ class _Around:
         try:
             failure = self._run(event, {}, lambda: self._document("pending", self._known()))
         except KeyboardInterrupt:
-            raise InterruptedRunError(f"Interrupted in the {event} hook.", state=_NOTHING_CHANGED) from None
+            raise InterruptedRunError(f"Interrupted in the {event} hook.", state=NOTHING_CHANGED) from None
         if failure is not None:
             raise SnapkitError(
                 failure,
-                state=_NOTHING_CHANGED,
+                state=NOTHING_CHANGED,
                 hint="The hook's command stands in the settings file, in the table 'hooks'.",
             )
 

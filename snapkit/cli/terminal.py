@@ -16,7 +16,7 @@ from snapkit.cli import throttle
 from snapkit.cli.format import printable, printable_lines, progress_text
 from snapkit.cli.streams import Forgiving
 from snapkit.core.values import dataclass
-from snapkit.errors import InterruptedRunError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, InterruptedRunError, SnapkitError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,7 @@ class Terminal:
             self.err.print()
             agreed = False
         if not agreed:
-            raise InterruptedRunError("Cancelled.", state="Nothing was changed.")
+            raise InterruptedRunError("Cancelled.", state=NOTHING_CHANGED)
 
     @contextmanager
     def progress(self, phase: str) -> Iterator[Observe]:

@@ -21,7 +21,7 @@ from types import FrameType
 
 from snapkit.core.secrets import shown_program
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.processes import signals
 from snapkit.processes.ending import signal_group, wait_for
 
@@ -55,7 +55,7 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
         what = "cannot be found" if os.sep in words[0] else "cannot be found in PATH"
     raise UsageError(
         f"The command {shown_program(words[0])!r} {what}.",
-        state="Nothing was changed.",
+        state=NOTHING_CHANGED,
         hint="Give a program and its arguments behind --; for what only a shell understands: -- sh -c '...'",
     )
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from snapkit.core.guarding import UNASKED, Health, HealthReport
 from snapkit.core.hooks import command_words
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.processes.background import run_in_background
 from snapkit.processes.command_exit import what_went_wrong
 from snapkit.processes.deadline import Deadline
@@ -49,7 +49,7 @@ class HealthChecks:
         if not is_fit:
             raise UsageError(
                 "--health-url is no URL of http:// or https://.",
-                state="Nothing was changed.",
+                state=NOTHING_CHANGED,
                 hint="snapkit guard --help",
             )
 

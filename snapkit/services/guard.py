@@ -234,7 +234,7 @@ def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRu
 
 
 def _name_of(server: Server, oid: int) -> str | None:
-    with server.connect() as connection, server_errors("Nothing was changed."):
+    with server.connect() as connection, server_errors(NOTHING_CHANGED):
         return databases.name_of(connection, oid)
 
 
@@ -326,7 +326,7 @@ class GuardReceipt(Outcome):
                 )
                 if isinstance(error, NotFoundError):
                     state, hint = f"{as_it_was_left}; the backup {name!r} is gone.", "snapkit list"
-                elif not _left_all_as_it_was(error):
+                elif not error.changed_nothing:
                     state = error.state or ""
                     hint = f"See what there is (snapkit list). To roll back: snapkit rollback {name}"
                 return RollbackFailedError(
@@ -353,11 +353,6 @@ def _then(error: SnapkitError, command: str) -> str:
     if error.is_passing or not error.hint:
         return command
     return error.hint if "snapkit rollback" in error.hint else f"{error.hint} Then: {command}"
-
-
-def _left_all_as_it_was(error: SnapkitError) -> bool:
-    """Whether it is certain that a rollback which ended so changed nothing since the command."""
-    return error.state is None or error.state.startswith(NOTHING_CHANGED.removesuffix("."))
 
 
 def _where_it_is(receipt: SwapReceipt) -> str | None:

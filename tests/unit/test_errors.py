@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from snapkit.errors import (
+    NOTHING_CHANGED,
     BusyError,
     ConnectionFailedError,
     DiskFullError,
@@ -12,6 +13,7 @@ from snapkit.errors import (
     NotFoundError,
     PrivilegeError,
     SnapkitError,
+    Unchanged,
     UnknownOutcomeError,
     UsageError,
 )
@@ -40,3 +42,14 @@ def test_every_error_says_what_happened_the_state_and_what_to_do(kind: type[Snap
     )
     assert (kind("It broke.").state, kind("It broke.").hint) == (None, None)
     assert isinstance(error, SnapkitError)
+
+
+def test_whether_anything_was_changed_is_no_matter_of_words() -> None:
+    added = NOTHING_CHANGED + " Its clients wait."
+    assert added == "Nothing was changed. Its clients wait."
+    for state in (None, NOTHING_CHANGED, added, Unchanged("It is as it was.")):
+        assert SnapkitError("It broke.", state=state).changed_nothing
+    assert not SnapkitError("It broke.", state="Nothing was changed.").changed_nothing
+    error = SnapkitError("It broke.", state=NOTHING_CHANGED)
+    error.state = "The clone is left."
+    assert not error.changed_nothing

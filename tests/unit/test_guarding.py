@@ -12,6 +12,7 @@ from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import (
+    NOTHING_CHANGED,
     BusyError,
     InterruptedRunError,
     NotFoundError,
@@ -185,7 +186,7 @@ def test_why_it_failed(exit_code: int, interrupted: bool, report: HealthReport, 
 @pytest.mark.parametrize(
     ("error", "state", "hint"),
     [
-        (BusyError("It is busy.", state="Nothing was changed.", hint="Run the command again."), LEFT_THERE, TYPE),
+        (BusyError("It is busy.", state=NOTHING_CHANGED, hint="Run the command again."), LEFT_THERE, TYPE),
         (BusyError("It is busy."), LEFT_THERE, TYPE),
         (PrivilegeError("It may not.", hint="GRANT it;"), LEFT_THERE, f"GRANT it; Then: {TYPE}"),
         (

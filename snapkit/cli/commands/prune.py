@@ -14,7 +14,7 @@ from snapkit.cli.ctrl_c import deferred
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
@@ -240,7 +240,7 @@ def policy_of(settings: Settings, command: str) -> Policy:
             settings.keep_old,
         )
     except ValueError as error:
-        raise UsageError(f"{error}.", state="Nothing was changed.", hint=f"snapkit {command} --help") from None
+        raise UsageError(f"{error}.", state=NOTHING_CHANGED, hint=f"snapkit {command} --help") from None
 
 
 def _remove(

@@ -29,7 +29,7 @@ from snapkit.cli.registry import registry
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -231,7 +231,7 @@ def rollback(
     """Swap a backup in for the live database, which is put aside."""
     if (name is None) is not latest:
         raise UsageError(
-            "Say which backup: give either its name or --latest.", state="Nothing was changed.", hint="snapkit list"
+            "Say which backup: give either its name or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
         )
     with run.asking_for_deploy() as deploy:
         replicas = run.replicas(replica_url)

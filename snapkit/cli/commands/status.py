@@ -13,7 +13,7 @@ from snapkit.cli.registry import registry
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
-from snapkit.errors import SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -187,7 +187,7 @@ def status(
 ) -> StatusReport | Exposition:
     """Tell a monitor how old the newest backup is."""
     if prometheus and run.is_json:
-        raise UsageError("Give either --json or --prometheus.", state="Nothing was changed.")
+        raise UsageError("Give either --json or --prometheus.", state=NOTHING_CHANGED)
     limit = run.settings({"max_age": max_age}).max_age
     server = run.server()
     from snapkit.services.status import report_status

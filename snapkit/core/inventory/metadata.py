@@ -21,7 +21,7 @@ from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.opened import Opened, decode_opened, encode_opened
 from snapkit.core.inventory.sealed import Seal, decode_seal, encode_seal
 from snapkit.core.values import dataclass
-from snapkit.errors import UsageError
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 VERSION = 1
 PREFIX = '{"snapkit":'
@@ -184,12 +184,12 @@ def encode(metadata: Metadata) -> str:
     try:
         json.dumps(document, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise UsageError("The label, or the reason, is not UTF-8 text.", state="Nothing was changed.") from None
+        raise UsageError("The label, or the reason, is not UTF-8 text.", state=NOTHING_CHANGED) from None
     text = json.dumps(document, separators=(",", ":"))
     if len(text) > MAX_BYTES:
         raise UsageError(
             f"The comment on {metadata.source!r}, or the label, is longer than snapkit can keep ({MAX_BYTES} bytes).",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="Shorten it.",
         )
     return text
@@ -302,7 +302,7 @@ def checked_label(label: str | None) -> str | None:
     if label is not None and len(label) > MAX_LABEL:
         raise UsageError(
             f"The label has {len(label)} characters; it may have {MAX_LABEL}.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="It stands in every list. A longer story goes into: snapkit pin NAME --reason TEXT",
         )
     return label

@@ -11,7 +11,7 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.ordering import in_order
 from snapkit.core.values import dataclass
-from snapkit.errors import NotFoundError
+from snapkit.errors import NOTHING_CHANGED, NotFoundError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Inventory:
                 return entry
         raise NotFoundError(
             f"The backup of {source!r} that this run has made is gone.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="See what there is: snapkit list",
         )
 

@@ -10,7 +10,7 @@ from snapkit.core.inventory import naming
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
-from snapkit.errors import NotFoundError, UsageError
+from snapkit.errors import NOTHING_CHANGED, NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from snapkit.core.inventory.database import Database
@@ -50,13 +50,13 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     if not fitting:
         raise NotFoundError(
             f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="See what there is: snapkit list",
         )
     if len(fitting) > 1:
         names = "\n".join(f"  {entry.name}" for entry in fitting)
         raise UsageError(
-            f"{wanted!r} fits several entries:\n{names}", state="Nothing was changed.", hint="Give one of these names."
+            f"{wanted!r} fits several entries:\n{names}", state=NOTHING_CHANGED, hint="Give one of these names."
         )
     return fitting[0]
 
@@ -72,7 +72,7 @@ def latest_backup(entries: Sequence[Entry], source: str, distrusted: Sequence[En
     if not usable:
         raise NotFoundError(
             f"There is no backup of {source!r} to roll back to.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint=_not_considered(distrusted) or _instead(entries),
         )
     return usable[0]
@@ -118,7 +118,7 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
     if newest is None:
         raise NotFoundError(
             f"There is nothing to undo: no rollback has put {source!r} aside.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint="See what there is: snapkit list",
         )
     if live is None or _gave_way_to(newest) in (None, live.oid):
@@ -129,7 +129,7 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
         raise NotFoundError(
             f"There is nothing to undo: {source!r} has been replaced once more since {newest.name} was put aside, and "
             "what it was until then is not in the inventory.",
-            state="Nothing was changed.",
+            state=NOTHING_CHANGED,
             hint=f"If the state of {newest.name} is wanted all the same: snapkit rollback {newest.name}",
         )
     return max(those, key=_put_aside)

@@ -15,7 +15,7 @@ from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, Unchanged
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server, beside
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
@@ -145,4 +145,4 @@ def _verify(found: Unsealed | None, plan: SwapPlan) -> None:
 
 
 def unswapped(plan: SwapPlan) -> str:
-    return f"Nothing was changed; {plan.source!r} is as it was." if plan.live else NOTHING_CHANGED
+    return Unchanged(f"Nothing was changed; {plan.source!r} is as it was.") if plan.live else NOTHING_CHANGED

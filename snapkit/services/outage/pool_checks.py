@@ -215,7 +215,7 @@ def check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
             raise BusyError(
                 f"PgBouncer {pooler.place}: the database {database.name!r} is {what} already, by an administrator, or "
                 "by a snapkit that was interrupted.",
-                state=f"{NOTHING_CHANGED} Its clients wait; snapkit does not undo what others have done.",
+                state=NOTHING_CHANGED + " Its clients wait; snapkit does not undo what others have done.",
                 hint=f"If nobody needs it so: {remedy}; on its console, or, for what snapkit has left: "
                 "snapkit recover, with the same --pgbouncer-url.",
             )

@@ -94,7 +94,8 @@ def paused(
         except SnapkitError as error:
             resume(pools, pause, watchdog)
             left = (caution.message for caution in pause.cautions if caution.code == "pool_not_resumed")
-            error.state = " ".join(filter(None, (error.state, *left)))
+            for each in left:
+                error.state = error.state + f" {each}" if error.state else each
             raise
         except BaseException:
             resume(pools, pause, watchdog)
@@ -177,7 +178,7 @@ def _watchdog(pools: Sequence[Pool], limit: timedelta) -> Iterator[Watchdog]:
         problem = error
     raise SnapkitError(
         f"The process that is to resume the pools should snapkit die could not be started: {problem}.",
-        state=f"{NOTHING_CHANGED} Nothing was paused.",
+        state=NOTHING_CHANGED + " Nothing was paused.",
         hint="Without it nothing is paused. To go on without pausing, leave --pgbouncer-url out, or give "
         "--no-pgbouncer.",
     ) from problem
@@ -193,7 +194,7 @@ def _check_single(pool: Pool, token: str) -> None:
     if ours < 2 + len(pool.pausing):
         raise UsageError(
             f"Several PgBouncers answer at {pool.pooler.place}: a load balancer, or so_reuseport.",
-            state=f"{NOTHING_CHANGED} Nothing was paused.",
+            state=NOTHING_CHANGED + " Nothing was paused.",
             hint="Name each of them by an address of its own, with a --pgbouncer-url for each: where they share a "
             "port, each can listen on a Unix socket of its own.",
         )
