@@ -15,8 +15,10 @@ from snapkit.core.connection.endpoint import Place
 from snapkit.core.durations import milliseconds
 from snapkit.core.reporting import Caution
 from snapkit.core.secrets import ShownCommand
+from snapkit.core.utc import iso_utc
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, SnapkitError
+from snapkit.processes.caller import process_user
 
 if TYPE_CHECKING:
     from snapkit.core.outcome import Outcome
@@ -54,7 +56,7 @@ class AuditEntry:
             command=self.command,
             source=self.server.source,
             place=self.server.place,
-            os_user=_os_user(),
+            os_user=process_user(),
             pid=os.getpid(),
             exit_code=exit_code,
             error=error.code if error else None,
@@ -94,7 +96,7 @@ def line_of(record: AuditRecord) -> bytes:
     """Return the record as one line of JSON, in ASCII."""
     document = {
         "audit_version": AUDIT_VERSION,
-        "time": record.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": iso_utc(record.at, "milliseconds"),
         "command": record.command,
         "source": record.source,
         "host": record.place.host,
@@ -147,17 +149,3 @@ def append_to_audit_log(path: Path, line: bytes) -> None:
 
 def _open(path: Path) -> int:
     return os.open(path, _FLAGS, 0o600)
-
-
-def _os_user() -> str:
-    """Who runs this, by the process and not by what the environment says; the number where it has no name."""
-    try:
-        import pwd
-
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-    except ImportError:  # Windows
-        import getpass
-
-        return getpass.getuser()

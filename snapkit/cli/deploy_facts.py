@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from snapkit.cli.envelope import time_document
-from snapkit.cli.format import count_text, time_text
+from snapkit.cli.format import count_text
 from snapkit.core.comparison.writes import Rows, Written
 from snapkit.core.deploy.deploy import Checkout, CiRun, Deploy, MigrationState
+from snapkit.core.utc import utc_text
 
 Fact = tuple[str, str]
 
@@ -88,7 +89,7 @@ def cost_facts(written: Written | None) -> list[Fact]:
         if written.doubt:
             facts.append(("", written.doubt.describe()))
     if written.last_commit is not None:
-        facts.append(("Last write", f"{time_text(written.last_commit)} UTC, in whatever database of the server"))
+        facts.append(("Last write", f"{utc_text(written.last_commit)} UTC, in whatever database of the server"))
     return facts
 
 

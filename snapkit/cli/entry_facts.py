@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from snapkit.cli.format import age_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, printable, size_text
 from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.utc import utc_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +54,7 @@ def _print_facts(result: EntryReport, console: Console) -> None:
         ("Source", entry.source),
         ("Kind", entry.kind.value),
         ("State", Text(entry.state.value, style=STATE_STYLES[entry.state])),
-        ("Created", f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)})"),
+        ("Created", f"{utc_text(entry.created_at)} UTC ({age_text(entry.created_at, result.now)})"),
         ("Size", size_text(entry.size_bytes)),
         ("Label", entry.label or "none"),
         ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from snapkit.cli.exit_codes import exit_code_of
+from snapkit.core.utc import iso_utc
 
 if TYPE_CHECKING:
     from snapkit.core.connection.endpoint import Whereabouts
@@ -60,4 +61,4 @@ def error_document(error: SnapkitError) -> Document:
 
 
 def time_document(at: datetime) -> str:
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso_utc(at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from snapkit.core.durations import duration_text
@@ -10,11 +10,6 @@ from snapkit.core.sizes import size_text as size_text  # which core has words fo
 
 if TYPE_CHECKING:
     from snapkit.core.reporting import Progress
-
-
-def time_text(at: datetime) -> str:
-    """Return a time to the second, in UTC as in the names."""
-    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def age_text(at: datetime, now: datetime) -> str:

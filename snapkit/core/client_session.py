@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
+from snapkit.core.utc import utc_clock
 from snapkit.core.values import dataclass
 
 
@@ -32,4 +33,4 @@ class ClientSession:
         """Say what it is doing, and since when, in UTC; an empty text where this role may not see it."""
         if self.state is None:
             return ""
-        return self.state + (f" since {self.state_since.astimezone(UTC):%H:%M:%S} UTC" if self.state_since else "")
+        return self.state + (f" since {utc_clock(self.state_since)} UTC" if self.state_since else "")

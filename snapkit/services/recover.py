@@ -19,6 +19,7 @@ from snapkit.core.inventory.selection import is_remains
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe
+from snapkit.core.utc import utc_text
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import orphaned_files
@@ -141,7 +142,7 @@ def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
     return tuple(
         Caution(
             "orphaned_files",
-            f"The directory {each.path} ({each.files} files, {each.newest:%Y-%m-%d %H:%M:%S} UTC) in the "
+            f"The directory {each.path} ({each.files} files, {utc_text(each.newest)} UTC) in the "
             "server's data directory belongs to no database. A crash of the server in the midst of CREATE DATABASE "
             "leaves such files, and PostgreSQL never deletes them. snapkit cannot prove whose they are, and leaves "
             "them. If no database is missing, delete that directory on the server.",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from snapkit.core.deploy.ci_systems import recognise_ci
 from snapkit.core.deploy.deploy import Checkout, Deploy, clean, read_checkout
+from snapkit.processes.caller import host_name, login_name
 from snapkit.processes.ending import signal_group, wait_for
 
 _LIMIT = 2.0
@@ -53,12 +52,7 @@ def asking_for_deploy(environment: Mapping[str, str], directory: Path) -> Iterat
 
 
 def _deploy(environment: Mapping[str, str], checkout: Checkout | None) -> Deploy:
-    user = host = None
-    with suppress(OSError, KeyError, ImportError):  # a container's user need not have a name
-        user = getpass.getuser()
-    with suppress(OSError):
-        host = socket.gethostname()
-    return Deploy(git=checkout, ci=recognise_ci(environment), user=clean(user), host=clean(host))
+    return Deploy(checkout, recognise_ci(environment), user=clean(login_name()), host=clean(host_name()))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from snapkit.cli.audit import AuditRecord, _os_user, append_to_audit_log, check_audit_log, line_of
+from snapkit.cli.audit import AuditRecord, append_to_audit_log, check_audit_log, line_of
 from snapkit.core.connection.endpoint import Address, Place
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.entry import Entry
@@ -162,10 +162,3 @@ def test_the_lines_of_eight_processes_do_not_mix(tmp_path: Path) -> None:
     written = [json.loads(line) for line in path.read_bytes().splitlines()]
     assert sorted(each[:2] for each in written) == [[number, count] for number in range(8) for count in range(100)]
     assert all(each[2] == "x" * (each[0] * 700) for each in written)
-
-
-def test_who_runs_this_is_known_by_number_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("USER", "somebody else")
-    assert _os_user() != "somebody else"
-    monkeypatch.setattr(os, "getuid", lambda: 3_999_999_999)
-    assert _os_user() == "3999999999"

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.cli.format import age_text, count_text, printable, printable_lines, time_text
+from snapkit.cli.format import age_text, count_text, printable, printable_lines
 from snapkit.core.durations import milliseconds
 from snapkit.core.sizes import size_text
 from tests.unit.builders import NOW
@@ -33,11 +33,6 @@ from tests.unit.builders import NOW
 )
 def test_a_size_has_the_unit_that_suits_it(size: int | None, text: str) -> None:
     assert size_text(size) == text
-
-
-def test_a_time_is_shown_in_utc() -> None:
-    local = datetime(2026, 1, 10, 23, 30, 45, 999, tzinfo=timezone(timedelta(hours=-5)))
-    assert time_text(local) == "2026-01-11 04:30:45"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from snapkit.cli.arguments import (
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
+from snapkit.core.server.version import version_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,7 +49,7 @@ def print_backup(result: BackupReceipt, console: Console) -> None:
     rows = [
         ("Source database", backup.source),
         ("Backup database", backup.name),
-        ("Server version", f"PostgreSQL {_version(address.server_version)}"),
+        ("Server version", f"PostgreSQL {version_text(address.server_version)}"),
         ("Size", size_text(backup.size_bytes)),
         ("Strategy", _strategy(result)),
         ("Clients held", duration_text(result.outage)),
@@ -80,10 +81,6 @@ def _strategy(result: BackupReceipt) -> str:
         case Choice.OUTAGE_REACHED:
             text += ", since a clone held clients for as long as --max-outage allows, and was given up"
     return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
-
-
-def _version(number: int) -> str:
-    return f"{number // 10000}.{number % 10000}"
 
 
 def _print_preview(result: BackupPreview, console: Console) -> None:

@@ -10,9 +10,10 @@ import typer
 from snapkit.cli.arguments import NAME, AllSources
 from snapkit.cli.completion import names_where
 from snapkit.cli.entry_facts import STATE_STYLES, entry_document, name_of_entry, print_report, report_document
-from snapkit.cli.format import age_text, count_text, printable, size_text, time_text
+from snapkit.cli.format import age_text, count_text, printable, size_text
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
+from snapkit.core.utc import utc_text
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -60,7 +61,7 @@ def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
     if listing.source is None:
         columns.append(Column("SOURCE", [printable(entry.source) for entry in entries]))
     if with_time:
-        columns.append(Column("CREATED (UTC)", [time_text(entry.created_at) for entry in entries]))
+        columns.append(Column("CREATED (UTC)", [utc_text(entry.created_at) for entry in entries]))
     columns.append(Column("AGE", [age_text(entry.created_at, now) for entry in entries]))
     if listing.sized:
         largest = max(entry.size_bytes or 0 for entry in entries)

@@ -23,11 +23,12 @@ from snapkit.cli.arguments import (
     is_ready,
 )
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
-from snapkit.cli.format import age_text, count_text, printable, time_text
+from snapkit.cli.format import age_text, count_text, printable
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import Outcome
+from snapkit.core.utc import utc_text
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, UsageError
 
@@ -95,7 +96,7 @@ def _origin(entry: Entry, now: datetime) -> str:
     """Which entry it is, and of when: of a displaced database, by which rollback it came to be one."""
     from snapkit.core.inventory.metadata import shown_label
 
-    when = f"{time_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
+    when = f"{utc_text(entry.created_at)} UTC ({age_text(entry.created_at, now)})"
     label = f", label “{shown_label(entry.label)}”" if entry.label else ""
     if entry.kind is Kind.BACKUP:
         return f"{entry.name}, made {when}{label}"
@@ -124,7 +125,7 @@ def print_swap(result: SwapReceipt, console: Console) -> None:
     from snapkit.core.durations import duration_text
 
     console.print(
-        f"{printable(result.source)} is back as of {time_text(result.restored.created_at)} UTC.", style="bold green"
+        f"{printable(result.source)} is back as of {utc_text(result.restored.created_at)} UTC.", style="bold green"
     )
     rows = [("Restored", result.restored.name), *fits_facts(result.restored.deploy)]
     if result.restored_kept:

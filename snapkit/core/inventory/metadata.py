@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from snapkit.core.comparison import writes as activities
@@ -20,6 +20,7 @@ from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.opened import Opened, decode_opened, encode_opened
 from snapkit.core.inventory.sealed import Seal, decode_seal, encode_seal
+from snapkit.core.utc import iso_utc, read_iso_utc
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, UsageError
 
@@ -30,7 +31,6 @@ PREFIX = '{"snapkit":'
 MAX_BYTES = 1 << 23
 """A longer comment is not read: a document of ours exceeds it only by the user's own comment inside it."""
 
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 _KNOWN = frozenset(
     (
         "snapkit",
@@ -152,7 +152,7 @@ def encode(metadata: Metadata) -> str:
         "snapkit": VERSION,
         "kind": metadata.kind.value,
         "source": metadata.source,
-        "created_at": metadata.created_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "created_at": iso_utc(metadata.created_at),
     }
     optional = {
         "strategy": metadata.strategy.value if metadata.strategy else None,
@@ -243,7 +243,7 @@ def _read(document: dict[str, Any]) -> Metadata:
     return Metadata(
         kind=kind,
         source=_typed(document, "source", str),
-        created_at=datetime.strptime(_typed(document, "created_at", str), _TIME).replace(tzinfo=UTC),
+        created_at=read_iso_utc(_typed(document, "created_at", str)),
         strategy=Strategy(strategy) if strategy is not None else None,
         label=_optional(document, "label", str),
         pinned=_optional(document, "pinned", bool) or False,

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from snapkit.core.inventory.kinds import Kind
+from snapkit.core.utc import iso_utc
 
 MAX_NAME_BYTES = 63
 """NAMEDATALEN - 1: PostgreSQL cuts a longer name without an error.
@@ -56,8 +57,7 @@ def _fit(source: str, tail: str) -> str:
 
 
 def _stamp(at: datetime) -> str:
-    text = at.astimezone(UTC).isoformat(timespec="seconds")[: len("2026-01-10T10:30:45")]
-    return re.sub("[-:]", "", text).replace("T", "_")
+    return re.sub("[-:Z]", "", iso_utc(at)).replace("T", "_")
 
 
 def passing_name(source: str, at: datetime, oid: int) -> str:

@@ -6,14 +6,13 @@ the entry again, just as it was.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from snapkit.core.comparison import writes as activities
 from snapkit.core.comparison.writes import Activity
+from snapkit.core.utc import iso_utc, read_iso_utc, utc_text
 from snapkit.core.values import dataclass
-
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -44,14 +43,14 @@ class Opened:
 
     def describe(self) -> str:
         """Name who has it open in one short phrase."""
-        return f"{self.user} at {self.host}, pid {self.pid}, since {self.at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        return f"{self.user} at {self.host}, pid {self.pid}, since {utc_text(self.at)} UTC"
 
 
 def encode_opened(opened: Opened) -> dict[str, Any]:
     """Return what stands in the document."""
     counted = {"counted": activities.to_document(opened.counted)} if opened.counted else {}
     return counted | {
-        "at": opened.at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "at": iso_utc(opened.at),
         "user": opened.user,
         "host": opened.host,
         "pid": opened.pid,
@@ -66,7 +65,7 @@ def decode_opened(found: dict[str, Any] | None) -> Opened | None:
         return None
     read_only = found["read_only"]
     return Opened(
-        at=datetime.strptime(found["at"], _TIME).replace(tzinfo=UTC),
+        at=read_iso_utc(found["at"]),
         user=_text(found["user"]),
         host=_text(found["host"]),
         pid=_number(found["pid"]),

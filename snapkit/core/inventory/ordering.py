@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.reporting import Caution
+from snapkit.core.utc import utc_text
 
 SKEW = timedelta(seconds=5)
 """How far apart the clocks of a server and of the standby that took its place may be without a word."""
@@ -52,13 +53,13 @@ def ahead_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ..
     ahead = [entry for entry in entries if entry.is_managed and is_ahead(entry, now)]
     if not ahead:
         return ()
-    listed = ", ".join(f"{each.name} ({each.created_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC)" for each in ahead)
+    listed = ", ".join(f"{each.name} ({utc_text(each.created_at)} UTC)" for each in ahead)
     if len(ahead) > _MOST_NAMES:
         listed = f"{len(ahead)} entries, {ahead[0].name} among them"
     return (
         Caution(
             "dated_ahead",
-            f"Dated ahead of the server's clock, which says {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: {listed}. "
+            f"Dated ahead of the server's clock, which says {utc_text(now)} UTC: {listed}. "
             "The clock was ahead when they were made, or is behind now. How old they are is not known; in which order "
             "they were made is told by the server, where they were made by this version of snapkit.",
         ),

@@ -22,6 +22,7 @@ from snapkit.core.plans.statements import (
     Statement,
     Step,
 )
+from snapkit.core.server.version import has_file_copy_method, has_strategy
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, UsageError
 
@@ -65,7 +66,7 @@ def choose_method(
             state=NOTHING_CHANGED,
             hint="Leave --strategy out: the fastest safe method is chosen.",
         )
-    if asked is Strategy.WAL_LOG and server_version < 150000:
+    if asked is Strategy.WAL_LOG and not has_strategy(server_version):
         raise UsageError(
             "--strategy wal-log needs PostgreSQL 15 or later.",
             state=NOTHING_CHANGED,
@@ -75,8 +76,8 @@ def choose_method(
     copies_files = strategy is not Strategy.WAL_LOG
     return CopyMethod(
         strategy=strategy,
-        word=None if server_version < 150000 else Strategy.FILE_COPY if copies_files else Strategy.WAL_LOG,
-        share_blocks=strategy is Strategy.CLONE if copies_files and server_version >= 180000 else None,
+        word=None if not has_strategy(server_version) else Strategy.FILE_COPY if copies_files else Strategy.WAL_LOG,
+        share_blocks=strategy is Strategy.CLONE if copies_files and has_file_copy_method(server_version) else None,
         falls_back=asked is None and strategy is Strategy.CLONE,
     )
 

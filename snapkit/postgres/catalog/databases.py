@@ -31,6 +31,12 @@ from snapkit.core.inventory.database import Database, Unsealed
 from snapkit.core.inventory.metadata import MAX_BYTES, PREFIX
 from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.core.plans.statements import Locale
+from snapkit.core.server.version import (
+    has_builtin_locales,
+    has_icu_rules,
+    has_locale_provider,
+    notes_collation_of_databases,
+)
 from snapkit.postgres.catalog.server_facts import ServerFacts, fact_columns
 from snapkit.postgres.catalog.tables import (
     PG_DATABASE_OID,
@@ -42,7 +48,7 @@ from snapkit.postgres.catalog.tables import (
     pg_shseclabel,
     pg_tablespace,
 )
-from snapkit.postgres.connection.driver import answers_within, driver_connection
+from snapkit.postgres.connection.driver import answers_within, server_version
 
 
 def survey(connection: Connection) -> tuple[ServerFacts, list[Database]]:
@@ -248,7 +254,7 @@ def stale_collation(connection: Connection, oid: int) -> str | None:
 
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
-    if driver_connection(connection).info.server_version < 150000:
+    if not notes_collation_of_databases(server_version(connection)):
         return None
     versions = catalog_table("pg_database", column("oid", OID), column("datcollversion", Text))
     actual = func.pg_database_collation_actual_version(versions.c.oid, type_=Text)
@@ -277,7 +283,7 @@ def locale_of(connection: Connection, oid: int) -> Locale:
 
     https://www.postgresql.org/docs/current/catalog-pg-database.html
     """
-    version = driver_connection(connection).info.server_version // 10000
+    version = server_version(connection)
     database = catalog_table(
         "pg_database",
         column("oid", OID),
@@ -287,15 +293,16 @@ def locale_of(connection: Connection, oid: int) -> Locale:
             for name in ("datcollate", "datctype", "datlocprovider", "daticulocale", "datlocale", "daticurules")
         ),
     )
+    icu_locale = database.c.daticulocale if has_locale_provider(version) else null()
     provider = case({"c": "libc", "i": "icu", "b": "builtin"}, value=database.c.datlocprovider)
     row = connection.execute(
         select(
             func.pg_encoding_to_char(database.c.encoding, type_=Text),
             database.c.datcollate,
             database.c.datctype,
-            provider if version >= 15 else null(),
-            database.c.datlocale if version >= 17 else database.c.daticulocale if version >= 15 else null(),
-            database.c.daticurules if version >= 16 else null(),
+            provider if has_locale_provider(version) else null(),
+            database.c.datlocale if has_builtin_locales(version) else icu_locale,
+            database.c.daticurules if has_icu_rules(version) else null(),
         ).where(database.c.oid == oid)
     ).one()
     return Locale(*row)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, DateTime, Text, cast, exists, func, select
 
+from snapkit.core.server.version import major_version
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.server_facts import server_facts
 from snapkit.postgres.catalog.tables import PG_DATABASE_OID, pg_database, pg_locks, pg_tablespace
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.driver import server_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def database_directories(connection: Connection) -> frozenset[str]:
     https://www.postgresql.org/docs/current/storage-file-layout.html
     """
     places = ["base"]
-    version = driver_connection(connection).info.server_version // 10000
+    version = major_version(server_version(connection))
     for oid in connection.execute(select(pg_tablespace.c.oid)).scalars():
         # pg_default and pg_global have no entry here; each PostgreSQL keeps to a directory of its own version.
         names = _names_in(connection, f"pg_tblspc/{oid}")
@@ -70,4 +71,5 @@ def _names_in(connection: Connection, directory: str) -> list[str]:
 
 def _measured(connection: Connection, path: str) -> OrphanedDirectory:
     newest = func.timezone("UTC", func.pg_stat_file(path).table_valued("modification").c.modification, type_=DateTime)
-    return OrphanedDirectory(path, len(_names_in(connection, path)), connection.execute(select(newest)).scalar_one())
+    at = connection.execute(select(newest)).scalar_one().replace(tzinfo=UTC)
+    return OrphanedDirectory(path, len(_names_in(connection, path)), at)

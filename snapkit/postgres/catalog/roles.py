@@ -6,9 +6,10 @@ from collections.abc import Collection
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Text, column, false, func, or_, select
 
+from snapkit.core.server.version import grants_parameters, grants_set_role_apart
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.tables import catalog_table, pg_roles
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.driver import server_version
 
 current_role = func.current_user(type_=Text)
 
@@ -21,9 +22,9 @@ def is_superuser() -> ColumnElement[bool]:
 def may_set(connection: Connection, parameters: Collection[str]) -> bool:
     """Whether the role may set all of these parameters for its own session; of those for superusers, by a grant."""
     context = catalog_table("pg_settings", column("name", Text), column("context", Text))
-    version = driver_connection(connection).info.server_version
+    version = server_version(connection)
     granted: ColumnElement[bool] = (
-        func.has_parameter_privilege(context.c.name, "SET", type_=Boolean) if version >= 150000 else false()
+        func.has_parameter_privilege(context.c.name, "SET", type_=Boolean) if grants_parameters(version) else false()
     )
     allowed = or_(is_superuser(), context.c.context.in_(("user", "backend")), granted)
     number = select(func.count()).where(context.c.name.in_(parameters), allowed)
@@ -46,9 +47,9 @@ def role_rights(connection: Connection, owner: str) -> RoleRights:
 
     https://www.postgresql.org/docs/current/sql-createdatabase.html, .../sql-grant.html
     """
-    version = driver_connection(connection).info.server_version
+    version = server_version(connection)
     may_create = or_(pg_roles.c.rolsuper, pg_roles.c.rolcreatedb)
-    may_act = func.pg_has_role(owner, "SET" if version >= 160000 else "MEMBER")
+    may_act = func.pg_has_role(owner, "SET" if grants_set_role_apart(version) else "MEMBER")
     row = connection.execute(
         select(pg_roles.c.rolname, pg_roles.c.rolinherit, may_create, may_act).where(pg_roles.c.rolname == current_role)
     ).one()

@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.outage.standbys import Standby
+from snapkit.core.server.version import has_login_triggers
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.roles import current_role, is_superuser
 from snapkit.postgres.catalog.tables import catalog_table, pg_settings, pg_stat_activity, pg_tablespace
@@ -51,7 +52,7 @@ class ServerFacts:
         PostgreSQL 17 has the setting, and triggers on login; it is a superuser's.
         https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
         """
-        return {"event_triggers": "off"} if self.is_superuser and self.version >= 170000 else {}
+        return {"event_triggers": "off"} if self.is_superuser and has_login_triggers(self.version) else {}
 
 
 def fact_columns() -> tuple[ColumnElement[Any], ...]:

@@ -165,6 +165,11 @@ def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
+def server_version(connection: Connection) -> int:
+    """Return the server's version as a number, as libpq tells it; see ``core.server.version``."""
+    return driver_connection(connection).info.server_version
+
+
 def began_with(connection: Connection, name: str) -> SessionDefault:
     """Return what one of the settings that are made safe was when the session began."""
     return cast(DriverConnection, driver_connection(connection)).began_with[name]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from snapkit.core.copying.program_messages import said_by
+from snapkit.core.server.version import major_version
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.postgres.copying.relay import StoppedError
@@ -43,7 +44,7 @@ def find_programs(server_version: int) -> Programs:
     SNAPKIT_PG_BIN names their directory; else the usual places of that version are looked at, then PATH, where a
     distribution may have a wrapper that chooses a version by itself, then the embedded server's. Raises UsageError.
     """
-    major = server_version // 10000
+    major = major_version(server_version)
     named = os.environ.get(VARIABLE)
     places = [Path(named)] if named else list(_places(major))
     for place in places:
@@ -69,7 +70,7 @@ def find_psql(server_version: int) -> str:
     """
     named = os.environ.get(VARIABLE)
     found = shutil.which("psql", path=named) if named else shutil.which("psql")
-    major = server_version // 10000
+    major = major_version(server_version)
     if not named and (found is None or (major_of(Path(found)) or 0) < major):
         own = next((each for place in _places(major) if major_of(each := place / "psql") == major), None)
         found = str(own) if own else found

@@ -10,7 +10,8 @@ from psycopg import sql
 from sqlalchemy import Boolean, Connection, Text, column, func, select, table
 
 from snapkit.core.copying.division import Table
-from snapkit.postgres.connection.driver import began_with, driver_connection
+from snapkit.core.server.version import has_login_triggers
+from snapkit.postgres.connection.driver import began_with, driver_connection, server_version
 from snapkit.postgres.connection.safe_settings import OF_PLACE
 from snapkit.postgres.copying.relay import Stopped, patiently, relay
 
@@ -56,7 +57,7 @@ def without_event_triggers(connection: Connection) -> dict[str, str]:
     has the setting, and it is a superuser's, or of whom was granted it. An older one has no triggers on login.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
     """
-    if driver_connection(connection).info.server_version < 170000:
+    if not has_login_triggers(server_version(connection)):
         return {}
     name = "event_triggers"
     may_set = connection.execute(select(func.has_parameter_privilege(name, "SET", type_=Boolean))).scalar_one()

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, and_, func, select, true
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.client_session import ClientSession
+from snapkit.core.utc import utc_text
 from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
 from snapkit.postgres.catalog.tables import pg_database, pg_locks, pg_stat_activity
@@ -163,5 +164,5 @@ def holder_of(connection: Connection, key: int, *, anywhere: bool = False) -> st
         return ""
     session = ClientSession(*row)
     where = "" if session.client else ", from the server's own machine"
-    started = f", since {session.backend_start:%Y-%m-%d %H:%M:%S %Z}" if session.backend_start else ""
+    started = f", since {utc_text(session.backend_start)} UTC" if session.backend_start else ""
     return f" ({session.describe()}{where}{started})"

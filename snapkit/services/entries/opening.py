@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from contextlib import suppress
 from datetime import timedelta
 from time import monotonic, sleep
@@ -29,6 +27,7 @@ from snapkit.postgres.sql.ddl import quote_name, sql_text
 from snapkit.postgres.sql.entry_locks import connect_grants, end_holder, release_entry, take_entry
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
+from snapkit.processes.caller import host_name, login_name
 from snapkit.services.entries.seal import (
     check_can_be_given_back,
     facts_of_entry,
@@ -102,27 +101,13 @@ def noted_before_opening(connection: Connection, entry: Entry) -> Opened:
     read_only = next((each.value for each in settings if (each.role, each.parameter) == ("", READ_ONLY)), None)
     return Opened(
         at=server_facts.server_facts(connection).now.replace(microsecond=0),
-        user=_user(),
-        host=_host(),
+        user=login_name() or f"uid {os.getuid()}",
+        host=host_name() or "a machine without a name",
         pid=os.getpid(),
         connect=connect,
         read_only=read_only,
         counted=settled_counters(connection, oid),
     )
-
-
-def _host() -> str:
-    try:
-        return socket.gethostname()
-    except OSError:
-        return "a machine without a name"
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container whose user has no name
-        return f"uid {os.getuid()}"
 
 
 def open_entry(

@@ -23,9 +23,10 @@ from snapkit.core.plans.opening import named, statement_to_shut, statements_to_r
 from snapkit.core.plans.properties import Privilege
 from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.reporting import Caution
+from snapkit.core.server.version import counts_from_first_use
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres.catalog import roles, sessions
-from snapkit.postgres.connection.driver import driver_connection, take_unconfirmed
+from snapkit.postgres.connection.driver import server_version, take_unconfirmed
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.probe.write_counters import settled_counters
@@ -206,8 +207,8 @@ def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str 
     """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
     prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
-    is_early = driver_connection(connection).info.server_version < 150000
-    return written_while_open(opened.counted, now, prepared, begins_at_first_use=is_early)
+    from_first_use = counts_from_first_use(server_version(connection))
+    return written_while_open(opened.counted, now, prepared, begins_at_first_use=from_first_use)
 
 
 def _listed(items: frozenset[Privilege]) -> str:

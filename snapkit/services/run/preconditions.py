@@ -10,10 +10,11 @@ from time import monotonic, sleep
 from snapkit.core.checks.doctor import no_writes
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.database import Database
+from snapkit.core.server.version import grants_set_role_apart
 from snapkit.errors import NOTHING_CHANGED, BusyError, PrivilegeError, SnapkitError, UsageError
 from snapkit.postgres.catalog import roles, server_facts
 from snapkit.postgres.catalog import sessions as catalog_sessions
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.driver import server_version
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
@@ -77,7 +78,7 @@ def missing_grants(connection: Connection, database: Database, *, createdb: bool
         if database.owner_is_superuser:
             grant = f"ALTER DATABASE {quote_name(database.name)} OWNER TO {role};"
             alike = "and the same for the database and every backup of it, which go by one owner; "
-        elif driver_connection(connection).info.server_version >= 160000:
+        elif grants_set_role_apart(server_version(connection)):
             grant = f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
         else:
             grant = f"GRANT {owner} TO {role};" + ("" if rights.inherits else f" ALTER ROLE {role} INHERIT;")

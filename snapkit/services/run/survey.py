@@ -14,6 +14,7 @@ from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
 from snapkit.core.plans.statements import Step, WrittenStep
 from snapkit.core.reporting import Caution
+from snapkit.core.server.version import MINIMUM_VERSION, major_version
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
@@ -22,9 +23,6 @@ from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.ddl import sql_text
-
-MINIMUM_VERSION = 140000
-"""As server_version_num."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +56,7 @@ def gather(connection: Connection, source: str) -> ServerState:
 def _check_version(version: int) -> None:
     if version < MINIMUM_VERSION:
         raise SnapkitError(
-            f"This is PostgreSQL {version // 10000}; snapkit needs {MINIMUM_VERSION // 10000} or later.",
+            f"This is PostgreSQL {major_version(version)}; snapkit needs {major_version(MINIMUM_VERSION)} or later.",
             state=NOTHING_CHANGED,
         )
 
