@@ -19,7 +19,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog.server_facts import ServerFacts
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.driver import driver_connection, server_version
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.ddl import sql_text
@@ -40,7 +40,7 @@ class ServerState:
 
 def gather(connection: Connection, source: str) -> ServerState:
     """Read the facts; raise UsageError where the source is itself a backup."""
-    _check_version(driver_connection(connection).info.server_version)  # one that is far too old would not understand
+    _check_version(server_version(connection))  # one that is far too old would not understand
     with server_errors(NOTHING_CHANGED):
         facts, databases = catalog.survey(connection)
     inventory = take_inventory(databases, facts.role, facts.now)
