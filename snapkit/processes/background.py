@@ -48,7 +48,7 @@ def run_in_background(
         output = _Output(process.stdout, pass_on)
         try:
             let_signals_come()
-            is_late = _await(process, output, timeout.total_seconds())
+            is_late = _await(process, output, timeout)
             if is_late:
                 end_group(process, partial(_await, process, output))
             output.take_rest()
@@ -74,9 +74,9 @@ def _start(words: Sequence[str], environment: Mapping[str, str], document: str) 
         )
 
 
-def _await(process: subprocess.Popen[bytes], output: _Output, seconds: float) -> bool:
+def _await(process: subprocess.Popen[bytes], output: _Output, wait: timedelta | float) -> bool:
     """Wait for the end of the process, and take its output meanwhile; return whether it came too late."""
-    deadline = Deadline(seconds)
+    deadline = Deadline(wait)
     while process.poll() is None:
         if deadline.is_over:
             return True

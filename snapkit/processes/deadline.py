@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from time import monotonic, sleep
 
 
 class Deadline:
     """The moment after which something is no longer waited for."""
 
-    def __init__(self, seconds: float) -> None:
-        self._at = monotonic() + seconds
+    def __init__(self, wait: timedelta | float) -> None:
+        """``wait`` is how long until then, from now on: a duration, or seconds."""
+        self._at = monotonic() + (wait.total_seconds() if isinstance(wait, timedelta) else wait)
 
     @property
     def left(self) -> float:
@@ -22,12 +24,12 @@ class Deadline:
         return self.left == 0.0
 
 
-def wait_until(holds: Callable[[], bool], seconds: float, *, every: float) -> bool:
-    """Ask at intervals until the condition ``holds``; return whether it did within so many ``seconds``.
+def wait_until(holds: Callable[[], bool], wait: timedelta | float, *, every: float) -> bool:
+    """Ask at intervals until the condition ``holds``; return whether it did within that ``wait``.
 
     ``every`` is the interval, in seconds. The condition is asked at least once, and once more when the time is up.
     """
-    deadline = Deadline(seconds)
+    deadline = Deadline(wait)
     while not (held := holds()) and not deadline.is_over:
         sleep(min(every, deadline.left))
     return held

@@ -63,7 +63,7 @@ def check_health(checks: HealthChecks, environment: Mapping[str, str]) -> Health
         tries.append(lambda seconds: _run(checks.command or "", environment, seconds))
     if not tries:
         return UNASKED
-    deadline = Deadline(checks.timeout.total_seconds())
+    deadline = Deadline(checks.timeout)
     for attempt in tries:
         reason = _until(attempt, deadline)
         if reason is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -17,6 +16,7 @@ from sqlalchemy import Connection
 
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, UsageError
+from snapkit.processes.deadline import Deadline
 
 ANSWER_LIMIT = timedelta(seconds=60)
 """How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
@@ -63,16 +63,16 @@ class DriverConnection(psycopg.Connection[Any]):
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         if (until_cancel := self.cancel_after()) is not None:
-            deadline = time.monotonic() + until_cancel.total_seconds()
+            deadline = Deadline(until_cancel)
             while True:
-                patience = min(max(deadline - time.monotonic(), 0), _BETWEEN_WORDS)
-                look_at = time.monotonic() + patience
+                patience = min(deadline.left, _BETWEEN_WORDS)
+                look = Deadline(patience)
                 try:
                     return super().wait(gen, *arguments, **{"timeout": patience, **options})
                 except psycopg.Error:
-                    if time.monotonic() < look_at or self.info.transaction_status != TransactionStatus.ACTIVE:
+                    if not look.is_over or self.info.transaction_status != TransactionStatus.ACTIVE:
                         raise
-                if time.monotonic() >= deadline:
+                if deadline.is_over:
                     break
                 self.waits()
             with suppress(psycopg.Error):  # then the answer will not come either
@@ -84,11 +84,11 @@ class DriverConnection(psycopg.Connection[Any]):
 
     def _wait_within(self, patience: timedelta, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         limit = patience.total_seconds()
-        deadline = time.monotonic() + limit
+        deadline = Deadline(limit)
         try:
             return super().wait(gen, *arguments, **{"timeout": limit, **options})
         except psycopg.Error:
-            if time.monotonic() < deadline:
+            if not deadline.is_over:
                 raise
             self.pgconn.finish()
             raise psycopg.OperationalError(f"no answer within {limit:.0f} s") from None

@@ -6,7 +6,6 @@ import os
 import re
 import select
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -17,6 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from snapkit.core.connection.login_refusals import Attempt, Refusal, explained, refusal_of
 from snapkit.errors import ConnectionFailedError, NoSuchDatabaseError
+from snapkit.processes.deadline import Deadline
 
 _LIMIT = 3.0
 """Seconds that the server may take to refuse once more."""
@@ -75,12 +75,12 @@ def _sqlstate_told(parameters: Mapping[str, Any]) -> str | None:
 
 
 def _await_refusal(connection: pq.abc.PGconn) -> None:
-    deadline = time.monotonic() + _LIMIT
-    while (left := deadline - time.monotonic()) > 0:
+    deadline = Deadline(_LIMIT)
+    while not deadline.is_over:
         step = connection.connect_poll()
         if step == pq.PollingStatus.READING:
-            select.select([connection.socket], [], [], left)
+            select.select([connection.socket], [], [], deadline.left)
         elif step == pq.PollingStatus.WRITING:
-            select.select([], [connection.socket], [], left)
+            select.select([], [connection.socket], [], deadline.left)
         else:
             return

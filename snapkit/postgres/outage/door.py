@@ -47,6 +47,7 @@ from snapkit.postgres.connection.sqlstates import (
 from snapkit.postgres.outage.eviction import DoorLook, Eviction, make_ready, running_transactions
 from snapkit.postgres.sql.ddl import DatabaseDDL
 from snapkit.postgres.sql.execution import limited
+from snapkit.processes.deadline import Deadline
 
 _EAGER_INTERVAL = 0.003
 _EAGER = 0.1
@@ -318,11 +319,11 @@ def await_transactions(connection: Connection, oids: Collection[int], rules: Hol
 
     Everybody works on meanwhile; those that are begun later are not waited for.
     """
-    deadline = time.monotonic() + rules.grace_before.total_seconds()
+    deadline = Deadline(rules.grace_before)
     running: frozenset[str] | None = None
-    while time.monotonic() < deadline:
+    while not deadline.is_over:
         now_running = running_transactions(connection, oids)
         running = now_running if running is None else running & now_running
         if not running:
             return
-        time.sleep(min(_CALM_INTERVAL, max(deadline - time.monotonic(), 0)))
+        time.sleep(min(_CALM_INTERVAL, deadline.left))

@@ -16,6 +16,7 @@ from collections.abc import Collection
 from snapkit.core.outage.pooled_databases import logins_put_off, logins_under_way, not_served, seconds_of
 from snapkit.core.values import dataclass
 from snapkit.postgres.outage.pgbouncer_console import Console
+from snapkit.processes.deadline import Deadline
 
 SETTING = "server_login_retry"
 
@@ -43,10 +44,10 @@ def set_retry(console: Console, value: str) -> None:
     console.ask(f"SET {SETTING} = {value}")
 
 
-def await_service(console: Console, names: Collection[str], deadline: float) -> Service:
+def await_service(console: Console, names: Collection[str], deadline: Deadline) -> Service:
     """Wait until nobody waits in a pool of ``names`` that has no connection to the server; have it log in at once.
 
-    At most until ``deadline``, of the monotonic clock. Raises ConsoleError; the setting may not be what it was then.
+    Not beyond ``deadline``. Raises ConsoleError; the setting may not be what it was then.
     """
     before: str | None = None
     put_off = False
@@ -57,7 +58,7 @@ def await_service(console: Console, names: Collection[str], deadline: float) -> 
             elif logins_put_off(rows, names) and seconds_of(before := retry_of(console)):
                 set_retry(console, "0")
                 continue
-            if time.monotonic() >= deadline:
+            if deadline.is_over:
                 return Service(again=False, put_off=put_off)
             time.sleep(_LOOK_AGAIN)
         return Service(again=True, put_off=put_off or bool(seconds_of(before)))

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import pq
 
 from snapkit.core.outage.pooled_databases import PooledDatabase, command, pooled_database
+from snapkit.processes.deadline import Deadline
 
 ANSWER_LIMIT = 3.0
 """Seconds that a console may take to answer what it can answer at once."""
@@ -99,7 +100,7 @@ class Console:
     def ask(self, statement: str, limit: float = ANSWER_LIMIT) -> list[Row]:
         """Send a command, wait for its answer, and return its rows; raise ConsoleError if there is none in time."""
         self.send(statement)
-        await_answers([self], time.monotonic() + limit)
+        await_answers([self], Deadline(limit))
         return self.answer()
 
     def databases(self) -> list[PooledDatabase]:
@@ -164,19 +165,19 @@ def _text(error: psycopg.Error) -> str:
 
 
 def await_answers(
-    consoles: Collection[Console], deadline: float, awake: Callable[[], None] = lambda: None
+    consoles: Collection[Console], deadline: Deadline, awake: Callable[[], None] = lambda: None
 ) -> list[Console]:
-    """Wait until each has answered or ``deadline`` (of the monotonic clock) has come; return those that have not.
+    """Wait until each has answered or ``deadline`` has come; return those that have not.
 
     ``awake`` is called every second meanwhile.
     """
     waiting = [console for console in consoles if not console.poll()]
     looked_at = time.monotonic()
-    while waiting and (left := deadline - time.monotonic()) > 0:
+    while waiting and not deadline.is_over:
         with selectors.DefaultSelector() as selector:
             for console in waiting:
                 selector.register(console, selectors.EVENT_READ)
-            selector.select(min(left, _LOOK_AGAIN))
+            selector.select(min(deadline.left, _LOOK_AGAIN))
         waiting = [console for console in waiting if not console.poll()]
         if time.monotonic() - looked_at >= _LOOK_AGAIN:
             awake()

@@ -25,6 +25,7 @@ from typing import IO
 from snapkit.core.values import dataclass
 from snapkit.postgres.outage.login_retry import await_service, put_back
 from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError
+from snapkit.processes.deadline import Deadline
 
 SILENCE = 20.0
 """Seconds without a sign of life after which snapkit is taken for dead."""
@@ -184,7 +185,7 @@ class _Guarded:
         """Whether what snapkit has set there, so that clients are served, is again what it was."""
 
         def see_to_it(console: Console) -> None:
-            await_service(console, self._names, time.monotonic() + _SERVICE_PATIENCE)
+            await_service(console, self._names, Deadline(_SERVICE_PATIENCE))
             put_back(console, self._login_retry)
 
         return self._told(see_to_it)
@@ -233,12 +234,12 @@ def _watch(guarded: dict[int, _Guarded], limit: float, silence: float, lines: qu
 
 def _stand_in(guarded: dict[int, _Guarded]) -> None:
     """Resume everywhere, and look again for a while."""
-    settled_at = time.monotonic() + _SETTLING
-    deadline = time.monotonic() + RETRY_FOR
-    while guarded and time.monotonic() < deadline:
+    settling = Deadline(_SETTLING)
+    deadline = Deadline(RETRY_FOR)
+    while guarded and not deadline.is_over:
         resumed = [number for number, each in guarded.items() if each.resume()]
         for number in [number for number in resumed if guarded[number].serve()]:
-            if time.monotonic() >= settled_at:
+            if settling.is_over:
                 del guarded[number]
         time.sleep(_RETRY_AFTER)
 

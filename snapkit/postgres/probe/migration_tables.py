@@ -11,7 +11,6 @@ https://www.postgresql.org/docs/current/sql-copy.html, .../ddl-rowsecurity.html
 from __future__ import annotations
 
 from collections.abc import Collection
-from time import monotonic
 from typing import Any
 
 from psycopg import sql
@@ -25,6 +24,7 @@ from snapkit.postgres.catalog.tables import pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss
 from snapkit.postgres.sql.execution import transaction
+from snapkit.processes.deadline import Deadline
 
 _MAX_BYTES = 4 << 20
 """A version table is not larger, TOAST included."""
@@ -51,8 +51,8 @@ def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...],
     """
     found = _find(connection)
     told = found[:MAX_MIGRATIONS]
-    until = monotonic() + _TIME
-    return tuple(_state(connection, each, until) for each in told), len(found) - len(told)
+    deadline = Deadline(_TIME)
+    return tuple(_state(connection, each, deadline) for each in told), len(found) - len(told)
 
 
 def _find(connection: Connection) -> list[_Found]:
@@ -95,9 +95,9 @@ def _columns(*which: ColumnElement[bool]) -> ScalarSelect[Any]:
     )
 
 
-def _state(connection: Connection, found: _Found, until: float) -> MigrationState:
+def _state(connection: Connection, found: _Found, deadline: Deadline) -> MigrationState:
     unread = MigrationState(found.table.tool, clean(found.schema) or "", found.table.name)
-    if monotonic() > until:
+    if deadline.is_over:
         return unread
     try:
         with transaction(connection):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from time import monotonic, sleep
+from time import sleep
 
 from sqlalchemy import (
     BigInteger,
@@ -29,6 +29,7 @@ from sqlalchemy.dialects.postgresql import OID
 from snapkit.core.comparison.writes import MAX_NOTED_TABLES, Activity, Rows, TableName
 from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.tables import catalog_table, pg_class, pg_namespace
+from snapkit.processes.deadline import Deadline
 
 _database = catalog_table(
     "pg_stat_database",
@@ -85,13 +86,13 @@ def settled_counters(connection: Connection, oid: int) -> Activity | None:
     """
     if not counts(connection):
         return None
-    deadline = monotonic() + _PATIENCE
+    deadline = Deadline(_PATIENCE)
     since = connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
     while True:
         found, at = _counters_at(connection, oid)
         if at is None or at >= since:
             return found
-        if monotonic() > deadline:
+        if deadline.is_over:
             return None
         sleep(0.05)
 

@@ -8,7 +8,6 @@ https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,6 +23,7 @@ from snapkit.postgres.catalog.tables import pg_database, pg_locks, pg_stat_activ
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
 from snapkit.postgres.connection.sqlstates import LOCK_NOT_AVAILABLE, SERVER_ERRORS, sqlstate_of
 from snapkit.postgres.sql.execution import limit_lock_wait
+from snapkit.processes.deadline import Deadline
 
 FORGOTTEN = timedelta(seconds=10)
 """How long a run that lives never leaves its working connection idle."""
@@ -46,20 +46,19 @@ def source_lock(
     """
     key = lock_key(source)
     ended: dict[int, ClientSession] = {}
-    deadline = time.monotonic() + wait.total_seconds()
+    deadline = Deadline(wait)
     acquired = bool(connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one())
     while not acquired:
         ended |= {session.pid: session for session in _end_forgotten(connection, key)}
         holder = holder_of(connection, key)
-        left = timedelta(seconds=deadline - time.monotonic())
-        if left <= timedelta(0):
+        if deadline.is_over:
             raise BusyError(
                 f"Another snapkit run is at work on {source!r}{holder}.",
                 state=NOTHING_CHANGED,
                 hint="Wait for it to end and run the command again, or wait longer with --lock-wait 5m.",
             )
         announce(f"Waiting for another snapkit run on {source}{holder}")
-        acquired = _acquire(connection, key, min(left, _LOOK_AGAIN))
+        acquired = _acquire(connection, key, min(timedelta(seconds=deadline.left), _LOOK_AGAIN))
     try:
         yield tuple(ended.values())
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from datetime import timedelta
-from time import monotonic, sleep
+from time import sleep
 
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import Database
@@ -28,6 +28,7 @@ from snapkit.postgres.sql.entry_locks import connect_grants, end_holder, release
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.processes.caller import host_name, login_name
+from snapkit.processes.deadline import Deadline
 from snapkit.services.entries.seal import (
     check_can_be_given_back,
     facts_of_entry,
@@ -151,7 +152,7 @@ _Sealed = tuple[list[Entry], tuple[Caution, ...]]
 
 def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> _Sealed:
     """Seal what we have opened, unless that has been done; a server that is away is asked again for a while."""
-    deadline = monotonic() + PATIENCE.total_seconds()
+    deadline = Deadline(PATIENCE)
     lost_pid = driver_connection(keeper).info.backend_pid
     try:
         with server_errors(""):
@@ -172,7 +173,7 @@ def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> _Sealed:
             if not isinstance(error, ConnectionFailedError):
                 raise _still_open(error) from error
             problem = error
-        if monotonic() > deadline:
+        if deadline.is_over:
             raise _still_open(problem)
         sleep(_PAUSE)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from time import monotonic, sleep
+from time import sleep
 
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres.catalog import server_facts, sessions
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.outage import eviction
+from snapkit.processes.deadline import Deadline
 from snapkit.services.run.preconditions import session_lines, sessions_protected
 
 PATIENCE = timedelta(seconds=10)
@@ -23,7 +24,7 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
     Who starts up is asked for first: who has finished by the time of the other look is seen by that. Raises
     PrivilegeError for sessions that this role may not end, and BusyError when ``PATIENCE`` is over.
     """
-    deadline = monotonic() + PATIENCE.total_seconds()
+    deadline = Deadline(PATIENCE)
     while True:
         entering = sessions.sessions_entering(connection, oid)
         inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
@@ -32,7 +33,7 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
         protected = [session for session in inside if not session.may_terminate]
         if protected:
             raise sessions_protected(protected, state, server_facts.server_facts(connection).role)
-        if monotonic() > deadline:
+        if deadline.is_over:
             raise _not_emptied(name, [*map(_starting, entering), *session_lines(inside)], state)
         sleep(_PAUSE)
 

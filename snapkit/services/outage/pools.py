@@ -24,6 +24,7 @@ from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage.login_retry import SETTING
 from snapkit.postgres.outage.pgbouncer_console import Console, await_answers
 from snapkit.postgres.outage.watchdog import Post, Watchdog, WatchdogError
+from snapkit.processes.deadline import Deadline
 from snapkit.services.outage.pause import Pause, Pool
 from snapkit.services.outage.pool_checks import (
     Pooler,
@@ -204,7 +205,7 @@ def _pause(
     pools: Sequence[Pool], pause: Pause, grace: timedelta, awake: Callable[[], None], leave_out: _LeaveOut
 ) -> None:
     """Pause everywhere at once; return when all are empty, or ``grace`` is over."""
-    deadline = monotonic() + _LOGIN_PATIENCE
+    deadline = Deadline(_LOGIN_PATIENCE)
     for pool in pools:
         try:
             with named(pool.pooler):
@@ -219,7 +220,7 @@ def _pause(
             console.send(command("PAUSE", name))
     asked = [pool for pool in pools if not pool.is_out]
     everyone = [console for pool in asked for console in pool.pausing]
-    pending = await_answers(everyone, monotonic() + grace.total_seconds(), awake)
+    pending = await_answers(everyone, Deadline(grace), awake)
     if pause.began is not None:
         pause.leaving = timedelta(seconds=monotonic() - pause.began)
     for pool in asked:
@@ -242,10 +243,10 @@ def _pause(
             )
 
 
-def _wait_for_calm(pool: Pool, deadline: float) -> None:
+def _wait_for_calm(pool: Pool, deadline: Deadline) -> None:
     """Wait until no login is under way, nor about to begin: nobody waits for one, or none has begun for a while."""
     calm = 0
-    while calm < _CALM_LOOKS and monotonic() < deadline:
+    while calm < _CALM_LOOKS and not deadline.is_over:
         rows = pool.console.ask("SHOW POOLS")
         calm = 0 if logins_under_way(rows, pool.names) else calm + 1
         if calm and not clients_wait(rows, pool.names):

@@ -12,6 +12,7 @@ from snapkit.core.reporting import Caution
 from snapkit.postgres.outage.login_retry import Service, await_service
 from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, ConsoleLostError, await_answers
 from snapkit.postgres.outage.watchdog import Watchdog
+from snapkit.processes.deadline import Deadline
 from snapkit.services.outage.pause import Pause, Pool
 from snapkit.services.outage.pool_checks import Pooler
 
@@ -30,13 +31,13 @@ def resume(pools: Sequence[Pool], pause: Pause, watchdog: Watchdog) -> None:
     """
     if pause.ended is not None or not any(pool.left for pool in pools):
         return
-    deadline = monotonic() + _RESUME_PATIENCE
+    deadline = Deadline(_RESUME_PATIENCE)
     for _ in range(2):
         try:
             _resume_quickly(pools)
             for pool in pools:
                 _await_service(pool, pause, deadline)
-            while any(pool.left for pool in pools) and monotonic() < deadline:
+            while any(pool.left for pool in pools) and not deadline.is_over:
                 for pool in pools:
                     _resume_patiently(pool)
                     _await_service(pool, pause, deadline)
@@ -54,7 +55,7 @@ def _resume_quickly(pools: Sequence[Pool]) -> None:
         asked = [(pool, pool.left[round_]) for pool in pools if len(pool.left) > round_]
         for pool, name in asked:
             pool.console.send(command("RESUME", name))
-        await_answers([pool.console for pool, _ in asked], monotonic() + _RESUME_PATIENCE / 2)
+        await_answers([pool.console for pool, _ in asked], Deadline(_RESUME_PATIENCE / 2))
         for pool, _ in asked:
             with suppress(ConsoleError):
                 pool.console.answer()
@@ -85,7 +86,7 @@ def _resume_patiently(pool: Pool) -> None:
         time.sleep(LOOK_AGAIN)
 
 
-def _await_service(pool: Pool, pause: Pause, deadline: float) -> None:
+def _await_service(pool: Pool, pause: Pause, deadline: Deadline) -> None:
     """Wait until those who waited are served. What cannot be learnt, or put back, the watchdog sees to."""
     if pool.left or pool.is_settled:
         return

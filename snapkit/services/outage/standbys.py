@@ -25,6 +25,7 @@ from snapkit.postgres.connection.conninfo import target_of_replica
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.outage import eviction
+from snapkit.processes.deadline import Deadline
 from snapkit.services.run.preconditions import sessions_busy, sessions_protected
 from snapkit.services.run.survey import address_of
 
@@ -236,13 +237,13 @@ def follow(
         threading.Thread(target=_follow, args=(replica, change, log, stopped), daemon=True)
         for replica, log in zip(replicas, logs, strict=True)
     ]
-    limit = began + (PATIENCE + ENDING).total_seconds()
+    limit = Deadline(PATIENCE + ENDING)
     try:
         observe(Progress("Waiting for the replicas", timedelta(0)))
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(max(0.0, limit - monotonic()))
+            thread.join(limit.left)
     except KeyboardInterrupt:
         pass  # too late: what has been committed must not be told as interrupted
     finally:
@@ -261,7 +262,7 @@ def follow(
 
 
 def _follow(replica: Replica, change: Change, log: _Log, stopped: threading.Event) -> None:
-    deadline = monotonic() + PATIENCE.total_seconds()
+    deadline = Deadline(PATIENCE)
     for _ in range(_ATTEMPTS):
         try:
             with replica.server.connect() as connection, server_errors(""):
@@ -277,14 +278,14 @@ def _follow(replica: Replica, change: Change, log: _Log, stopped: threading.Even
             return
 
 
-def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.Event, deadline: float) -> None:
+def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.Event, deadline: Deadline) -> None:
     while databases.name_of(connection, change.oid) != change.name:
         if log.promoted:  # which had been seen before the name was read: it has it now, or never
             return
         log.promoted = not server_facts.footing(connection).is_standby
         if log.promoted:
             continue
-        if stopped.wait(_PAUSE) or monotonic() > deadline:
+        if stopped.wait(_PAUSE) or deadline.is_over:
             with suppress(*SERVER_ERRORS):
                 log.paused = server_facts.replay_is_paused(connection)
             return
@@ -294,7 +295,7 @@ def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.
 def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: threading.Event) -> None:
     """End the sessions in the displaced database, which is sealed by now, until none is there and none on its way."""
     oid = change.displaced_oid
-    deadline = monotonic() + ENDING.total_seconds()
+    deadline = Deadline(ENDING)
     while oid is not None:
         entering = catalog_sessions.sessions_entering(connection, oid)
         if change.disconnect:
@@ -308,7 +309,7 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
                 break
             if not change.disconnect or not any(session.may_terminate for session in log.remaining):
                 return
-        if stopped.wait(_PAUSE) or monotonic() > deadline:
+        if stopped.wait(_PAUSE) or deadline.is_over:
             return
     log.done = True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from time import monotonic, sleep
+from time import sleep
 
 from snapkit.core.checks.doctor import no_writes
 from snapkit.core.client_session import ClientSession
@@ -25,6 +25,7 @@ from snapkit.postgres.connection.sqlstates import (
 )
 from snapkit.postgres.sql.blockers import blockers_seen
 from snapkit.postgres.sql.ddl import quote_name
+from snapkit.processes.deadline import Deadline
 
 LEAVING = timedelta(seconds=5)
 """How long sessions that we may not end have to end by themselves: as long as PostgreSQL itself gives them. Those that
@@ -107,10 +108,10 @@ def check_empty_enough(
         )
     if sessions and not disconnect:
         raise sessions_busy(sessions, NOTHING_CHANGED)
-    deadline = monotonic() + LEAVING.total_seconds()
+    deadline = Deadline(LEAVING)
     stays = _protected(sessions)
     while stays:
-        if monotonic() >= deadline:
+        if deadline.is_over:
             protected = [session for session in sessions if _who(session) in stays]
             raise sessions_protected(protected, NOTHING_CHANGED, server_facts.server_facts(connection).role)
         sleep(_LOOK_AGAIN)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from time import monotonic, sleep
 
 from snapkit.core.comparison.writes import MAX_NOTED_TABLES, Activity, Present, Written, written_since
 from snapkit.core.deploy.deploy import Deploy, MigrationState
@@ -27,6 +26,7 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_l
 from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.probe.migration_tables import read_migrations
 from snapkit.postgres.probe.write_counters import TableCounters, counts, database_counters, last_commit, table_counters
+from snapkit.processes.deadline import wait_until
 
 _LIMIT = timedelta(seconds=1.5)
 """For each statement, and for our session to be gone. A whole look stays below ``locks.FORGOTTEN``: the working
@@ -142,9 +142,7 @@ def _look_inside(
 
 def await_end(connection: Connection, pid: int) -> None:
     """A backend takes a moment to be gone; until then it would be counted among those in the way."""
-    deadline = monotonic() + _LIMIT.total_seconds()
-    while sessions.is_there(connection, pid) and monotonic() < deadline:
-        sleep(0.005)
+    wait_until(lambda: not sessions.is_there(connection, pid), _LIMIT, every=0.005)
 
 
 def _counters(connection: Connection, oid: int) -> Activity | None:

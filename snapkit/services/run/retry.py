@@ -10,6 +10,7 @@ from typing import TypeVar
 from snapkit.core.durations import duration_text
 from snapkit.core.reporting import Observe, Progress
 from snapkit.errors import InterruptedRunError, SnapkitError
+from snapkit.processes.deadline import Deadline
 
 _T = TypeVar("_T")
 
@@ -30,12 +31,12 @@ class Persistence:
     def __init__(self, wait: timedelta, heed: Callable[[], None] = lambda: None) -> None:
         self._heed = heed
         self._began = monotonic()
-        self._deadline = self._began + wait.total_seconds()
+        self._deadline = Deadline(wait)
 
     @property
     def left(self) -> timedelta:
         """How much of the time is left."""
-        return timedelta(seconds=max(self._deadline - monotonic(), 0.0))
+        return timedelta(seconds=self._deadline.left)
 
     def through(self, attempt: Callable[[], _T], doing: str, observe: Observe) -> _T:
         """Return what the attempt that goes through returns.
@@ -50,18 +51,18 @@ class Persistence:
             try:
                 return attempt()
             except SnapkitError as error:
-                if not error.is_passing or monotonic() + pause > self._deadline:
+                if not error.is_passing or self._deadline.left < pause:
                     raise self._told(error, tries) from error
                 observe(Progress(f"Waiting {doing}: {_in_one_line(error)}", self._elapsed, waits=True))
                 self._pause(pause, error, tries)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _pause(self, seconds: float, error: SnapkitError, tries: int) -> None:
-        until = monotonic() + seconds
+        over = Deadline(seconds)
         try:
             self._heed()
-            while (left := until - monotonic()) > 0:
-                sleep(min(left, _HEED))
+            while not over.is_over:
+                sleep(min(over.left, _HEED))
                 self._heed()
         except KeyboardInterrupt:
             ended = InterruptedRunError(f"Interrupted. {error.message}", state=error.state)
