@@ -16,18 +16,22 @@ DryRunOption = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 NoDisconnect = Annotated[
-    bool, typer.Option("--no-disconnect", help="Fail when clients are connected, and disconnect nobody.")
+    bool, typer.Option("--no-disconnect", help="Disconnect nobody: fail if clients are connected.")
 ]
 Grace = Annotated[
     str | None,
-    typer.Option("--grace", metavar="DURATION", help="How long running transactions may finish first. [default: 1s]"),
+    typer.Option(
+        "--grace",
+        metavar="DURATION",
+        help="How long running transactions get to finish before they are ended. [default: 1s]",
+    ),
 ]
 MaxOutage = Annotated[
     str | None,
     typer.Option(
         "--max-outage",
         metavar="DURATION",
-        help="How long clients may be held at most; what would take longer is given up. [default: no limit]",
+        help="Hold clients no longer than this; what would take longer is given up. [default: no limit]",
     ),
 ]
 ReplicaUrl = Annotated[
@@ -35,7 +39,8 @@ ReplicaUrl = Annotated[
     typer.Option(
         "--replica-url",
         metavar="URL",
-        help="A standby whose sessions must not go on reading the displaced database; may be repeated.",
+        help="A streaming standby: wait until it has the change, and end its sessions that still read a "
+        "displaced database; may be repeated.",
     ),
 ]
 PgbouncerUrl = Annotated[
@@ -43,12 +48,15 @@ PgbouncerUrl = Annotated[
     typer.Option(
         "--pgbouncer-url",
         metavar="URL",
-        help="The admin console of a PgBouncer, to be paused and resumed so that no query fails; may be repeated.",
+        help="The admin console of a PgBouncer, which is paused meanwhile, so that clients wait and no query "
+        "fails; may be repeated.",
     ),
 ]
 NoPgbouncer = Annotated[
     bool,
-    typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name; their clients do not wait."),
+    typer.Option(
+        "--no-pgbouncer", help="Do without the PgBouncers that the settings name; their clients are disconnected."
+    ),
 ]
 StrategyOption = Annotated[
     str | None,
@@ -59,20 +67,30 @@ StrategyOption = Annotated[
         autocompletion=strategies,
     ),
 ]
-Tablespace = Annotated[str | None, typer.Option("--tablespace", metavar="NAME", help="Where to put it.")]
+Tablespace = Annotated[
+    str | None, typer.Option("--tablespace", metavar="NAME", help="The tablespace to put the backup in.")
+]
 StopWorkers = Annotated[
     bool,
-    typer.Option("--stop-workers", help="End background workers too that do not come back by themselves (pg_cron's)."),
+    typer.Option(
+        "--stop-workers",
+        help="Also end background workers that do not come back by themselves (those of pg_cron up to 1.5).",
+    ),
 ]
 ShowCommand = Annotated[
-    bool, typer.Option("--show-command", help="Show all words of the command, in JSON too, not its program alone.")
+    bool,
+    typer.Option(
+        "--show-command", help="Show the whole command, not only its program, in JSON and in the audit log too."
+    ),
 ]
 DropWait = Annotated[
     str | None,
     typer.Option(
         "--drop-wait",
         metavar="DURATION",
-        help="How long each drop may take, which may have to wait for every process of the server. [default: 60s]",
+        help="How long each drop may take; PostgreSQL may have to wait for every process of the server. [default: 60s]",
     ),
 ]
-AllSources = Annotated[bool, typer.Option("--all", help="Every source on the server, not only the one in the URL.")]
+AllSources = Annotated[
+    bool, typer.Option("--all", help="Every database of the server that has backups, not only the one in the URL.")
+]

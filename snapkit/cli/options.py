@@ -46,7 +46,10 @@ _COMMON: Mapping[str, Any] = {
     "direct_url": Annotated[
         str | None,
         typer.Option(
-            "--direct-url", metavar="URL", help="The same, past a pooler; wins over --url.", rich_help_panel=CONNECTION
+            "--direct-url",
+            metavar="URL",
+            help="The server itself, if --url goes through a pooler; wins over --url.",
+            rich_help_panel=CONNECTION,
         ),
     ],
     "env_file": Annotated[
@@ -58,7 +61,7 @@ _COMMON: Mapping[str, Any] = {
         typer.Option(
             "--maintenance-db",
             metavar="NAME",
-            help="Work from this database. [default: postgres, else template1]",
+            help="The database that snapkit itself connects to. [default: postgres, else template1]",
             rich_help_panel=CONNECTION,
         ),
     ],
@@ -68,7 +71,10 @@ _COMMON: Mapping[str, Any] = {
     "quiet": Annotated[
         bool,
         typer.Option(
-            "--quiet", "-q", help="No progress and no notes; of the result only the names.", rich_help_panel=OUTPUT
+            "--quiet",
+            "-q",
+            help="Print the names of the result only; no progress and no notes.",
+            rich_help_panel=OUTPUT,
         ),
     ],
     "verbose": Annotated[
@@ -83,7 +89,7 @@ _COMMON: Mapping[str, Any] = {
         typer.Option(
             "--lock-wait",
             metavar="DURATION",
-            help="How long to wait for another run. [default: 10s]",
+            help="How long to wait for another run on the same database. [default: 10s]",
             rich_help_panel=CONNECTION,
         ),
     ],

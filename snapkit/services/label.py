@@ -24,7 +24,7 @@ def pin_entry(
 
 
 def unpin_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
-    """Take the protection away again."""
+    """Remove the protection of a pinned backup."""
     return rewrite_document(server, name, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
 
 

@@ -36,7 +36,7 @@ def adopt(
         ),
     ],
 ) -> EntryReport:
-    """Seal an altered entry again as it is, or make a backup of the original script one of snapkit's."""
+    """Seal an altered entry again, or adopt one of the original script."""
     server = run.server()
     from snapkit.services.adopt import adopt_entry
 

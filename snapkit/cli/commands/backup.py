@@ -140,7 +140,12 @@ def backup(
     run: Invocation,
     *,
     label: Annotated[str | None, typer.Option("--label", metavar="TEXT", help="What this backup is for.")] = None,
-    pin: Annotated[bool, typer.Option("--pin", help="Keep it, whatever prune, delete or rollback would do.")] = False,
+    pin: Annotated[
+        bool,
+        typer.Option(
+            "--pin", help="Protect it: prune and delete leave it alone, and a rollback swaps in a clone of it."
+        ),
+    ] = False,
     strategy: StrategyOption = None,
     tablespace: Tablespace = None,
     no_disconnect: NoDisconnect = False,

@@ -95,9 +95,9 @@ def _data(result: DemoOutcome) -> Document:
 def demo(
     run: Invocation,
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, to play on.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, for you to try things.")] = False,
 ) -> DemoOutcome:
-    """Play the whole story on a server of its own."""
+    """Show a backup, a bad migration and a rollback on its own server."""
     from snapkit.cli.connecting import silence_libraries
     from snapkit.demo.shop import DATABASE
     from snapkit.demo.story import how_to_stop, play

@@ -46,7 +46,7 @@ def _data(result: Diagnosis) -> Document:
 
 @registry.command("doctor", changes=False, text=_text, data=_data, examples=["snapkit doctor"])
 def doctor(run: Invocation) -> Diagnosis:
-    """Check everything that a backup and a rollback need; change nothing."""
+    """Check all that a backup and a rollback need; change nothing."""
     server = run.server()
     from snapkit.services.doctor import diagnose
 

@@ -103,25 +103,31 @@ def guard(
     ] = None,
     health_timeout: Annotated[
         str | None,
-        typer.Option("--health-timeout", metavar="DURATION", help="How long to try for that. [default: 60s]"),
+        typer.Option("--health-timeout", metavar="DURATION", help="How long to try the health check. [default: 60s]"),
     ] = None,
     on_failure: Annotated[
         str | None,
-        typer.Option("--on-failure", metavar="WHAT", help="rollback, or keep the database. [default: rollback]"),
+        typer.Option(
+            "--on-failure",
+            metavar="WHAT",
+            help="rollback, or keep: leave the database as the command left it. [default: rollback]",
+        ),
     ] = None,
     rollback_wait: Annotated[
         str | None,
         typer.Option(
             "--rollback-wait",
             metavar="DURATION",
-            help="How long a rollback is tried again while something is in its way. [default: 10m]",
+            help="How long to try the rollback again while something is in its way. [default: 10m]",
         ),
     ] = None,
     keep: Annotated[
-        str | None, typer.Option("--keep", metavar="N", help="If all is well, prune to the newest N backups.")
+        str | None,
+        typer.Option("--keep", metavar="N", help="If all is well, keep the newest N backups and drop the others."),
     ] = None,
     keep_old: Annotated[
-        str | None, typer.Option("--keep-old", metavar="N", help="With --keep: and to the newest N put aside.")
+        str | None,
+        typer.Option("--keep-old", metavar="N", help="With --keep: keep only the newest N displaced databases, too."),
     ] = None,
     strategy: StrategyOption = None,
     tablespace: Tablespace = None,
@@ -136,7 +142,7 @@ def guard(
         bool,
         typer.Option(
             "--allow-unreplicated",
-            help="Run the command though no synchronous standby has confirmed the backup.",
+            help="Run the command even if no synchronous standby has confirmed the backup.",
         ),
     ] = False,
     show_command: ShowCommand = False,

@@ -30,7 +30,7 @@ def pin(
     name: ReadyName,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> EntryReport:
-    """Keep a backup, whatever prune, delete or rollback would do."""
+    """Protect a backup from being dropped or used up."""
     server = run.server()
     from snapkit.services.label import pin_entry
 
@@ -53,7 +53,7 @@ def unpin(
         str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: entry.pinned))
     ],
 ) -> EntryReport:
-    """Take the protection away again."""
+    """Remove the protection of a pinned backup."""
     server = run.server()
     from snapkit.services.label import unpin_entry
 
@@ -73,7 +73,7 @@ def label(
     run: Invocation,
     *,
     name: ReadyName,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty one takes it away.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty text removes it.")],
 ) -> EntryReport:
     """Give a backup a label."""
     from snapkit.core.inventory.metadata import checked_label

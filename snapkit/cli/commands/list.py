@@ -142,7 +142,7 @@ def _names_of_listing(result: Listing) -> Sequence[str]:
 def list_(
     run: Invocation,
     *,
-    sizes: Annotated[bool, typer.Option("--sizes", help="Measure each database, and the total.")] = False,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Show the size of each database, and the total.")] = False,
     all_sources: AllSources = False,
 ) -> Listing:
     """List the backups, newest first."""

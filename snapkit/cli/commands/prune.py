@@ -159,27 +159,32 @@ def prune(
     *,
     keep: Annotated[str | None, typer.Option("--keep", metavar="N", help="Keep the newest N.")] = None,
     keep_within: Annotated[
-        str | None, typer.Option("--keep-within", metavar="DURATION", help="Keep all that are younger, such as 7d.")
+        str | None,
+        typer.Option("--keep-within", metavar="DURATION", help="Keep all that are younger than this, such as 7d."),
     ] = None,
     keep_daily: Annotated[
-        str | None, typer.Option("--keep-daily", metavar="N", help="Keep the newest of N days.")
+        str | None,
+        typer.Option("--keep-daily", metavar="N", help="Keep the newest of each of the last N days that have backups."),
     ] = None,
     keep_weekly: Annotated[
-        str | None, typer.Option("--keep-weekly", metavar="N", help="The same of N ISO weeks.")
+        str | None, typer.Option("--keep-weekly", metavar="N", help="The same for ISO weeks.")
     ] = None,
     keep_monthly: Annotated[
-        str | None, typer.Option("--keep-monthly", metavar="N", help="The same of N months.")
+        str | None, typer.Option("--keep-monthly", metavar="N", help="The same for months.")
     ] = None,
     keep_old: Annotated[
         str | None,
-        typer.Option("--keep-old", metavar="N", help="Keep N databases that rollbacks put aside. [default: all]"),
+        typer.Option("--keep-old", metavar="N", help="Keep the newest N displaced databases. [default: all]"),
     ] = None,
     all_sources: AllSources = False,
     drop_wait: DropWait = None,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Removal | DryRun[RemovalPreview]:
-    """Drop the backups that no rule keeps. Rules add up."""
+    """Drop the backups that no rule keeps.
+
+    A backup stays if any rule keeps it.
+    """
     settings = run.settings(
         {
             "keep": keep,

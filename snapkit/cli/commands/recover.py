@@ -69,19 +69,23 @@ def recover(
         typer.Option(
             "--pgbouncer-url",
             metavar="URL",
-            help="The admin console of a PgBouncer, to resume what a run has left paused there; may be repeated.",
+            help="The admin console of a PgBouncer, to resume what an interrupted run has left paused there; may "
+            "be repeated.",
         ),
     ] = None,
     no_pgbouncer: Annotated[
-        bool, typer.Option("--no-pgbouncer", help="Without the PgBouncers that the settings name.")
+        bool, typer.Option("--no-pgbouncer", help="Do without the PgBouncers that the settings name.")
     ] = False,
     drop_wait: DropWait = None,
     open_for_upgrade: Annotated[
         bool,
-        typer.Option("--open-for-upgrade", help="Open each entry to its owner, as pg_upgrade wants it."),
+        typer.Option(
+            "--open-for-upgrade",
+            help="Open each entry to its owner, since pg_upgrade refuses databases that nobody can connect to.",
+        ),
     ] = False,
 ) -> Recovery:
-    """Clear away what interrupted runs have left."""
+    """Clean up after interrupted runs."""
     server = run.server()
     from snapkit.services.recover import recover as recover_
 

@@ -214,7 +214,7 @@ def rollback(
     run: Invocation,
     *,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=NAME, autocompletion=is_ready)] = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready.")] = False,
+    latest: Annotated[bool, typer.Option("--latest", help="Take the newest backup that is ready.")] = False,
     keep_backup: Annotated[
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
     ] = False,
@@ -229,7 +229,7 @@ def rollback(
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
     yes: Yes = False,
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
-    """Swap a backup in for the live database, which is put aside."""
+    """Swap a backup in for the live database, which is kept."""
     if (name is None) is not latest:
         raise UsageError(
             "Say which backup: give either its name or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
@@ -263,7 +263,7 @@ def undo(
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
-    """Swap the database back that the last rollback put aside."""
+    """Take back the last rollback."""
     replicas = run.replicas(replica_url)
     from snapkit.services.rollback import SwapRequest
 

@@ -51,7 +51,10 @@ def shell(
     ] = None,
     show_command: ShowCommand = False,
 ) -> ShellReceipt:
-    """Look into a backup: open it, read-only, for psql or another command, and seal it again."""
+    """Open a backup, read-only, in psql or another program.
+
+    It is sealed again afterwards.
+    """
     from snapkit.processes.foreground import find_command, run_command
 
     found = find_command(command) if command else None

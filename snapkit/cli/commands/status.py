@@ -179,9 +179,11 @@ def status(
     *,
     max_age: Annotated[
         str | None,
-        typer.Option("--max-age", metavar="DURATION", help="Fail unless the newest backup is younger, such as 24h."),
+        typer.Option(
+            "--max-age", metavar="DURATION", help="Fail if there is no backup younger than this, such as 24h."
+        ),
     ] = None,
-    sizes: Annotated[bool, typer.Option("--sizes", help="Measure the databases.")] = False,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Show the size of the databases.")] = False,
     all_sources: AllSources = False,
     prometheus: Annotated[bool, typer.Option("--prometheus", help="Print metrics in Prometheus' text format.")] = False,
 ) -> StatusReport | Exposition:
