@@ -21,6 +21,8 @@ _BINARIES = pytest.StashKey[Path]()
 _QUICK = "not detail and not acceptance"
 _EVERYTHING = "not acceptance"
 _NO_DETAIL = ("command", "promise", "acceptance")
+_WITHOUT_DETAILS = ("tests", "unit")
+"""Folders whose tests are all quick."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -57,16 +59,16 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     binaries = config.stash[_BINARIES]
     lines = [f"postgres: {version_of(binaries)}, from {binaries}"]
     if config.option.markexpr == _QUICK:
-        lines.append("tests: all that need no server, and one for each promise and command; all: --everything")
+        lines.append("tests: the unit tests, and one for each command and promise; all: --everything")
     return lines
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs on a server, and which of it a quick run leaves out; so -m can ask for it."""
+    """Mark what runs on a server, and what a quick run leaves out; so -m can ask for it."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("server")
-        if item.get_closest_marker("server") and not any(map(item.get_closest_marker, _NO_DETAIL)):
+        if item.path.parent.name not in _WITHOUT_DETAILS and not any(map(item.get_closest_marker, _NO_DETAIL)):
             item.add_marker("detail")
 
 
