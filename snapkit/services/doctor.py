@@ -30,7 +30,7 @@ from snapkit.services.copying.estimate import method_for
 from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
 from snapkit.services.outage.workers import why_refused
 from snapkit.services.run.disk_room import free_bytes
-from snapkit.services.run.preconditions import missing_grants
+from snapkit.services.run.preconditions import grants_lacking
 from snapkit.services.run.survey import ServerState, gather
 
 
@@ -57,20 +57,19 @@ def _facts(
     entries = gathered.inventory.of_source(source)
     footing = server_facts.footing(connection)
     workers = sessions.background_workers(connection, live.oid) if live else ()
-    replication = replication_of(connection, [live.oid] if live else [])
     return Facts(
         source=source,
+        quoted_source=quote_name(source),
         live=live,
-        stale_collation=live is not None and databases.stale_collation(connection, live.oid) is not None,
+        stale_collation=databases.stale_collation(connection, live.oid) if live else None,
         is_standby=footing.is_standby,
         is_read_only=server_facts.is_read_only(connection),
         behind_pooler=footing.behind_pooler,
-        grants=missing_grants(connection, live) if live else {},
-        signal_grant=f"GRANT pg_signal_backend TO {quote_name(gathered.facts.role)};",
+        grants=grants_lacking(connection, live) if live else {},
+        role=quote_name(gathered.facts.role),
         sessions=sessions.sessions_inside(connection, [live.oid]) if live else (),
         prepared=sessions.prepared_transactions(connection, [source]).get(source, []),
-        slots=[each.name for each in replication.slots],
-        subscriptions=[each.name for each in replication.subscriptions],
+        replication=replication_of(connection, [live.oid] if live else []),
         standbys=server_facts.standbys(connection),
         workers=workers,
         workers_refused=why_refused(server, connection, live, workers) if live else None,

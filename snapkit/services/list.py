@@ -6,6 +6,7 @@ from datetime import datetime
 
 from snapkit.core.checks.disk_room import displaced_cautions
 from snapkit.core.inventory.entry import Entry
+from snapkit.core.inventory.recognition import recognition_cautions
 from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution
@@ -13,7 +14,7 @@ from snapkit.core.values import dataclass
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services.entries.change import EntryReport, report_on
 from snapkit.services.run.disk_room import free_bytes, room_cautions
-from snapkit.services.run.survey import entry_cautions, gather, need_known, need_live, recognition_cautions, with_sizes
+from snapkit.services.run.survey import entry_cautions, gather, need_known, need_live, with_sizes
 
 
 def list_entries(server: Server, *, sizes: bool, all_sources: bool) -> Listing:

@@ -15,11 +15,15 @@ from snapkit.core.copying.estimates import Extent, Forecast
 from snapkit.core.copying.lock_room import LockTable
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.standbys import Standby
-from snapkit.core.outage.workers import Refusal, Worker
+from snapkit.core.outage.workers import Worker
 from snapkit.core.server.dependents import Dependents, in_the_way
+from snapkit.core.server.replication import Replication, Slot, Subscription
+from snapkit.errors import BusyError
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
+SLOT = Slot("s1", "pgoutput", "app")
+SUBSCRIPTION = Subscription("sub", "app", True, None, ())
 CRON = Worker(42, "pg_cron launcher")
 MANY_FILES = [
     Estimate(
@@ -30,17 +34,17 @@ MANY_FILES = [
 ]
 HEALTHY = Facts(
     source="app",
+    quoted_source="app",
     live=make_database("app"),
-    stale_collation=False,
+    stale_collation=None,
     is_standby=False,
     is_read_only=False,
     behind_pooler=False,
     grants={},
-    signal_grant="GRANT pg_signal_backend TO x;",
+    role="x",
     sessions=(SESSION,),
     prepared=(),
-    slots=(),
-    subscriptions=(),
+    replication=Replication(),
     standbys=(),
     workers=(),
     workers_refused=None,
@@ -63,7 +67,9 @@ def _check(name: str, **changes: Any) -> Check:
 
 
 def test_problems_come_first_and_then_warnings() -> None:
-    checks = judge(replace(HEALTHY, workers=(CRON,), prepared=("tx1",), slots=("s1",), sessions=(), remains=()))
+    checks = judge(
+        replace(HEALTHY, workers=(CRON,), prepared=("tx1",), replication=Replication((SLOT,)), sessions=(), remains=())
+    )
     assert [(check.name, check.status) for check in checks if check.status is not Status.OK] == [
         ("prepared_transactions", Status.PROBLEM),
         ("replication_slots", Status.WARNING),
@@ -86,7 +92,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("connection", {"behind_pooler": True}, Status.PROBLEM, "pooler"),
         ("database", {"live": None}, Status.PROBLEM, "no database 'app'"),
         ("database", {"live": make_database("app", connection_limit=-2)}, Status.PROBLEM, "invalid"),
-        ("database", {"stale_collation": True}, Status.WARNING, "collation"),
+        ("database", {"stale_collation": "2.36"}, Status.WARNING, "collation"),
         ("rights", {"grants": {"CREATEDB": "ALTER ROLE x CREATEDB;"}}, Status.PROBLEM, "CREATEDB"),
         (
             "sessions",
@@ -98,8 +104,8 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("sessions", {}, Status.OK, "The session that is there now can be disconnected."),
         ("sessions", {"sessions": (SESSION, SESSION)}, Status.OK, "Each of the 2 sessions that are there now"),
         ("prepared_transactions", {"prepared": ("tx1",)}, Status.PROBLEM, "tx1"),
-        ("replication_slots", {"slots": ("s1",)}, Status.WARNING, "s1"),
-        ("subscriptions", {"subscriptions": ("sub",)}, Status.WARNING, "sub"),
+        ("replication_slots", {"replication": Replication((SLOT,))}, Status.WARNING, "s1"),
+        ("subscriptions", {"replication": Replication((), (SUBSCRIPTION,))}, Status.WARNING, "sub"),
         ("standbys", {"standbys": (Standby("a", None),)}, Status.WARNING, "1 standby streams from this server (a)."),
         (
             "standbys",
@@ -110,7 +116,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("background_workers", {"workers": (CRON,)}, Status.WARNING, "pg_cron launcher"),
         (
             "background_workers",
-            {"workers_refused": Refusal("It stays away.", "Wait.")},
+            {"workers_refused": BusyError("It stays away.", hint="Wait.")},
             Status.PROBLEM,
             "It stays away.",
         ),
@@ -155,12 +161,18 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ("locks", {"locks": None}, Status.OK, "cannot be seen"),
         ("disk", {"free_bytes": None}, Status.OK, "cannot be seen"),
         ("disk", {"estimates": ()}, Status.OK, "cannot be seen"),
-        ("disk", {"free_bytes": 1}, Status.PROBLEM, "and 0 MB are free on the disk."),
+        ("disk", {}, Status.OK, "A backup takes 5.0 MB, and 10 MB are free"),
+        (
+            "disk",
+            {"free_bytes": 1},
+            Status.PROBLEM,
+            "1 bytes are free on the server's disk, and a backup of app takes 5.0 MB",
+        ),
         (
             "disk",
             {"free_bytes": 1, "estimates": [Estimate(Strategy.CLONE, Extent(5 * 2**20), None)]},
             Status.WARNING,
-            "where the file system shares blocks",
+            "where the file system shares no blocks",
         ),
         ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
         ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.outage.workers import Cron, Worker, missing, not_back, refusal
+from snapkit.core.outage.workers import Cron, Worker, missing, not_back, would_stay_away
 
 SCHEDULER = Worker(7, "pg_cron launcher")
 OTHER = Worker(8, "TimescaleDB Background Worker Scheduler")
@@ -32,12 +32,12 @@ OTHER = Worker(8, "TimescaleDB Background Worker Scheduler")
     ],
 )
 def test_what_is_refused(cron: Cron, workers: tuple[Worker, ...], known: bool, is_refused: bool) -> None:
-    refused = refusal("app", cron, workers, kinds_are_known=known)
+    refused = would_stay_away("app", cron, workers, kinds_are_known=known)
     assert (refused is not None) is is_refused
     if refused is not None:
-        assert "--stop-workers" in refused.hint
-        assert "--strategy online" in refused.hint
-        assert ("cannot be made" in refused.hint) is (cron.version is not None)
+        assert "--stop-workers" in str(refused.hint)
+        assert "--strategy online" in str(refused.hint)
+        assert ("cannot be made" in str(refused.hint)) is (cron.version is not None)
         assert ("pid 7" in refused.message) is (SCHEDULER in workers)
 
 

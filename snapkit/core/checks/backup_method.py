@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from snapkit.core.checks.disk_room import MAKE_ROOM, Need, no_room
 from snapkit.core.checks.facts import Check, Estimate, Facts, Status
 from snapkit.core.copying.estimates import many_files
 from snapkit.core.durations import duration_text
 from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.sizes import size_text
 
 
 def check_method(facts: Facts) -> Check:
@@ -53,14 +55,10 @@ def check_room(facts: Facts) -> Check:
     size = chosen.extent.size if chosen else None
     if size is None or facts.free_bytes is None:
         return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
-    room = f"A clone takes {_mebibytes(size)}, and {_mebibytes(facts.free_bytes)} are free on the disk"
-    if facts.free_bytes >= size:
-        return Check("disk", Status.OK, f"{room}.")
-    hint = "Make room: snapkit prune --keep 1, or another disk with --tablespace."
-    if chosen and chosen.strategy is Strategy.CLONE:
-        return Check("disk", Status.WARNING, f"{room}; less is taken where the file system shares blocks.", hint)
-    return Check("disk", Status.PROBLEM, f"{room}.", hint)
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / 2**20:.0f} MB"
+    said = no_room(Need(facts.source, size), facts.free_bytes)
+    if said is None:
+        room = f"{size_text(facts.free_bytes)} are free on the server's disk"
+        return Check("disk", Status.OK, f"A backup takes {size_text(size)}, and {room}.")
+    may_share = chosen is not None and chosen.strategy is Strategy.CLONE
+    hint = f"{MAKE_ROOM}. Or name another disk with --tablespace."
+    return Check("disk", Status.WARNING if may_share else Status.PROBLEM, said, hint)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from snapkit.core.checks.facts import Check, Facts, Status
+from snapkit.core.checks.facts import Check, Facts, Status, problem
+from snapkit.core.checks.in_the_way import prepared_transactions_open, sessions_protected
 from snapkit.core.outage.standbys import listed_standbys
+from snapkit.errors import NOTHING_CHANGED
 
 
 def check_sessions(facts: Facts) -> Check:
-    protected = [session for session in facts.sessions if not session.may_terminate]
-    if protected:
-        return Check(
-            "sessions",
-            Status.PROBLEM,
-            "Sessions are connected that this role may not disconnect: "
-            + "; ".join(session.describe() for session in protected),
-            f"A superuser can let it: {facts.signal_grant} (sessions of superusers can be ended by superusers only). "
-            "Or stop these clients.",
-        )
+    protected = sessions_protected(facts.sessions, NOTHING_CHANGED, facts.role)
+    if protected is not None:
+        return problem("sessions", protected)
     if facts.sessions:
         number = len(facts.sessions)
         who = "The session that is" if number == 1 else f"Each of the {number} sessions that are"
@@ -25,13 +20,8 @@ def check_sessions(facts: Facts) -> Check:
 
 
 def check_prepared(facts: Facts) -> Check:
-    if facts.prepared:
-        return Check(
-            "prepared_transactions",
-            Status.PROBLEM,
-            f"Prepared transactions are open: {', '.join(facts.prepared)}. Disconnecting does not end them.",
-            "End each, connected to the database, with COMMIT PREPARED or ROLLBACK PREPARED.",
-        )
+    if (opened := prepared_transactions_open({facts.source: facts.prepared})) is not None:
+        return problem("prepared_transactions", opened)
     return Check("prepared_transactions", Status.OK, "No prepared transaction is open.")
 
 
@@ -66,7 +56,7 @@ def check_poolers(facts: Facts) -> Check:
 
 def check_workers(facts: Facts) -> Check:
     if facts.workers_refused is not None:
-        return Check("background_workers", Status.PROBLEM, facts.workers_refused.message, facts.workers_refused.hint)
+        return problem("background_workers", facts.workers_refused)
     if facts.workers:
         listed = ", ".join(sorted({worker.kind for worker in facts.workers}))
         return Check(

@@ -10,6 +10,8 @@ from snapkit.core.reporting import Caution
 from snapkit.core.sizes import size_text
 from snapkit.core.values import dataclass
 
+MAKE_ROOM = "Make room: snapkit prune --keep 1 --keep-old 1"
+
 _SEVERAL = 2
 """One that was put aside is what an undo takes."""
 
@@ -45,15 +47,20 @@ def _pile(source: str, pile: list[Entry]) -> Caution:
     )
 
 
-def low_disk(need: Need, free: int | None) -> tuple[Caution, ...]:
-    """Warn where a further backup would have no room, unless the file system shares blocks; None: it is not known."""
+def no_room(need: Need, free: int | None) -> str | None:
+    """Say that a further backup has no room, unless the file system shares blocks; None if it has, or if ``free`` is.
+
+    ``free`` are the bytes on the server's disk; None: they are not known.
+    """
     if free is None or free >= need.size:
-        return ()
+        return None
     return (
-        Caution(
-            "disk_low",
-            f"{size_text(free)} are free on the server's disk, and a backup of {need.source} takes "
-            f"{size_text(need.size)} where the file system shares no blocks. Make room: snapkit prune --keep 1 "
-            "--keep-old 1",
-        ),
+        f"{size_text(free)} are free on the server's disk, and a backup of {need.source} takes "
+        f"{size_text(need.size)} where the file system shares no blocks."
     )
+
+
+def low_disk(need: Need, free: int | None) -> tuple[Caution, ...]:
+    """Warn where a further backup has no room; see ``no_room``."""
+    said = no_room(need, free)
+    return () if said is None else (Caution("disk_low", f"{said} {MAKE_ROOM}"),)

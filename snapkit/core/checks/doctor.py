@@ -7,7 +7,12 @@ from datetime import timedelta
 
 from snapkit.core.checks.backup_method import check_files, check_locks, check_method, check_room
 from snapkit.core.checks.connected import check_poolers, check_prepared, check_sessions, check_standbys, check_workers
-from snapkit.core.checks.facts import Check, Facts, Status
+from snapkit.core.checks.facts import Check, Facts, Status, problem
+from snapkit.core.checks.preconditions import lacks_rights, no_live_database, runs_through_pooler, takes_no_writes
+from snapkit.core.copying.collation import rebuild_indexes, stale_collation
+from snapkit.core.inventory.database import unusable
+from snapkit.core.inventory.recognition import distrusted
+from snapkit.core.server.replication import not_in_a_backup
 
 CLOCK_TOLERANCE = timedelta(seconds=5)
 
@@ -47,87 +52,42 @@ def judge(facts: Facts) -> tuple[Check, ...]:
     )
 
 
-def no_writes(*, is_standby: bool, is_read_only: bool) -> tuple[str, str] | None:
-    """Return why the server takes no writes and what to do about it; None if it takes them."""
-    if is_standby:
-        return "This server is a standby, or recovering: it takes no writes.", "Connect to the primary."
-    if is_read_only:
-        remedy = (
-            "Managed services do so when the disk is full: make room first, in the service's own way. Where an "
-            "administrator set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();"
-        )
-        return "This server is read-only: its configuration sets default_transaction_read_only.", remedy
-    return None
-
-
 def _server(facts: Facts) -> Check:
-    refusal = no_writes(is_standby=facts.is_standby, is_read_only=facts.is_read_only)
-    if refusal is not None:
-        return Check("server", Status.PROBLEM, *refusal)
-    return Check("server", Status.OK, "The server takes writes.")
+    refused = takes_no_writes(is_standby=facts.is_standby, is_read_only=facts.is_read_only)
+    return problem("server", refused) if refused else Check("server", Status.OK, "The server takes writes.")
 
 
 def _connection(facts: Facts) -> Check:
-    if facts.behind_pooler:
-        return Check(
-            "connection",
-            Status.PROBLEM,
-            "The connection runs through a pooler, where locks of a session do not hold.",
-            "Name the server itself with DIRECT_URL or --direct-url.",
-        )
+    if (refused := runs_through_pooler(behind_pooler=facts.behind_pooler)) is not None:
+        return problem("connection", refused)
     return Check("connection", Status.OK, "The connection goes to the server itself.")
 
 
 def _database(facts: Facts) -> Check:
     if facts.live is None:
-        return Check(
-            "database",
-            Status.PROBLEM,
-            f"There is no database {facts.source!r} on this server.",
-            "Check the name in the connection URL. The newest backup comes back with snapkit rollback --latest, "
-            "one of another owner with its whole name.",
-        )
-    if facts.live.is_invalid:
-        return Check(
-            "database",
-            Status.PROBLEM,
-            f"The database {facts.source!r} is invalid: dropping it was interrupted, and it can only be dropped.",
-            "Drop it with DROP DATABASE, then: snapkit rollback --latest",
-        )
-    if facts.stale_collation:
-        return Check(
-            "database",
-            Status.WARNING,
-            f"The collation version of {facts.source!r} is not the system's any more: its indexes may be out of order.",
-            "Rebuild what depends on it (REINDEX DATABASE), then ALTER DATABASE ... REFRESH COLLATION VERSION.",
-        )
+        has_backups, has_distrusted = bool(facts.entries), bool(facts.not_trusted)
+        missing = no_live_database(facts.source, has_backups=has_backups, has_distrusted=has_distrusted)
+        return problem("database", missing)
+    if (refused := unusable(facts.live)) is not None:
+        return problem("database", refused)
+    if facts.stale_collation is not None:
+        said = stale_collation(facts.source, facts.stale_collation)
+        return Check("database", Status.WARNING, said, rebuild_indexes(facts.quoted_source))
     return Check("database", Status.OK, f"The database {facts.source!r} can be cloned and renamed.")
 
 
 def _rights(facts: Facts) -> Check:
-    if facts.grants:
-        return Check(
-            "rights",
-            Status.PROBLEM,
-            f"The role lacks {' and '.join(facts.grants)}.",
-            "An administrator grants it with: " + " ".join(facts.grants.values()),
-        )
+    if (refused := lacks_rights(facts.source, facts.grants)) is not None:
+        return problem("rights", refused)
     return Check("rights", Status.OK, "The role may clone and rename the database.")
 
 
 def _stranded(facts: Facts) -> Iterator[Check]:
     """What belongs to a database as an object, and so would stay with the displaced one."""
-    for name, what, held in (
-        ("replication_slots", "Logical replication slots", facts.slots),
-        ("subscriptions", "Subscriptions", facts.subscriptions),
-    ):
-        if held:
-            yield Check(
-                name,
-                Status.WARNING,
-                f"{what} would stay with the displaced database at a rollback: {', '.join(held)}.",
-                "Plan to create them anew after a rollback.",
-            )
+    found = {caution.code: caution.message for caution in not_in_a_backup(facts.replication)}
+    for name, what in (("replication_slots", "Logical replication slots"), ("subscriptions", "Subscriptions")):
+        if name in found:
+            yield Check(name, Status.WARNING, found[name], "Plan to create them anew after a rollback.")
         else:
             yield Check(name, Status.OK, f"{what} that a rollback would strand: none.")
 
@@ -182,8 +142,7 @@ def _upgrade(facts: Facts) -> Check:
 def _remains(facts: Facts) -> Check:
     found = []
     if facts.not_trusted:
-        names = ", ".join(f"{entry.name} (owner {entry.database.owner})" for entry in facts.not_trusted)
-        found.append(f"Not considered, since their owner is another: {names}.")
+        found += [distrusted(entry).message for entry in facts.not_trusted]
     if facts.remains:
         found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.remains)}.")
     if facts.left_open:

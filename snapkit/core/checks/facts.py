@@ -13,13 +13,15 @@ from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.standbys import Standby
-from snapkit.core.outage.workers import Refusal, Worker
+from snapkit.core.outage.workers import Worker
 from snapkit.core.server.dependents import Dependents
+from snapkit.core.server.replication import Replication
 from snapkit.core.values import dataclass
+from snapkit.errors import SnapkitError
 
 
 class Status(StrEnum):
-    """How a check came out; a problem makes a backup or a rollback fail, a warning may surprise."""
+    """How a check came out. With a problem a backup or a rollback fails; a warning may surprise."""
 
     OK = "ok"
     WARNING = "warning"
@@ -34,6 +36,13 @@ class Check:
     status: Status
     message: str
     hint: str | None = None
+
+
+def problem(name: str, error: SnapkitError) -> Check:
+    """Return the check for what a run refuses with ``error``; lines are put together in one."""
+    first, *more = error.message.splitlines()
+    message = f"{first} {'; '.join(line.strip() for line in more)}" if more else first
+    return Check(name, Status.PROBLEM, message, error.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +71,24 @@ class Facts:
     """What ``judge`` looks at. None means that it could not be learnt."""
 
     source: str
+    quoted_source: str
+    """Its name, quoted for SQL."""
     live: Database | None
-    stale_collation: bool
+    stale_collation: str | None
+    """The version that its collations had, where the system has another by now."""
     is_standby: bool
     is_read_only: bool
     behind_pooler: bool
     grants: Mapping[str, str]
     """The rights that the role lacks, with the statement that grants each."""
-    signal_grant: str
-    """The statement by which the role may end the sessions of others."""
+    role: str
+    """The role's name, quoted for SQL."""
     sessions: Sequence[ClientSession]
     prepared: Sequence[str]
-    slots: Sequence[str]
-    subscriptions: Sequence[str]
+    replication: Replication
     standbys: Sequence[Standby]
     workers: Sequence[Worker]
-    workers_refused: Refusal | None
+    workers_refused: SnapkitError | None
     """Why a run would not end them."""
     extensions: Sequence[str] | None
     free_bytes: int | None

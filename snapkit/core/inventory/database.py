@@ -63,11 +63,18 @@ class Unsealed:
     comment: str | None
 
 
+def unusable(live: Database) -> SnapkitError | None:
+    """Return the error for a live database that cannot be cloned or renamed for a reason of its own; None if it can."""
+    if not live.is_invalid:
+        return None
+    return SnapkitError(
+        f"The database {live.name!r} is invalid: dropping it was interrupted, and it can only be dropped.",
+        state=NOTHING_CHANGED,
+        hint="Drop it with DROP DATABASE, then bring the newest backup back: snapkit rollback --latest",
+    )
+
+
 def check_live(live: Database) -> None:
-    """Raise if the live database cannot be cloned or renamed for a reason of its own."""
-    if live.is_invalid:
-        raise SnapkitError(
-            f"The database {live.name!r} is invalid: dropping it was interrupted, and it can only be dropped.",
-            state=NOTHING_CHANGED,
-            hint="Drop it with DROP DATABASE, then bring the newest backup back: snapkit rollback --latest",
-        )
+    """Raise what ``unusable`` returns."""
+    if (error := unusable(live)) is not None:
+        raise error

@@ -10,6 +10,7 @@ from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.ordering import in_order
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError
 
@@ -171,3 +172,21 @@ def alteration(database: Database, document: metadata.Metadata) -> str | None:
     if database.is_template or (database.owner, database.access) != (seal.owner, seal.access):
         return None
     return "was changed after snapkit had sealed it, as when somebody opens it, and closes it again"
+
+
+def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
+    """Say which databases look like ours and are left alone."""
+    cautions = []
+    if inventory.newer:
+        names = ", ".join(database.name for database in inventory.newer)
+        cautions.append(Caution("newer_version", f"Made by a newer snapkit, and left alone: {names}. Upgrade snapkit."))
+    return (*cautions, *map(distrusted, inventory.distrusted))
+
+
+def distrusted(entry: Entry) -> Caution:
+    """Say that an entry is left alone, since its owner may not say what it is."""
+    return Caution(
+        "not_trusted",
+        f"{entry.name} says that it is a backup of {entry.source}, but its owner {entry.database.owner} does not "
+        "own that database; it is left alone.",
+    )

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
+from snapkit.errors import NOTHING_CHANGED, BusyError
 
 PG_CRON = "pg_cron"
 _RESTARTED_FROM = (1, 6)
@@ -41,16 +42,8 @@ class Cron:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a run is not begun, and what to do."""
-
-    message: str
-    hint: str
-
-
-def refusal(source: str, cron: Cron, workers: Sequence[Worker], *, kinds_are_known: bool) -> Refusal | None:
-    """Return why the sessions of the source are not ended; None if all that are would come back.
+def would_stay_away(source: str, cron: Cron, workers: Sequence[Worker], *, kinds_are_known: bool) -> BusyError | None:
+    """Return the error for workers of the source that would not come back once ended; None if all would.
 
     ``kinds_are_known`` is whether this role is shown what other roles' sessions are: ``workers`` is complete then.
     """
@@ -67,11 +60,14 @@ def refusal(source: str, cron: Cron, workers: Sequence[Worker], *, kinds_are_kno
             "lets be in one only"
         )
     where = f" ({pids})" if pids else ""
-    return Refusal(
+    return BusyError(
         f"The scheduler of {version} works from {source!r}{where}. Up to 1.5 it does not come back once ended: no "
         "job of any database would run until the server is restarted.",
-        "Let it work from another database: cron.database_name = 'postgres', and jobs by cron.schedule_in_database(). "
-        f"Or end it all the same with --stop-workers, and restart the server afterwards; {online}.",
+        state=NOTHING_CHANGED,
+        hint="Let it work from another database: cron.database_name = 'postgres', and jobs by "
+        "cron.schedule_in_database(). Or end it all the same with --stop-workers, and restart the server afterwards; "
+        f"{online}.",
+        is_passing=False,
     )
 
 

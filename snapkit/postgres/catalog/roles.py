@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Boolean, ColumnElement, Connection, Text, column, false, func, or_, select
 
+from snapkit.core.checks.preconditions import RoleRights
 from snapkit.core.server.version import grants_parameters, grants_set_role_apart
-from snapkit.core.values import dataclass
 from snapkit.postgres.catalog.tables import catalog_table, pg_roles
 from snapkit.postgres.connection.driver import server_version
 
@@ -29,16 +29,6 @@ def may_set(connection: Connection, parameters: Collection[str]) -> bool:
     allowed = or_(is_superuser(), context.c.context.in_(("user", "backend")), granted)
     number = select(func.count()).where(context.c.name.in_(parameters), allowed)
     return int(connection.execute(number).scalar_one()) == len(parameters)
-
-
-@dataclass(frozen=True, slots=True)
-class RoleRights:
-    """What the role may do; ``may_act_as_owner`` is for one owner."""
-
-    role: str
-    inherits: bool
-    may_create: bool
-    may_act_as_owner: bool
 
 
 def role_rights(connection: Connection, owner: str) -> RoleRights:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from snapkit.core.copying.collation import collation_caution
 from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.reporting import Caution
 from snapkit.errors import NOTHING_CHANGED
@@ -32,16 +33,4 @@ def collation_cautions(connection: Connection, oid: int, name: str, *, is_live: 
         version = databases.stale_collation(connection, oid)
     if version is None:
         return ()
-    quoted = quote_name(name)
-    remedy = (
-        f"Rebuild them, connected to it: REINDEX DATABASE {quoted}; ALTER DATABASE {quoted} REFRESH COLLATION VERSION;"
-        if is_live
-        else "So will it be after a rollback to it, which says how they are rebuilt."
-    )
-    return (
-        Caution(
-            "collation_version",
-            f"{name!r} was made with version {version} of the system's collations, and the system has another by now: "
-            f"its indexes on text may be out of order. {remedy}",
-        ),
-    )
+    return (collation_caution(name, version, quoted=quote_name(name), is_live=is_live),)

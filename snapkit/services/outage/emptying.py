@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from time import sleep
 
+from snapkit.core.checks.in_the_way import session_lines
 from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.catalog import server_facts, sessions
+from snapkit.postgres.catalog import sessions
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.outage import eviction
 from snapkit.processes.deadline import Deadline
-from snapkit.services.run.preconditions import session_lines, sessions_protected
+from snapkit.services.run.preconditions import check_may_end
 
 PATIENCE = timedelta(seconds=10)
 """How long a session may take to leave, or to start up and be told to."""
@@ -30,9 +31,7 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
         inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
         if not entering and not inside:
             return
-        protected = [session for session in inside if not session.may_terminate]
-        if protected:
-            raise sessions_protected(protected, state, server_facts.server_facts(connection).role)
+        check_may_end(connection, inside, state)
         if deadline.is_over:
             raise _not_emptied(name, [*map(_starting, entering), *session_lines(inside)], state)
         sleep(_PAUSE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.checks.in_the_way import locked_by_others, sessions_busy, sessions_protected
 from snapkit.core.durations import duration_text
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError, SnapkitError
@@ -18,7 +19,7 @@ from snapkit.postgres.connection.sqlstates import (
     translate,
 )
 from snapkit.postgres.outage.door import DoorRecord
-from snapkit.services.run.preconditions import locked_by_others, sessions_busy, sessions_protected
+from snapkit.postgres.sql.ddl import quote_name
 
 
 class Hold:
@@ -62,11 +63,11 @@ def door_error(
     if code == QUERY_CANCELED and rules.limit is not None and held >= rules.limit:
         return over_limit(rules.limit, held, state)
     remaining = list(record.remaining.values())
-    protected = [session for session in remaining if not session.may_terminate]
+    protected = sessions_protected(remaining, state, quote_name(role))
     if code in (OBJECT_IN_USE, QUERY_CANCELED) and remaining and not disconnect:
         return sessions_busy(remaining, state)
-    if code == OBJECT_IN_USE and protected:
-        return sessions_protected(protected, state, role)
+    if code == OBJECT_IN_USE and protected is not None:
+        return protected
     if code == LOCK_NOT_AVAILABLE or is_late_update(error):
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)

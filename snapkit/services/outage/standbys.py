@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from time import monotonic
 
+from snapkit.core.checks.in_the_way import sessions_busy
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.database import Database
 from snapkit.core.outage.standbys import ReplicaReceipt, Standby, listed_standbys
@@ -26,7 +27,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.outage import eviction
 from snapkit.processes.deadline import Deadline
-from snapkit.services.run.preconditions import sessions_busy, sessions_protected
+from snapkit.services.run.preconditions import check_may_end
 from snapkit.services.run.survey import address_of
 
 PATIENCE = timedelta(seconds=30)
@@ -122,9 +123,7 @@ def _check(replica: Replica, identifier: int | None, occupied: Database | None, 
         sessions = catalog_sessions.sessions_inside(connection, [occupied.oid]) if occupied else []
         if sessions and not disconnect:
             raise sessions_busy(sessions, NOTHING_CHANGED)
-        protected = [session for session in sessions if not session.may_terminate]
-        if protected:
-            raise sessions_protected(protected, NOTHING_CHANGED, server_facts.server_facts(connection).role)
+        check_may_end(connection, sessions, NOTHING_CHANGED)
         address = address_of(connection)
         return ReplicaReceipt(address.host, address.port, tuple(sessions))
 

@@ -9,7 +9,7 @@ from time import monotonic, sleep
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.database import Database
-from snapkit.core.outage.workers import PG_CRON, Cron, Refusal, Worker, missing, not_back, refusal
+from snapkit.core.outage.workers import PG_CRON, Cron, Worker, missing, not_back, would_stay_away
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError
 from snapkit.postgres.catalog import roles, server_facts, sessions
@@ -37,14 +37,14 @@ def check_workers(
         workers = sessions.background_workers(connection, database.oid)
     refused = None if stop else why_refused(server, connection, database, workers)
     if refused is not None:
-        raise BusyError(refused.message, state=NOTHING_CHANGED, hint=refused.hint, is_passing=False)
+        raise refused
     return workers
 
 
 def why_refused(
     server: Server, connection: Connection, database: Database, workers: tuple[Worker, ...]
-) -> Refusal | None:
-    """Return why the workers are not to be ended; None if all would come back."""
+) -> BusyError | None:
+    """Return the error for workers that are not to be ended; None if all would come back."""
     with server_errors(NOTHING_CHANGED):
         cron_database = server_facts.cron_database(connection)
         if cron_database != database.name and not any(worker.kind.startswith(PG_CRON) for worker in workers):
@@ -54,7 +54,7 @@ def why_refused(
     version = None
     with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(database.name, _GLANCE, facts.quiet) as source:
         version = extension_versions(source).get(PG_CRON)
-    return refusal(database.name, Cron(cron_database, version), workers, kinds_are_known=kinds_are_known)
+    return would_stay_away(database.name, Cron(cron_database, version), workers, kinds_are_known=kinds_are_known)
 
 
 def await_workers(

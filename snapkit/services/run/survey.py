@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from snapkit.core.checks.preconditions import no_live_database
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry, how_to_trust
@@ -16,7 +17,7 @@ from snapkit.core.plans.statements import Step, WrittenStep
 from snapkit.core.reporting import Caution
 from snapkit.core.server.version import MINIMUM_VERSION, major_version
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError, UsageError
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog.server_facts import ServerFacts
 from snapkit.postgres.connection.driver import driver_connection, server_version
@@ -65,13 +66,9 @@ def need_live(gathered: ServerState, source: str) -> Database:
     """Return the live database; raise NotFoundError if there is none."""
     if gathered.live is not None:
         return gathered.live
-    latest = (
-        " The newest backup comes back with: snapkit rollback --latest" if gathered.inventory.of_source(source) else ""
-    )
-    raise NotFoundError(
-        f"There is no database {source!r} on this server.",
-        state=NOTHING_CHANGED,
-        hint="Check the database's name in the connection URL." + latest,
+    has_distrusted = any(entry.source == source for entry in gathered.inventory.distrusted)
+    raise no_live_database(
+        source, has_backups=bool(gathered.inventory.of_source(source)), has_distrusted=has_distrusted
     )
 
 
@@ -85,23 +82,6 @@ def need_known(gathered: ServerState, source: str) -> None:
 def address_of(connection: Connection) -> Address:
     info = driver_connection(connection).info
     return Address(info.host, info.port, info.server_version)
-
-
-def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
-    """Say which databases look like ours and are left alone."""
-    cautions = []
-    if inventory.newer:
-        names = ", ".join(database.name for database in inventory.newer)
-        cautions.append(Caution("newer_version", f"Made by a newer snapkit, and left alone: {names}. Upgrade snapkit."))
-    cautions += [
-        Caution(
-            "not_trusted",
-            f"{entry.name} says that it is a backup of {entry.source}, but its owner {entry.database.owner} does not "
-            "own that database; it is left alone.",
-        )
-        for entry in inventory.distrusted
-    ]
-    return tuple(cautions)
 
 
 def entry_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, TypeVar
 
+from snapkit.core.checks.in_the_way import locked_by_others
 from snapkit.core.comparison.definitions import (
     Contents,
     LeftOut,
@@ -82,7 +83,6 @@ from snapkit.services.copying.clone import Cloned, untouched
 from snapkit.services.copying.online.code_check import check_code, listed
 from snapkit.services.copying.online.task_group import Crew
 from snapkit.services.outage.emptying import empty_sealed
-from snapkit.services.run.preconditions import locked_by_others
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
