@@ -297,8 +297,8 @@ class Invocation:
             return
         from snapkit.cli.format import printable
 
-        names = rendering.names(result) if rendering.names else ()
-        if self._options.quiet and names:
+        names = rendering.names(result) if rendering.names else None
+        if self._options.quiet and names is not None:
             for name in names:
                 sys.stdout.write(printable(name) + "\n")
             return

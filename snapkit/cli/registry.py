@@ -47,7 +47,7 @@ class Registry:
         text: Callable[[Result, Console], None],
         data: Callable[[Result], Document],
         examples: Sequence[str],
-        names: Callable[[Result], Sequence[str]] | None = None,
+        names: Callable[[Result], Sequence[str] | None] | None = None,
         runs_words: bool = False,
         connects: bool = True,
     ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:

@@ -20,9 +20,9 @@ Result = TypeVar("Result", bound="Outcome")
 class Rendering(Generic[Result]):
     """``text`` prints a result, ``data`` returns what stands under ``data`` in JSON.
 
-    ``names`` are the databases that it is about, which is what --quiet leaves of it; where there are none, the text.
+    ``names`` are the databases that it is about, which is all that --quiet prints; None: it prints the text.
     """
 
     text: Callable[[Result, Console], None]
     data: Callable[[Result], Document]
-    names: Callable[[Result], Sequence[str]] | None = None
+    names: Callable[[Result], Sequence[str] | None] | None = None

@@ -17,10 +17,13 @@ class Outcome:
 
     __slots__ = ()
 
-    leaves_stdout: ClassVar[bool] = False
-    """Whether stdout belongs to a command of the user's."""
     tells_where: ClassVar[bool] = True
     """Whether a person is told of the server with it; not where all that is printed is for another program."""
+
+    @property
+    def leaves_stdout(self) -> bool:
+        """Whether a person is told of it on stderr: stdout belongs to a command of the user's, or there is nothing."""
+        return False
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.inventory.entry import Entry
@@ -259,7 +259,10 @@ class GuardReceipt(Outcome):
     nothing_written: bool = False
     removal: Removal | None = None
     prune_cautions: tuple[Caution, ...] = ()
-    leaves_stdout: ClassVar[bool] = True
+
+    @property
+    def leaves_stdout(self) -> bool:
+        return True
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

@@ -68,5 +68,9 @@ class Listing(Outcome):
     free_bytes: int | None = None
 
     @property
+    def leaves_stdout(self) -> bool:
+        return not self.entries
+
+    @property
     def total_bytes(self) -> int:
         return sum(entry.size_bytes or 0 for entry in self.entries)

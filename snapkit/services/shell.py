@@ -122,8 +122,11 @@ class ShellReceipt(Outcome):
     command: ShownCommand
     exit_code: int
     cautions: tuple[Caution, ...] = ()
-    leaves_stdout: ClassVar[bool] = True
     tells_where: ClassVar[bool] = False
+
+    @property
+    def leaves_stdout(self) -> bool:
+        return True
 
     @property
     def changed(self) -> tuple[str, ...]:

@@ -151,7 +151,7 @@ def test_each_result_is_told_both_ways(name: str, result: Any, told: str) -> Non
     assert document
     assert json.loads(json.dumps(document)) == document
     if rendering.names is not None:
-        assert all(isinstance(each, str) for each in rendering.names(result))
+        assert all(isinstance(each, str) for each in rendering.names(result) or ())
 
 
 def test_what_was_not_done_is_the_shortfall_of_a_result() -> None:

@@ -11,7 +11,7 @@ from psycopg import sql
 from snapkit.core.inventory.kinds import State
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.list import list_entries, show_entry
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, entry_names
 
 
 def _create(sandbox: Sandbox, name: str, comment: str | None = None, owner: str | None = None) -> str:
@@ -71,6 +71,19 @@ def test_sizes_that_the_role_may_not_ask_for_are_unknown(sandbox: Sandbox) -> No
     sandbox.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role)))
     (entry,) = list_entries(server, sizes=True, all_sources=False).entries
     assert entry.size_bytes
+
+
+def test_where_nothing_is_listed_stdout_is_empty(sandbox: Sandbox) -> None:
+    told = sandbox.run("list")
+    assert (told.code, told.out) == (0, "")
+    assert "There are no backups of" in told.err
+    for words in (("list",), ("prune", "--keep", "1"), ("recover",)):
+        quiet = sandbox.run(*words, "--quiet")
+        assert (quiet.code, quiet.out, quiet.err) == (0, "", ""), words
+    sandbox.back_up()
+    listed = sandbox.run("list", "--quiet").out.split()
+    assert listed == entry_names(sandbox.entries())
+    assert sandbox.run("rollback", "--latest", "--sql", "--quiet").out.startswith("-- Rolls")
 
 
 @pytest.mark.command("list")

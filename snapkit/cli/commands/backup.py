@@ -124,8 +124,8 @@ def backup_document(result: BackupReceipt) -> Document:
     }
 
 
-def _names(result: BackupReceipt | DryRun[BackupPreview]) -> Sequence[str]:
-    return () if isinstance(result, DryRun) else (result.backup.name,)
+def _names(result: BackupReceipt | DryRun[BackupPreview]) -> Sequence[str] | None:
+    return None if isinstance(result, DryRun) else (result.backup.name,)
 
 
 @registry.command(

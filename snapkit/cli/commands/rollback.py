@@ -194,9 +194,9 @@ def swap_document(result: SwapReceipt) -> Document:
     }
 
 
-def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str]:
+def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str] | None:
     if isinstance(result, Script):
-        return ()
+        return None
     if isinstance(result, DryRun):
         return (result.preview.plan.entry.name,)
     return (result.displaced.name,) if result.displaced else ()
