@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from snapkit.cli.completion import names_where, strategies
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
-NAME = "The whole name, its timestamp part, or a label."
-is_ready = names_where(lambda entry: entry.state == "ready")
-ReadyName = Annotated[str, typer.Argument(metavar="NAME", help=NAME, autocompletion=is_ready)]
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+NAME = "The whole name, its timestamp part or an end of that (153124), or a label."
+ReadyName = Annotated[
+    str | None,
+    typer.Argument(metavar="[NAME]", help=NAME, autocompletion=names_where(lambda entry: entry.state == "ready")),
+]
+Latest = Annotated[bool, typer.Option("--latest", help="The newest backup that is ready, instead of a name.")]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, statement by statement; change nothing.")
 ]
@@ -94,3 +102,38 @@ DropWait = Annotated[
 AllSources = Annotated[
     bool, typer.Option("--all", help="Every database of the server that has backups, not only the one in the URL.")
 ]
+
+
+def wanted_of(name: str | None, latest: bool) -> str | None:
+    """Return the name that was given, None with --latest; raise UsageError unless it is one of the two."""
+    if (name is None) is not latest:
+        raise UsageError(
+            "Say which backup: give either its name or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
+        )
+    return name
+
+
+def one_of(option: str, given: str | None, known: Sequence[str]) -> str | None:
+    """Return the word that was given for an option; raise UsageError if it is none of those that are known."""
+    if given is not None and given not in known:
+        raise UsageError(f"{option}: {given!r} is not one of {', '.join(known)}.", state=NOTHING_CHANGED)
+    return given
+
+
+def whole_number(option: str, given: str | None) -> int | None:
+    """Return the number that was given for an option; raise UsageError if it is not a whole one from 1 on."""
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and int(given)):
+        raise UsageError(f"{option}: {given!r} is not a whole number from 1 on.", state=NOTHING_CHANGED)
+    return int(given)
+
+
+def duration_of(option: str, given: str | None) -> timedelta | None:
+    """Return the duration that was given for an option; raise UsageError if it is none."""
+    from snapkit.core.durations import parse_duration
+
+    try:
+        return None if given is None else parse_duration(given)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}.", state=NOTHING_CHANGED) from None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snapkit.postgres.connection.server import Server
     from snapkit.settings.fields import Settings
     from snapkit.settings.files import Files
+    from snapkit.settings.in_force import SettingInForce
     from snapkit.settings.url_choice import ConnectionChoice
 
 
@@ -33,14 +34,24 @@ def settings_of(options: CommonOptions, flags: Mapping[str, str | Sequence[str] 
     """Return the settings; ``flags`` are the command's own."""
     from snapkit.settings.load import load_settings
 
-    common = {"maintenance_db": options.maintenance_db, "lock_wait": options.lock_wait}
     return load_settings(
-        common | dict(flags),
+        {**_common(options), **flags},
         os.environ,
         files,
         direct_url=options.direct_url,
         url=options.url,
     )
+
+
+def settings_in_force_of(options: CommonOptions, files: Files) -> list[SettingInForce]:
+    """Return each setting with its value and where that comes from."""
+    from snapkit.settings.in_force import settings_in_force
+
+    return settings_in_force(_common(options), os.environ, files, direct_url=options.direct_url, url=options.url)
+
+
+def _common(options: CommonOptions) -> Mapping[str, str | None]:
+    return {"maintenance_db": options.maintenance_db, "lock_wait": options.lock_wait}
 
 
 def choice_of(options: CommonOptions, files: Files) -> ConnectionChoice:

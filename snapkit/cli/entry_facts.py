@@ -27,6 +27,24 @@ STATE_STYLES = {
 }
 
 
+ENTRY_KEYS = (
+    "name",
+    "source",
+    "kind",
+    "state",
+    "created_at",
+    "size_bytes",
+    "label",
+    "pinned",
+    "pin_reason",
+    "strategy",
+    "not_given",
+    "opened",
+    "deploy",
+)
+"""Of an entry's document, in its order: the columns of CSV."""
+
+
 def print_report(result: EntryReport, console: Console) -> None:
     """Print what was done to an entry; if that is nothing, all that is known about it."""
     from snapkit.core.inventory.metadata import shown_label

@@ -31,6 +31,11 @@ def epilog_of(name: str, examples: Sequence[str]) -> str:
 class HelpCommand(TyperCommand):
     """A command, whose help shows its own options before those that every command has."""
 
+    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+        return [
+            piece.strip("{}") for piece in super().collect_usage_pieces(ctx)
+        ]  # Typer's mark of what has to be there
+
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         panels: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], CONNECTION: [], OUTPUT: []}
         for parameter in self.get_params(ctx):

@@ -11,7 +11,7 @@ from functools import cached_property
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from snapkit.cli.connecting import choice_of, files_of, server_of, settings_of
+from snapkit.cli.connecting import choice_of, files_of, server_of, settings_in_force_of, settings_of
 from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.options import CommonOptions
 from snapkit.cli.terminal import Terminal, may_ask, print_error, unpadded
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from snapkit.services.outage.standbys import Replica
     from snapkit.settings.fields import Settings
     from snapkit.settings.files import Files
+    from snapkit.settings.in_force import SettingInForce
     from snapkit.settings.url_choice import ConnectionChoice
 
 
@@ -100,6 +101,12 @@ class Invocation:
     def settings(self, flags: Mapping[str, str | Sequence[str] | None] | None = None) -> Settings:
         """Return the settings; ``flags`` are the command's own."""
         return settings_of(self._options, flags or {}, self._files)
+
+    def settings_in_force(self) -> Sequence[SettingInForce]:
+        """Return each setting with its value and where that comes from."""
+        settings = self.settings()
+        self._call.cautions, self._call.choice = settings.cautions, settings.connection
+        return settings_in_force_of(self._options, self._files)
 
     @cached_property
     def _files(self) -> Files:
@@ -177,6 +184,10 @@ class Invocation:
     @property
     def is_json(self) -> bool:
         return self._call.as_json
+
+    def answer_as_json(self) -> None:
+        """Do as --json says."""
+        self._call.as_json = True
 
     @property
     def is_quiet(self) -> bool:

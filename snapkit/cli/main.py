@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -70,7 +71,7 @@ def _guess(words: Sequence[str]) -> Call:
     options = set(words[: words.index("--")] if "--" in words else words)
     return Call(
         command=command,
-        as_json="--json" in options,
+        as_json=bool({"--json", "--format=json"} & options) or ("--format", "json") in pairwise(words),
         verbose=bool({"--verbose", "-v"} & options),
         no_color="--no-color" in options,
         option_before_command=words[0] if is_option and command else None,

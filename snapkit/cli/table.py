@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.padding import Padding
 from rich.segment import Segment, Segments
@@ -39,11 +39,43 @@ class Column:
     title: str
     cells: Sequence[str]
     styles: Sequence[str] = field(default=())
+    rank: int = 0
+    """Where there is no room for all columns, those of the highest rank are left out first, and those of 0 never."""
+    least: int | None = None
+    """To how many cells of the terminal a text may be cut at its end; None if it stays whole."""
 
     @cached_property
     def width(self) -> int:
         """In cells of the terminal, of which some characters take two."""
         return max(map(_width, (self.title, *self.cells)))
+
+    @property
+    def least_width(self) -> int:
+        return self.width if self.least is None else min(self.width, max(self.least, _width(self.title)))
+
+    def cut_to(self, width: int) -> Column:
+        """Return it with an ellipsis in place of what is too much."""
+        return replace(self, cells=[_cut(cell, width) for cell in self.cells]) if width < self.width else self
+
+
+def fitted(columns: Sequence[Column], width: int, *, keep: int = 0) -> Sequence[Column] | None:
+    """Return as many of the columns as there is room for; None if there is none for all of the ranks up to ``keep``.
+
+    What room is left goes to the columns that may be cut, in their order.
+    """
+    for rank in sorted({column.rank for column in columns if column.rank >= keep} | {keep}, reverse=True):
+        chosen = [column for column in columns if column.rank <= rank]
+        left = width - sum(column.least_width for column in chosen) - _GAP * (len(chosen) - 1)
+        if left >= 0:
+            return list(_widened(chosen, left))
+    return None
+
+
+def _widened(columns: Iterable[Column], left: int) -> Iterator[Column]:
+    for column in columns:
+        more = min(left, column.width - column.least_width)
+        left -= more
+        yield column.cut_to(column.least_width + more)
 
 
 def fits(columns: Sequence[Column], console: Console) -> bool:
@@ -76,6 +108,10 @@ def _line(cells: Iterator[tuple[str, Style | None, int]]) -> Iterator[Segment]:
             behind = 0
         behind += width - _width(text) + _GAP
     yield Segment.line()
+
+
+def _cut(text: str, width: int) -> str:
+    return text if _width(text) <= width else set_cell_size(text, width - 1).rstrip() + "…"
 
 
 def _width(text: str) -> int:

@@ -92,9 +92,3 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
         back_up_labelled(label)
     narrator.type("snapkit prune --keep 2")
     narrator.show_removal(remove(server, choose_by_policy(Policy(last=2), server.source), _LOCK_WAIT))
-
-
-def how_to_stop(demo: DemoServer) -> str:
-    """Return the command that stops a server that was kept, and deletes its data."""
-    wait = f"while kill -0 {demo.pid} 2>/dev/null; do sleep 0.1; done"
-    return f"kill -INT {demo.pid}; {wait}; rm -rf {demo.data_directory}"

@@ -9,7 +9,7 @@ from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.selection import select_one
+from snapkit.core.inventory.selection import select_among
 from snapkit.core.plans.identity import facts_of
 from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import CommentOnDatabase
@@ -28,14 +28,14 @@ from snapkit.services.run.source_lock import locked
 from snapkit.services.run.survey import ServerState, gather
 
 
-def adopt_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
+def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Make a backup that the original script made one of ours: seal it, date it, give it the source's properties.
 
     One of ours that was altered is sealed again, as it is. Who is connected to it is disconnected once it is sealed.
     """
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
-        entry = _adoptable(gathered, name, server.source)
+        entry = _adoptable(gathered, wanted, server.source)
         is_ours = entry.is_managed
         if is_ours and entry.state is not State.ALTERED:
             caution = Caution("already_managed", f"{entry.name} is managed by snapkit already; nothing was changed.")
@@ -97,14 +97,14 @@ def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
     return ()
 
 
-def _adoptable(gathered: ServerState, name: str, source: str) -> Entry:
+def _adoptable(gathered: ServerState, wanted: str | None, source: str) -> Entry:
     try:
-        entry = select_one(gathered.inventory.of_source(source), name, source)
+        entry = select_among(gathered.inventory.of_source(source), wanted, source)
     except NotFoundError:
-        if name not in gathered.names:
+        if wanted not in gathered.names:
             raise
         raise UsageError(
-            f"{name!r} is not a backup of {source!r} that the original script made: that has the name "
+            f"{wanted!r} is not a backup of {source!r} that the original script made: that has the name "
             f"{source}_backup_YYYYMMDD_HHMMSS, and no comment.",
             state=NOTHING_CHANGED,
         ) from None

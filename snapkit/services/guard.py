@@ -11,6 +11,7 @@ from typing import Protocol
 from snapkit.core.guarding import UNASKED, Health, HealthReport, OnFailure, failure_of
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.outcome import Outcome
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.secrets import ShownCommand
@@ -33,7 +34,7 @@ from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.foreground import Ending
-from snapkit.services.backup import BackupReceipt
+from snapkit.services.backup import BackupPreview, BackupReceipt, BackupRequest, preview_backup
 from snapkit.services.prune import Removal
 from snapkit.services.rollback import SwapReceipt, SwapRequest, decide_swap
 from snapkit.services.run.retry import Persistence
@@ -163,6 +164,24 @@ def _not_pruned(error: SnapkitError) -> Caution:
     why = "The prune was interrupted." if isinstance(error, InterruptedRunError) else error.message
     said = f"All went well, but not every old backup was dropped. {why} {error.hint or ''}"
     return Caution("prune_failed", said.rstrip())
+
+
+def preview_guard(
+    server: Server, request: BackupRequest, command: ShownCommand, on_failure: OnFailure, *, checks: bool, prunes: bool
+) -> BackupPreview:
+    """Return what a guarded deploy would do at this moment; the command is not run, and nothing is changed.
+
+    Of what comes after the command the statements are not told, since they depend on what that leaves.
+    """
+    preview = preview_backup(server, request)
+    titles = [f"Run {command}"]
+    if checks:
+        titles.append("Check whether the application is well")
+    if on_failure is OnFailure.ROLLBACK:
+        titles.append("If either fails: swap the backup in" if checks else "If it fails: swap the backup in")
+    if prunes:
+        titles.append("If all is well: drop what no rule keeps")
+    return replace(preview, steps=(*preview.steps, *(WrittenStep(title, (), atomic=False) for title in titles)))
 
 
 def check_replicated(backup: BackupReceipt, *, allow_unreplicated: bool) -> None:

@@ -1,4 +1,4 @@
-"""Pin an entry, unpin it, or give it a label."""
+"""Pin an entry, unpin it, or give it a label; ``wanted`` names it, None is the newest ready backup."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from snapkit.services.entries.change import EntryReport, rewrite_document
 
 
 def pin_entry(
-    server: Server, name: str, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
+    server: Server, wanted: str | None, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
 ) -> EntryReport:
     """Protect an entry: prune and delete leave it alone, and a swap takes a clone of it."""
     return rewrite_document(
         server,
-        name,
+        wanted,
         lock_wait,
         observe,
         lambda document: document.with_pin(True, reason or document.pin_reason),
@@ -23,18 +23,18 @@ def pin_entry(
     )
 
 
-def unpin_entry(server: Server, name: str, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
+def unpin_entry(server: Server, wanted: str | None, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Remove the protection of a pinned backup."""
-    return rewrite_document(server, name, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
+    return rewrite_document(server, wanted, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
 
 
 def label_entry(
-    server: Server, name: str, label: str, lock_wait: timedelta, observe: Observe = unobserved
+    server: Server, wanted: str | None, label: str, lock_wait: timedelta, observe: Observe = unobserved
 ) -> EntryReport:
     """Give an entry a label; an empty one takes it away."""
     return rewrite_document(
         server,
-        name,
+        wanted,
         lock_wait,
         observe,
         lambda document: document.with_label(label or None),

@@ -13,7 +13,6 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.retention import PUT_ASIDE, Kept, Policy, Verdict, decide
-from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.drop import plan_drops
 from snapkit.core.plans.statements import WrittenStep
@@ -31,8 +30,8 @@ from snapkit.services.run.source_lock import hold_lock
 from snapkit.services.run.survey import (
     ServerState,
     altered_cautions,
+    chosen,
     gather,
-    need_known,
     need_live,
     with_sizes,
     written,
@@ -57,17 +56,20 @@ def choose_by_policy(policy: Policy, source: str | None, spared: Collection[int]
     return choose
 
 
-def choose_by_name(names: Sequence[str], source: str) -> Choose:
-    """Choose named entries; raise, so that nothing is dropped, if one of them is not there or not to be dropped."""
+def choose_by_name(names: Sequence[str], source: str, *, latest: bool = False) -> Choose:
+    """Choose named entries; raise, so that nothing is dropped, if one of them is not there or not to be dropped.
+
+    ``latest``: the newest ready backup, too.
+    """
+    wanted: tuple[str | None, ...] = (*names, None) if latest else tuple(names)
 
     def choose(gathered: ServerState) -> Verdict:
-        need_known(gathered, source)
         entries = gathered.inventory.of_source(source)
-        chosen = tuple(dict.fromkeys(select_one(entries, name, source) for name in names))
-        for entry in chosen:
+        removed = tuple(dict.fromkeys(chosen(gathered, source, each) for each in wanted))
+        for entry in removed:
             _check_deletable(entry)
-        oids = {entry.database.oid for entry in chosen}
-        return Verdict(kept=tuple(Kept(e, ()) for e in entries if e.database.oid not in oids), removed=chosen)
+        oids = {entry.database.oid for entry in removed}
+        return Verdict(kept=tuple(Kept(e, ()) for e in entries if e.database.oid not in oids), removed=removed)
 
     return choose
 

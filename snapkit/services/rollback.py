@@ -13,7 +13,7 @@ from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.naming import sequence_of
-from snapkit.core.inventory.selection import latest_backup, latest_displaced, ready_backups, select_one
+from snapkit.core.inventory.selection import latest_displaced, ready_backups
 from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules, Phase
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outage.standbys import ReplicaReceipt, Standby
@@ -54,7 +54,7 @@ from snapkit.services.run.probe import look_at_live
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import ServerState, entry_cautions, gather, need_known, written
+from snapkit.services.run.survey import ServerState, chosen, entry_cautions, gather, need_known, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +173,9 @@ def _choose(gathered: ServerState, source: str, request: SwapRequest) -> Entry:
         own = inventory.made_here(request.own, source)
         # It was promised as the way back, and is so still where somebody has altered it: told, but not refused.
         return replace(own, state=State.READY) if own.state is State.ALTERED else own
-    if request.wanted is None:
-        return latest_backup(entries, source, [entry for entry in inventory.distrusted if entry.source == source])
-    return inventory.orphan(request.wanted, source) or select_one(entries, request.wanted, source)
+    if request.wanted is not None and (orphan := inventory.orphan(request.wanted, source)) is not None:
+        return orphan
+    return chosen(gathered, source, request.wanted)
 
 
 def swap(

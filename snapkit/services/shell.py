@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import ClassVar
 
 from snapkit.core.inventory.entry import Entry
-from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.core.secrets import ShownCommand
@@ -34,17 +33,19 @@ from snapkit.services.entries.seal import need_sealed, open_elsewhere, sealed_ca
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.preconditions import check_rights
 from snapkit.services.run.source_lock import locked
-from snapkit.services.run.survey import gather, need_known
+from snapkit.services.run.survey import chosen, gather
 
 
 @dataclass(frozen=True, slots=True)
 class ShellRequest:
     """Which entry is to be opened, and for which command, with its program found; None is psql.
 
+    ``wanted`` None is the newest ready backup.
+
     ``url`` is what the user gave for the source, if it was a URL; ``own`` the URLs in the variables that programs read.
     """
 
-    wanted: str
+    wanted: str | None
     command: tuple[str, ...] | None = None
     url: str | None = field(default=None, repr=False)  # it may hold a password
     own: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -89,12 +90,11 @@ def opened_entry(
                 server_errors(NOTHING_CHANGED),
             ):
                 gathered = gather(connection, server.source)
-                need_known(gathered, server.source)
-                chosen = select_one(gathered.inventory.of_source(server.source), request.wanted, server.source)
-                check_openable(chosen)
-                check_rights(connection, chosen.database, createdb=False)
+                closed = chosen(gathered, server.source, request.wanted)
+                check_openable(closed)
+                check_rights(connection, closed.database, createdb=False)
                 command = request.command or (find_psql(gathered.facts.version),)
-                entry = need_sealed(connection, chosen)
+                entry = need_sealed(connection, closed)
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):
                     raise open_elsewhere(entry)
@@ -102,7 +102,7 @@ def opened_entry(
                 ours = opened_by_us(entry, noted_before_opening(connection, entry))
                 untold = open_entry(server, connection, entry, ours.document, standing, observe)
                 ours = replace(ours, was_open=True)
-            cautions = ((sealed_caution(entry),) if chosen.opened else ()) + at_work_while_open(replication) + untold
+            cautions = ((sealed_caution(entry),) if closed.opened else ()) + at_work_while_open(replication) + untold
             leading = environment_for(keeper, entry.name, request.url, request.own)
             opened = OpenEntry(entry, command, leading, cautions, sealed, afterwards)
             yield opened

@@ -16,7 +16,9 @@ from rich.console import Console
 
 from snapkit.cli import commands
 from snapkit.cli.commands import index
+from snapkit.cli.commands.config import Configuration
 from snapkit.cli.commands.demo import DemoOutcome
+from snapkit.cli.commands.list import CsvListing, WideListing
 from snapkit.cli.commands.rollback import Script
 from snapkit.cli.commands.status import Exposition
 from snapkit.cli.dry_run import DryRun
@@ -41,6 +43,7 @@ from snapkit.services.prune import Removal, RemovalPreview
 from snapkit.services.recover import Recovery
 from snapkit.services.rollback import SwapPreview, SwapReceipt
 from snapkit.services.shell import ShellReceipt
+from snapkit.settings.in_force import SettingInForce
 from tests.crash.scenarios import SCENARIOS
 from tests.unit.builders import NOW, PROPERTIES, make_database, make_entry
 
@@ -73,6 +76,8 @@ SAMPLES: list[tuple[str, Outcome, str]] = [
     ("backup", BACKUP, ENTRY.name),
     ("backup", DryRun(BACKUP_PREVIEW), "DROP DATABASE"),
     ("list", Listing(None, (ENTRY, OLD), NOW, sized=True), OLD.name),
+    ("list", WideListing(Listing(None, (ENTRY, OLD), NOW, sized=True)), "before 0042"),
+    ("list", CsvListing(Listing(None, (ENTRY, OLD), NOW, sized=True)), "size_bytes"),
     ("show", REPORT, "work_mem"),
     ("status", STATUS, "too old"),
     ("status", Exposition(STATUS), "snapkit_backups"),
@@ -90,10 +95,14 @@ SAMPLES: list[tuple[str, Outcome, str]] = [
     ("adopt", replace(REPORT, change="adopted"), "adopted"),
     ("adopt", REPORT, "work_mem"),
     ("doctor", Diagnosis((Check("it", Status.PROBLEM, "It is bad.", "Mend it."),)), "Mend it."),
+    ("config", Configuration((SettingInForce("keep", "7", "snapkit.toml"),)), "snapkit.toml"),
     ("recover", Recovery((OLD,), (), ()), OLD.name),
     ("guard", GUARD, "went through"),
     ("guard", replace(GUARD, failure="It failed.", rollback=SWAP, removal=None), OLD.name),
-    ("demo", DemoOutcome(None, None), "--keep"),
+    ("guard", DryRun(BACKUP_PREVIEW), "DROP DATABASE"),
+    ("demo", DemoOutcome(), "--keep"),
+    ("demo", DemoOutcome("postgresql://", "snapkit demo --stop"), "snapkit demo --stop"),
+    ("demo", DemoOutcome(stopped=2), "2 servers"),
 ]
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -139,8 +141,9 @@ def test_a_dry_run_changes_nothing_whatever_the_command(sandbox: Sandbox) -> Non
         ["undo"],
         ["prune", "--keep", "1", "--keep-old", "0"],
         ["delete", "v2"],
+        ["guard", "--keep", "1", "--health-command", "false", "--dry-run", "--", "false"],
     ):
-        ran = sandbox.run(*words, "--dry-run")
+        ran = sandbox.run(*words, *([] if "--dry-run" in words else ["--dry-run"]))
         assert ran.code == 0, ran.err
         assert "Dry run: nothing was changed." in ran.out
     assert "live until the rollback to" in sandbox.run("undo", "--dry-run").out
@@ -383,6 +386,29 @@ def test_the_demo_tells_the_whole_story_and_cleans_up() -> None:
         assert "all is as it was" in ran.out
         assert "1 database dropped" in ran.out
         assert list(Path(place).glob("snapkit-demo-*")) == []
+
+
+@pytest.mark.server
+@pytest.mark.any_version
+def test_a_demo_that_was_kept_is_stopped_again() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)  # as root the server runs as another user
+        strangers = Path(place, "snapkit-demo-strangers")
+        strangers.mkdir()
+        (strangers / "postmaster.pid").write_text("1\n")
+        if os.getuid() == 0:
+            os.chown(strangers, 12345, 12345)
+        else:
+            (strangers / "postmaster.pid").unlink()
+        kept = run_installed("demo", "--keep", "--json", TMPDIR=place)
+        assert kept.code == 0, kept.err
+        assert kept.data["stop_command"].endswith(" demo --stop")
+        with psycopg.connect(kept.data["database_url"]) as connection:
+            assert connection.execute("SELECT count(*) > 0 FROM orders").fetchone() == (True,)
+        assert run_installed("demo", "--stop", "--json", TMPDIR=place).data["stopped"] == 1
+        assert list(Path(place).glob("snapkit-demo-*")) == [strangers]
+        assert "No server is running." in run_installed("demo", "--stop", TMPDIR=place).out
+        assert run_installed("demo", "--stop", "--keep").code == 2
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def test_colour_on_a_terminal_and_none_where_it_is_not_wanted(sandbox: Sandbox) 
 def test_no_width_cuts_a_name_off(sandbox: Sandbox, width: int) -> None:
     name = sandbox.back_up(label="before v42", pinned=True).backup.name
     for words, expected in (
-        ("list --sizes", (name, "before v42", "ready", "Total")),
+        ("list --sizes", (name[-15:], "ready", "Total")),
         ("status --all --sizes --max-age 1d", (sandbox.name, name, "ok")),
         ("prune --keep 1 --dry-run", (name, "stays", "pinned")),
     ):
@@ -200,3 +200,30 @@ def test_a_person_whose_stderr_goes_elsewhere_is_asked_all_the_same(sandbox: San
         child.sendline("n")
         _finish(child)
         assert len(sandbox.entries()) == 1
+
+
+@pytest.mark.parametrize("width", [50, 60, 80, 100, 160])
+def test_list_is_a_table_down_to_fifty_columns(sandbox: Sandbox, width: int) -> None:
+    label = "before the migration that takes the e-mail addresses out of the customers' table"
+    name = sandbox.back_up(label=label).backup.name
+    for words in (["list"], ["list", "--sizes"], ["list", "--all", "--source", sandbox.name]):
+        code, output = _finish(_type(sandbox, *words, width=width, NO_COLOR="1"))
+        title, line, *_ = re.sub(r"\x1b\[[\d;]*m", "", output).splitlines()
+        assert code == 0
+        assert title.split()[0] == "NAME"
+        assert "AGE" in title
+        assert max(map(len, (title, line))) <= width
+        assert line.split()[0] in (name, name[-15:])
+        assert ("LABEL" in title) is (width >= 60)
+        if width >= 60:
+            assert label in line or line.endswith("…")
+    code, output = _finish(_type(sandbox, "list", "--wide", width=200, NO_COLOR="1"))
+    assert label in output
+
+
+def test_on_a_narrower_terminal_entries_stand_below_one_another(sandbox: Sandbox) -> None:
+    name = sandbox.back_up(label="before 0042").backup.name
+    code, output = _finish(_type(sandbox, "list", width=49, NO_COLOR="1"))
+    assert code == 0
+    assert "NAME" not in output
+    assert name in output.replace("\r\n", "")

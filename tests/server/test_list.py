@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from datetime import UTC, datetime
 
@@ -11,7 +13,7 @@ from psycopg import sql
 from snapkit.core.inventory.kinds import State
 from snapkit.errors import NotFoundError, UsageError
 from snapkit.services.list import list_entries, show_entry
-from tests.sandbox import Sandbox, entry_names
+from tests.sandbox import Ran, Sandbox, entry_names
 
 
 def _create(sandbox: Sandbox, name: str, comment: str | None = None, owner: str | None = None) -> str:
@@ -125,3 +127,92 @@ def test_show_knows_an_entry_by_name_stamp_and_label(sandbox: Sandbox) -> None:
     assert name in caught.value.message
     with pytest.raises(NotFoundError):
         show_entry(sandbox.server(), "v43")
+
+
+def _names(ran: Ran) -> list[str]:
+    return [entry["name"] for entry in ran.data["entries"]]
+
+
+def test_list_takes_what_is_asked_for_in_the_order_that_is_asked_for(sandbox: Sandbox) -> None:
+    first = sandbox.back_up(label="before 0042").backup.name
+    second = sandbox.back_up(label="before 0043").backup.name
+    sandbox.ruin()
+    displaced = sandbox.roll_back(first, keep_backup=True).displaced
+    assert displaced is not None
+    old = displaced.name
+    for words, expected in (
+        ([], [old, second, first]),
+        (["--kind", "backup"], [second, first]),
+        (["--kind", "old"], [old]),
+        (["--kind", "partial"], []),
+        (["--label", "0042"], [first]),
+        (["--label", "before"], [second, first]),
+        (["--since", "1h"], [old, second, first]),
+        (["--since", "0s"], []),
+        (["--sort", "name"], sorted([old, second, first])),
+        (["--sort", "created", "--limit", "2"], [old, second]),
+        (["--kind", "backup", "--limit", "1"], [second]),
+    ):
+        assert _names(sandbox.run("list", *words, "--json")) == expected, words
+    by_size = sandbox.run("list", "--sort", "size", "--json").data
+    sizes = [entry["size_bytes"] for entry in by_size["entries"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert by_size["totals"] == [{"source": sandbox.name, "size_bytes": sum(sizes)}]
+    assert by_size["total_size_bytes"] == sum(sizes)
+    assert "Shown: 1 of 3 databases." in sandbox.run("list", "--limit", "1").out
+    assert f"None of the 3 databases of {sandbox.name} is like that." in sandbox.run("list", "--label", "x").out
+    for wrong in (["--kind", "x"], ["--sort", "x"], ["--limit", "0"], ["--since", "x"], ["--format", "x"]):
+        ran = sandbox.run("list", *wrong)
+        assert (ran.code, wrong[0] in ran.err) == (2, True), ran
+
+
+def test_list_of_another_source(sandbox: Sandbox) -> None:
+    other = _create(sandbox, f"{sandbox.prefix}_other")
+    own = sandbox.back_up().backup.name
+    backup = sandbox.run("backup", "--json", url=sandbox.cluster.url(other)).data["backup"]["name"]
+    assert _names(sandbox.run("list", "--source", other, "--json")) == [backup]
+    assert _names(sandbox.run("list", "--json")) == [own]
+    ran = sandbox.run("list", "--all", "--source", other, "--sizes", "--json")
+    assert [total["source"] for total in ran.data["totals"]] == [other]
+    both = sandbox.run("list", "--all", "--sizes").out.splitlines()
+    assert {sandbox.name, other} <= {line.strip().partition(":")[0] for line in both}
+    ran = sandbox.run("list", "--source", f"{sandbox.prefix}_nothing", "--json")
+    assert (ran.code, ran.document["error"]["code"]) == (10, "not_found")
+
+
+def test_list_as_csv_has_all_that_json_has(sandbox: Sandbox) -> None:
+    sandbox.back_up(label='long, "quoted" ' + "x" * 150, pinned=True)
+    sandbox.back_up()
+    ran = sandbox.run("list", "--format", "csv", "--sizes")
+    lines = list(csv.DictReader(io.StringIO(ran.out)))
+    entries = sandbox.run("list", "--sizes", "--format", "json").data["entries"]
+    assert list(lines[0]) == list(entries[0])
+    for line, entry in zip(lines, entries, strict=True):
+        for key, value in entry.items():
+            assert line[key] == ("" if value is None else value if isinstance(value, str) else json.dumps(value)), key
+    assert sandbox.run("list", "--format", "csv", "--json").code == 2
+    refused = sandbox.run("list", "--bogus", "--format", "json")
+    assert refused.document["error"]["code"] == "usage"
+
+
+def test_a_short_name_or_latest_goes_wherever_a_name_does(sandbox: Sandbox) -> None:
+    first, second = sandbox.back_up().backup.name, sandbox.back_up().backup.name
+    short = {name: name[-6:] for name in (first, second)}
+    if short[first] == short[second]:  # within one second the second one has a number behind it
+        pytest.skip("two backups of one second")
+    for words in (["show"], ["pin"], ["unpin"], ["adopt"]):
+        assert sandbox.run(*words, short[first], "--json").data["entry"]["name"] == first
+        assert sandbox.run(*words, "--latest", "--json").data["entry"]["name"] == second
+    assert sandbox.run("label", short[first], "one", "--json").data["entry"]["label"] == "one"
+    labelled = sandbox.run("label", "--latest", "two", "--json").data["entry"]
+    assert (labelled["name"], labelled["label"]) == (second, "two")
+    looked = sandbox.run("shell", "--latest", "--json", "--", "true").data
+    assert (looked["entry"]["name"], looked["command"]) == (second, ["true"])
+    assert sandbox.run("shell", short[first], "--json", "--", "true").data["entry"]["name"] == first
+    assert sandbox.run("rollback", short[first], "--dry-run", "--json").data["restored"]["name"] == first
+    for words in (["show"], ["show", first, "--latest"], ["pin"], ["adopt"], ["shell"], ["delete"], ["label", first]):
+        assert sandbox.run(*words).code == 2, words
+    assert sandbox.databases() == [sandbox.name, first, second]
+    removed = sandbox.run("delete", short[first], "--latest", "--json").data["removed"]
+    assert {entry["name"] for entry in removed} == {first, second}
+    assert sandbox.run("show", "--latest").code == 10

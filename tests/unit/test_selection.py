@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
@@ -8,11 +9,15 @@ import pytest
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.selection import (
+    EVERYTHING,
+    Order,
+    Selection,
     is_remains,
     latest_backup,
     latest_displaced,
     lenders,
     ready_backups,
+    select_among,
     select_one,
 )
 from snapkit.errors import NotFoundError, UsageError
@@ -41,6 +46,63 @@ ALL = (THIRD, OLD, SECOND, FIRST, UNMANAGED)
 )
 def test_an_entry_is_found_by_name_timestamp_or_label(wanted: str, expected: Entry) -> None:
     assert select_one(ALL, wanted, "app") is expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [("103045", FIRST), ("3045", FIRST), ("0_103045", FIRST), ("3045_2", SECOND), ("50101_000000", UNMANAGED)],
+)
+def test_an_end_of_a_timestamp_is_enough_if_only_one_has_it(wanted: str, expected: Entry) -> None:
+    assert select_one(ALL, wanted, "app") is expected
+
+
+def test_a_label_wins_over_an_end_of_a_timestamp() -> None:
+    labelled = replace(SECOND, metadata=make_metadata(label="103045"))
+    assert select_one([FIRST, labelled], "103045", "app") is labelled
+
+
+@pytest.mark.parametrize("wanted", ["045", "45_2", "5_2", "_2", "x3045"])
+def test_an_end_has_four_digits_at_least_and_is_one(wanted: str) -> None:
+    with pytest.raises(NotFoundError):
+        select_one(ALL, wanted, "app")
+
+
+def test_an_end_that_several_have_is_refused_with_a_list() -> None:
+    with pytest.raises(UsageError, match="fits several entries") as caught:
+        select_one(ALL, "000000", "app")
+    assert {each.name for each in (THIRD, OLD, UNMANAGED)} <= set(caught.value.message.split())
+
+
+def test_without_a_name_the_newest_backup_is_meant() -> None:
+    assert select_among(ALL, None, "app") is THIRD
+    assert select_among(ALL, "before 4.2", "app") is FIRST
+
+
+NOW = utc("2026-01-12")
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (EVERYTHING, ALL),
+        (Selection(kind=Kind.OLD), (OLD,)),
+        (Selection(since=timedelta(days=1)), (THIRD,)),
+        (Selection(label="4.2"), (FIRST,)),
+        (Selection(label="twice", kind=Kind.BACKUP), (THIRD, SECOND)),
+        (Selection(kind=Kind.PARTIAL), ()),
+    ],
+)
+def test_a_list_has_what_fits_in_the_order_in_which_it_came(selection: Selection, expected: tuple[Entry, ...]) -> None:
+    assert selection.of(ALL, NOW) == expected
+
+
+def test_a_list_is_sorted_and_cut_as_it_is_to_be() -> None:
+    small, large = replace(FIRST, size_bytes=0), replace(SECOND, size_bytes=7)
+    entries = (small, THIRD, large, OLD)
+    assert EVERYTHING.first(entries) == entries
+    assert Selection(limit=2).first(entries) == (small, THIRD)
+    assert Selection(order=Order.SIZE).first(entries) == (large, small, THIRD, OLD)
+    assert Selection(order=Order.NAME, limit=1).first([OLD, THIRD, FIRST]) == (FIRST,)
 
 
 def test_a_whole_name_wins_over_a_label() -> None:

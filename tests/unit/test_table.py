@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from snapkit.cli.table import Column, fits, print_table
+from snapkit.cli.table import Column, fits, fitted, print_table
 
 COLUMNS = [
     Column("NAME", ["app", "söме", "数据库"]),
@@ -48,3 +48,42 @@ def test_what_looks_like_markup_is_text() -> None:
     file = io.StringIO()
     print_table([Column("NAME", ["[red]x[/red] :smile:"])], Console(file=file, width=80))
     assert file.getvalue() == "NAME\n[red]x[/red] :smile:\n"
+
+
+RANKED = [
+    Column("NAME", ["app_backup"]),
+    Column("CREATED", ["2026-01-10"], rank=3),
+    Column("AGE", ["a day ago"]),
+    Column("SOURCE", ["数据库数据库"], rank=1, least=7),
+    Column("LABEL", ["before the great migration"], rank=2, least=8),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (200, "app_backup  2026-01-10  a day ago  数据库数据库  before the great migration"),
+        (70, "app_backup  2026-01-10  a day ago  数据库数据库  before the great mig…"),
+        (52, "app_backup  2026-01-10  a day ago  数据库…  before…"),
+        (51, "app_backup  a day ago  数据库数据库  before the gr…"),
+        (40, "app_backup  a day ago  数据库…  before…"),
+        (39, "app_backup  a day ago  数据库数据库"),
+        (30, "app_backup  a day ago  数据库…"),
+        (28, "app_backup  a day ago"),
+        (21, "app_backup  a day ago"),
+    ],
+)
+def test_columns_are_cut_and_left_out_by_their_ranks(width: int, shown: str) -> None:
+    columns = fitted(RANKED, width)
+    assert columns is not None
+    file = io.StringIO()
+    print_table(columns, Console(file=file, width=width))
+    assert file.getvalue().splitlines()[1] == shown
+    assert fits(columns, Console(width=width))
+
+
+def test_what_is_to_be_kept_must_fit() -> None:
+    assert fitted(RANKED, 20) is None
+    assert fitted(RANKED, 39, keep=2) is None
+    assert fitted(RANKED, 40, keep=2) is not None
+    assert fitted(RANKED, 200, keep=3) is not None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapkit.cli.arguments import NAME
+from snapkit.cli.arguments import NAME, Latest, wanted_of
 from snapkit.cli.completion import names_where
 from snapkit.cli.entry_facts import name_of_entry, print_report, report_document
 from snapkit.cli.invocation import Invocation
@@ -28,17 +28,19 @@ def adopt(
     run: Invocation,
     *,
     name: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="NAME",
+            metavar="[NAME]",
             help=NAME,
             autocompletion=names_where(lambda entry: entry.state in ("unmanaged", "altered")),
         ),
-    ],
+    ] = None,
+    latest: Latest = False,
 ) -> EntryReport:
     """Seal an altered entry again, or adopt one of the original script."""
+    wanted = wanted_of(name, latest)
     server = run.server()
     from snapkit.services.adopt import adopt_entry
 
     with run.terminal.progress("Adopting") as observe:
-        return adopt_entry(server, name, run.settings().lock_wait, observe)
+        return adopt_entry(server, wanted, run.settings().lock_wait, observe)

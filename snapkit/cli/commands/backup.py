@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def _text(result: BackupReceipt | DryRun[BackupPreview], console: Console) -> None:
     if isinstance(result, DryRun):
-        print_dry_run(result, console, _print_preview)
+        print_dry_run(result, console, print_backup_preview)
     else:
         print_backup(result, console)
 
@@ -83,7 +83,8 @@ def _strategy(result: BackupReceipt) -> str:
     return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
 
 
-def _print_preview(result: BackupPreview, console: Console) -> None:
+def print_backup_preview(result: BackupPreview, console: Console) -> None:
+    """Print for how long a backup would hold clients."""
     if not result.is_held:
         console.print("Clients would not be held.")
     elif result.forecast is None:
@@ -93,13 +94,16 @@ def _print_preview(result: BackupPreview, console: Console) -> None:
 
 
 def _data(result: BackupReceipt | DryRun[BackupPreview]) -> Document:
-    if not isinstance(result, DryRun):
-        return backup_document(result)
+    return backup_preview_document(result.preview) if isinstance(result, DryRun) else backup_document(result)
+
+
+def backup_preview_document(preview: BackupPreview) -> Document:
+    """Return what a backup would do as JSON has it."""
     from snapkit.core.durations import milliseconds
 
-    forecast = result.preview.forecast
-    return plan_document(result.preview) | {
-        "holds_clients": result.preview.is_held,
+    forecast = preview.forecast
+    return plan_document(preview) | {
+        "holds_clients": preview.is_held,
         "expected_outage_ms": milliseconds(forecast.duration) if forecast else None,
         "expected_at_least": forecast.at_least if forecast else None,
     }

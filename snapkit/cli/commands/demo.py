@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -15,6 +16,7 @@ from snapkit.cli.registry import registry
 from snapkit.cli.terminal import unpadded
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
+from snapkit.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 class DemoOutcome(Outcome):
     """The demo's server, if it was left running."""
 
-    database_url: str | None
-    stop_command: str | None
+    database_url: str | None = None
+    stop_command: str | None = None
+    stopped: int | None = None
+    """How many servers were stopped that had been left running; None if that is not what was asked for."""
     tells_where: ClassVar[bool] = False
 
 
@@ -76,32 +80,60 @@ class Narration:
 
 
 def _text(result: DemoOutcome, console: Console) -> None:
+    if result.stopped is not None:
+        servers = f"{result.stopped} server{'' if result.stopped == 1 else 's'}"
+        console.print(f"Stopped {servers}, and deleted the data." if result.stopped else "No server is running.")
+        return
     if result.database_url is None:
         console.print("The server is stopped, and its data deleted. Play on with: snapkit demo --keep")
         return
     console.print("The server goes on running. Play on with:", style="bold")
     console.print(f"  export DATABASE_URL='{result.database_url}'", soft_wrap=True)
-    own = "snapkit" if shutil.which("snapkit") else f"{shlex.quote(sys.executable)} -m snapkit"
-    console.print(f"  {own} list --sizes", soft_wrap=True)
+    console.print(f"  {_own()} list --sizes", soft_wrap=True)
     console.print("Stop it, and delete its data, with:", style="bold")
     console.print(f"  {result.stop_command}", soft_wrap=True)
 
 
+def _own() -> str:
+    """How snapkit is called here."""
+    return "snapkit" if shutil.which("snapkit") else f"{shlex.quote(sys.executable)} -m snapkit"
+
+
 def _data(result: DemoOutcome) -> Document:
-    return {"database_url": result.database_url, "stop_command": result.stop_command}
+    stopped = {} if result.stopped is None else {"stopped": result.stopped}
+    return {"database_url": result.database_url, "stop_command": result.stop_command, **stopped}
 
 
-@registry.command("demo", changes=False, text=_text, data=_data, connects=False, examples=["snapkit demo"])
+@registry.command(
+    "demo",
+    changes=False,
+    text=_text,
+    data=_data,
+    connects=False,
+    examples=["snapkit demo", "snapkit demo --keep", "snapkit demo --stop"],
+)
 def demo(
     run: Invocation,
     *,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server running, for you to try things.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the servers that --keep has left running.")] = False,
 ) -> DemoOutcome:
     """Show a backup, a bad migration and a rollback on its own server."""
+    if keep and stop:
+        raise UsageError("Give either --keep or --stop.")
     from snapkit.cli.connecting import silence_libraries
+    from snapkit.demo.embedded import stop_kept
     from snapkit.demo.shop import DATABASE
-    from snapkit.demo.story import how_to_stop, play
+    from snapkit.demo.story import play
 
+    if stop:
+        return DemoOutcome(stopped=stop_kept())
     silence_libraries()
     kept = play(Narration(run.console_for_a_story()), keep=keep)
-    return DemoOutcome(kept.url(DATABASE), how_to_stop(kept)) if kept else DemoOutcome(None, None)
+    return DemoOutcome(kept.url(DATABASE), _how_to_stop()) if kept else DemoOutcome()
+
+
+def _how_to_stop() -> str:
+    """What stops the server again; it is found in the directory for temporary files."""
+    place = os.environ.get("TMPDIR")
+    return (f"TMPDIR={shlex.quote(place)} " if place else "") + f"{_own()} demo --stop"

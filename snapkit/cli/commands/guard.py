@@ -10,6 +10,7 @@ import typer
 
 from snapkit.cli.arguments import (
     DropWait,
+    DryRunOption,
     Grace,
     MaxOutage,
     NoPgbouncer,
@@ -20,6 +21,8 @@ from snapkit.cli.arguments import (
     StrategyOption,
     Tablespace,
 )
+from snapkit.cli.commands.backup import backup_preview_document, print_backup_preview
+from snapkit.cli.dry_run import DryRun, print_dry_run
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.errors import SnapkitError
@@ -29,11 +32,19 @@ if TYPE_CHECKING:
 
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
+    from snapkit.services.backup import BackupPreview
     from snapkit.services.guard import GuardReceipt
     from snapkit.services.rollback import SwapRequest
 
 
-def _text(result: GuardReceipt, console: Console) -> None:
+def _text(result: GuardReceipt | DryRun[BackupPreview], console: Console) -> None:
+    if isinstance(result, DryRun):
+        print_dry_run(result, console, print_backup_preview)
+    else:
+        _print_receipt(result, console)
+
+
+def _print_receipt(result: GuardReceipt, console: Console) -> None:
     from snapkit.cli.commands.rollback import print_swap
     from snapkit.cli.format import count_text, printable, size_text
     from snapkit.core.guarding import Health
@@ -57,7 +68,13 @@ def _text(result: GuardReceipt, console: Console) -> None:
                 )
 
 
-def _data(result: GuardReceipt) -> Document:
+def _data(result: GuardReceipt | DryRun[BackupPreview]) -> Document:
+    if isinstance(result, DryRun):
+        return backup_preview_document(result.preview)
+    return _receipt_document(result)
+
+
+def _receipt_document(result: GuardReceipt) -> Document:
     from snapkit.cli.commands.prune import removal_document
     from snapkit.cli.commands.rollback import swap_document
     from snapkit.cli.entry_facts import entry_document
@@ -84,6 +101,7 @@ def _data(result: GuardReceipt) -> Document:
     runs_words=True,
     examples=[
         "snapkit guard -- alembic upgrade head",
+        "snapkit guard --dry-run -- alembic upgrade head",
         "snapkit guard --health-url https://app.example/health -- ./deploy",
     ],
 )
@@ -146,7 +164,8 @@ def guard(
         ),
     ] = False,
     show_command: ShowCommand = False,
-) -> GuardReceipt:
+    dry_run: DryRunOption = False,
+) -> GuardReceipt | DryRun[BackupPreview]:
     """Back up, run a command, and roll back if it fails."""
     from snapkit.core.inventory.metadata import checked_label
 
@@ -185,6 +204,7 @@ def guard(
         from snapkit.core.secrets import shown_command
         from snapkit.services.backup import BackupRequest
         from snapkit.services.guard import guard as guard_
+        from snapkit.services.guard import preview_guard
         from snapkit.services.prune import choose_by_policy
         from snapkit.services.rollback import SwapRequest
 
@@ -201,6 +221,13 @@ def guard(
             deploy=deploy(),
             stop_workers=stop_workers,
         )
+
+    shown = shown_command(command, in_full=show_command)
+    if dry_run:
+        preview = preview_guard(
+            server, request, shown, settings.on_failure, checks=checks.any, prunes=policy is not None
+        )
+        return DryRun(preview)
 
     def request_for(backup: Entry) -> SwapRequest:
         # Asked for anew: the command may have checked out another commit, as deploys do.
@@ -220,7 +247,7 @@ def guard(
     with ExitStack() as until_the_end:
         steps = TerminalSteps(
             invocation=run,
-            command=shown_command(command, in_full=show_command),
+            command=shown,
             found=found,
             checks=checks,
             named_in_dotenv=settings.connection.named_in_dotenv,

@@ -31,6 +31,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     },
     "More": {
         "doctor": "doctor",
+        "config": "config",
         "demo": "demo",
     },
 }

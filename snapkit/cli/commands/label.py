@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapkit.cli.arguments import NAME, ReadyName
+from snapkit.cli.arguments import NAME, Latest, ReadyName, wanted_of
 from snapkit.cli.completion import names_where
 from snapkit.cli.entry_facts import name_of_entry, print_report, report_document
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from snapkit.services.entries.change import EntryReport
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
 def pin(
     run: Invocation,
     *,
-    name: ReadyName,
+    name: ReadyName = None,
+    latest: Latest = False,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why.")] = None,
 ) -> EntryReport:
     """Protect a backup from being dropped or used up."""
+    wanted = wanted_of(name, latest)
     server = run.server()
     from snapkit.services.label import pin_entry
 
     with run.terminal.progress("Pinning") as observe:
-        return pin_entry(server, name, reason, run.settings().lock_wait, observe)
+        return pin_entry(server, wanted, reason, run.settings().lock_wait, observe)
 
 
 @registry.command(
@@ -50,15 +53,18 @@ def unpin(
     run: Invocation,
     *,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: entry.pinned))
-    ],
+        str | None,
+        typer.Argument(metavar="[NAME]", help=NAME, autocompletion=names_where(lambda entry: entry.pinned)),
+    ] = None,
+    latest: Latest = False,
 ) -> EntryReport:
     """Remove the protection of a pinned backup."""
+    wanted = wanted_of(name, latest)
     server = run.server()
     from snapkit.services.label import unpin_entry
 
     with run.terminal.progress("Unpinning") as observe:
-        return unpin_entry(server, name, run.settings().lock_wait, observe)
+        return unpin_entry(server, wanted, run.settings().lock_wait, observe)
 
 
 @registry.command(
@@ -72,15 +78,21 @@ def unpin(
 def label(
     run: Invocation,
     *,
-    name: ReadyName,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="The label; an empty text removes it.")],
+    name: ReadyName = None,
+    latest: Latest = False,
+    text: Annotated[str | None, typer.Argument(metavar="TEXT", help="The label; an empty text removes it.")] = None,
 ) -> EntryReport:
     """Give a backup a label."""
     from snapkit.core.inventory.metadata import checked_label
 
+    if latest and text is None:  # then the one word is the label
+        name, text = None, name
+    wanted = wanted_of(name, latest)
+    if text is None:
+        raise UsageError("Say which label: snapkit label NAME TEXT", state=NOTHING_CHANGED)
     text = checked_label(text) or ""
     server = run.server()
     from snapkit.services.label import label_entry
 
     with run.terminal.progress("Labelling") as observe:
-        return label_entry(server, name, text, run.settings().lock_wait, observe)
+        return label_entry(server, wanted, text, run.settings().lock_wait, observe)

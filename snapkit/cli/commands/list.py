@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from snapkit.cli.arguments import NAME, AllSources
+from snapkit.cli.arguments import NAME, AllSources, Latest, duration_of, one_of, wanted_of, whole_number
 from snapkit.cli.completion import names_where
-from snapkit.cli.entry_facts import STATE_STYLES, entry_document, name_of_entry, print_report, report_document
+from snapkit.cli.entry_facts import (
+    ENTRY_KEYS,
+    STATE_STYLES,
+    entry_document,
+    name_of_entry,
+    print_report,
+    report_document,
+)
 from snapkit.cli.format import age_text, count_text, printable, size_text
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
+from snapkit.core.inventory.kinds import Kind
+from snapkit.core.outcome import Outcome
 from snapkit.core.utc import utc_text
+from snapkit.core.values import dataclass
+from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -21,62 +32,137 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.cli.table import Column
     from snapkit.core.inventory.entry import Entry
+    from snapkit.core.reporting import Caution
     from snapkit.services.entries.change import EntryReport
     from snapkit.services.list import Listing
 
+_FORMS = ("table", "csv", "json")
+_ORDERS = ("created", "size", "name")
+_KINDS = ("backup", "old", "partial")
+
 _BAR_WIDTH = 12
 _BAR_STYLE = "cyan"
+_LABEL_RANK = 3
+_NARROWEST = 50
+"""Columns of a terminal that a table takes; on a narrower one the entries stand below one another."""
+
+
+@dataclass(frozen=True, slots=True)
+class CsvListing(Outcome):
+    """The inventory for a program that reads CSV."""
+
+    listing: Listing
+    tells_where: ClassVar[bool] = False
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return self.listing.cautions
+
+
+@dataclass(frozen=True, slots=True)
+class WideListing(Outcome):
+    """The inventory with nothing left out or cut off, however narrow the terminal is."""
+
+    listing: Listing
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        return self.listing.cautions
+
+
+def _text(result: Listing | CsvListing | WideListing, console: Console) -> None:
+    if isinstance(result, CsvListing):
+        _print_csv(result.listing, console)
+    elif isinstance(result, WideListing):
+        _print_inventory(result.listing, console, wide=True)
+    else:
+        print_listing(result, console)
 
 
 def print_listing(result: Listing, console: Console) -> None:
-    """Print the inventory."""
-    from snapkit.cli.table import fits, print_table
+    """Print the inventory, in as many columns as there is room for."""
+    _print_inventory(result, console, wide=False)
 
-    if not result.entries:
-        whose = f" of {printable(result.source)}" if result.source else ""
-        console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
+
+def _print_inventory(listing: Listing, console: Console, *, wide: bool) -> None:
+    from snapkit.cli.table import print_table
+
+    if not listing.entries:
+        _print_none(listing, console)
         return
-    columns = next(
-        (c for c in (_columns(result, with_time=True), _columns(result, with_time=False)) if fits(c, console)), None
-    )
+    columns = _columns(listing, whole=True) if wide else _fitted(listing, console.width)
     if columns is not None:
         print_table(columns, console)
     else:
-        console.print(_entry_stack(result))
-    if result.sized:
-        unknown = sum(entry.size_bytes is None for entry in result.entries)
-        note = f" (and {unknown} of unknown size)" if unknown else ""
-        free = "" if result.free_bytes is None else f"; {size_text(result.free_bytes)} are free on the server's disk"
-        total, number = size_text(result.total_bytes), count_text(len(result.entries), "database")
-        console.print(f"Total: {total} in {number}{note}{free}")
+        console.print(_entry_stack(listing))
+    if listing.left_out:
+        there = len(listing.entries) + listing.left_out
+        console.print(f"Shown: {len(listing.entries)} of {count_text(there, 'database')}.")
+    if listing.sized:
+        _print_totals(listing, console)
 
 
-def _columns(listing: Listing, *, with_time: bool) -> list[Column]:
+def _print_none(listing: Listing, console: Console) -> None:
+    whose = f" of {printable(listing.source)}" if listing.source else ""
+    if listing.left_out:
+        console.print(f"None of the {count_text(listing.left_out, 'database')}{whose} is like that.")
+    else:
+        console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
+
+
+def _print_totals(listing: Listing, console: Console) -> None:
+    unknown = sum(entry.size_bytes is None for entry in listing.entries)
+    note = f" (and {unknown} of unknown size)" if unknown else ""
+    free = "" if listing.free_bytes is None else f"; {size_text(listing.free_bytes)} are free on the server's disk"
+    total, number = size_text(listing.total_bytes), count_text(len(listing.entries), "database")
+    console.print(f"Total: {total} in {number}{note}{free}")
+    if len(listing.totals) > 1:
+        for source, size in listing.totals.items():
+            console.print(f"  {printable(source)}: {size_text(size)}", soft_wrap=True)
+
+
+def _fitted(listing: Listing, width: int) -> Sequence[Column] | None:
+    """The columns that there is room for; None where the terminal is too narrow for a table.
+
+    Before states and labels are left out, names give way to their timestamp part, which can be typed as well.
+    """
+    from snapkit.cli.table import fitted
+
+    columns = _columns(listing)
+    if width < _NARROWEST:
+        return fitted(columns, width, keep=max(column.rank for column in columns))
+    return fitted(columns, width, keep=_LABEL_RANK) or fitted(_columns(listing, short=True), width)
+
+
+def _columns(listing: Listing, *, short: bool = False, whole: bool = False) -> list[Column]:
     """The inventory as a table, with the columns that say something of at least one entry."""
     from snapkit.cli.table import Column
     from snapkit.core.inventory.metadata import shown_label
+    from snapkit.core.inventory.naming import stamp_of
 
     entries, now = listing.entries, listing.now
-    columns = [Column("NAME", [printable(entry.name) for entry in entries])]
+    names = [(stamp_of(entry.name) if short else None) or entry.name for entry in entries]
+    columns = [Column("NAME", list(map(printable, names)))]
     if listing.source is None:
-        columns.append(Column("SOURCE", [printable(entry.source) for entry in entries]))
-    if with_time:
-        columns.append(Column("CREATED (UTC)", [utc_text(entry.created_at) for entry in entries]))
+        columns.append(Column("SOURCE", [printable(entry.source) for entry in entries], rank=1, least=8))
+    columns.append(Column("CREATED (UTC)", [utc_text(entry.created_at) for entry in entries], rank=7))
     columns.append(Column("AGE", [age_text(entry.created_at, now) for entry in entries]))
     if listing.sized:
         largest = max(entry.size_bytes or 0 for entry in entries)
         columns.append(Column("SIZE", [size_text(entry.size_bytes).rjust(7) for entry in entries]))
-        columns.append(Column("", [_bar(entry.size_bytes, largest) for entry in entries], [_BAR_STYLE] * len(entries)))
-    columns.append(Column("KIND", [entry.kind.value for entry in entries]))
-    states = [entry.state for entry in entries]
-    columns.append(Column("STATE", [_state(entry) for entry in entries], [STATE_STYLES[state] for state in states]))
+        bars = [_bar(entry.size_bytes, largest) for entry in entries]
+        columns.append(Column("", bars, [_BAR_STYLE] * len(entries), rank=8))
+    columns.append(Column("KIND", [entry.kind.value for entry in entries], rank=2 if short else 4))
+    styles = [STATE_STYLES[entry.state] for entry in entries]
+    columns.append(Column("STATE", [_state(entry) for entry in entries], styles, rank=1 if short else 2))
     if any(entry.pinned for entry in entries):
-        columns.append(Column("PINNED", ["yes" if entry.pinned else "" for entry in entries]))
+        columns.append(Column("PINNED", ["yes" if entry.pinned else "" for entry in entries], rank=5))
     codes = [entry.deploy.short if entry.deploy else "" for entry in entries]
     if any(codes):
-        columns.append(Column("CODE", [printable(code) for code in codes]))
+        columns.append(Column("CODE", [printable(code) for code in codes], rank=6))
     if any(entry.label for entry in entries):
-        columns.append(Column("LABEL", [printable(shown_label(entry.label)) for entry in entries]))
+        labels = [printable(entry.label or "" if whole else shown_label(entry.label)) for entry in entries]
+        columns.append(Column("LABEL", labels, rank=_LABEL_RANK, least=16))
     return columns
 
 
@@ -119,37 +205,105 @@ def _entry_stack(listing: Listing) -> RenderableType:
     return Group(*lines)
 
 
-def _listing_document(result: Listing) -> Document:
+def _print_csv(listing: Listing, console: Console) -> None:
+    """A line for each entry as JSON has it: what is nested as JSON, and null as an empty cell."""
+    import csv
+    import io
+    import json
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(ENTRY_KEYS)
+    for entry in listing.entries:
+        document = entry_document(entry)
+        values = (document[key] for key in ENTRY_KEYS)
+        writer.writerow("" if each is None else each if isinstance(each, str) else json.dumps(each) for each in values)
+    console.file.write(text.getvalue())
+
+
+def _listing_in(result: Listing | CsvListing | WideListing) -> Listing:
+    return result.listing if isinstance(result, CsvListing | WideListing) else result
+
+
+def _data(result: Listing | CsvListing | WideListing) -> Document:
+    listing = _listing_in(result)
+    totals = [{"source": source, "size_bytes": size} for source, size in listing.totals.items()]
     return {
-        "entries": [entry_document(entry) for entry in result.entries],
-        "total_size_bytes": result.total_bytes if result.sized else None,
-        **({"free_bytes": result.free_bytes} if result.sized else {}),
+        "entries": [entry_document(entry) for entry in listing.entries],
+        "total_size_bytes": listing.total_bytes if listing.sized else None,
+        **({"totals": totals, "free_bytes": listing.free_bytes} if listing.sized else {}),
     }
 
 
-def _names_of_listing(result: Listing) -> Sequence[str]:
-    return tuple(entry.name for entry in result.entries)
+def _names(result: Listing | CsvListing | WideListing) -> Sequence[str]:
+    return () if isinstance(result, CsvListing) else tuple(entry.name for entry in _listing_in(result).entries)
 
 
 @registry.command(
     "list",
     changes=False,
-    text=print_listing,
-    data=_listing_document,
-    names=_names_of_listing,
-    examples=["snapkit list --sizes"],
+    text=_text,
+    data=_data,
+    names=_names,
+    examples=["snapkit list --sizes", "snapkit list --all --since 7d --sort size --limit 10"],
 )
 def list_(
     run: Invocation,
     *,
-    sizes: Annotated[bool, typer.Option("--sizes", help="Show the size of each database, and the total.")] = False,
+    sizes: Annotated[bool, typer.Option("--sizes", help="Show the size of each database, and the totals.")] = False,
     all_sources: AllSources = False,
-) -> Listing:
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="Those of this database, not of the one in the URL.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="KIND", help="Only these: backup, old or partial.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DURATION", help="Only what is younger, such as 7d.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", metavar="TEXT", help="Only those whose label contains this.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", metavar="BY", help="created or size, greatest first, or name. [default: created]"),
+    ] = None,
+    limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="No more than the first N.")] = None,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Leave no column out and cut no label, however narrow the terminal is.")
+    ] = False,
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="FORM", help="table, csv or json. [default: table]")
+    ] = None,
+) -> Listing | CsvListing | WideListing:
     """List the backups, newest first."""
+    form = one_of("--format", form, _FORMS)
+    order = one_of("--sort", sort, _ORDERS)
+    chosen_kind = one_of("--kind", kind, _KINDS)
+    number, age = whole_number("--limit", limit), duration_of("--since", since)
+    if form == "json":
+        run.answer_as_json()
+    elif form is not None and run.is_json:
+        raise UsageError(f"Give either --json or --format {form}.", state=NOTHING_CHANGED)
     server = run.server()
+    from snapkit.core.inventory.selection import Order, Selection
     from snapkit.services.list import list_entries
 
-    return list_entries(server, sizes=sizes, all_sources=all_sources)
+    selection = Selection(
+        kind=Kind(chosen_kind) if chosen_kind else None,
+        since=age,
+        label=label,
+        order=Order(order or Order.CREATED),
+        limit=number,
+    )
+    listing = list_entries(
+        server,
+        sizes=sizes or order == "size",
+        all_sources=all_sources and source is None,
+        source=source,
+        selection=selection,
+    )
+    return CsvListing(listing) if form == "csv" else WideListing(listing) if wide else listing
 
 
 @registry.command(
@@ -163,10 +317,15 @@ def list_(
 def show(
     run: Invocation,
     *,
-    name: Annotated[str, typer.Argument(metavar="NAME", help=NAME, autocompletion=names_where(lambda entry: True))],
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help=NAME, autocompletion=names_where(lambda entry: True)),
+    ] = None,
+    latest: Latest = False,
 ) -> EntryReport:
     """Show everything known about one backup."""
+    wanted = wanted_of(name, latest)
     server = run.server()
     from snapkit.services.list import show_entry
 
-    return show_entry(server, name)
+    return show_entry(server, wanted)

@@ -212,23 +212,28 @@ def delete(
     run: Invocation,
     *,
     names: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            metavar="NAME...",
-            help="Whole names, timestamp parts, or labels.",
+            metavar="[NAME...]",
+            help="Whole names, timestamp parts or ends of those (153124), or labels.",
             autocompletion=names_where(lambda entry: not entry.pinned and entry.state != "unmanaged"),
         ),
-    ],
+    ] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is ready, too.")] = False,
     drop_wait: DropWait = None,
     dry_run: DryRunOption = False,
     yes: Yes = False,
 ) -> Removal | DryRun[RemovalPreview]:
     """Drop the named backups."""
+    if not names and not latest:
+        raise UsageError(
+            "Say which backups: give their names, or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
+        )
     wait = run.settings({"drop_wait": drop_wait}).drop_wait
     server = run.server()
     from snapkit.services.prune import choose_by_name
 
-    return _remove(run, choose_by_name(names, server.source), wait, dry_run=dry_run, yes=yes)
+    return _remove(run, choose_by_name(names or (), server.source, latest=latest), wait, dry_run=dry_run, yes=yes)
 
 
 def policy_of(settings: Settings, command: str) -> Policy:

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from snapkit.cli.arguments import (
-    NAME,
     DryRunOption,
     Grace,
+    Latest,
     MaxOutage,
     NoDisconnect,
     NoPgbouncer,
     PgbouncerUrl,
+    ReadyName,
     ReplicaUrl,
     StopWorkers,
     Yes,
-    is_ready,
+    wanted_of,
 )
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
 from snapkit.cli.format import age_text, count_text, printable
@@ -30,7 +31,6 @@ from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import Outcome
 from snapkit.core.utc import utc_text
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -213,8 +213,8 @@ def _names(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Sequence[str] 
 def rollback(
     run: Invocation,
     *,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help=NAME, autocompletion=is_ready)] = None,
-    latest: Annotated[bool, typer.Option("--latest", help="Take the newest backup that is ready.")] = False,
+    name: ReadyName = None,
+    latest: Latest = False,
     keep_backup: Annotated[
         bool, typer.Option("--keep-backup", help="Swap in a clone of the backup, and keep the backup.")
     ] = False,
@@ -230,16 +230,13 @@ def rollback(
     yes: Yes = False,
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
     """Swap a backup in for the live database, which is kept."""
-    if (name is None) is not latest:
-        raise UsageError(
-            "Say which backup: give either its name or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
-        )
+    wanted = wanted_of(name, latest)
     with run.asking_for_deploy() as deploy:
         replicas = run.replicas(replica_url)
         from snapkit.services.rollback import SwapRequest
 
         request = SwapRequest(
-            wanted=name,
+            wanted=wanted,
             keep_backup=keep_backup,
             hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
             replicas=replicas,

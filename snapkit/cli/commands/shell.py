@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapkit.cli.arguments import ReadyName, ShowCommand
+from snapkit.cli.arguments import Latest, ReadyName, ShowCommand, wanted_of
 from snapkit.cli.ctrl_c import uninterrupted
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
@@ -44,17 +44,22 @@ def _data(result: ShellReceipt) -> Document:
 def shell(
     run: Invocation,
     *,
-    name: ReadyName,
+    name: ReadyName = None,
     command: Annotated[
         list[str] | None,
         typer.Argument(metavar="[-- COMMAND...]", help="What to run, with DATABASE_URL set. [default: psql]"),
     ] = None,
+    latest: Latest = False,
     show_command: ShowCommand = False,
 ) -> ShellReceipt:
     """Open a backup, read-only, in psql or another program.
 
     It is sealed again afterwards.
     """
+    if latest and name is not None:  # then the first word is the command's
+        command = [name, *(command or ())]
+        name = None
+    wanted = wanted_of(name, latest)
     from snapkit.processes.foreground import find_command, run_command
 
     found = find_command(command) if command else None
@@ -64,7 +69,7 @@ def shell(
     from snapkit.services.shell import ShellReceipt, ShellRequest, opened_entry
 
     settings = run.settings()
-    request = ShellRequest(name, found, settings.connection.url, run.urls_of_user())
+    request = ShellRequest(wanted, found, settings.connection.url, run.urls_of_user())
     with ExitStack() as stack:
         with run.terminal.progress("Opening") as observe:
             opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))

@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 from snapkit.core.inventory import naming
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError, UsageError
-
-if TYPE_CHECKING:
-    from snapkit.core.inventory.database import Database
 
 
 def is_remains(entry: Entry) -> bool:
     """Whether nothing but dropping it can be done: a clone that was never completed, an interrupted drop of ours."""
     return entry.kind is Kind.PARTIAL or (entry.state is State.INVALID and entry.is_managed)
+
+
+class Order(StrEnum):
+    """By what a list is sorted; of times and sizes the greatest comes first."""
+
+    CREATED = "created"
+    SIZE = "size"
+    NAME = "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which entries a list is to have, and in which order."""
+
+    kind: Kind | None = None
+    since: timedelta | None = None
+    """How old they may be."""
+    label: str | None = None
+    """What their label contains."""
+    order: Order = Order.CREATED
+    limit: int | None = None
+
+    def of(self, entries: Iterable[Entry], now: datetime) -> tuple[Entry, ...]:
+        """Return those of ``entries`` that fit, in the order in which they came."""
+        return tuple(
+            entry
+            for entry in entries
+            if self.kind in (None, entry.kind)
+            and (self.since is None or now - entry.created_at <= self.since)
+            and (self.label is None or self.label in (entry.label or ""))
+        )
+
+    def first(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        """Return as many of ``entries``, newest first, as there are to be, in their order; unknown sizes come last."""
+        if self.order is Order.SIZE:
+            entries = sorted(
+                entries, key=lambda entry: -1 if entry.size_bytes is None else entry.size_bytes, reverse=True
+            )
+        elif self.order is Order.NAME:
+            entries = sorted(entries, key=lambda entry: entry.name)
+        return tuple(entries[: self.limit])
+
+
+EVERYTHING = Selection()
 
 
 def lenders(entries: Iterable[Entry]) -> tuple[Database, ...]:
@@ -38,15 +80,22 @@ def lenders(entries: Iterable[Entry]) -> tuple[Database, ...]:
     return tuple(entry.database for entry in sorted(sealed, key=lambda entry: entry.age_key))
 
 
-def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
-    """Return the entry that ``wanted`` names: its whole name, its timestamp part, or its label.
+LEAST_DIGITS = 4
+"""Of the end of a timestamp that is to tell an entry."""
 
+
+def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
+    """Return the entry that ``wanted`` names: its whole name, its label, its timestamp part, or an end of that.
+
+    An end has four digits at least. Of these the first that fits something counts.
     Raises NotFoundError where nothing fits, and UsageError, with a list, where several do.
     """
     for entry in entries:
         if entry.name == wanted:
             return entry
     fitting = [entry for entry in entries if wanted in (naming.stamp_of(entry.name), entry.label, _former_name(entry))]
+    if not fitting and sum(map(str.isdecimal, wanted)) >= LEAST_DIGITS:
+        fitting = [entry for entry in entries if (naming.stamp_of(entry.name) or "").endswith(wanted)]
     if not fitting:
         raise NotFoundError(
             f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
@@ -59,6 +108,11 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
             f"{wanted!r} fits several entries:\n{names}", state=NOTHING_CHANGED, hint="Give one of these names."
         )
     return fitting[0]
+
+
+def select_among(entries: Sequence[Entry], wanted: str | None, source: str, distrusted: Sequence[Entry] = ()) -> Entry:
+    """Return the entry that ``wanted`` names; None: the newest ready backup. Raises as those two do."""
+    return latest_backup(entries, source, distrusted) if wanted is None else select_one(entries, wanted, source)
 
 
 def _former_name(entry: Entry) -> str | None:

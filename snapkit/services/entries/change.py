@@ -11,7 +11,6 @@ from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.selection import select_one
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.identity import facts_of
 from snapkit.core.plans.properties import Properties
@@ -31,7 +30,7 @@ from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.preconditions import blockers_named, check_rights
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
-from snapkit.services.run.survey import ServerState, gather, need_known, with_sizes
+from snapkit.services.run.survey import ServerState, chosen, gather, with_sizes
 
 
 def report_on(
@@ -45,7 +44,7 @@ def report_on(
 
 def rewrite_document(
     server: Server,
-    name: str,
+    wanted: str | None,
     lock_wait: timedelta,
     observe: Observe,
     change: Callable[[Metadata], Metadata],
@@ -53,8 +52,7 @@ def rewrite_document(
 ) -> EntryReport:
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
-        need_known(gathered, server.source)
-        entry = select_one(gathered.inventory.of_source(server.source), name, server.source)
+        entry = chosen(gathered, server.source, wanted)
         if entry.metadata is None or entry.state is not State.READY:
             raise UsageError(
                 f"{entry.name!r} is {entry.state}; only an entry that is ready can be {done}.",

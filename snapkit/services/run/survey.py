@@ -13,6 +13,7 @@ from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
+from snapkit.core.inventory.selection import select_among
 from snapkit.core.plans.statements import Step, WrittenStep
 from snapkit.core.reporting import Caution
 from snapkit.core.server.version import MINIMUM_VERSION, major_version
@@ -77,6 +78,14 @@ def need_known(gathered: ServerState, source: str) -> None:
     inventory = gathered.inventory
     if not inventory.of_source(source) and not any(entry.source == source for entry in inventory.distrusted):
         need_live(gathered, source)
+
+
+def chosen(gathered: ServerState, source: str, wanted: str | None) -> Entry:
+    """Return the entry that ``wanted`` names; None: the newest ready backup. Raises NotFoundError and UsageError."""
+    inventory = gathered.inventory
+    need_known(gathered, source)
+    distrusted = [entry for entry in inventory.distrusted if entry.source == source]
+    return select_among(inventory.of_source(source), wanted, source, distrusted)
 
 
 def address_of(connection: Connection) -> Address:
