@@ -19,10 +19,12 @@ import psycopg
 from psycopg import sql
 
 from snapkit.core.inventory.entry import Entry
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.backup import BackupReceipt, BackupRequest, back_up
 from snapkit.services.list import list_entries
+from snapkit.services.outage.clients import Clients
 from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.cluster import Cluster
 from tests.process import Command
@@ -211,11 +213,12 @@ class Sandbox:
             self._servers[url] = Server(target_of(url))
         return self._servers[url]
 
-    def back_up(self, **request: Any) -> BackupReceipt:
-        return back_up(self.server(), BackupRequest(**request), LOCK_WAIT, lambda progress: None)
+    def back_up(self, hold: HoldRules = DEFAULT_RULES, **request: Any) -> BackupReceipt:
+        return back_up(self.server(), BackupRequest(clients=Clients(hold), **request), LOCK_WAIT, lambda progress: None)
 
-    def roll_back(self, wanted: str | None = None, **request: Any) -> SwapReceipt:
-        return swap(self.server(), SwapRequest(wanted=wanted, **request), LOCK_WAIT, lambda progress: None)
+    def roll_back(self, wanted: str | None = None, hold: HoldRules = DEFAULT_RULES, **request: Any) -> SwapReceipt:
+        wish = SwapRequest(wanted=wanted, clients=Clients(hold), **request)
+        return swap(self.server(), wish, LOCK_WAIT, lambda progress: None)
 
     def undo(self) -> SwapReceipt:
         return swap(self.server(), SwapRequest(undo=True), LOCK_WAIT, lambda progress: None)

@@ -56,7 +56,14 @@ def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observ
             check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
             if properties is not None:
                 present = databases.read_properties(connection, entry.database.oid)
-                given = give_properties(connection, properties, entry.database.oid, entry.name, entry.name, present)
+                given = give_properties(
+                    connection,
+                    properties,
+                    entry.database.oid,
+                    name=entry.name,
+                    final_name=entry.name,
+                    present=present,
+                )
                 if given.not_given:
                     access = databases.access_of(connection, entry.database.oid)
                     document = _noting(document, given.not_given, access)

@@ -14,7 +14,7 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.naming import sequence_of
 from snapkit.core.inventory.selection import latest_displaced, ready_backups
-from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules, Phase
+from snapkit.core.outage.hold_rules import Phase
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outage.standbys import ReplicaReceipt, Standby
 from snapkit.core.outcome import Outcome
@@ -22,7 +22,7 @@ from snapkit.core.plans.clone import CopyMethod, plan_clone
 from snapkit.core.plans.reinstatement import Returning, was_backup
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
-from snapkit.core.reporting import Caution, Observe, Progress
+from snapkit.core.reporting import Caution, Observe
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError
@@ -30,7 +30,6 @@ from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
-from snapkit.postgres.outage.door import await_transactions
 from snapkit.postgres.sql.swap_script import swap_script
 from snapkit.services.copying.collation import collation_cautions, with_collation
 from snapkit.services.copying.estimate import estimate, method_for
@@ -42,11 +41,10 @@ from snapkit.services.entries.leftovers import discarded_on_failure, sweep_after
 from snapkit.services.entries.reinstatement import give_back_what_it_was
 from snapkit.services.entries.seal import check_not_open, check_sealed, need_sealed
 from snapkit.services.entries.swap import swap_databases, unswapped
-from snapkit.services.outage.helpers import look_again, ready_helpers
+from snapkit.services.outage.clients import Clients
 from snapkit.services.outage.hold import Hold
-from snapkit.services.outage.pool_checks import Pooler, bracketed, check_poolers
-from snapkit.services.outage.pools import paused
-from snapkit.services.outage.standbys import Change, Replica, check_replicas, follow, untold_caution, untold_standbys
+from snapkit.services.outage.pool_checks import bracketed
+from snapkit.services.outage.standbys import Change, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
@@ -54,7 +52,7 @@ from snapkit.services.run.probe import look_at_live
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.stopwatch import Stopwatch
-from snapkit.services.run.survey import ServerState, chosen, entry_cautions, gather, need_known, written
+from snapkit.services.run.survey import RunContext, ServerState, chosen, entry_cautions, gather, need_known, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +62,13 @@ class SwapRequest:
     wanted: str | None = None
     undo: bool = False
     keep_backup: bool = False
-    hold: HoldRules = DEFAULT_RULES
-    replicas: tuple[Replica, ...] = ()
-    poolers: tuple[Pooler, ...] = ()
+    clients: Clients = Clients()
     code: Checkout | None = None
     """What is checked out where the command runs."""
-    helpers_needed: bool = True
-    """Whether to fail for a replica or a pooler that fails; else it goes without those that do."""
     stop_workers: bool = False
     """Whether background workers are ended that will not come back by themselves."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
-
-    @property
-    def sends_away(self) -> bool:
-        """Whether those who are there now will be gone by the time of the swap: disconnected, or with the pool."""
-        return self.hold.disconnect or bool(self.poolers)
 
 
 def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
@@ -87,7 +76,7 @@ def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
     with server.connect() as connection:
         check_server(connection)
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
-        _check(connection, plan, disconnect=request.sends_away)
+        _check(connection, plan, disconnect=request.clients.will_leave)
         return plan
 
 
@@ -100,10 +89,10 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, connection, gathered.facts, plan.live, plan.entry, migrations=True)
         check_workers(server, connection, plan.live, stop=request.stop_workers)
-        sessions = _check(connection, plan, disconnect=request.sends_away)
-        replicas = check_replicas(connection, request.replicas, plan.live, disconnect=request.hold.disconnect)
-        poolers = check_poolers(connection, request.poolers, server.source)
-        standbys = untold_standbys(connection, request.replicas) if plan.live else ()
+        sessions = _check(connection, plan, disconnect=request.clients.will_leave)
+        replicas = request.clients.look_at_standbys(connection, plan.live)
+        poolers = request.clients.look_at_poolers(connection, server.source)
+        standbys = untold_standbys(connection, request.clients.standbys) if plan.live else ()
         with server_errors(NOTHING_CHANGED):
             lack = foretell_lack(connection, plan.entry, plan.live.oid if plan.live else None, plan.source)
             stranding = _stranded(connection, plan)
@@ -183,6 +172,7 @@ def swap(
     request: SwapRequest,
     lock_wait: timedelta,
     observe: Observe,
+    *,
     confirmed: SwapPlan | None = None,
     persistence: Persistence | None = None,
 ) -> SwapReceipt:
@@ -192,65 +182,51 @@ def swap(
     ``persistence`` the server is asked for so long what became of a swap whose COMMIT was not answered.
     """
     watch = Stopwatch()
-    helpers = ready_helpers(
-        server,
-        request.replicas,
-        request.poolers,
-        disconnect=request.hold.disconnect,
-        needed=request.helpers_needed,
-        observe=observe,
-    )
+    clients = request.clients.ready_to_swap(server, observe)
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
+        context = RunContext(server, ddl, gathered, observe)
         plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
             stranding = _stranded(ddl, plan)
         workers = check_workers(server, ddl, plan.live, stop=request.stop_workers)
-        _check(ddl, plan, disconnect=request.sends_away)
-        standbys = untold_standbys(ddl, request.replicas) if plan.live else ()
+        _check(ddl, plan, disconnect=request.clients.will_leave)
+        clients = clients.noting_unnamed(ddl) if plan.live else clients
         rehearsed = _rehearse(server, ddl, plan, request)
         watch.lap("checks")
         with interruptions(unswapped(plan)) as standing, discarded_on_failure(server, ddl, plan.clone):
             restored_oid, cloned = plan.entry.database.oid, None
             cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
-                rules = replace(request.hold, limit=None)  # its template is sealed: nobody is held
+                rules = replace(clients.rules, limit=None)  # its template is sealed: nobody is held
                 files = plan.entry.metadata.clone_files if plan.entry.metadata else None
-                cloning = estimate(ddl, plan.clone, server.source, method, gathered, rules, files)
+                cloning = estimate(context, plan.clone, method, rules, files)
                 with room_for(plan.entry):
-                    cloned = clone_entry(server, ddl, plan, plan.clone, cloning, gathered, Hold(rules), observe)
+                    cloned = clone_entry(context, plan, plan.clone, cloning, Hold(rules))
                 restored_oid = cloned.oid
                 cautions += cloned.cautions
                 inside, wanted, name = plan.live.name if plan.live else None, cloned.moment.properties, plan.clone.name
-                set_from_inside(server, ddl, gathered.facts, inside, wanted, restored_oid, name)
+                set_from_inside(context, inside, wanted, oid=restored_oid, name=name)
                 plan = plan.cloned(restored_oid)
                 watch.lap("clone")
-            if plan.live is not None and request.hold.grace_before:
-                observe(Progress("Letting transactions end", timedelta(0)))
-                with server_errors(unswapped(plan)):
-                    await_transactions(ddl, [plan.live.oid], request.hold)
+            if plan.live is not None and clients.let_transactions_end(ddl, plan.live.oid, observe, unswapped(plan)):
                 watch.lap("grace")
             plan = with_roles_as_named(ddl, plan, cloned)
-            helpers = look_again(ddl, helpers, unswapped(plan))
-            with paused(
-                helpers.poolers, ddl, server.source, observe, request.hold, needed=request.helpers_needed
-            ) as pause:
-                hold = pause.hold(request.hold)
-                role = gathered.facts.role
-                swapped = swap_databases(server, ddl, plan, restored_oid, hold, role, standing, observe, persistence)
-            watch.lap("swap", holds=True, leaving=pause.leaving + swapped.leaving)
+            clients = clients.look_again(ddl, unswapped(plan))
+            with clients.held(ddl, server.source, observe) as holding:
+                swapped = swap_databases(context, plan, restored_oid, holding.hold, standing, persistence=persistence)
+            watch.lap("swap", holds=True, leaving=holding.leaving + swapped.leaving)
         plan = swapped.plan
         returned = give_back_what_it_was(server, ddl, plan, swapped.nudges, gathered.names)
     displaced_oid = plan.live.oid if plan.live else None
-    change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=request.hold.disconnect)
-    replicas, more = follow(helpers.replicas, helpers.receipts, change, observe)
-    outage = pause.outage(swapped.outage)
-    cautions += swapped.cautions + request.hold.exceeded(outage) + pause.cautions + more
-    cautions += untold_caution(standbys, len(replicas), displaced_oid) + helpers.cautions(displaced_oid)
+    change = Change("the swap", restored_oid, plan.source, displaced_oid, disconnect=clients.rules.disconnect)
+    replicas, more = clients.follow(change, observe)
+    held = holding.ended(swapped.outage, swapped.disconnected)
+    cautions += swapped.cautions + clients.rules.exceeded(held.outage) + held.cautions + more
     cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
-    cautions += await_workers(server, workers, swapped.disconnected, restored_oid, observe, moved=True)
+    cautions += await_workers(server, workers, held.disconnected, restored_oid, observe, moved=True)
     cautions += stranding + sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
     return SwapReceipt(
@@ -260,12 +236,12 @@ def swap(
         backups_left=_backups_left(gathered, plan) + (returned is not None and returned.metadata.kind is Kind.BACKUP),
         displaced=_displaced(plan, returned),
         was_backup=was_backup(plan),
-        outage=outage,
+        outage=held.outage,
         phases=watch.phases,
         duration=watch.elapsed,
-        disconnected=swapped.disconnected,
+        disconnected=held.disconnected,
         replicas=replicas,
-        poolers=pause.poolers,
+        poolers=held.poolers,
         written_since=left.written_since,
         cautions=cautions,
     )

@@ -33,7 +33,8 @@ from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import plan_swap
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import BusyError, PartialError
-from snapkit.services.backup import BackupPreview, BackupReceipt, Choice, Copying
+from snapkit.services.backup import BackupPreview, BackupReceipt, Copying
+from snapkit.services.copying.decision import Choice
 from snapkit.services.doctor import Diagnosis
 from snapkit.services.entries.change import EntryReport
 from snapkit.services.entries.drop import Failure

@@ -19,6 +19,7 @@ from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import BusyError, NotFoundError, PrivilegeError, SnapkitError, UsageError
 from snapkit.services.backup import BackupRequest, back_up, preview_backup
+from snapkit.services.outage.clients import Clients
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, entry_names, wait_until
 
 
@@ -128,7 +129,7 @@ def test_timeouts_of_the_role_or_the_database_do_not_cut_a_clone_off(sandbox: Sa
     ) as client:  # makes it last longer than those
         for name in ("idle_in_transaction_session_timeout", *timeouts[4:]):
             client.execute(sql.SQL("SET {} TO 0").format(sql.Identifier(name)))
-        longer = BackupRequest(hold=HoldRules(grace=timedelta(seconds=1.5)))
+        longer = BackupRequest(clients=Clients(HoldRules(grace=timedelta(seconds=1.5))))
         assert back_up(server, longer, LOCK_WAIT, lambda progress: None).disconnected
     sandbox.execute(sql.SQL("ALTER {} RESET ALL").format(target))
     assert len(sandbox.entries()) == 1

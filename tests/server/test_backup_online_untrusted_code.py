@@ -18,6 +18,7 @@ from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying.online import code_check, run
+from snapkit.services.outage.clients import Clients
 from tests.sandbox import LOCK_WAIT, Sandbox
 from tests.server.test_backup_online import online_backup, opened
 
@@ -252,7 +253,7 @@ def test_auto_takes_online_for_a_superuser_where_nothing_foreign_would_run(sandb
     owned = Owned(sandbox, *HARMLESS)
     server = sandbox.server(owned.superusers)
     back_up(server, BackupRequest(), LOCK_WAIT, lambda progress: None)
-    limited = BackupRequest(hold=HoldRules(limit=timedelta(milliseconds=1)))
+    limited = BackupRequest(clients=Clients(HoldRules(limit=timedelta(milliseconds=1))))
     receipt = back_up(server, limited, LOCK_WAIT, lambda progress: None)
     assert receipt.backup.strategy is Strategy.ONLINE
     owned.plant("a CHECK")

@@ -329,7 +329,11 @@ def test_a_server_that_is_long_away_is_asked_what_became_of_the_swap(
 
         monkeypatch.setattr("snapkit.services.run.commit_outcome.PATIENCE", timedelta(0))
         receipt = swap(
-            Server(target_of(own.url(box.name))), SwapRequest(), LOCK_WAIT, observe, None, Persistence(10 * LOCK_WAIT)
+            Server(target_of(own.url(box.name))),
+            SwapRequest(),
+            LOCK_WAIT,
+            observe,
+            persistence=Persistence(10 * LOCK_WAIT),
         )
         assert receipt.displaced is not None
         assert [each for each in heard if each.startswith("Waiting to learn")]

@@ -22,7 +22,9 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError
 from snapkit.postgres.copying.programs import VARIABLE
 from snapkit.postgres.sql import execution
-from snapkit.services.backup import BackupReceipt, BackupRequest, Choice, back_up
+from snapkit.services.backup import BackupReceipt, BackupRequest, back_up
+from snapkit.services.copying.decision import Choice
+from snapkit.services.outage.clients import Clients
 from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.sandbox import LOCK_WAIT, Sandbox, run_snapkit, wait_until
 
@@ -131,9 +133,11 @@ def test_a_parallel_query_whose_workers_wait_at_the_door_is_not_waited_for(
         def work() -> None:
             server = sandbox.server(url)
             if what == "backup":
-                receipts.append(back_up(server, BackupRequest(hold=rules), LOCK_WAIT, lambda progress: None))
+                receipts.append(
+                    back_up(server, BackupRequest(clients=Clients(rules)), LOCK_WAIT, lambda progress: None)
+                )
             else:
-                receipts.append(swap(server, SwapRequest(hold=rules), LOCK_WAIT, lambda progress: None))
+                receipts.append(swap(server, SwapRequest(clients=Clients(rules)), LOCK_WAIT, lambda progress: None))
 
         thread = in_background(work)
         wait_until(lambda: door_is_held(sandbox))

@@ -14,7 +14,8 @@ from snapkit.core.copying import estimates
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.errors import OutageLimitError
-from snapkit.services.backup import BackupRequest, Choice, preview_backup
+from snapkit.services.backup import BackupRequest, preview_backup
+from snapkit.services.copying.decision import Choice
 from snapkit.services.doctor import diagnose
 from tests.cluster import Cluster
 from tests.sandbox import Sandbox
@@ -87,14 +88,14 @@ def test_before_a_first_backup_its_owner_learns_how_long_clients_would_be_held(
 @pytest.mark.usefixtures("client_programs")
 def test_nobody_is_held_for_a_clone_that_would_take_longer_than_it_may(unmeasured: tuple[Sandbox, str]) -> None:
     sandbox, url = unmeasured
-    asked = BackupRequest(strategy=Strategy.FILE_COPY, hold=HoldRules(limit=SECOND))
+    limited = HoldRules(limit=SECOND)
     with psycopg.connect(url) as client:
         with pytest.raises(OutageLimitError, match="Going by the number and the size of its files") as caught:
-            sandbox.back_up(strategy=asked.strategy, hold=asked.hold)
+            sandbox.back_up(strategy=Strategy.FILE_COPY, hold=limited)
         assert caught.value.state == "Nothing was changed."
         assert "allow more time once" in str(caught.value.hint)
         assert not caught.value.is_passing
-        receipt = sandbox.back_up(hold=asked.hold)
+        receipt = sandbox.back_up(hold=limited)
         assert client.execute("SELECT 1").fetchone() == (1,)
     assert (receipt.backup.strategy, receipt.choice) == (Strategy.ONLINE, Choice.OUTAGE_EXPECTED)
     assert receipt.outage == timedelta(0)

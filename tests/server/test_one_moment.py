@@ -192,7 +192,7 @@ def test_a_role_that_is_renamed_or_dropped_meanwhile_does_not_cost_the_clone(san
 
     original = clone.make_clone
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snapkit.services.backup.make_clone", then)
+        patch.setattr("snapkit.services.copying.copy.make_clone", then)
         backup = Backup(sandbox)
         name = backup.name
     row = sandbox.row(name)
@@ -256,7 +256,7 @@ def test_a_source_that_is_altered_again_and_again_is_given_up_and_nothing_is_lef
 
     original = clone.make_clone
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snapkit.services.backup.make_clone", another_owner)
+        patch.setattr("snapkit.services.copying.copy.make_clone", another_owner)
         with pytest.raises(AlteredMeanwhileError, match="altered by somebody else"):
             sandbox.back_up()
     assert len(changes) == 3
@@ -323,7 +323,7 @@ def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_s
 
     copy = online.copy_online
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snapkit.services.backup.copy_online", at_first)
+        patch.setattr("snapkit.services.copying.copy.copy_online", at_first)
         patch.setattr("snapkit.services.copying.online.run.read_moment", then)
         name = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
     assert sandbox.row(name)["datconnlimit"] == 50
@@ -341,7 +341,7 @@ def test_an_owner_that_changes_while_it_is_copied_is_followed(sandbox: Sandbox) 
         return cloned
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snapkit.services.backup.make_clone", then)
+        patch.setattr("snapkit.services.copying.copy.make_clone", then)
         receipt = sandbox.back_up()
     assert [caution.code for caution in receipt.cautions] == ["owner_changed"]
     assert sandbox.row(receipt.backup.name)["owner"] == after

@@ -108,7 +108,7 @@ def test_what_was_pinned_after_the_question_is_not_cloned_unasked(sandbox: Sandb
     confirmed = preview_swap(sandbox.server(), SwapRequest()).plan
     pin_entry(sandbox.server(), backup, None, LOCK_WAIT)
     with pytest.raises(BusyError, match="since the plan was made"):
-        swap(sandbox.server(), SwapRequest(), LOCK_WAIT, unobserved, confirmed)
+        swap(sandbox.server(), SwapRequest(), LOCK_WAIT, unobserved, confirmed=confirmed)
     assert sandbox.databases() == [sandbox.name, backup]
 
 
@@ -146,7 +146,7 @@ def test_what_was_confirmed_is_what_is_done_or_nothing(sandbox: Sandbox) -> None
     plan = preview_swap(sandbox.server(), SwapRequest()).plan
     newer = sandbox.back_up().backup
     with pytest.raises(BusyError, match="have changed since"):
-        swap(sandbox.server(), SwapRequest(), LOCK_WAIT, lambda progress: None, plan)
+        swap(sandbox.server(), SwapRequest(), LOCK_WAIT, lambda progress: None, confirmed=plan)
     assert newer.name in sandbox.databases()
 
 

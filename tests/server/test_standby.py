@@ -19,7 +19,7 @@ import pytest
 from psycopg import sql
 
 from snapkit.core.checks.facts import Status
-from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.outage.hold_rules import DEFAULT_RULES, HoldRules
 from snapkit.core.outage.standbys import Standby
 from snapkit.core.reporting import Caution, Progress
 from snapkit.errors import BusyError
@@ -27,6 +27,7 @@ from snapkit.postgres.catalog import server_facts
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.doctor import diagnose
 from snapkit.services.outage import standbys
+from snapkit.services.outage.clients import Clients
 from snapkit.services.outage.standbys import Replica, replicas_of
 from snapkit.services.rollback import SwapReceipt, SwapRequest, swap
 from tests.cluster import PASSWORD, Cluster
@@ -81,9 +82,17 @@ def _told(sandbox: Sandbox, standby: Cluster, **how: Any) -> tuple[Replica, ...]
     return replicas_of([standby.url(sandbox.name, **how)], sandbox.name, None)
 
 
-def _swap(sandbox: Sandbox, standby: Cluster, observe: Any = lambda progress: None, **request: Any) -> SwapReceipt:
-    told = _told(sandbox, standby)
-    return swap(sandbox.server(), SwapRequest(replicas=told, **request), LOCK_WAIT, observe)
+def _swap(
+    sandbox: Sandbox,
+    standby: Cluster,
+    observe: Any = lambda progress: None,
+    *,
+    hold: HoldRules = DEFAULT_RULES,
+    needed: bool = True,
+    **request: Any,
+) -> SwapReceipt:
+    clients = Clients(hold, _told(sandbox, standby), needed=needed)
+    return swap(sandbox.server(), SwapRequest(clients=clients, **request), LOCK_WAIT, observe)
 
 
 # --- what is promised -------------------------------------------------------------------------------------------------
@@ -383,7 +392,9 @@ def test_a_replica_that_is_behind(sandbox: Sandbox, standby: Cluster, monkeypatc
     reader = _reader(standby, sandbox)
     with _paused(standby):
         told = _told(sandbox, standby)
-        backup = back_up(sandbox.server(), BackupRequest(replicas=told), LOCK_WAIT, lambda progress: None)
+        backup = back_up(
+            sandbox.server(), BackupRequest(clients=Clients(standbys=told)), LOCK_WAIT, lambda progress: None
+        )
         receipt = _swap(sandbox, standby, wanted=sandbox.entries()[-1].name)
         for cautions in (backup.cautions, receipt.cautions):
             assert _codes(cautions) == ["replica_behind"]
@@ -460,7 +471,7 @@ def test_a_standby_that_is_promoted_before_the_swap(sandbox: Sandbox, own_standb
 def test_a_guard_goes_back_though_a_standby_was_promoted(sandbox: Sandbox, own_standby: Cluster) -> None:
     sandbox.back_up()
     sandbox.ruin()
-    receipt = _swap(sandbox, own_standby, _promoting(own_standby), hold=LONG_GRACE, helpers_needed=False)
+    receipt = _swap(sandbox, own_standby, _promoting(own_standby), hold=LONG_GRACE, needed=False)
     # Another standby that this server may have is told of besides.
     (left_out,) = (caution for caution in receipt.cautions if caution.code != "standbys_not_told")
     assert (left_out.code, "promoted" in left_out.message) == ("replica_left_out", True)
@@ -511,7 +522,7 @@ def test_sessions_that_may_not_be_ended_or_are_not_to_be(sandbox: Sandbox, stand
     told = _told(sandbox, standby, user=owner)
     for undo, disconnect, number in ((False, True, 0), (True, False, 1)):
         with _paused(standby):
-            request = SwapRequest(undo=undo, hold=HoldRules(disconnect), replicas=told)
+            request = SwapRequest(undo=undo, clients=Clients(HoldRules(disconnect), told))
             receipt = swap(server, request, LOCK_WAIT, observe)
         assert _codes(receipt.cautions) == ["replica_sessions_left"]
         assert "user postgres, reporting" in receipt.cautions[0].message

@@ -20,7 +20,8 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import SnapkitError
-from snapkit.services.backup import BackupReceipt, Choice, Copying
+from snapkit.services.backup import BackupReceipt, Copying
+from snapkit.services.copying.decision import Choice
 from snapkit.services.doctor import Diagnosis
 from snapkit.services.entries.change import EntryReport
 from snapkit.services.entries.drop import Failure

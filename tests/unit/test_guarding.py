@@ -24,7 +24,8 @@ from snapkit.errors import (
     UsageError,
 )
 from snapkit.processes.foreground import Ending
-from snapkit.services.backup import BackupReceipt, Choice, Copying
+from snapkit.services.backup import BackupReceipt, Copying
+from snapkit.services.copying.decision import Choice
 from snapkit.services.entries.drop import Failure
 from snapkit.services.guard import GuardReceipt, guard
 from snapkit.services.prune import Removal

@@ -67,7 +67,7 @@ def print_backup(result: BackupReceipt, console: Console) -> None:
 def _strategy(result: BackupReceipt) -> str:
     """The method, whether it could do what it is chosen for, and at what speed it went."""
     from snapkit.cli.format import size_text
-    from snapkit.services.backup import Choice
+    from snapkit.services.copying.decision import Choice
 
     text = result.backup.strategy.value if result.backup.strategy else "unknown"
     copy = result.copy
@@ -169,15 +169,18 @@ def backup(
     with run.asking_for_deploy() as deploy:
         server = run.server()
         from snapkit.services.backup import BackupRequest, preview_backup
+        from snapkit.services.outage.clients import Clients
 
         request = BackupRequest(
             label=label,
             pinned=pin,
             strategy=settings.strategy,
             tablespace=settings.tablespace,
-            hold=settings.hold(disconnect=not no_disconnect),
-            replicas=run.replicas(replica_url),
-            poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+            clients=Clients(
+                hold=settings.hold(disconnect=not no_disconnect),
+                standbys=run.replicas(replica_url),
+                poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+            ),
             deploy=deploy(),
             stop_workers=stop_workers,
         )

@@ -205,19 +205,18 @@ def guard(
         from snapkit.services.backup import BackupRequest
         from snapkit.services.guard import guard as guard_
         from snapkit.services.guard import preview_guard
+        from snapkit.services.outage.clients import Clients
         from snapkit.services.prune import choose_by_policy
         from snapkit.services.rollback import SwapRequest
 
-        hold, replicas = settings.hold(disconnect=True), run.replicas(replica_url)
-        poolers = run.poolers(pgbouncer_url, without=no_pgbouncer)
+        hold, standbys = settings.hold(disconnect=True), run.replicas(replica_url)
+        clients = Clients(hold, standbys, run.poolers(pgbouncer_url, without=no_pgbouncer))
         request = BackupRequest(
             label=label,
             pinned=False,
             strategy=settings.strategy,
             tablespace=settings.tablespace,
-            hold=hold,
-            replicas=replicas,
-            poolers=poolers,
+            clients=clients,
             deploy=deploy(),
             stop_workers=stop_workers,
         )
@@ -235,10 +234,7 @@ def guard(
             code = deploy().git
         return SwapRequest(
             backup.name,
-            hold=hold,
-            replicas=replicas,
-            poolers=poolers,
-            helpers_needed=False,
+            clients=replace(clients, needed=False),
             code=code,
             own=backup.database.oid,
             stop_workers=True,  # the way back is taken, whatever the command has started

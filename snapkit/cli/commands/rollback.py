@@ -233,14 +233,17 @@ def rollback(
     wanted = wanted_of(name, latest)
     with run.asking_for_deploy() as deploy:
         replicas = run.replicas(replica_url)
+        from snapkit.services.outage.clients import Clients
         from snapkit.services.rollback import SwapRequest
 
         request = SwapRequest(
             wanted=wanted,
             keep_backup=keep_backup,
-            hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
-            replicas=replicas,
-            poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+            clients=Clients(
+                hold=run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=not no_disconnect),
+                standbys=replicas,
+                poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+            ),
             code=deploy().git,
             stop_workers=stop_workers,
         )
@@ -262,14 +265,13 @@ def undo(
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
     """Take back the last rollback."""
     replicas = run.replicas(replica_url)
+    from snapkit.services.outage.clients import Clients
     from snapkit.services.rollback import SwapRequest
 
     hold = run.settings({"grace": grace, "max_outage": max_outage}).hold(disconnect=True)
     request = SwapRequest(
         undo=True,
-        hold=hold,
-        replicas=replicas,
-        poolers=run.poolers(pgbouncer_url, without=no_pgbouncer),
+        clients=Clients(hold, replicas, run.poolers(pgbouncer_url, without=no_pgbouncer)),
         stop_workers=stop_workers,
     )
     return _swap(run, request, dry_run=dry_run, sql=False, yes=yes)
@@ -328,9 +330,12 @@ def swap_in(
         lock_wait = run.settings().lock_wait
         with run.terminal.progress(told) as observe:
             if way_back is None:
-                return swap(server, request, lock_wait, observe, confirmed)
+                return swap(server, request, lock_wait, observe, confirmed=confirmed)
             return way_back.take(
-                lambda plan, persistence: swap(server, request, lock_wait, observe, plan, persistence), observe
+                lambda plan, persistence: swap(
+                    server, request, lock_wait, observe, confirmed=plan, persistence=persistence
+                ),
+                observe,
             )
 
     def facts(receipt: SwapReceipt) -> Mapping[str, str]:

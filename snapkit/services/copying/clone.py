@@ -16,10 +16,10 @@ from snapkit.core.outage.hold_rules import HoldRules
 from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.identity import LOOK_AGAIN, AlteredMeanwhileError
 from snapkit.core.plans.properties import Properties
-from snapkit.core.reporting import Caution, Observe
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
-from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import (
     SERVER_ERRORS,
     UNDEFINED_OBJECT,
@@ -35,7 +35,7 @@ from snapkit.postgres.copying.progress import CloneGauge, Cloning
 from snapkit.postgres.outage.door import DoorRecord, hold_door
 from snapkit.postgres.sql.execution import committing_locally, run
 from snapkit.services.outage.hold import Hold, door_error
-from snapkit.services.run.survey import ServerState
+from snapkit.services.run.survey import RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +102,25 @@ class _SharingRefusedError(SnapkitError):
         )
 
 
-def make_clone(
-    server: Server,
-    ddl: Connection,
-    plan: ClonePlan,
-    cloning: Cloning,
-    gathered: ServerState,
-    hold: Hold,
-    observe: Observe,
-    state: str,
-    moment: Moment,
-    check: Check,
-    lenders: tuple[Database, ...] = (),
-) -> Cloned:
-    """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``foresee`` returned.
+@dataclass(frozen=True, slots=True)
+class TemplateState:
+    """What a template has to be when it is cloned.
 
-    The template has to be the one of ``moment``, which is what it was when the plan was made. What it is when nobody is
-    inside is read anew, and given to ``check``, which raises AlteredMeanwhileError for what does not go with the plan.
-    ``lenders`` are databases of ours that may lend themselves for a gate (``postgres.gate``). Where there is none, and
-    the copying is over too soon, the template must not have been altered at all.
+    ``moment`` is what it was when the plan was made. What it is when nobody is inside is given to ``check``, which
+    raises AlteredMeanwhileError for what does not go with the plan. ``lenders`` are databases of ours that may lend
+    themselves for a gate (``postgres/copying/gate.py``). Where there is none, and the copying is over too soon, the
+    template must not have been altered at all.
+    """
+
+    moment: Moment
+    check: Check
+    lenders: tuple[Database, ...] = ()
+
+
+def make_clone(
+    context: RunContext, plan: ClonePlan, cloning: Cloning, template: TemplateState, hold: Hold, *, state: str
+) -> Cloned:
+    """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``estimate`` returned.
 
     ``state`` is how things stand for as long as there is no clone, for the errors to say. Raises the error of ours that
     fits, CloneGivenUpError where clients had been held as long as they may be, CloneAbandonedError where it is to be
@@ -128,14 +128,11 @@ def make_clone(
 
     Where PostgreSQL is not let share blocks, files are copied ``instead``, if the plan says so: the door is held anew.
     """
-
-    def clone(plan: ClonePlan, cloning: Cloning) -> Cloned:
-        return _clone(server, ddl, plan, cloning, gathered, hold, observe, state, moment, check, lenders)
-
     try:
-        return clone(plan, cloning)
+        return _clone(context, plan, cloning, template, hold, state=state)
     except _SharingRefusedError as refused:
-        cloned = clone(replace(plan, settings=plan.instead, instead=()), replace(cloning, copies=True))
+        plan, cloning = replace(plan, settings=plan.instead, instead=()), replace(cloning, copies=True)
+        cloned = _clone(context, plan, cloning, template, hold, state=state)
         return replace(
             cloned,
             outage=refused.held + cloned.outage,
@@ -146,18 +143,9 @@ def make_clone(
 
 
 def _clone(
-    server: Server,
-    ddl: Connection,
-    plan: ClonePlan,
-    cloning: Cloning,
-    gathered: ServerState,
-    hold: Hold,
-    observe: Observe,
-    state: str,
-    moment: Moment,
-    check: Check,
-    lenders: tuple[Database, ...],
+    context: RunContext, plan: ClonePlan, cloning: Cloning, template: TemplateState, hold: Hold, *, state: str
 ) -> Cloned:
+    server, ddl, facts = context.server, context.ddl, context.state.facts
     with server_errors(state):
         run(ddl, *plan.settings)
     failure: Exception | None = None
@@ -166,14 +154,14 @@ def _clone(
         gate = Gate(stack.enter_context(server.connect()))
         watcher = stack.enter_context(server.connect())
         with server_errors(state):
-            moment = _as_it_is_now(gate.session, moment, check, state)
-            gauge = CloneGauge(watcher, cloning, gathered.facts.is_superuser, observe)
+            moment = _as_it_is_now(gate.session, template, state)
+            gauge = CloneGauge(watcher, cloning, facts.is_superuser, context.observe)
             nudge = is_brief(cloning.forecast, cloning.total_bytes)
-            gate.shut(lenders, plan.name)
+            gate.shut(template.lenders, plan.name)
             record = stack.enter_context(
                 hold_door(ddl, watcher, [plan.template.oid], hold.rest(), gauge.look, nudge=nudge)
             )
-        keeper = stack.enter_context(kept(gate, ddl, moment, check, state))
+        keeper = stack.enter_context(kept(gate, ddl, moment, template.check, state))
         began = monotonic()
         outage = held = timedelta(0)
         try:
@@ -197,7 +185,7 @@ def _clone(
         if plan.instead and is_sharing_refused(failure):
             lasted = timedelta(seconds=monotonic() - began)
             raise _SharingRefusedError(translate(failure, state), lasted, disconnected) from failure
-        problem = _problem(failure, plan, record, hold.rules, held, state, gathered.facts.role)
+        problem = _problem(failure, plan, record, hold.rules, held=held, state=state, role=facts.role)
         if not isinstance(problem, (BusyError, OutageLimitError, PrivilegeError, UsageError)):
             problem = with_danger(problem, cloning.strategy, sqlstate_of(failure))
         raise problem from failure
@@ -225,25 +213,25 @@ def _clone(
 
 
 def _problem(
-    failure: Exception, plan: ClonePlan, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
+    failure: Exception, plan: ClonePlan, record: DoorRecord, rules: HoldRules, *, held: timedelta, state: str, role: str
 ) -> SnapkitError:
     """Return the error for a CREATE DATABASE that failed behind a held door."""
     disconnected = tuple(record.disconnected.values())
     if sqlstate_of(failure) == UNDEFINED_OBJECT:  # the owner was given another name, or a tablespace
         return CloneAbandonedError(altered_meanwhile(plan.template.name, state), held, disconnected)
-    problem = door_error(failure, record, rules, held, state, role)
+    problem = door_error(failure, record, rules, held=held, state=state, role=role)
     return CloneGivenUpError(problem, held, disconnected) if isinstance(problem, OutageLimitError) else problem
 
 
-def _as_it_is_now(connection: Connection, moment: Moment, check: Check, state: str) -> Moment:
+def _as_it_is_now(connection: Connection, template: TemplateState, state: str) -> Moment:
     """Return what the template is now, so that little time is left in which it may be altered unseen."""
-    database = moment.database
-    if versions_of(connection, database.oid) == moment.versions:
-        return moment
+    database = template.moment.database
+    if versions_of(connection, database.oid) == template.moment.versions:
+        return template.moment
     now = read_moment(connection, database.oid, state)
     if now is None or now.database.name != database.name:
         raise another_database(database.name, state)
-    check(now)
+    template.check(now)
     return now
 
 

@@ -18,7 +18,7 @@ from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.file_systems import data_shares_no_blocks
 from snapkit.postgres.copying.progress import Cloning
-from snapkit.services.run.survey import ServerState
+from snapkit.services.run.survey import RunContext, ServerState
 
 
 def method_for(
@@ -41,31 +41,23 @@ def method_for(
 
 
 def estimate(
-    ddl: Connection,
-    plan: ClonePlan,
-    source: str,
-    method: CopyMethod,
-    gathered: ServerState,
-    rules: HoldRules,
-    files: int | None = None,
+    context: RunContext, plan: ClonePlan, method: CopyMethod, rules: HoldRules, files: int | None = None
 ) -> Cloning:
     """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long.
 
-    ``files`` is how many the template is made of, where that is known by now (else see ``foresee_by_files``).
+    ``files`` is how many the template is made of, where that is known by now (else see ``estimate_by_files``).
     """
     with server_errors(NOTHING_CHANGED):
-        total = databases.sizes(ddl, [plan.template.oid]).get(plan.template.oid)
+        total = databases.sizes(context.ddl, [plan.template.oid]).get(plan.template.oid)
     copies = method.strategy is Strategy.CLONE and not method.share_blocks
-    cloning = Cloning(driver_connection(ddl).info.backend_pid, method.strategy, total, copies=copies)
-    return estimate_by_files(cloning, source, gathered, rules, files)
+    cloning = Cloning(driver_connection(context.ddl).info.backend_pid, method.strategy, total, copies=copies)
+    return estimate_by_files(context, cloning, rules, files)
 
 
-def estimate_by_files(
-    cloning: Cloning, source: str, gathered: ServerState, rules: HoldRules, files: int | None
-) -> Cloning:
-    """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``foresee`` does."""
+def estimate_by_files(context: RunContext, cloning: Cloning, rules: HoldRules, files: int | None) -> Cloning:
+    """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``estimate`` does."""
     cloning = replace(cloning, files=files)
-    forecast = foretell(gathered.inventory.entries, source, cloning.strategy, cloning.extent)
+    forecast = foretell(context.state.inventory.entries, context.source, cloning.strategy, cloning.extent)
     if forecast is not None and rules.limit is not None and forecast.duration > rules.limit:
         raise OutageLimitError(
             f"{forecast.grounds}, clients would be held for {forecast.text}; --max-outage allows "

@@ -8,39 +8,32 @@ from datetime import timedelta
 
 from snapkit.core.plans.properties import Properties, statements_to_add
 from snapkit.errors import SnapkitError
-from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.extension_libraries import load_libraries_of
-from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.execution import committing_locally, run_permitted, transaction
 from snapkit.services.run.probe import await_end
+from snapkit.services.run.survey import RunContext
 
 _ENTRY = timedelta(seconds=2)
 """How long it may take to get in: what cannot be set is told, and not worth a wait at somebody's door."""
 
 
-def set_from_inside(
-    server: Server,
-    ddl: Connection,
-    facts: server_facts.ServerFacts,
-    inside: str | None,
-    wanted: Properties,
-    oid: int,
-    name: str,
-) -> None:
+def set_from_inside(context: RunContext, inside: str | None, wanted: Properties, *, oid: int, name: str) -> None:
     """Give the clone ``name``, by its OID, its settings from a session in the database ``inside``, if it takes that.
 
     A superuser can set what the session does not know. Whatever goes wrong, the transaction that gives the clone all
     of its properties finds what is lacking, and says so.
     """
+    facts = context.state.facts
     own = [each.parameter for each in wanted.settings if "." in each.parameter]
     if facts.is_superuser or inside is None or not own:
         return
     # All of them, so that they are stored in their order.
     settings = replace(wanted, privileges=frozenset(), security_labels=frozenset())
     pid = None
-    with suppress(SnapkitError, *SERVER_ERRORS), server.enter(inside, facts.quiet, within=_ENTRY) as session:
+    with suppress(SnapkitError, *SERVER_ERRORS), context.server.enter(inside, facts.quiet, within=_ENTRY) as session:
         pid = driver_connection(session).info.backend_pid
         with committing_locally(session), transaction(session):
             load_libraries_of(session, own)
@@ -49,4 +42,4 @@ def set_from_inside(
             if databases.name_of(session, oid) != name:
                 raise SnapkitError("The clone was renamed.")
     if pid is not None:
-        await_end(ddl, pid)
+        await_end(context.ddl, pid)

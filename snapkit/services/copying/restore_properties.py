@@ -37,6 +37,7 @@ def give_properties(
     connection: Connection,
     wanted: Properties,
     oid: int,
+    *,
     name: str,
     final_name: str,
     present: Properties | None = None,
@@ -78,7 +79,7 @@ def give_properties(
 
 
 def give_back(
-    connection: Connection, entry: Entry, live_oid: int | None, oid: int, name: str, final_name: str, left: Left
+    connection: Connection, entry: Entry, live_oid: int | None, *, oid: int, name: str, final_name: str, left: Left
 ) -> tuple[Caution, ...]:
     """Give what is to be live what its backup could not be given when it was made, from what is live now.
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from snapkit.core.plans.backup import BackupPlan
 from snapkit.core.plans.properties import Properties
 from snapkit.core.plans.statements import ChangeOwner
-from snapkit.core.reporting import Caution, Observe
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.sql.ddl import sql_text
@@ -22,6 +22,7 @@ from snapkit.services.copying.restore_properties import give_properties
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.survey import RunContext
 
 ATTEMPTS = 3
 
@@ -35,16 +36,15 @@ class Finished:
     interrupted: bool
 
 
-def finish_backup(
-    server: Server, ddl: Connection, plan: BackupPlan, cloned: Cloned, standing: InterruptionState, observe: Observe
-) -> Finished:
+def finish_backup(context: RunContext, plan: BackupPlan, cloned: Cloned, standing: InterruptionState) -> Finished:
     """Make the clone a backup; again where roles were renamed or dropped while that was under way."""
+    ddl = context.ddl
     attempts_left = ATTEMPTS
     with server_errors(untouched(plan.clone)):
         while True:
             wanted = as_roles_are_named(ddl, cloned.moment)
             try:
-                return _finish_once(server, ddl, plan, wanted, cloned.oid, standing, observe)
+                return _finish_once(context, plan, wanted, cloned.oid, standing)
             except (SnapkitError, *SERVER_ERRORS):
                 attempts_left -= 1
                 if not attempts_left or ddl.invalidated or as_roles_are_named(ddl, cloned.moment) == wanted:
@@ -52,21 +52,16 @@ def finish_backup(
 
 
 def _finish_once(
-    server: Server,
-    ddl: Connection,
-    plan: BackupPlan,
-    wanted: Properties,
-    oid: int,
-    standing: InterruptionState,
-    observe: Observe,
+    context: RunContext, plan: BackupPlan, wanted: Properties, oid: int, standing: InterruptionState
 ) -> Finished:
+    ddl = context.ddl
     cautions: tuple[Caution, ...] = ()
     clone = replace(plan.clone, properties=wanted)
 
     def work() -> None:
         nonlocal plan, cautions
         run(ddl, *clone.handing_over)
-        given = give_properties(ddl, wanted, oid, clone.name, plan.name, clone.fenced)
+        given = give_properties(ddl, wanted, oid, name=clone.name, final_name=plan.name, present=clone.fenced)
         if given.not_given:
             plan = plan.lacking(given.not_given, databases.access_of(ddl, oid))
         run(ddl, *plan.finish)
@@ -77,9 +72,9 @@ def _finish_once(
     committed = commit(
         ddl,
         work,
-        lambda pid: bears_names(server, pid, {oid: plan.name}, "the backup"),
+        lambda pid: bears_names(context.server, pid, {oid: plan.name}, "the backup"),
         standing.undone,
-        waits=telling(observe, "the backup"),
+        waits=telling(context.observe, "the backup"),
     )
     return Finished(plan, cautions + unconfirmed("the backup", committed.unconfirmed), committed.interrupted)
 

@@ -11,32 +11,22 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.identity import check_facts_found, facts_of
 from snapkit.core.plans.swap import SwapPlan
-from snapkit.core.reporting import Observe
 from snapkit.errors import DiskFullError
-from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.progress import Cloning
 from snapkit.postgres.sql.identity import read_facts
-from snapkit.services.copying.clone import Cloned, altered_meanwhile, as_roles_are_named, make_clone
+from snapkit.services.copying.clone import Cloned, TemplateState, altered_meanwhile, as_roles_are_named, make_clone
 from snapkit.services.entries.swap import unswapped
 from snapkit.services.outage.hold import Hold
-from snapkit.services.run.survey import ServerState
+from snapkit.services.run.survey import RunContext
 
 
-def clone_entry(
-    server: Server,
-    ddl: Connection,
-    plan: SwapPlan,
-    clone: ClonePlan,
-    cloning: Cloning,
-    gathered: ServerState,
-    hold: Hold,
-    observe: Observe,
-) -> Cloned:
+def clone_entry(context: RunContext, plan: SwapPlan, clone: ClonePlan, cloning: Cloning, hold: Hold) -> Cloned:
     """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
-    state, database = unswapped(plan), plan.entry.database
+    ddl, state, database = context.ddl, unswapped(plan), plan.entry.database
     with server_errors(state):
         moment = read_moment(ddl, database.oid, state)
         check_facts_found({database.oid: facts_of(database, database.document)}, read_facts(ddl, [database.oid]), state)
@@ -49,7 +39,7 @@ def clone_entry(
         if now.versions != moment.versions:
             raise altered_meanwhile(database.name, state)
 
-    return make_clone(server, ddl, clone, cloning, gathered, hold, observe, state, moment, check)
+    return make_clone(context, clone, cloning, TemplateState(moment, check), hold, state=state)
 
 
 def with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) -> SwapPlan:

@@ -13,11 +13,11 @@ from snapkit.core.inventory.database import Unsealed
 from snapkit.core.plans.identity import ROLLED_BACK, Facts
 from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.plans.swap import SwapPlan
-from snapkit.core.reporting import Caution, Observe
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, SnapkitError, Unchanged
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.server import Connection, Server, beside
+from snapkit.postgres.connection.server import Connection, beside
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.outage.door import hold_door
 from snapkit.postgres.sql.execution import commit, run
@@ -28,6 +28,7 @@ from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
+from snapkit.services.run.survey import RunContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +46,16 @@ class Swapped:
 
 
 def swap_databases(
-    server: Server,
-    ddl: Connection,
+    context: RunContext,
     plan: SwapPlan,
     restored_oid: int,
     hold: Hold,
-    role: str,
     standing: InterruptionState,
-    observe: Observe,
+    *,
     persistence: Persistence | None,
 ) -> Swapped:
     """Run the one transaction."""
+    server, ddl, observe = context.server, context.ddl, context.observe
     state = unswapped(plan)
     names = {restored_oid: plan.source}
     if plan.live is not None and plan.displaced_name is not None:
@@ -71,7 +71,11 @@ def swap_databases(
             properties, name = plan.clone.properties, plan.clone.name
             run(ddl, FreezeDatabase(name), left=hold.left)
             check_names(ddl, {restored_oid: name})
-            cautions.extend(give_properties(ddl, properties, restored_oid, name, plan.source, left=hold.left).cautions)
+            cautions.extend(
+                give_properties(
+                    ddl, properties, restored_oid, name=name, final_name=plan.source, left=hold.left
+                ).cautions
+            )
         run(ddl, *plan.prepare, left=hold.left)
         with turn:
             found = _seen_from_beside(ddl, watcher, [*plan.assumed, *([plan.live.oid] if plan.live else [])])
@@ -79,7 +83,16 @@ def swap_databases(
         if plan.seal != before.seal:
             run(ddl, *plan.seal, left=hold.left)
         live_oid = plan.live.oid if plan.live else None
-        cautions.extend(give_back(ddl, plan.entry, live_oid, restored_oid, plan.passing_name, plan.source, hold.left))
+        lacked = give_back(
+            ddl,
+            plan.entry,
+            live_oid,
+            oid=restored_oid,
+            name=plan.passing_name,
+            final_name=plan.source,
+            left=hold.left,
+        )
+        cautions.extend(lacked)
         _verify(databases.unsealed_state(ddl, restored_oid), plan)
         closed_at = monotonic()
         hold.begin()
@@ -98,7 +111,7 @@ def swap_databases(
             committed = commit(
                 ddl,
                 work,
-                lambda pid: bears_names(server, pid, names, "the swap", persistence, observe),
+                lambda pid: bears_names(server, pid, names, "the swap", persistence=persistence, observe=observe),
                 standing.undone,
                 hold.left,
                 waits=telling(observe, "the swap"),
@@ -108,7 +121,9 @@ def swap_databases(
         except SERVER_ERRORS as error:
             failure, outage = error, hold.held
     if failure is not None:
-        raise door_error(failure, record, hold.rules, outage, state, role) from failure
+        raise door_error(
+            failure, record, hold.rules, held=outage, state=state, role=context.state.facts.role
+        ) from failure
     disconnected = tuple(record.disconnected.values())
     return Swapped(plan, outage, record.leaving(closed_at), disconnected, record.nudges, tuple(cautions))
 

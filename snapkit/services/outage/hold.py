@@ -52,7 +52,7 @@ class Hold:
 
 
 def door_error(
-    error: Exception, record: DoorRecord, rules: HoldRules, held: timedelta, state: str, role: str
+    error: Exception, record: DoorRecord, rules: HoldRules, *, held: timedelta, state: str, role: str
 ) -> SnapkitError:
     """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why.
 

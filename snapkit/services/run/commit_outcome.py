@@ -24,6 +24,7 @@ def bears_names(
     lost_pid: int,
     names: Mapping[int, str],
     what: str,
+    *,
     persistence: Persistence | None = None,
     observe: Observe = unobserved,
 ) -> bool:
@@ -35,8 +36,8 @@ def bears_names(
         lambda connection: all(databases.name_of(connection, oid) == name for oid, name in names.items()),
         what,
         "pg_database says:\n" + expected,
-        persistence,
-        observe,
+        persistence=persistence,
+        observe=observe,
     )
 
 
@@ -46,6 +47,7 @@ def went_through(
     is_done: Question,
     what: str,
     expected: str,
+    *,
     persistence: Persistence | None = None,
     observe: Observe = unobserved,
 ) -> bool:

@@ -15,14 +15,14 @@ from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
 from snapkit.core.inventory.selection import select_among
 from snapkit.core.plans.statements import Step, WrittenStep
-from snapkit.core.reporting import Caution
+from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.core.server.version import MINIMUM_VERSION, major_version
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases as catalog
 from snapkit.postgres.catalog.server_facts import ServerFacts
 from snapkit.postgres.connection.driver import driver_connection, server_version
-from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.ddl import sql_text
 
@@ -38,6 +38,21 @@ class ServerState:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self.inventory.databases)
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What the steps of a run work with: ``ddl`` is the working connection, ``state`` what it found on the server."""
+
+    server: Server
+    ddl: Connection
+    state: ServerState
+    observe: Observe = unobserved
+
+    @property
+    def source(self) -> str:
+        """The name of the live database."""
+        return self.server.source
 
 
 def gather(connection: Connection, source: str) -> ServerState:

@@ -37,7 +37,7 @@ from snapkit.core.copying.moment import Moment
 from snapkit.core.copying.program_messages import event_triggers_last, kind_of
 from snapkit.core.outage.workers import PG_CRON
 from snapkit.core.plans.clone import ClonePlan
-from snapkit.core.reporting import Caution, Observe, Progress
+from snapkit.core.reporting import Caution, Progress
 from snapkit.core.values import dataclass
 from snapkit.errors import (
     NOTHING_CHANGED,
@@ -52,7 +52,7 @@ from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.libpq_environment import access_for_programs
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
-from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import (
     DISK_FULL_HINT,
     LOCK_NOT_AVAILABLE,
@@ -83,6 +83,7 @@ from snapkit.services.copying.clone import Cloned, untouched
 from snapkit.services.copying.online.code_check import check_code, listed
 from snapkit.services.copying.online.task_group import Crew
 from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.survey import RunContext
 
 JOBS = 2
 """Tables that are relayed, and indexes that are built, at once. More was no faster on two cores, and clients work."""
@@ -111,9 +112,7 @@ def check_locks(connection: Connection, state: str) -> None:
         raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave --strategy online out.")
 
 
-def copy_online(
-    server: Server, ddl: Connection, plan: ClonePlan, programs: Programs, observe: Observe, check: Check
-) -> Cloned:
+def copy_online(context: RunContext, plan: ClonePlan, programs: Programs, check: Check) -> Cloned:
     """Make the database of the plan, fill it, compare it with its source and seal it.
 
     ``check`` is given what the source is at the moment that is copied, and raises for what does not go with the plan.
@@ -121,7 +120,7 @@ def copy_online(
     """
     began = monotonic()
     with _errors(untouched(plan)), _directory() as directory:
-        copying = _Copying(server, ddl, plan, programs, observe, check, directory)
+        copying = _Copying(context, plan, programs, check, directory)
         with ExitStack() as readers:
             copying.read(readers)
         copying.complete()
@@ -173,11 +172,9 @@ class _Copying:
 
     def __init__(
         self,
-        server: Server,
-        ddl: Connection,
+        context: RunContext,
         plan: ClonePlan,
         programs: Programs,
-        observe: Observe,
         check: Check,
         directory: Path,
     ) -> None:
@@ -185,11 +182,11 @@ class _Copying:
         self.moment: Moment
         self.total: int | None = None
         self.cautions: tuple[Caution, ...] = ()
-        self._server = server
-        self._ddl = ddl
+        self._server = context.server
+        self._ddl = ddl = context.ddl
         self._plan = plan
         self._programs = programs
-        self._observe = observe
+        self._observe = context.observe
         self._check = check
         self._directory = directory
         self._state = untouched(plan)
