@@ -69,7 +69,7 @@ def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observ
                     document = _noting(document, given.not_given, access)
                 run(connection, *statements_to_seal(entry.name, document))
 
-        cautions = given.cautions + commit_change(server, connection, entry, lambda: document, work, observe)
+        cautions = given.cautions + commit_change(server, connection, entry, lambda: document, work, observe=observe)
     cautions += _disconnect(server, entry)
     metadata = comments.decode(document)
     adopted = replace(
@@ -79,7 +79,9 @@ def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observ
         altered=None,
         metadata=metadata if isinstance(metadata, Metadata) else None,
     )
-    return report_change(server, adopted, "sealed again" if is_ours else "adopted", gathered, observe, cautions)
+    return report_change(
+        server, adopted, "sealed again" if is_ours else "adopted", gathered, observe=observe, cautions=cautions
+    )
 
 
 def _noting(document: str, not_given: tuple[str, ...], access: int) -> str:

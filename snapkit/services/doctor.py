@@ -41,18 +41,19 @@ def diagnose(server: Server, poolers: Sequence[Pooler] = ()) -> Diagnosis:
         here = datetime.now(UTC)
         inside = _look_inside(server, gathered.facts) if gathered.live else None
         with server_errors(NOTHING_CHANGED):
-            facts = _facts(server, connection, server.source, gathered, here, inside)
+            facts = _facts(server, connection, gathered, here=here, inside=inside)
             return Diagnosis(judge(replace(facts, poolers=look_at_poolers(connection, poolers, server.source))))
 
 
 def _facts(
     server: Server,
     connection: Connection,
-    source: str,
     gathered: ServerState,
+    *,
     here: datetime,
     inside: _Inside | None,
 ) -> Facts:
+    source = server.source
     live = gathered.live
     entries = gathered.inventory.of_source(source)
     footing = server_facts.footing(connection)

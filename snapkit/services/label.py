@@ -17,15 +17,17 @@ def pin_entry(
         server,
         wanted,
         lock_wait,
-        observe,
         lambda document: document.with_pin(True, reason or document.pin_reason),
-        "pinned",
+        done="pinned",
+        observe=observe,
     )
 
 
 def unpin_entry(server: Server, wanted: str | None, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
     """Remove the protection of a pinned backup."""
-    return rewrite_document(server, wanted, lock_wait, observe, lambda document: document.with_pin(False), "unpinned")
+    return rewrite_document(
+        server, wanted, lock_wait, lambda document: document.with_pin(False), done="unpinned", observe=observe
+    )
 
 
 def label_entry(
@@ -36,7 +38,7 @@ def label_entry(
         server,
         wanted,
         lock_wait,
-        observe,
         lambda document: document.with_label(label or None),
-        "labelled" if label else "without a label",
+        done="labelled" if label else "without a label",
+        observe=observe,
     )

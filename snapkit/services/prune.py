@@ -79,7 +79,7 @@ def _all_of(preview: RemovalPreview) -> tuple[Entry, ...]:
     return (*preview.removed, *(failure.entry for failure in preview.failed))
 
 
-def _tell(observe: Observe, phase: str, began: float, done: int, total: int, waits_for: str) -> None:
+def _tell(waits_for: str, *, observe: Observe, phase: str, began: float, done: int, total: int) -> None:
     """Tell which drop is under way and, if that is so, for what it waits."""
     elapsed = timedelta(seconds=monotonic() - began)
     said = f"{phase}; it waits for {waits_for}" if waits_for else phase
@@ -135,6 +135,7 @@ def remove(
     server: Server,
     choose: Choose,
     lock_wait: timedelta,
+    *,
     confirmed: RemovalPreview | None = None,
     observe: Observe = unobserved,
     shielded: Shielded = nullcontext,
@@ -166,7 +167,7 @@ def remove(
                     for entry in with_sizes(connection, tuple(chosen)):
                         done = len(drops.removed) + len(drops.failed)
                         phase = f"Dropping {done + 1} of {len(shown)}: {entry.name}"
-                        tell = partial(_tell, observe, phase, began, done, len(shown))
+                        tell = partial(_tell, observe=observe, phase=phase, began=began, done=done, total=len(shown))
                         tell("")
                         drops.tell = tell
                         drops.drop(connection, entry)

@@ -77,7 +77,7 @@ def recover(
                     found, more = seal_what_was_left(connection, now, source)
                     sealed += found
                     cautions += more
-                    drop_leftovers(connection, now, source, drops, observe)
+                    drop_leftovers(connection, now, source, drops, observe=observe)
                     if open_for_upgrade:
                         made_open, more = _open_all(server, connection, source, observe)
                         opened += made_open

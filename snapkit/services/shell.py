@@ -100,7 +100,7 @@ def opened_entry(
                     raise open_elsewhere(entry)
                 replication = replication_of(connection, [entry.database.oid])
                 ours = opened_by_us(entry, noted_before_opening(connection, entry))
-                untold = open_entry(server, connection, entry, ours.document, standing, observe)
+                untold = open_entry(server, connection, entry, ours.document, standing=standing, observe=observe)
                 ours = replace(ours, was_open=True)
             cautions = ((sealed_caution(entry),) if closed.opened else ()) + at_work_while_open(replication) + untold
             leading = environment_for(keeper, entry.name, request.url, request.own)

@@ -26,6 +26,7 @@ from snapkit.postgres.copying.programs import VARIABLE, find_programs
 from snapkit.postgres.sql import locks
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying.online import run
+from snapkit.services.copying.online.build import build
 from tests.disks import NoDiskError, SmallDisk
 from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
 from tests.server.test_sealed import Intruders
@@ -532,16 +533,15 @@ def test_the_contents_of_rows_are_not_told(sandbox: Sandbox, rows: int, fails: s
 
 
 def test_what_differs_fails_the_backup_and_is_named(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    def spoil(copying: Any) -> None:
-        complete(copying)
+    def spoil(*copying: Any) -> None:
+        build(*copying)
         partial = next(name for name in sandbox.databases() if "_partial_" in name)
         with sandbox.connect(partial) as inside:
             inside.execute("DELETE FROM item WHERE id = 7")
             inside.execute("ALTER TABLE item ALTER name SET DEFAULT 'x'")
             inside.execute("CREATE VIEW surplus AS SELECT 1")
 
-    complete = run._Copying.complete
-    monkeypatch.setattr(run._Copying, "complete", spoil)
+    monkeypatch.setattr(run, "build", spoil)
     with pytest.raises(SnapkitError) as caught:
         online_backup(sandbox)
     for each in ('rows of "public"."item": 100 in the source, 99', "item; Type: TABLE", "surplus", "views: 0 in"):

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from snapkit.errors import SnapkitError
 from snapkit.services.copying.online import run
+from snapkit.services.copying.online.build import build
 from tests.sandbox import Sandbox
 from tests.server.test_backup_online import FILLER, online_backup
 
@@ -45,8 +46,8 @@ def _cautions(box: Sandbox) -> dict[str, str]:
 def test_what_is_not_the_same_fails_the_backup_though_nothing_is_missing(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, statement: str, named: str
 ) -> None:
-    def spoil(copying: Any) -> None:
-        complete(copying)
+    def spoil(*copying: Any) -> None:
+        build(*copying)
         partial = next(name for name in sandbox.databases() if "_partial_" in name)
         with sandbox.connect(partial) as inside:
             inside.execute(statement.encode())
@@ -55,8 +56,7 @@ def test_what_is_not_the_same_fails_the_backup_though_nothing_is_missing(
         connection.execute(FILLER)
         connection.execute("UPDATE item SET name = '' WHERE id = 3")
         connection.execute("SELECT lo_from_bytea(4711, 'large')")
-    complete = run._Copying.complete
-    monkeypatch.setattr(run._Copying, "complete", spoil)
+    monkeypatch.setattr(run, "build", spoil)
     with pytest.raises(SnapkitError) as caught:
         online_backup(sandbox)
     assert named in caught.value.message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -13,11 +12,15 @@ from psycopg import sql
 
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.reporting import Caution
 from snapkit.errors import OutageLimitError, SnapkitError, UsageError
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.untrusted_code import foreign_calls
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying.online import code_check, run
+from snapkit.services.copying.online.compare import compare
+from snapkit.services.copying.online.context import SourceContents
+from snapkit.services.copying.online.read import read
 from snapkit.services.outage.clients import Clients
 from tests.sandbox import LOCK_WAIT, Sandbox
 from tests.server.test_backup_online import online_backup, opened
@@ -169,12 +172,11 @@ def test_what_is_planted_after_the_first_look_is_noticed_in_time(
 ) -> None:
     owned = Owned(sandbox)
 
-    def read(copying: Any, stack: Any) -> None:
+    def plant_and_read(*copying: Any) -> SourceContents:
         owned.plant(way)
-        before(copying, stack)
+        return read(*copying)
 
-    before: Callable[[Any, Any], None] = run._Copying.read
-    monkeypatch.setattr(run._Copying, "read", read)
+    monkeypatch.setattr(run, "read", plant_and_read)
     with pytest.raises(UsageError, match="calls function"):
         online_backup(sandbox, owned.superusers)
     assert not owned.is_superuser
@@ -233,7 +235,7 @@ def test_the_owner_does_not_get_into_what_a_superuser_fills(sandbox: Sandbox, mo
     owned = Owned(sandbox, *HARMLESS)
     attempts: list[str] = []
 
-    def compare(copying: Any) -> None:
+    def try_and_compare(*copying: Any) -> tuple[Caution, ...]:
         name = next(each for each in sandbox.databases() if "_partial_" in each)
         with pytest.raises(psycopg.OperationalError, match="permission denied"):
             psycopg.connect(sandbox.cluster.url(name, user=owned.role))
@@ -241,10 +243,9 @@ def test_the_owner_does_not_get_into_what_a_superuser_fills(sandbox: Sandbox, mo
             own.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(sql.Identifier(name)))
             psycopg.connect(sandbox.cluster.url(name, user=owned.role))
         attempts.append(name)
-        before(copying)
+        return compare(*copying)
 
-    before: Callable[[Any], None] = run._Copying.compare
-    monkeypatch.setattr(run._Copying, "compare", compare)
+    monkeypatch.setattr(run, "compare", try_and_compare)
     online_backup(sandbox, owned.superusers)
     assert len(attempts) == 1
 

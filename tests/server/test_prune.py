@@ -12,7 +12,7 @@ from tests.sandbox import LOCK_WAIT, Sandbox, entry_names
 
 
 def _prune(sandbox: Sandbox, policy: Policy, confirmed: RemovalPreview | None = None) -> Removal:
-    return remove(sandbox.server(), choose_by_policy(policy, sandbox.name), LOCK_WAIT, confirmed)
+    return remove(sandbox.server(), choose_by_policy(policy, sandbox.name), LOCK_WAIT, confirmed=confirmed)
 
 
 def _delete(sandbox: Sandbox, *names: str) -> Removal:

@@ -116,7 +116,7 @@ def test_ctrl_c_during_the_last_drop_comes_too_late_to_matter(sandbox: Sandbox, 
 def test_each_drop_says_which_one_it_is_and_of_how_many(sandbox: Sandbox) -> None:
     names = [sandbox.back_up().backup.name for _ in range(4)]
     told: list[Progress] = []
-    remove(sandbox.server(), choose_by_policy(Policy(last=1), sandbox.name), LOCK_WAIT, None, told.append)
+    remove(sandbox.server(), choose_by_policy(Policy(last=1), sandbox.name), LOCK_WAIT, observe=told.append)
     assert [progress.phase for progress in told] == [
         f"Dropping {number} of 3: {name}" for number, name in enumerate(names[2::-1], 1)
     ]

@@ -63,5 +63,5 @@ def test_what_was_shown_and_is_free_by_then_is_dropped(sandbox: Sandbox) -> None
     with sandbox.connect(names[0]):
         preview = preview_removal(sandbox.server(), choose)
         assert [failure.entry.name for failure in preview.failed] == [names[0]]
-    removal = remove(sandbox.server(), choose, LOCK_WAIT, preview)
+    removal = remove(sandbox.server(), choose, LOCK_WAIT, confirmed=preview)
     assert ([entry.name for entry in removal.removed], removal.as_confirmed) == ([names[0]], True)

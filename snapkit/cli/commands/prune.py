@@ -278,4 +278,12 @@ def drop(run: Invocation, choose: Choose, drop_wait: timedelta, confirmed: Remov
     told = "This drop is still finished; Ctrl-C again cuts it short. After 5 s it is cut short by itself."
     with run.terminal.progress("Dropping") as observe:
         shielded = partial(deferred, lambda: run.terminal.note(told))
-        return remove(server, choose, run.settings().lock_wait, confirmed, observe, shielded, drop_wait)
+        return remove(
+            server,
+            choose,
+            run.settings().lock_wait,
+            confirmed=confirmed,
+            observe=observe,
+            shielded=shielded,
+            drop_wait=drop_wait,
+        )

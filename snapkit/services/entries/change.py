@@ -46,10 +46,12 @@ def rewrite_document(
     server: Server,
     wanted: str | None,
     lock_wait: timedelta,
-    observe: Observe,
     change: Callable[[Metadata], Metadata],
+    *,
     done: str,
+    observe: Observe,
 ) -> EntryReport:
+    """Change what an entry says of itself; ``done`` is what it is then, in a word."""
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
         entry = chosen(gathered, server.source, wanted)
@@ -75,9 +77,9 @@ def rewrite_document(
             run(connection, CommentOnDatabase(entry.name, text), FreezeDatabase(entry.name))
             check_overwritten(connection, {entry.database.oid: before})
 
-        cautions = commit_change(server, connection, entry, lambda: text, work, observe)
+        cautions = commit_change(server, connection, entry, lambda: text, work, observe=observe)
     changed = replace(entry, metadata=document, database=replace(entry.database, document=text))
-    return report_change(server, changed, done, gathered, observe, cautions)
+    return report_change(server, changed, done, gathered, observe=observe, cautions=cautions)
 
 
 def commit_change(
@@ -86,6 +88,7 @@ def commit_change(
     entry: Entry,
     document: Callable[[], str],
     work: Callable[[], None],
+    *,
     observe: Observe,
 ) -> tuple[Caution, ...]:
     """Do ``work``, after which the entry's comment is what ``document`` returns, in one transaction."""
@@ -113,6 +116,7 @@ def report_change(
     entry: Entry,
     change: str,
     gathered: ServerState,
+    *,
     observe: Observe,
     cautions: tuple[Caution, ...] = (),
 ) -> EntryReport:

@@ -33,6 +33,7 @@ def drop_leftovers(
     inventory: Inventory,
     source: str,
     drops: Drops,
+    *,
     observe: Observe = unobserved,
     within: timedelta = timedelta.max,
 ) -> int:

@@ -67,7 +67,9 @@ def open_to_owner(server: Server, connection: Connection, entry: Entry, observe:
             raise open_elsewhere(entry)
         try:
             document = opened_by_us(entry, noted_before_opening(connection, entry)).document
-            return open_entry(server, connection, entry, document, InterruptionState(NOTHING_CHANGED), observe)
+            return open_entry(
+                server, connection, entry, document, standing=InterruptionState(NOTHING_CHANGED), observe=observe
+            )
         finally:
             with suppress(*SERVER_ERRORS):  # it goes with the connection
                 release_entry(connection, oid)
@@ -112,7 +114,13 @@ def noted_before_opening(connection: Connection, entry: Entry) -> Opened:
 
 
 def open_entry(
-    server: Server, connection: Connection, entry: Entry, document: str, standing: InterruptionState, observe: Observe
+    server: Server,
+    connection: Connection,
+    entry: Entry,
+    document: str,
+    *,
+    standing: InterruptionState,
+    observe: Observe,
 ) -> tuple[Caution, ...]:
     """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
     opening = f"the opening of {entry.name!r}"

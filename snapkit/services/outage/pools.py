@@ -83,7 +83,9 @@ def paused(
         pause.cautions += (left_out_pooler(pooler, error),)
 
     with ExitStack() as stack:
-        pools, watchdog = _ready_to_pause(stack, poolers, source, connection, rules, awake, leave_out)
+        pools, watchdog = _ready_to_pause(
+            stack, poolers, source, connection, limit=rules.limit, awake=awake, leave_out=leave_out
+        )
         if watchdog is None:
             yield pause
             return
@@ -114,7 +116,8 @@ def _ready_to_pause(
     poolers: Sequence[Pooler],
     source: str,
     connection: Connection,
-    rules: HoldRules,
+    *,
+    limit: timedelta | None,
     awake: Callable[[], None],
     leave_out: _LeaveOut,
 ) -> tuple[Sequence[Pool], Watchdog | None]:
@@ -130,7 +133,7 @@ def _ready_to_pause(
     if not pools:
         return (), None
     try:
-        watchdog = stack.enter_context(_watchdog(pools, rules.limit or LONGEST_PAUSE))
+        watchdog = stack.enter_context(_watchdog(pools, limit or LONGEST_PAUSE))
     except SnapkitError as error:
         for pool in pools:
             leave_out(pool.pooler, error)

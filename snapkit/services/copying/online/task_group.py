@@ -17,7 +17,7 @@ _BEAT = 1.0
 """Seconds between two signs of life."""
 
 
-class Crew:
+class TaskGroup:
     """Runs tasks, each in a thread of its own, and ``beat`` once a second meanwhile, in the caller's.
 
     ``cancel`` is called, now and then, for tasks that do not see by themselves that they are to stop.
