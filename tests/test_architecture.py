@@ -28,12 +28,10 @@ LISTS = {"cli", "cli/commands", "services"}
 
 MOST_POSITIONAL = 5
 MANY_POSITIONAL = {
-    "_Doorkeeper.__init__",
     "plan_backup",
     "plan_clone",
     "plan_swap",
     "sealed_metadata",
-    "send_drop",
     "statements_to_restore",
 }
 

@@ -21,7 +21,7 @@ from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.outage import eviction
 from snapkit.postgres.sql.execution import run
 from snapkit.postgres.sql.identity import check_overwritten
-from snapkit.services.copying.restore_properties import Given, give_properties
+from snapkit.services.copying.restore_properties import Given, restore_properties
 from snapkit.services.entries.change import EntryReport, commit_change, report_change, report_on
 from snapkit.services.run.preconditions import check_empty_enough, check_rights
 from snapkit.services.run.source_lock import locked
@@ -56,7 +56,7 @@ def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observ
             check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
             if properties is not None:
                 present = databases.read_properties(connection, entry.database.oid)
-                given = give_properties(
+                given = restore_properties(
                     connection,
                     properties,
                     entry.database.oid,

@@ -13,7 +13,7 @@ from snapkit.core.copying.estimates import Extent, foretell
 from snapkit.core.copying.lock_room import LockTable
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.kinds import Strategy
-from snapkit.core.inventory.selection import is_remains
+from snapkit.core.inventory.selection import is_leftover
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, SnapkitError
@@ -79,7 +79,7 @@ def _facts(
         estimates=_estimates(connection, gathered, live, inside.files if inside else None) if live else (),
         locks=inside.locks if inside else None,
         clock_difference=gathered.facts.now - here,
-        remains=[entry for entry in entries if is_remains(entry)],
+        leftovers=[entry for entry in entries if is_leftover(entry)],
         entries=entries,
         dependents=kept_by_entries_alone(connection, [entry.database.oid for entry in gathered.inventory.entries]),
         left_open=[e for e in entries if e.opened is not None and not is_taken(connection, e.database.oid)],

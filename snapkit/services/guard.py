@@ -45,7 +45,7 @@ Swap = Callable[[SwapPlan, Persistence], SwapReceipt]
 """Swaps as planned; what was sent, and not answered, is asked after as long as the persistence says."""
 
 
-class WayBack(Protocol):
+class GuardRollback(Protocol):
     """How a guard's rollback goes, so that what comes before and after it can be done where that belongs."""
 
     def decide(self, observe: Observe) -> SwapPlan:
@@ -56,7 +56,7 @@ class WayBack(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class PersistentWayBack:
+class PersistentRollback:
     """It is tried again while what is in the way may pass; the plan is made anew for each try."""
 
     plan: Callable[[], SwapPlan]

@@ -15,7 +15,7 @@ from datetime import timedelta
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.recognition import Inventory
-from snapkit.core.inventory.selection import is_remains
+from snapkit.core.inventory.selection import is_leftover
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe
@@ -128,7 +128,7 @@ def _open_all(
 
 def _sources(inventory: Inventory, source: str, *, all_sources: bool, whole: bool) -> tuple[str, ...]:
     """Return the sources that have something left or, as a ``whole``, that have any entry."""
-    left = (entry.source for entry in inventory.entries if whole or is_remains(entry) or entry.opened is not None)
+    left = (entry.source for entry in inventory.entries if whole or is_leftover(entry) or entry.opened is not None)
     others = left if all_sources else ()
     return tuple(dict.fromkeys([source, *others]))
 

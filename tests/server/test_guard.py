@@ -576,7 +576,7 @@ def test_no_other_run_drops_the_backup_while_the_command_runs(sandbox: Sandbox) 
 def test_a_guard_takes_no_more_sessions_than_a_rollback(sandbox: Sandbox) -> None:
     """A role may not have many. The session that keeps the backup from others is one of them, and keeps its lock."""
     backup = sandbox.back_up().backup
-    key = Use.WAY_BACK.key(backup.database.oid)
+    key = Use.GUARD.key(backup.database.oid)
     server = Server(target_of(sandbox.url))
     with ExitStack() as until, sandbox.server().connect() as other:
         kept = keep_from_others(server, backup, until)

@@ -212,7 +212,7 @@ def of_snapkit(sandbox: Sandbox) -> list[int]:
 def test_what_dies_is_replaced_and_the_backup_is_kept_again(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snapkit.postgres.connection.spare_sessions._BEAT", 0.05)
     backup = sandbox.back_up().backup
-    key = Use.WAY_BACK.key(backup.database.oid)
+    key = Use.GUARD.key(backup.database.oid)
     with ExitStack() as until, sandbox.server().connect() as other:
         (mine,) = of_snapkit(sandbox)
         keep_from_others(Server(target_of(sandbox.url)), backup, until).make_ready(unobserved)

@@ -25,6 +25,7 @@ from snapkit.postgres.sql.entry_locks import Use, take_entry
 from snapkit.services.backup import BackupRequest, back_up
 from snapkit.services.copying import clone
 from snapkit.services.copying.online import run as online
+from snapkit.services.outage.clients import Clients
 from tests.sandbox import LOCK_WAIT, Sandbox, wait_until
 from tests.server.test_holding import door_is_held
 
@@ -64,7 +65,7 @@ def while_the_grace_is_held_open(sandbox: Sandbox, url: str | None = None) -> It
     """Begin a backup; in the block its door is closed, and a transaction inside has not ended yet."""
     with psycopg.connect(url or sandbox.url) as connection:
         connection.execute("INSERT INTO item VALUES (4711, 'late')")
-        backup = Backup(sandbox, url, hold=RULES)
+        backup = Backup(sandbox, url, clients=Clients(RULES))
         wait_until(lambda: door_is_held(sandbox) or backup.error is not None)
         yield backup
         connection.commit()
@@ -221,7 +222,7 @@ def test_what_lends_itself_for_the_gate_keeps_its_name_and_is_left_alone_while_i
         patch.setattr(gate.Gate, "shut", shut)
         first = sandbox.back_up().backup
         with sandbox.server().connect() as keeper:
-            assert take_entry(keeper, first.database.oid, Use.WAY_BACK)
+            assert take_entry(keeper, first.database.oid, Use.GUARD)
             second = sandbox.back_up().backup
         third = sandbox.back_up().backup
     assert lent == [False, False, True]

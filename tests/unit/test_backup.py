@@ -28,7 +28,7 @@ def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() 
     clone, finish = plan.steps
     assert not clone.atomic
     assert finish.atomic
-    assert finish.statements == (*plan.clone.adorn, *plan.finish)
+    assert finish.statements == (*plan.clone.restore_properties, *plan.finish)
     assert finish.statements[-1] == RenameDatabase("app_partial_20260110_103045", "app_backup_20260110_103045")
     assert names_after(plan.steps, "app") == {"app": "app", "app_partial_20260110_103045": plan.name}
     assert document_in(list(plan.finish), plan.clone.name) == plan.metadata

@@ -53,7 +53,7 @@ HEALTHY = Facts(
     estimates=[Estimate(Strategy.FILE_COPY, Extent(5 * 2**20), Forecast(timedelta(seconds=2)))],
     locks=LockTable(64, 100, 10, 10),
     clock_difference=timedelta(seconds=1),
-    remains=(),
+    leftovers=(),
     entries=(),
     dependents=Dependents(),
     left_open=(),
@@ -68,7 +68,9 @@ def _check(name: str, **changes: Any) -> Check:
 
 def test_problems_come_first_and_then_warnings() -> None:
     checks = judge(
-        replace(HEALTHY, workers=(CRON,), prepared=("tx1",), replication=Replication((SLOT,)), sessions=(), remains=())
+        replace(
+            HEALTHY, workers=(CRON,), prepared=("tx1",), replication=Replication((SLOT,)), sessions=(), leftovers=()
+        )
     )
     assert [(check.name, check.status) for check in checks if check.status is not Status.OK] == [
         ("prepared_transactions", Status.PROBLEM),
@@ -176,7 +178,7 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
         ),
         ("clock", {"clock_difference": timedelta(minutes=1)}, Status.WARNING, "60 s ahead of"),
         ("clock", {"clock_difference": timedelta(minutes=-1)}, Status.WARNING, "60 s behind"),
-        ("inventory", {"remains": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
+        ("inventory", {"leftovers": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "interrupted"),
         ("inventory", {"left_open": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "Left open"),
         ("inventory", {"not_trusted": (make_entry("app_backup_20260110_103045"),)}, Status.WARNING, "owner"),
     ],

@@ -122,7 +122,7 @@ def test_a_clone_is_sealed_and_marked_and_its_copy_method_is_set_before(
             ),
         ),
     )
-    assert plan.adorn == statements_to_set("app_partial_20260110_103045", PROPERTIES)
+    assert plan.restore_properties == statements_to_set("app_partial_20260110_103045", PROPERTIES)
 
 
 LOCALE = Locale("UTF8", "C", "C", "libc")
@@ -180,9 +180,9 @@ def test_what_a_superuser_fills_is_its_owners_once_it_is_complete() -> None:
 def test_the_fence_of_an_online_copy_does_not_outlive_it(
     privileges: frozenset[Privilege] | None, public: list[tuple[str, ...]]
 ) -> None:
-    adorn = plan_online(make_properties(privileges=privileges)).clone.adorn
-    assert [each.privileges for each in adorn if isinstance(each, GrantOnDatabase) and None in each.grantees] == public
-    assert adorn[-1] == AlterDatabase(plan_online(PROPERTIES).clone.name, connection_limit=-1)
+    given = plan_online(make_properties(privileges=privileges)).clone.restore_properties
+    assert [each.privileges for each in given if isinstance(each, GrantOnDatabase) and None in each.grantees] == public
+    assert given[-1] == AlterDatabase(plan_online(PROPERTIES).clone.name, connection_limit=-1)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from snapkit.core.inventory.naming import passing_name
 from snapkit.core.inventory.opened import Opened
 from snapkit.core.inventory.recognition import alteration, take_inventory
 from snapkit.core.inventory.sealed import Seal, seal_of
-from snapkit.core.inventory.selection import is_remains, latest_displaced, select_one
+from snapkit.core.inventory.selection import is_leftover, latest_displaced, select_one
 from snapkit.core.plans.backup import plan_backup
 from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase
@@ -134,7 +134,7 @@ def test_what_was_rescued_from_a_drop_is_not_to_be_dropped(name: str | None, all
     database = make_database(name, oid=20000, allow_connections=allow, document=document)
     inventory = take_inventory([make_database("app"), database], "alice", NOW)
     (entry,) = inventory.entries
-    assert (entry.state, is_remains(entry), entry.bears_its_name) == (State.ALTERED, False, False)
+    assert (entry.state, is_leftover(entry), entry.bears_its_name) == (State.ALTERED, False, False)
     assert entry.altered == "was renamed or opened after a run had begun to drop it"
     with pytest.raises(NotFoundError):
         select_one(inventory.entries, NAME, "app")

@@ -12,7 +12,7 @@ from snapkit.core.inventory.selection import (
     EVERYTHING,
     Order,
     Selection,
-    is_remains,
+    is_leftover,
     latest_backup,
     latest_displaced,
     lenders,
@@ -251,4 +251,4 @@ def test_an_undo_takes_what_gave_way_to_the_live_database(
     ],
 )
 def test_remains_can_only_be_dropped_and_are_ours(entry: Entry, expected: bool) -> None:
-    assert is_remains(entry) is expected
+    assert is_leftover(entry) is expected

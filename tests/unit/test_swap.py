@@ -230,7 +230,7 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
     assert first.statements == (clone.create,)
     assert clone.create.template == entry.name
     assert plan.passing_name == clone.name == "app_partial_20260111_080000"
-    assert second.statements == (*clone.adorn, *plan.prepare, *plan.swap)
+    assert second.statements == (*clone.restore_properties, *plan.prepare, *plan.swap)
     assert plan.prepare == (
         AlterDatabase(clone.name, allow_connections=True, is_template=False),
         CommentOnDatabase(clone.name, "The shop's"),

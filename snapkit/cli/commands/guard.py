@@ -249,7 +249,9 @@ def guard(
             named_in_dotenv=settings.connection.named_in_dotenv,
             make_backup=lambda claim: back_up_between_hooks(run, replace(request, claim=claim)),
             request_for=request_for,
-            swap_in=lambda request, entry, way_back: swap_in(run, request, None, entry=entry, way_back=way_back),
+            swap_in=lambda request, entry, guard_rollback: swap_in(
+                run, request, None, entry=entry, guard_rollback=guard_rollback
+            ),
             drop=lambda made: (
                 drop(run, choose_by_policy(policy, server.source, made), settings.drop_wait) if policy else None
             ),

@@ -17,7 +17,7 @@ from snapkit.processes.health import HealthChecks, check_health
 from snapkit.processes.left_running import adopting, end_what_is_left
 from snapkit.services.entries.guard_lock import Kept, keep_from_others
 from snapkit.services.guard import (
-    PersistentWayBack,
+    PersistentRollback,
     account_of,
     check_backed_up,
     check_replicated,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.secrets import ShownCommand
     from snapkit.services.backup import BackupReceipt
-    from snapkit.services.guard import WayBack
+    from snapkit.services.guard import GuardRollback
     from snapkit.services.prune import Removal
     from snapkit.services.rollback import SwapReceipt
 
@@ -55,7 +55,7 @@ class TerminalSteps:
     named_in_dotenv: Mapping[str, str] = field(repr=False)  # it may hold a password
     make_backup: Callable[[Callable[[Entry], None]], BackupReceipt]
     request_for: Callable[[Entry], SwapRequest]
-    swap_in: Callable[[SwapRequest, Entry, WayBack], SwapReceipt]
+    swap_in: Callable[[SwapRequest, Entry, GuardRollback], SwapReceipt]
     drop: Callable[[Sequence[int]], Removal | None]
     rollback_wait: timedelta
     until_the_end: ExitStack
@@ -64,7 +64,7 @@ class TerminalSteps:
     _signals: HeldSignals = field(default_factory=HeldSignals)
     _kept: ExitStack = field(default_factory=ExitStack)
     """What keeps the way back open, until it has been taken or all is well."""
-    _way_back: list[Kept] = field(default_factory=list)
+    _locks: list[Kept] = field(default_factory=list)
     """That, once there is a backup."""
     _made: list[int] = field(default_factory=list)
     """The OID of the backup: whatever a prune drops, it is not that."""
@@ -87,7 +87,7 @@ class TerminalSteps:
         with self._interruptible():
             check_backed_up(self.invocation.server(), backup)
             with self.invocation.terminal.progress("Making ready for a rollback") as observe:
-                for kept in self._way_back:
+                for kept in self._locks:
                     kept.make_ready(observe)
             self._marks.append(mark_moment(self.invocation.server(), backup.source_oid))
 
@@ -136,14 +136,14 @@ class TerminalSteps:
                 return None
             request = self.request_for(entry)
             persistence = Persistence(self.rollback_wait, self._signals.heeding())
-            way_back = PersistentWayBack(lambda: plan_return(server, backup, request), persistence, self._let_go)
-            receipt = self.swap_in(request, entry, way_back)
+            guard_rollback = PersistentRollback(lambda: plan_return(server, backup, request), persistence, self._let_go)
+            receipt = self.swap_in(request, entry, guard_rollback)
         for caution in pile_of(server):
             self.invocation.add_caution(caution)
         return receipt
 
     def _let_go(self) -> None:
-        for kept in self._way_back:
+        for kept in self._locks:
             kept.let_go()
 
     def _keep(self, backup: Entry) -> None:
@@ -156,7 +156,7 @@ class TerminalSteps:
         except SnapkitError as error:
             self._problems.append(error)
         else:
-            self._way_back.append(kept)
+            self._locks.append(kept)
             if kept.caution is not None:
                 self.invocation.add_caution(kept.caution)
 

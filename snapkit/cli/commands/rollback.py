@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.plans.swap import SwapPlan
-    from snapkit.services.guard import WayBack
+    from snapkit.services.guard import GuardRollback
     from snapkit.services.rollback import SwapPreview, SwapReceipt, SwapRequest
 
 
@@ -302,11 +302,11 @@ def swap_in(
     confirmed: SwapPlan | None,
     *,
     entry: Entry | None = None,
-    way_back: WayBack | None = None,
+    guard_rollback: GuardRollback | None = None,
 ) -> SwapReceipt:
     """Swap, with progress, between the hooks.
 
-    A guard's ``way_back`` makes the plan to hold to, and ``entry`` is known then.
+    A guard's ``guard_rollback`` makes the plan to hold to, and ``entry`` is known then.
     """
     from snapkit.cli.run_hooks import hooked
     from snapkit.core.hooks import Operation, facts_after
@@ -318,9 +318,9 @@ def swap_in(
     def look() -> Entry:
         """Settle what is to be swapped in, whatever the hook that is told of it does meanwhile."""
         nonlocal confirmed, request
-        if way_back is not None:
+        if guard_rollback is not None:
             with run.terminal.progress(told) as observe:
-                return way_back.decide(observe).entry
+                return guard_rollback.decide(observe).entry
         confirmed = confirmed or preview_swap(server, request).plan
         if not request.undo:
             request = replace(request, wanted=confirmed.entry.name)
@@ -329,9 +329,9 @@ def swap_in(
     def work() -> SwapReceipt:
         lock_wait = run.settings().lock_wait
         with run.terminal.progress(told) as observe:
-            if way_back is None:
+            if guard_rollback is None:
                 return swap(server, request, lock_wait, observe, confirmed=confirmed)
-            return way_back.take(
+            return guard_rollback.take(
                 lambda plan, persistence: swap(
                     server, request, lock_wait, observe, confirmed=plan, persistence=persistence
                 ),

@@ -43,7 +43,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
         check_locks(facts),
         check_room(facts),
         _clock(facts),
-        _remains(facts),
+        _leftovers(facts),
         _dependents(facts),
         _upgrade(facts),
     )
@@ -139,12 +139,12 @@ def _upgrade(facts: Facts) -> Check:
     )
 
 
-def _remains(facts: Facts) -> Check:
+def _leftovers(facts: Facts) -> Check:
     found = []
     if facts.not_trusted:
         found += [distrusted(entry).message for entry in facts.not_trusted]
-    if facts.remains:
-        found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.remains)}.")
+    if facts.leftovers:
+        found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.leftovers)}.")
     if facts.left_open:
         names = ", ".join(entry.name for entry in facts.left_open)
         found.append(f"Left open to the owner by a shell that was interrupted: {names}.")

@@ -97,7 +97,7 @@ class Facts:
     locks: LockTable | None
     """What a copy while clients work would lock, and the room for that."""
     clock_difference: timedelta
-    remains: Sequence[Entry]
+    leftovers: Sequence[Entry]
     entries: Sequence[Entry]
     """Those of the source."""
     dependents: Dependents

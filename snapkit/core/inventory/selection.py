@@ -14,7 +14,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, NotFoundError, UsageError
 
 
-def is_remains(entry: Entry) -> bool:
+def is_leftover(entry: Entry) -> bool:
     """Whether nothing but dropping it can be done: a clone that was never completed, an interrupted drop of ours."""
     return entry.kind is Kind.PARTIAL or (entry.state is State.INVALID and entry.is_managed)
 

@@ -81,7 +81,7 @@ class BackupPlan:
         return (
             *((Step("Write a checkpoint, while clients work", self.before),) if self.before else ()),
             *self.clone.steps("Clone the source, sealed, while new connections to it wait"),
-            Step("Make the clone a backup", (*self.clone.adorn, *self.finish), atomic=True),
+            Step("Make the clone a backup", (*self.clone.restore_properties, *self.finish), atomic=True),
         )
 
 

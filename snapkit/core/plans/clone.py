@@ -109,7 +109,7 @@ class ClonePlan:
         return replace(self, create=replace(self.create, collation_version=version))
 
     @property
-    def adorn(self) -> tuple[Statement, ...]:
+    def restore_properties(self) -> tuple[Statement, ...]:
         """What gives the clone its properties."""
         if self.fenced is None:
             return statements_to_set(self.name, self.properties)

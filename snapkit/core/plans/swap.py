@@ -138,12 +138,12 @@ class SwapPlan:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        adorn = self.clone.adorn if self.clone else ()
+        restoring = self.clone.restore_properties if self.clone else ()
         return (
             *(self.clone.steps("Clone the backup, so that it is kept") if self.clone else ()),
             Step(
                 f"Swap, in one transaction, while new connections to {self.source} wait",
-                (*adorn, *self.prepare, *self.swap),
+                (*restoring, *self.prepare, *self.swap),
                 atomic=True,
             ),
         )

@@ -25,7 +25,7 @@ class Use(StrEnum):
 
     LOOK = "snapkit entry"
     """It is being opened, is open, or is being sealed."""
-    WAY_BACK = "snapkit way back"
+    GUARD = "snapkit way back"
     """A guard would roll back to it, or it is being dropped."""
 
     def key(self, oid: int) -> int:

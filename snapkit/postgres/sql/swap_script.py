@@ -76,7 +76,7 @@ def _set_apart(plan: SwapPlan) -> list[str]:
     oid = plan.entry.database.oid
     same_row = f"EXISTS (SELECT FROM pg_database WHERE oid = {oid} AND xmin::text = current_setting('{_ROW}'))"
     freeze = _line(FreezeDatabase(plan.clone.name))
-    return [freeze, _unless(_clone_is(plan.clone), same_row), *map(_line, plan.clone.adorn)]
+    return [freeze, _unless(_clone_is(plan.clone), same_row), *map(_line, plan.clone.restore_properties)]
 
 
 def _put_aside(plan: SwapPlan) -> list[str]:

@@ -33,7 +33,7 @@ class Given:
     cautions: tuple[Caution, ...] = ()
 
 
-def give_properties(
+def restore_properties(
     connection: Connection,
     wanted: Properties,
     oid: int,

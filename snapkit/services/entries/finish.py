@@ -18,7 +18,7 @@ from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import commit, run, run_permitted
 from snapkit.postgres.sql.identity import check_names
 from snapkit.services.copying.clone import Cloned, as_roles_are_named, untouched
-from snapkit.services.copying.restore_properties import give_properties
+from snapkit.services.copying.restore_properties import restore_properties
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
@@ -61,7 +61,7 @@ def _finish_once(
     def work() -> None:
         nonlocal plan, cautions
         run(ddl, *clone.handing_over)
-        given = give_properties(ddl, wanted, oid, name=clone.name, final_name=plan.name, present=clone.fenced)
+        given = restore_properties(ddl, wanted, oid, name=clone.name, final_name=plan.name, present=clone.fenced)
         if given.not_given:
             plan = plan.lacking(given.not_given, databases.access_of(ddl, oid))
         run(ddl, *plan.finish)

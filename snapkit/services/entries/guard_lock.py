@@ -21,13 +21,13 @@ from snapkit.services.run.retry import Persistence
 
 def check_no_guard_lock(connection: Connection, entry: Entry) -> None:
     """Raise BusyError if a guard would roll back to an entry at this moment."""
-    if is_taken(connection, entry.database.oid, Use.WAY_BACK):
+    if is_taken(connection, entry.database.oid, Use.GUARD):
         raise _held_by_a_guard(connection, entry)
 
 
 def _held_by_a_guard(connection: Connection, entry: Entry) -> BusyError:
     return BusyError(
-        f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, entry.database.oid, Use.WAY_BACK)}.",
+        f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, entry.database.oid, Use.GUARD)}.",
         state=NOTHING_CHANGED,
         hint="Wait for that guard to end, and run the command again.",
     )
@@ -37,13 +37,13 @@ def _held_by_a_guard(connection: Connection, entry: Entry) -> BusyError:
 def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
     """Keep guards away from an entry that is dropped in the block; raise BusyError if one would roll back to it."""
     oid = entry.database.oid
-    if not take_entry(connection, oid, Use.WAY_BACK):
+    if not take_entry(connection, oid, Use.GUARD):
         raise _held_by_a_guard(connection, entry)
     try:
         yield
     finally:
         with suppress(*SERVER_ERRORS):  # it goes with the connection
-            release_entry(connection, oid, Use.WAY_BACK)
+            release_entry(connection, oid, Use.GUARD)
 
 
 @contextmanager
@@ -57,11 +57,11 @@ def guard_lock(server: Server, entry: Entry) -> Iterator[Reserve]:
 
     def claim(session: Connection) -> None:
         with server_errors(NOTHING_CHANGED):
-            if not take_entry(session, oid, Use.WAY_BACK) or databases.name_of(session, oid) != entry.name:
+            if not take_entry(session, oid, Use.GUARD) or databases.name_of(session, oid) != entry.name:
                 raise BusyError(f"{entry.name!r} has been dropped by somebody else.")
 
     def let_go(session: Connection) -> None:  # closing alone would let go of it a moment later
-        release_entry(session, oid, Use.WAY_BACK)
+        release_entry(session, oid, Use.GUARD)
 
     with server.in_reserve(claim, let_go) as reserve:
         yield reserve

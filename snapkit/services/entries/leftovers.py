@@ -9,7 +9,7 @@ from time import monotonic
 
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.recognition import Inventory, take_inventory
-from snapkit.core.inventory.selection import is_remains
+from snapkit.core.inventory.selection import is_leftover
 from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.drop import statements_to_drop
 from snapkit.core.reporting import Caution, Observe, Progress, unobserved
@@ -39,10 +39,10 @@ def drop_leftovers(
 ) -> int:
     """Drop what was left; return how many were not tried, since those before had taken longer than ``within``."""
     began = monotonic()
-    remains = [entry for entry in inventory.of_source(source) if is_remains(entry)]
-    for number, entry in enumerate(remains):
+    left = [entry for entry in inventory.of_source(source) if is_leftover(entry)]
+    for number, entry in enumerate(left):
         if monotonic() - began > within.total_seconds():
-            return len(remains) - number
+            return len(left) - number
         phase = f"Dropping {entry.name}"
         observe(Progress(phase, timedelta(seconds=monotonic() - began)))
 
@@ -67,7 +67,7 @@ def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Ca
 def _sweep_leftovers(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
     """Drop what was left, in passing: whatever goes wrong with that, but for a lost connection, is a caution."""
     with server_errors(NOTHING_CHANGED):
-        if not any(map(is_remains, inventory.of_source(source))) or others_at_work(connection, source):
+        if not any(map(is_leftover, inventory.of_source(source))) or others_at_work(connection, source):
             return ()
     drops = Drops(wait=IN_PASSING)
     with drops.told():
@@ -91,7 +91,7 @@ def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> 
     Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
     """
     source = server.source
-    if not any(is_remains(entry) or entry.opened is not None for entry in inventory.of_source(source)):
+    if not any(is_leftover(entry) or entry.opened is not None for entry in inventory.of_source(source)):
         return ()
     observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
     try:

@@ -22,7 +22,7 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_l
 from snapkit.postgres.outage.door import hold_door
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_names, read_facts
-from snapkit.services.copying.restore_properties import give_back, give_properties
+from snapkit.services.copying.restore_properties import give_back, restore_properties
 from snapkit.services.outage.hold import Hold, door_error
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState
@@ -72,7 +72,7 @@ def swap_databases(
             run(ddl, FreezeDatabase(name), left=hold.left)
             check_names(ddl, {restored_oid: name})
             cautions.extend(
-                give_properties(
+                restore_properties(
                     ddl, properties, restored_oid, name=name, final_name=plan.source, left=hold.left
                 ).cautions
             )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import TypeVar
 
+from snapkit.core.checks.in_the_way import locked_by_others
 from snapkit.core.comparison.definitions import Contents, LeftOut, compare_versions
 from snapkit.core.copying.division import Division, Table, divide
 from snapkit.core.copying.moment import Moment
@@ -30,7 +31,6 @@ from snapkit.postgres.copying.table_copy import copy_table, drop_surplus, sessio
 from snapkit.postgres.sql.execution import run, transaction
 from snapkit.services.copying.online.code_check import check_code
 from snapkit.services.copying.online.context import DUMPING, JOBS, RESTORING, CopyContext, SourceContents
-from snapkit.core.checks.in_the_way import locked_by_others
 
 _T = TypeVar("_T")
 
