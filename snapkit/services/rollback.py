@@ -18,7 +18,7 @@ from snapkit.core.outage.hold_rules import Phase
 from snapkit.core.outage.pooled_databases import PoolerReceipt
 from snapkit.core.outage.standbys import ReplicaReceipt, Standby
 from snapkit.core.outcome import Outcome
-from snapkit.core.plans.clone import CopyMethod, plan_clone
+from snapkit.core.plans.clone import CopyMethod, Template, plan_clone
 from snapkit.core.plans.reinstatement import Returning, was_backup
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
@@ -140,9 +140,9 @@ def _decide(
         if is_to_be_kept(entry, asked=request.keep_backup):
             method = method_for(connection, gathered, entry.database)
             properties = databases.read_properties(connection, entry.database.oid)
-            clone = plan_clone(entry.database, properties, source, method, None, facts.now, gathered.names)
+            clone = plan_clone(Template(entry.database, properties), source, method, gathered.free_names)
             clone = with_collation(connection, clone)
-    return plan_swap(source, live, comment, entry, clone, facts.now, gathered.names, facts.order), method
+    return plan_swap(source, live, entry, clone, gathered.free_names, comment=comment, order=facts.order), method
 
 
 def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:

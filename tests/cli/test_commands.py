@@ -27,6 +27,7 @@ from snapkit.core.checks.facts import Check, Status
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.freshness import judge
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.inventory.retention import Kept
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.statements import WrittenStep
@@ -70,7 +71,7 @@ GUARD = GuardReceipt(BACKUP, COMMAND, 0, Health.PASSED, removal=REMOVAL)
 STATUS = judge([ENTRY], "app", max_age=SECOND, now=NOW)
 REPORT = EntryReport(ENTRY, PROPERTIES, NOW)
 BACKUP_PREVIEW = BackupPreview(STEPS, True)
-SWAP_PREVIEW = SwapPreview(plan_swap("app", make_database(), None, ENTRY, None, NOW, ()), 0, STEPS, NOW, ())
+SWAP_PREVIEW = SwapPreview(plan_swap("app", make_database(), ENTRY, None, FreeNames(NOW, ())), 0, STEPS, NOW, ())
 REMOVAL_PREVIEW = RemovalPreview((Kept(ENTRY, ("last 1",)),), (OLD,), STEPS, NOW, failed=(FAILURE,))
 
 SAMPLES: list[tuple[str, Outcome, str]] = [

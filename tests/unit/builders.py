@@ -12,9 +12,9 @@ from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.naming import sequence_of
+from snapkit.core.inventory.naming import FreeNames, sequence_of
 from snapkit.core.inventory.opened import Grant, Opened
-from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, Template, plan_clone
 from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.core.plans.statements import CommentOnDatabase, CreateDatabase, RenameDatabase, Statement, Step
 
@@ -183,4 +183,4 @@ def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
 
 
 def clone_of(entry: Entry) -> ClonePlan:
-    return plan_clone(entry.database, PROPERTIES, "app", FILE_COPY, None, LATER, [])
+    return plan_clone(Template(entry.database, PROPERTIES), "app", FILE_COPY, FreeNames(LATER, []))

@@ -14,8 +14,9 @@ from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT, check_live
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.inventory.metadata import MAX_BYTES
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.backup import plan_backup
-from snapkit.core.plans.clone import CopyMethod, choose_method
+from snapkit.core.plans.clone import CopyMethod, Template, choose_method
 from snapkit.core.plans.statements import Checkpoint, CommentOnDatabase, RenameDatabase, Statement
 from snapkit.errors import SnapkitError, UsageError
 from tests.unit.builders import AT, FILE_COPY, PROPERTIES, document_in, make_database, make_metadata, names_after
@@ -23,7 +24,12 @@ from tests.unit.builders import AT, FILE_COPY, PROPERTIES, document_in, make_dat
 
 def test_a_backup_is_a_clone_and_then_one_transaction_that_ends_with_its_name() -> None:
     plan = plan_backup(
-        make_database("app"), None, PROPERTIES, FILE_COPY, None, "before 4.2", True, AT, ["app"], may_checkpoint=False
+        Template(make_database("app"), PROPERTIES),
+        FILE_COPY,
+        FreeNames(AT, ["app"]),
+        label="before 4.2",
+        pinned=True,
+        may_checkpoint=False,
     )
     clone, finish = plan.steps
     assert not clone.atomic
@@ -49,7 +55,7 @@ def test_a_clone_that_begins_with_a_checkpoint_has_one_before_it(
     method: CopyMethod, may_checkpoint: bool, before: tuple[Statement, ...]
 ) -> None:
     live = make_database("app")
-    plan = plan_backup(live, None, PROPERTIES, method, None, None, False, AT, [], may_checkpoint=may_checkpoint)
+    plan = plan_backup(Template(live, PROPERTIES), method, FreeNames(AT, []), may_checkpoint=may_checkpoint)
     assert plan.before == before
     assert [step.statements for step in plan.steps][:-2] == ([before] if before else [])
 
@@ -61,7 +67,7 @@ def test_a_backup_keeps_what_the_seal_takes_away(
 ) -> None:
     live = make_database("app", is_template=is_template, allow_connections=allow_connections)
     metadata = plan_backup(
-        live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+        Template(live, PROPERTIES, comment=comment), FILE_COPY, FreeNames(AT, []), may_checkpoint=False
     ).metadata
     assert metadata.comment == comment
     assert metadata.is_template is is_template
@@ -72,14 +78,14 @@ def test_a_backup_keeps_what_the_seal_takes_away(
 def test_a_document_that_a_rename_by_hand_left_on_the_live_database_is_not_kept_as_its_comment() -> None:
     left = comments.encode(replace(make_metadata(), comment="The shop's database"))
     plan = plan_backup(
-        make_database("app"), left, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+        Template(make_database("app"), PROPERTIES, comment=left), FILE_COPY, FreeNames(AT, []), may_checkpoint=False
     )
     assert plan.metadata.comment == "The shop's database"
 
 
 def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
     live = make_database("app")
-    plan = plan_backup(live, None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False)
+    plan = plan_backup(Template(live, PROPERTIES), FILE_COPY, FreeNames(AT, []), may_checkpoint=False)
     measured = plan.measured(4096, timedelta(seconds=1.5), 300)
     noted = measured.metadata
     assert (noted.clone_bytes, noted.clone_ms, noted.clone_files) == (4096, 1500, 300)
@@ -88,7 +94,14 @@ def test_what_a_clone_took_is_noted_for_later_estimates() -> None:
 
 def test_a_backup_tells_of_the_source_as_it_was_copied_not_as_it_was_when_that_was_planned() -> None:
     live = make_database("app")
-    plan = plan_backup(live, "before", PROPERTIES, FILE_COPY, None, "v42", True, AT, [], may_checkpoint=False)
+    plan = plan_backup(
+        Template(live, PROPERTIES, comment="before"),
+        FILE_COPY,
+        FreeNames(AT, []),
+        label="v42",
+        pinned=True,
+        may_checkpoint=False,
+    )
     then = replace(live, is_template=True, allow_connections=False)
     properties = replace(PROPERTIES, connection_limit=7)
     found = plan.as_of(Moment(then, "after", properties, Versions("1", None, None, None), {}))
@@ -104,7 +117,7 @@ def test_a_backup_tells_of_the_source_as_it_was_copied_not_as_it_was_when_that_w
 @pytest.mark.parametrize("length", [0, MAX_BYTES // 2])
 def test_what_is_good_to_know_is_noted_where_there_is_room_for_it(length: int) -> None:
     live, comment = make_database("app"), "x" * length
-    plan = plan_backup(live, comment, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False)
+    plan = plan_backup(Template(live, PROPERTIES, comment=comment), FILE_COPY, FreeNames(AT, []), may_checkpoint=False)
     deploy, activity = Deploy(user="me"), Activity(live.oid, 1, Rows(2))
     noted = plan.noting(deploy, activity)
     if length:
@@ -117,7 +130,7 @@ def test_what_is_good_to_know_is_noted_where_there_is_room_for_it(length: int) -
 def test_a_second_backup_within_one_second_is_numbered() -> None:
     taken = ["app", "app_backup_20260110_103045"]
     plan = plan_backup(
-        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, taken, may_checkpoint=False
+        Template(make_database("app"), PROPERTIES), FILE_COPY, FreeNames(AT, taken), may_checkpoint=False
     )
     assert plan.name == "app_backup_20260110_103045_2"
 
@@ -127,7 +140,11 @@ def test_a_document_that_cannot_be_kept_is_refused_while_planning(label: str | N
     """Not first when the clone has been made."""
     with pytest.raises(UsageError):
         plan_backup(
-            make_database("app"), comment, PROPERTIES, FILE_COPY, None, label, False, AT, [], may_checkpoint=False
+            Template(make_database("app"), PROPERTIES, comment=comment),
+            FILE_COPY,
+            FreeNames(AT, []),
+            label=label,
+            may_checkpoint=False,
         )
 
 
@@ -143,17 +160,15 @@ def test_an_invalid_live_database_is_refused_with_the_way_out() -> None:
 
 def test_what_was_learnt_is_noted_and_handed_on() -> None:
     method = replace(choose_method(None, 180006, True).copying(), learnt=True)
-    plan = plan_backup(make_database("app"), None, PROPERTIES, method, None, None, False, AT, [], may_checkpoint=False)
+    plan = plan_backup(Template(make_database("app"), PROPERTIES), method, FreeNames(AT, []), may_checkpoint=False)
     assert plan.metadata.shares_blocks is False
-    tried = plan_backup(
-        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
-    )
+    tried = plan_backup(Template(make_database("app"), PROPERTIES), FILE_COPY, FreeNames(AT, []), may_checkpoint=False)
     assert tried.metadata.shares_blocks is None
     assert '"shares_blocks":false' in tried.not_sharing().document
 
 
 def test_what_a_backup_lacks_is_noted() -> None:
     plan = plan_backup(
-        make_database("app"), None, PROPERTIES, FILE_COPY, None, None, False, AT, [], may_checkpoint=False
+        Template(make_database("app"), PROPERTIES), FILE_COPY, FreeNames(AT, []), may_checkpoint=False
     ).lacking(("setting jit",), 1)
     assert '"not_given":["setting jit"]' in plan.document

@@ -10,8 +10,9 @@ import pytest
 from snapkit.core.inventory.database import OPEN_PARTIAL_CONNECTION_LIMIT, PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Strategy
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.backup import BackupPlan, plan_backup
-from snapkit.core.plans.clone import CopyMethod, choose_method, plan_clone, sharing_failed_last
+from snapkit.core.plans.clone import CopyMethod, Template, choose_method, plan_clone, sharing_failed_last
 from snapkit.core.plans.properties import Privilege, Properties, statements_to_set
 from snapkit.core.plans.statements import (
     AlterDatabase,
@@ -110,7 +111,7 @@ def test_a_clone_is_sealed_and_marked_and_its_copy_method_is_set_before(
     share_blocks: bool | None, settings: list[Statement]
 ) -> None:
     method = CopyMethod(Strategy.FILE_COPY, Strategy.FILE_COPY, share_blocks)
-    plan = plan_clone(make_database("app"), PROPERTIES, "app", method, "fast", AT, [])
+    plan = plan_clone(Template(make_database("app"), PROPERTIES), "app", method, FreeNames(AT, []), tablespace="fast")
     assert plan.steps("Clone") == (
         Step(
             "Clone",
@@ -136,7 +137,12 @@ def plan_online(
 ) -> BackupPlan:
     live = live or make_database()
     return plan_backup(
-        live, None, properties, ONLINE, tablespace, None, False, AT, ["app"], LOCALE, keeper, may_checkpoint=True
+        Template(live, properties, locale=LOCALE),
+        ONLINE,
+        FreeNames(AT, ["app"]),
+        tablespace=tablespace,
+        keeper=keeper,
+        may_checkpoint=True,
     )
 
 
@@ -195,7 +201,7 @@ def test_an_online_copy_goes_where_its_source_is(own: str, asked: str | None, ex
 
 
 def test_a_clone_by_template_has_no_fence() -> None:
-    clone = plan_clone(make_database(), PROPERTIES, "app", FILE_COPY, None, AT, ["app"])
+    clone = plan_clone(Template(make_database(), PROPERTIES), "app", FILE_COPY, FreeNames(AT, ["app"]))
     assert not clone.is_online
     assert clone.fenced is None
 
@@ -214,7 +220,7 @@ def test_only_auto_falls_back_to_copying() -> None:
 
 def test_a_clone_that_was_not_let_share_blocks_is_tried_once_more_as_a_copy() -> None:
     def instead(method: CopyMethod) -> tuple[Statement, ...]:
-        return plan_clone(make_database("app"), PROPERTIES, "app", method, None, AT, []).instead
+        return plan_clone(Template(make_database("app"), PROPERTIES), "app", method, FreeNames(AT, [])).instead
 
     auto = choose_method(None, 180006, True)
     assert instead(auto) == (SetCopyMethod(share_blocks=False),)
@@ -237,6 +243,6 @@ def test_the_newest_clone_in_a_tablespace_says_whether_it_is_worth_trying() -> N
 
 
 def test_a_clone_notes_the_collation_version_that_it_is_told() -> None:
-    clone = plan_clone(make_database("app"), PROPERTIES, "app", FILE_COPY, None, AT, [])
+    clone = plan_clone(Template(make_database("app"), PROPERTIES), "app", FILE_COPY, FreeNames(AT, []))
     assert clone.noting_collation("1.1").create.collation_version == "1.1"
     assert clone.noting_collation(None) == clone

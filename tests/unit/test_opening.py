@@ -86,7 +86,9 @@ def test_it_is_opened_to_its_owner_alone_and_read_only() -> None:
 def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -> None:
     wanted = PRESENT | {Privilege("bob", "carol", "CONNECT", False)}
     assert statement_to_shut(NAME) == s.AlterDatabase(NAME, allow_connections=False, is_template=False)
-    assert statements_to_restore(NAME, "alice", privileges_when_open("alice"), wanted, None, "document") == (
+    assert statements_to_restore(
+        NAME, "alice", privileges_when_open("alice"), wanted, read_only=None, document="document"
+    ) == (
         s.RevokeOnDatabase(NAME, ("CONNECT",), ("alice",)),
         s.GrantOnDatabase(NAME, ("CONNECT",), (None,)),
         s.GrantOnDatabase(NAME, ("CONNECT",), ("bob",), with_grant_option=True),
@@ -99,7 +101,7 @@ def test_everything_comes_back_grants_in_the_order_in_which_they_can_be_made() -
 
 
 def test_a_setting_that_was_there_comes_back() -> None:
-    statements = statements_to_restore(NAME, "alice", (), (), "off", "document")
+    statements = statements_to_restore(NAME, "alice", (), (), read_only="off", document="document")
     assert statements[0] == s.SetParameter(NAME, None, "default_transaction_read_only", ("off",))
 
 

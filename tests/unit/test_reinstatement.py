@@ -9,6 +9,7 @@ from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import MAX_BYTES, used_up_by
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.inventory.selection import latest_displaced
 from snapkit.core.plans.reinstatement import is_unwritten, plan_returning, was_backup
 from snapkit.core.plans.swap import SwapPlan, plan_swap
@@ -28,10 +29,12 @@ def put_aside(plan: SwapPlan) -> Entry:
 
 def undone(entry: Entry = BACKUP, comment: str | None = None) -> SwapPlan:
     """Plan the undo of a rollback to ``entry``."""
-    rollback = plan_swap("app", make_database("app"), comment, entry, None, AT, ["app", entry.name], 100)
+    rollback = plan_swap(
+        "app", make_database("app"), entry, None, FreeNames(AT, ["app", entry.name]), comment=comment, order=100
+    )
     live: Database = replace(entry.database, name="app", allow_connections=True)
     aside = put_aside(rollback)
-    return plan_swap("app", live, None, aside, None, LATER, ["app", aside.name], 101)
+    return plan_swap("app", live, aside, None, FreeNames(LATER, ["app", aside.name]), order=101)
 
 
 def test_a_backup_gets_back_what_it_was_and_notes_what_it_gave_way_to() -> None:
@@ -81,7 +84,7 @@ def test_nothing_was_written_if_every_transaction_id_since_is_our_own(
 
 
 def test_where_no_rollback_is_taken_back_nothing_is_given_back() -> None:
-    plain = plan_swap("app", make_database("app"), None, BACKUP, None, LATER, [], 101)
+    plain = plan_swap("app", make_database("app"), BACKUP, None, FreeNames(LATER, []), order=101)
     assert (plan_returning(plain, []), was_backup(plain)) == (None, None)
     other = replace(undone(), live=make_database("app"))
     assert plan_returning(other, []) is None
@@ -107,6 +110,6 @@ def test_the_next_undo_finds_what_was_given_back() -> None:
     earlier = make_entry("app_old_20260101_000000", kind=Kind.OLD, at=utc("2026-01-01 00:00"))
     live = replace(plan.entry.database, name="app")
     assert latest_displaced([earlier, given_back], "app", live) == given_back
-    again = plan_swap("app", live, None, given_back, None, LATER, [], 102)
+    again = plan_swap("app", live, given_back, None, FreeNames(LATER, []), order=102)
     assert was_backup(again) is None
     assert plan_returning(again, []) is not None, "the displaced database was used up by the undo"

@@ -11,12 +11,13 @@ from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import check_usable
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import Metadata, decode, encode
-from snapkit.core.inventory.naming import passing_name
+from snapkit.core.inventory.naming import FreeNames, passing_name
 from snapkit.core.inventory.opened import Opened
 from snapkit.core.inventory.recognition import alteration, take_inventory
 from snapkit.core.inventory.sealed import Seal, seal_of
 from snapkit.core.inventory.selection import is_leftover, latest_displaced, select_one
 from snapkit.core.plans.backup import plan_backup
+from snapkit.core.plans.clone import Template
 from snapkit.core.plans.seal import plan_adoption, plan_resealing, statements_to_seal
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase
 from snapkit.core.plans.swap import plan_swap
@@ -87,11 +88,9 @@ def test_a_malformed_seal_makes_a_stranger(seal: str) -> None:
 
 def test_all_that_is_planned_takes_down_the_seal_and_the_order() -> None:
     live, properties = make_database("app", access=9), make_properties()
-    plan = plan_backup(
-        live, None, properties, FILE_COPY, None, None, False, AT, ["app"], may_checkpoint=False, order=77
-    )
+    plan = plan_backup(Template(live, properties), FILE_COPY, FreeNames(AT, ["app"]), may_checkpoint=False, order=77)
     assert (plan.metadata.order, plan.metadata.seal) == (77, Seal("alice", 9, -1))
-    swap = plan_swap("app", live, None, make_entry(), None, AT, ["app"], 78)
+    swap = plan_swap("app", live, make_entry(), None, FreeNames(AT, ["app"]), order=78)
     assert (swap.displaced_metadata.order, swap.displaced_metadata.seal) == (78, Seal("alice", 9, -1))
     script = make_entry(state=State.UNMANAGED, managed=False)
     (comment, *_) = plan_adoption(script, live, None, properties)

@@ -10,6 +10,7 @@ from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.inventory.metadata import MAX_BYTES
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.identity import Facts, facts_of
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase, RenameDatabase
 from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
@@ -50,7 +51,7 @@ from tests.unit.builders import (
 )
 def test_an_entry_that_is_not_ready_is_refused_with_what_to_do(entry: Entry, message: str, hint: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        plan_swap("app", make_database("app"), None, entry, None, AT, [])
+        plan_swap("app", make_database("app"), entry, None, FreeNames(AT, []))
     assert entry.name in caught.value.message
     assert caught.value.state == "Nothing was changed."
     assert caught.value.hint is not None
@@ -59,7 +60,7 @@ def test_an_entry_that_is_not_ready_is_refused_with_what_to_do(entry: Entry, mes
 
 def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can_be() -> None:
     entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
-    plan = plan_swap("app", make_database("app"), "Now", entry, None, LATER, ["app", entry.name])
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, ["app", entry.name]), comment="Now")
     (step,) = plan.steps
     assert step.atomic
     assert step.statements == (*plan.prepare, *plan.swap)
@@ -91,7 +92,7 @@ def test_a_swap_is_one_transaction_that_renames_the_live_database_as_late_as_can
 def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: bool, was_open: bool) -> None:
     entry = make_entry(metadata=replace(make_metadata(), is_template=was, allow_connections=was_open))
     live = make_database("app", is_template=was, allow_connections=was_open)
-    plan = plan_swap("app", live, None, entry, None, LATER, [])
+    plan = plan_swap("app", live, entry, None, FreeNames(LATER, []))
     restored, displaced = (s for s in plan.prepare if isinstance(s, AlterDatabase))
     assert restored.name == plan.passing_name
     assert restored.allow_connections is was_open
@@ -107,7 +108,7 @@ def test_a_swap_gives_back_and_puts_away_the_template_flag_and_the_seal(was: boo
 def test_clients_are_not_held_while_the_swap_is_prepared(kept: bool) -> None:
     """Only a rename takes a lock on the live database that new connections wait for."""
     entry = make_entry()
-    plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry) if kept else None, LATER, [])
+    plan = plan_swap("app", make_database("app"), entry, clone_of(entry) if kept else None, FreeNames(LATER, []))
     renamed = [s for s in plan.prepare if isinstance(s, RenameDatabase)]
     assert all("app" not in (s.name, s.new_name) for s in renamed)
     assert plan.swap == (
@@ -118,7 +119,7 @@ def test_clients_are_not_held_while_the_swap_is_prepared(kept: bool) -> None:
 
 def test_what_is_in_the_way_of_the_backup_is_waited_for_before_clients_are_held() -> None:
     entry = make_entry()
-    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, [])
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []))
     assert plan.prepare[0] == RenameDatabase(entry.name, plan.passing_name)
 
 
@@ -132,14 +133,16 @@ def facts_before(plan: SwapPlan) -> dict[int, Facts]:
 @pytest.mark.parametrize("kept", [False, True])
 def test_what_is_still_as_it_was_is_swapped_as_planned(kept: bool) -> None:
     entry = make_entry()
-    plan = plan_swap("app", make_database("app"), "Now", entry, clone_of(entry) if kept else None, LATER, [])
+    plan = plan_swap(
+        "app", make_database("app"), entry, clone_of(entry) if kept else None, FreeNames(LATER, []), comment="Now"
+    )
     plan = plan.cloned(16400) if kept else plan
     assert list(plan.assumed) == [16400 if kept else entry.database.oid]
     assert comments.encode(plan.held_against(facts_before(plan), "").displaced_metadata) == plan.displaced_document
 
 
 def test_what_is_put_aside_is_noted_as_it_was_when_nobody_could_change_it_any_more() -> None:
-    plan = plan_swap("app", make_database("app"), "Then", make_entry(), None, LATER, [])
+    plan = plan_swap("app", make_database("app"), make_entry(), None, FreeNames(LATER, []), comment="Then")
     assert plan.live is not None
     found = facts_before(plan)
     found[plan.live.oid] = replace(
@@ -166,7 +169,7 @@ def test_what_is_put_aside_is_noted_as_it_was_when_nobody_could_change_it_any_mo
 )
 def test_another_database_or_another_owner_is_not_swapped(which: str, field: str, value: Any, error: str) -> None:
     entry = make_entry()
-    plan = plan_swap("app", make_database("app"), "Then", entry, None, LATER, [])
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []), comment="Then")
     assert plan.live is not None
     found = facts_before(plan)
     oid = plan.live.oid if which == "live" else entry.database.oid
@@ -176,17 +179,17 @@ def test_another_database_or_another_owner_is_not_swapped(which: str, field: str
 
 
 def test_where_nothing_is_live_only_the_entry_counts() -> None:
-    plan = plan_swap("app", None, None, make_entry(), None, LATER, [])
+    plan = plan_swap("app", None, make_entry(), None, FreeNames(LATER, []))
     assert plan.seal == ()
     assert plan.held_against(plan.assumed, "") == plan
     entry = make_entry()
-    assert plan_swap("app", None, None, entry, clone_of(entry), LATER, []).assumed == {}
+    assert plan_swap("app", None, entry, clone_of(entry), FreeNames(LATER, [])).assumed == {}
 
 
 def test_the_passing_name_is_one_that_is_free() -> None:
     entry = make_entry()
     taken = ["app", entry.name, "app_partial_20260111_080000", "app_old_20260111_080000"]
-    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, taken)
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, taken))
     assert plan.passing_name == "app_partial_20260111_080000_2"
     assert names_after(plan.steps, *taken) == {
         "app": "app_old_20260111_080000_2",
@@ -200,18 +203,18 @@ def test_an_invalid_live_database_is_not_swapped() -> None:
     """PostgreSQL renames it without a murmur, and nobody could connect to what undo would bring back."""
     live = make_database("app", connection_limit=INVALID_CONNECTION_LIMIT)
     with pytest.raises(SnapkitError, match="'app' is invalid"):
-        plan_swap("app", live, None, make_entry(), None, LATER, [])
+        plan_swap("app", live, make_entry(), None, FreeNames(LATER, []))
 
 
 def test_a_comment_that_cannot_be_kept_is_refused_while_planning_a_swap() -> None:
     """Not first when clients are held."""
     with pytest.raises(UsageError, match="The comment on 'app'"):
-        plan_swap("app", make_database("app"), "x" * MAX_BYTES, make_entry(), None, LATER, [])
+        plan_swap("app", make_database("app"), make_entry(), None, FreeNames(LATER, []), comment="x" * MAX_BYTES)
 
 
 def test_where_nothing_is_live_nothing_is_put_aside() -> None:
     entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
-    plan = plan_swap("app", None, None, entry, None, LATER, [entry.name])
+    plan = plan_swap("app", None, entry, None, FreeNames(LATER, [entry.name]))
     assert plan.displaced_name is None
     assert statements_of(plan.steps) == [
         RenameDatabase(entry.name, "app_partial_20260111_080000"),
@@ -224,7 +227,7 @@ def test_where_nothing_is_live_nothing_is_put_aside() -> None:
 def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> None:
     entry = make_entry(metadata=replace(make_metadata(), comment="The shop's"))
     clone = clone_of(entry)
-    plan = plan_swap("app", make_database("app"), None, entry, clone, LATER, [])
+    plan = plan_swap("app", make_database("app"), entry, clone, FreeNames(LATER, []))
     first, second = plan.steps
     assert (first.atomic, second.atomic) == (False, True)
     assert first.statements == (clone.create,)
@@ -246,7 +249,7 @@ def test_a_backup_that_is_kept_is_cloned_first_and_the_clone_swapped_in() -> Non
 
 def test_what_is_put_aside_for_a_clone_notes_the_clone_once_it_is_made() -> None:
     entry = make_entry()
-    plan = plan_swap("app", make_database("app"), None, entry, clone_of(entry), LATER, [])
+    plan = plan_swap("app", make_database("app"), entry, clone_of(entry), FreeNames(LATER, []))
     assert (plan.displaced_metadata.gave_way_to, plan.displaced_metadata.gave_way_to_oid) == (entry.name, None)
     made = document_in(list(plan.cloned(16400).prepare), "app")
     assert (made.gave_way_to, made.gave_way_to_oid) == (entry.name, 16400)
@@ -261,13 +264,13 @@ def test_an_entry_stays_where_that_is_asked_for_or_it_is_pinned(kind: Kind) -> N
 
 def test_an_undo_puts_the_live_database_aside_in_its_turn() -> None:
     entry = make_entry("app_old_20260111_080000", kind=Kind.OLD, at=LATER)
-    plan = plan_swap("app", make_database("app"), None, entry, None, LATER, ["app", entry.name])
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, ["app", entry.name]))
     assert names_after(plan.steps, "app", entry.name) == {"app": "app_old_20260111_080000_2", entry.name: "app"}
 
 
 def test_a_displaced_database_carries_a_document_that_reads_back() -> None:
     live = make_database("app", is_template=True)
-    plan = plan_swap("app", live, 'A "comment"\n', make_entry(), None, LATER, [])
+    plan = plan_swap("app", live, make_entry(), None, FreeNames(LATER, []), comment='A "comment"\n')
     document = document_in(list(plan.prepare), "app")
     assert document == plan.displaced_metadata
     assert (document.kind, document.source, document.comment) == (Kind.OLD, "app", 'A "comment"\n')

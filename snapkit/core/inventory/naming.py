@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.utc import iso_utc
+from snapkit.core.values import dataclass
 
 MAX_NAME_BYTES = 63
 """NAMEDATALEN - 1: PostgreSQL cuts a longer name without an error.
@@ -22,6 +23,18 @@ _SCRIPT_NAME = re.compile(r"(?P<source>.+)_backup_(?P<stamp>[0-9]{8}_[0-9]{6})",
 _PARTIAL_NAME = re.compile(r".+_partial_(?P<stamp>[0-9]{8}_[0-9]{6})(?:_[0-9]+)?", re.DOTALL)
 _STAMP_PART = re.compile(r"_([0-9]{8}_[0-9]{6})((?:_[0-9]+)?)\Z")
 _SEQUENCE = re.compile(r"_[0-9]{8}_[0-9]{6}_([0-9]+)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class FreeNames:
+    """The names that databases get which are made at a moment (``at``), beside those that are ``taken``."""
+
+    at: datetime
+    taken: Collection[str]
+
+    def of(self, source: str, kind: Kind) -> str:
+        """Return the name of the source's next database of a kind; see ``free_name``."""
+        return free_name(source, kind, self.at, self.taken)
 
 
 def free_name(source: str, kind: Kind, at: datetime, taken: Collection[str]) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from snapkit.core.comparison.writes import Activity
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Deploy
 from snapkit.core.durations import milliseconds
 from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.naming import free_name
-from snapkit.core.plans.clone import ClonePlan, CopyMethod, plan_clone
-from snapkit.core.plans.properties import Properties
+from snapkit.core.inventory.naming import FreeNames
+from snapkit.core.plans.clone import ClonePlan, CopyMethod, Template, plan_clone
 from snapkit.core.plans.seal import sealed_metadata
-from snapkit.core.plans.statements import Checkpoint, CommentOnDatabase, Locale, RenameDatabase, Statement, Step
+from snapkit.core.plans.statements import Checkpoint, CommentOnDatabase, RenameDatabase, Statement, Step
 from snapkit.core.values import dataclass
 
 
@@ -41,7 +38,7 @@ class BackupPlan:
     def as_of(self, moment: Moment) -> BackupPlan:
         """Return the plan for what the source was when it was copied, which is not what it was when this was made."""
         live, known = moment.database, self.metadata
-        sealed = sealed_metadata(live, moment.comment, live.name, Kind.BACKUP, known.created_at, known.order)
+        sealed = sealed_metadata(live, moment.comment, live.name, Kind.BACKUP, known.created_at, order=known.order)
         metadata = replace(
             known,
             comment=sealed.comment,
@@ -86,30 +83,27 @@ class BackupPlan:
 
 
 def plan_backup(
-    live: Database,
-    comment: str | None,
-    properties: Properties,
+    template: Template,
     method: CopyMethod,
-    tablespace: str | None,
-    label: str | None,
-    pinned: bool,
-    at: datetime,
-    taken: Collection[str],
-    locale: Locale | None = None,
-    keeper: str | None = None,
+    names: FreeNames,
     *,
+    tablespace: str | None = None,
+    label: str | None = None,
+    pinned: bool = False,
+    keeper: str | None = None,
     may_checkpoint: bool,
     order: int | None = None,
 ) -> BackupPlan:
-    """Plan a backup of the live database ``live``, whose own comment is ``comment``.
+    """Plan a backup of the live database, which is the ``template``.
 
-    ``locale`` and ``keeper`` are as for a clone, ``order`` as in the document.
+    ``keeper`` is as for a clone, ``order`` as in the document.
 
     A clone that copies files begins with a checkpoint, while clients wait; one just before it makes that one short.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
     """
+    live = template.database
     metadata = replace(
-        sealed_metadata(live, comment, live.name, Kind.BACKUP, at, order),
+        sealed_metadata(live, template.comment, live.name, Kind.BACKUP, names.at, order=order),
         strategy=method.strategy,
         label=label,
         pinned=pinned,
@@ -118,8 +112,8 @@ def plan_backup(
     copies_files = method.strategy in (Strategy.CLONE, Strategy.FILE_COPY)
     return BackupPlan(
         before=(Checkpoint(),) if may_checkpoint and copies_files else (),
-        clone=plan_clone(live, properties, live.name, method, tablespace, at, taken, locale, keeper),
-        name=free_name(live.name, Kind.BACKUP, at, taken),
+        clone=plan_clone(template, live.name, method, names, tablespace=tablespace, keeper=keeper),
+        name=names.of(live.name, Kind.BACKUP),
         metadata=metadata,
         document=comments.encode(metadata),
     )

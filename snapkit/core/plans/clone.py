@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime
 
 from snapkit.core.inventory.database import OPEN_PARTIAL_CONNECTION_LIMIT, PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, Strategy
-from snapkit.core.inventory.naming import free_name
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.identity import Facts
 from snapkit.core.plans.properties import Privilege, Properties, statements_to_replace, statements_to_set
 from snapkit.core.plans.statements import (
@@ -166,35 +165,47 @@ class ClonePlan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A database that is to be cloned, and what a clone by template lacks: its properties and its ``comment``.
+
+    With ``locale``, which is then its own, the clone begins as an empty database.
+    """
+
+    database: Database
+    properties: Properties
+    comment: str | None = None
+    locale: Locale | None = None
+
+
 def plan_clone(
-    template: Database,
-    properties: Properties,
+    template: Template,
     source: str,
     method: CopyMethod,
-    tablespace: str | None,
-    at: datetime,
-    taken: Collection[str],
-    locale: Locale | None = None,
+    names: FreeNames,
+    *,
+    tablespace: str | None = None,
     keeper: str | None = None,
 ) -> ClonePlan:
     """Plan a clone of ``template`` on behalf of ``source``, whose name it is to bear.
 
-    With ``locale``, which is then the template's own, it begins as an empty database. ``keeper`` owns that until it is
-    complete: where a superuser fills it, its owner could else get in, and have his code run with a superuser's rights.
+    ``keeper`` owns one that begins as an empty database until it is complete: where a superuser fills it, its owner
+    could else get in, and have his code run with a superuser's rights.
     """
-    name = free_name(source, Kind.PARTIAL, at, taken)
+    name = names.of(source, Kind.PARTIAL)
+    database, locale = template.database, template.locale
     return ClonePlan(
-        template=template,
+        template=database,
         name=name,
-        properties=properties,
+        properties=template.properties,
         settings=(SetCopyMethod(method.share_blocks),) if method.share_blocks is not None else (),
         create=CreateDatabase(
             name,
-            template.name if locale is None else "template0",
-            keeper or properties.owner,
+            database.name if locale is None else "template0",
+            keeper or template.properties.owner,
             PARTIAL_CONNECTION_LIMIT,
             method.word,
-            tablespace if locale is None else tablespace or _named_tablespace(template),
+            tablespace if locale is None else tablespace or _named_tablespace(database),
             locale,
         ),
         instead=(SetCopyMethod(share_blocks=False),) if method.share_blocks and method.falls_back else (),

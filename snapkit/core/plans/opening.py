@@ -96,6 +96,7 @@ def statements_to_restore(
     owner: str,
     present: Collection[Privilege],
     wanted: Collection[Privilege],
+    *,
     read_only: str | None,
     document: str,
 ) -> tuple[Statement, ...]:

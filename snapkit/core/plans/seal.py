@@ -16,7 +16,7 @@ from snapkit.core.plans.statements import AlterDatabase, ChangeOwner, CommentOnD
 
 
 def sealed_metadata(
-    database: Database, comment: str | None, source: str, kind: Kind, at: datetime, order: int | None
+    database: Database, comment: str | None, source: str, kind: Kind, at: datetime, *, order: int | None = None
 ) -> Metadata:
     """The document of a database that is being sealed; it keeps what the seal takes away.
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import Database, Unsealed, check_live
 from snapkit.core.inventory.entry import Entry, check_usable
 from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.metadata import Metadata
-from snapkit.core.inventory.naming import free_name
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.clone import ClonePlan
 from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
 from snapkit.core.plans.seal import sealed_metadata, statements_to_seal
@@ -111,7 +110,7 @@ class SwapPlan:
         )
         check_live(live)
         before = self.displaced_metadata
-        sealed = sealed_metadata(live, facts.comment, self.source, Kind.OLD, before.created_at, before.order)
+        sealed = sealed_metadata(live, facts.comment, self.source, Kind.OLD, before.created_at, order=before.order)
         metadata = replace(
             before,
             comment=sealed.comment,
@@ -152,11 +151,11 @@ class SwapPlan:
 def plan_swap(
     source: str,
     live: Database | None,
-    comment: str | None,
     entry: Entry,
     clone: ClonePlan | None,
-    at: datetime,
-    taken: Collection[str],
+    names: FreeNames,
+    *,
+    comment: str | None = None,
     order: int | None = None,
 ) -> SwapPlan:
     """Plan to make ``entry`` (or ``clone``, its clone) the live database ``source``; ``comment`` is the live one's.
@@ -167,7 +166,9 @@ def plan_swap(
     if live is not None:
         check_live(live)
     displaced = (
-        Metadata(Kind.OLD, source, at) if live is None else sealed_metadata(live, comment, source, Kind.OLD, at, order)
+        Metadata(Kind.OLD, source, names.at)
+        if live is None
+        else sealed_metadata(live, comment, source, Kind.OLD, names.at, order=order)
     )
     displaced = replace(
         displaced, gave_way_to=entry.name, gave_way_to_oid=entry.database.oid if clone is None else None
@@ -183,8 +184,8 @@ def plan_swap(
         live=live,
         entry=entry,
         clone=clone,
-        passing_name=clone.name if clone else free_name(source, Kind.PARTIAL, at, taken),
-        displaced_name=None if live is None else free_name(source, Kind.OLD, at, taken),
+        passing_name=clone.name if clone else names.of(source, Kind.PARTIAL),
+        displaced_name=None if live is None else names.of(source, Kind.OLD),
         displaced_metadata=displaced,
         live_comment=comment,
     )

@@ -11,7 +11,7 @@ from snapkit.core.inventory.database import check_live
 from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.outage.workers import Worker
 from snapkit.core.plans.backup import BackupPlan, plan_backup
-from snapkit.core.plans.clone import CopyMethod
+from snapkit.core.plans.clone import CopyMethod, Template
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, OutageLimitError, UsageError
 from snapkit.postgres.catalog import server_facts
@@ -144,17 +144,13 @@ def _plan(context: RunContext, request: CopyRequest) -> tuple[BackupPlan, Moment
         locale = locale_of(connection, live.oid) if method.strategy is Strategy.ONLINE else None
     is_owners = live.owner_is_superuser or not facts.is_superuser
     plan = plan_backup(
-        live,
-        moment.comment,
-        moment.properties,
+        Template(live, moment.properties, comment=moment.comment, locale=locale),
         method,
-        request.tablespace,
-        request.label,
-        request.pinned,
-        facts.now,
-        context.state.names,
-        locale,
-        None if locale is None or is_owners else facts.role,
+        context.state.free_names,
+        tablespace=request.tablespace,
+        label=request.label,
+        pinned=request.pinned,
+        keeper=None if locale is None or is_owners else facts.role,
         may_checkpoint=facts.may_checkpoint,
         order=facts.order,
     )

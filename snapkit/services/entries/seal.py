@@ -187,7 +187,10 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
         _shut(connection, entry, state)
         wanted = named(opened.connect, role_names(connection, opened.connect))
         present = who_may_connect(connection, oid)
-        run(connection, *statements_to_restore(entry.name, owner, present, wanted, opened.read_only, document))
+        run(
+            connection,
+            *statements_to_restore(entry.name, owner, present, wanted, read_only=opened.read_only, document=document),
+        )
         run(connection, FreezeDatabase(entry.name))  # both of its rows are written here, and not behind a savepoint
         found = who_may_connect(connection, oid)
         if found != wanted:

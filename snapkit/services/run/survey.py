@@ -11,6 +11,7 @@ from snapkit.core.connection.endpoint import Address
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry, how_to_trust
 from snapkit.core.inventory.kinds import State
+from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.recognition import Inventory, take_inventory
 from snapkit.core.inventory.selection import select_among
@@ -38,6 +39,11 @@ class ServerState:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self.inventory.databases)
+
+    @property
+    def free_names(self) -> FreeNames:
+        """The names of what is made now."""
+        return FreeNames(self.facts.now, self.names)
 
 
 @dataclass(frozen=True, slots=True)
