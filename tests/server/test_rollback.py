@@ -87,7 +87,7 @@ def test_what_is_pinned_outlives_a_rollback_and_an_undo(sandbox: Sandbox) -> Non
 def test_where_there_is_no_room_for_a_clone_of_what_is_pinned_it_is_said_how_to_do_without(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(*arguments: object) -> None:
+    def no_room(*arguments: object, **options: object) -> None:
         raise DiskFullError("No space left on device", state="Nothing was changed.", hint="Make room.")
 
     monkeypatch.setattr(kept_clone, "make_clone", no_room)
