@@ -187,6 +187,7 @@ def test_what_looks_like_ours_is_left_alone() -> None:
     entry = make_entry("app_backup_20260110_103045")
     inventory = Inventory({}, (), (make_database("new"),), (entry,))
     newer, untrusted = recognition_cautions(inventory)
+    assert recognition_cautions(Inventory({}, (), (), (entry,))) == (untrusted,)
     assert (newer.code, untrusted) == ("newer_version", distrusted(entry))
     assert "left alone: new." in newer.message
     assert entry.name in untrusted.message
