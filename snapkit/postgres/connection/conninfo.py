@@ -1,4 +1,4 @@
-"""From a URL and the environment to libpq's parameters. libpq itself does the parsing and the checking."""
+"""libpq's parameters, from a URL and the environment. libpq itself parses and checks them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FOREIGN_PARAMETERS = frozenset(
     )
 )
 """Parameters that ORMs, drivers and poolers put into a URL for themselves. They say nothing about how to reach the
-server, so they are passed over in silence; any other that libpq does not know is passed over with a warning."""
+server, so they are ignored without a warning. Any other parameter that libpq does not know is ignored with one."""
 
 _PLAIN_WORD = re.compile(r"[\w.-]{1,40}", re.ASCII)
 _SSL_MODES = frozenset(("disable", "allow", "prefer", "require", "verify-ca", "verify-full"))
@@ -64,7 +64,7 @@ _KEEPALIVE = {
     "keepalives_count": "6",
     "connect_timeout": "10",
 }
-"""A clone of a large database sends nothing for hours: keepalives hold the path open, and notice a dead one."""
+"""A clone of a large database may send nothing for hours. Keepalives hold the path open, and notice when it is dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Target:
     parameters: Mapping[str, str] = field(repr=False)  # they may hold a password
     cautions: tuple[Caution, ...] = ()
     is_named_by_service: bool = False
-    """Whether PGSERVICE says where it is, with nothing in front of it."""
+    """Whether PGSERVICE names the server, and nothing that takes precedence over it does."""
 
     @property
     def place(self) -> str:
@@ -84,7 +84,7 @@ class Target:
 
     @property
     def whereabouts(self) -> Place:
-        """The same, and the role."""
+        """The host, the port and the role."""
         named = self.parameters
         host = named.get("host") or named.get("hostaddr") or os.environ.get("PGHOST") or named.get("service")
         port = named.get("port") or os.environ.get("PGPORT") or "5432"
@@ -92,12 +92,12 @@ class Target:
 
 
 def target_of_replica(url: str, source: str) -> Target:
-    """Return the target for a standby of the server that ``source`` is on, whichever database ``url`` names, if any."""
+    """Return the target for a standby of the source's server. The database is ``source``, whatever ``url`` names."""
     return _of_one_host(target_of(url, source), "--replica-url")
 
 
 def target_of_console(url: str) -> Target:
-    """Return the target for the admin console of a PgBouncer: its database is ``pgbouncer`` unless the URL says else.
+    """Return the target for the admin console of a PgBouncer. Its database is ``pgbouncer`` unless the URL names one.
 
     PGHOST, PGUSER and the like complete the URL, PGDATABASE does not.
     """
@@ -106,7 +106,7 @@ def target_of_console(url: str) -> Target:
 
 
 def _of_one_host(target: Target, option: str) -> Target:
-    """Return the target; raise UsageError if it names several hosts, each of which has to be dealt with."""
+    """Return the target. Raise UsageError if it names several hosts: each of them needs a URL of its own."""
     if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
         raise UsageError(
             "The URL names several hosts, of which one would be reached.",
@@ -117,7 +117,9 @@ def _of_one_host(target: Target, option: str) -> Target:
 
 
 def target_of(url: str | None, source: str | None = None) -> Target:
-    """Return the target that ``url``, or without one libpq's environment, names; ``source`` if that is known already.
+    """Return the target that ``url`` names. Without a URL, libpq's environment names it.
+
+    ``source`` is the database, where that is known already.
 
     Raises UsageError for a URL that is malformed or names no database, and for options that libpq refuses. The
     messages never repeat the URL, which may hold a password.
@@ -125,7 +127,7 @@ def target_of(url: str | None, source: str | None = None) -> Target:
     """
     given, cautions = ({}, ()) if url is None else parse_url(url)
     effective = _ask_libpq(given)
-    # PGDATABASE does not complete a URL: one that was cut short must not lead to another database than was meant.
+    # PGDATABASE does not complete a URL: a URL that was cut short must not lead to another database.
     may_complete = url is None or "service" in given
     source = source or given.get("dbname") or (effective.get("dbname") if may_complete else None)
     if not source:
@@ -137,7 +139,7 @@ def target_of(url: str | None, source: str | None = None) -> Target:
 
 
 def parse_url(url: str) -> tuple[dict[str, str], tuple[Caution, ...]]:
-    """Return libpq's parameters in ``url``, and what was passed over; raise UsageError for a malformed one."""
+    """Return libpq's parameters in ``url``, and warnings of what was ignored. Raise UsageError for a malformed URL."""
     parts = split_url(url)
     kept, cautions = _sort_query(parts.query)
     try:
@@ -156,7 +158,7 @@ def _check_ports(ports: str) -> None:
 
 
 def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
-    """Split a query into the pieces that are for libpq, and a caution for each other that may matter."""
+    """Split a query into the pieces that are for libpq, and a warning for each other piece that may matter."""
     known = libpq_keywords()
     kept: list[str] = []
     cautions: list[Caution] = []
@@ -181,7 +183,7 @@ def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
 
 
 def _ssl_mode(value: str) -> str:
-    """What ``ssl=`` of other drivers (JDBC, asyncpg) asks for, in libpq's words."""
+    """Return libpq's word for what ``ssl=`` of other drivers (JDBC, asyncpg) asks for."""
     if value in _SSL_MODES:
         return value
     if value.lower() in ("true", "1"):
@@ -196,7 +198,7 @@ def _ssl_mode(value: str) -> str:
 
 
 def is_for_libpq(url: str) -> bool:
-    """Whether libpq takes a URL as it stands: one without a driver, and without other programs' parameters."""
+    """Whether libpq takes a URL as it is: it names no driver, and has no parameters of other programs."""
     scheme, _, rest = url.partition("://")
     names = (unquote(piece.partition("=")[0]) for piece in rest.partition("?")[2].split("&") if piece)
     return scheme in ("postgresql", "postgres") and set(names) <= set(libpq_keywords())
@@ -214,9 +216,9 @@ _REPLACED = ("host", "hostaddr", "port", "user", "gssencmode")
 def _ask_libpq(parameters: Mapping[str, str]) -> dict[str, str]:
     """Return the parameters as libpq completes them from its environment and service file.
 
-    libpq has no function for that short of connecting; so it is told to connect to a socket that does not exist,
-    which it tries last, when all else has been read and found right. The database that it would make up itself, which
-    is the user's name, is left out.
+    libpq completes them only when it connects. So it is told to connect to a socket that does not exist, which it
+    tries last, after it has read and checked all else. The database that libpq would choose by itself, the user's
+    name, is left out.
     """
     no_user = "snapkit-no-such-user"
     probe = {key: value for key, value in parameters.items() if key not in _REPLACED}

@@ -17,13 +17,13 @@ from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 URL = "postgresql+snapkit://"
-"""By which ``create_engine`` finds the dialect."""
+"""The URL by which ``create_engine`` finds the dialect."""
 
 
 class KnowingDialect(PGDialect_psycopg):
-    """What ``initialize`` would ask is answered; what follows from the answers stays SQLAlchemy's own.
+    """Answers what ``initialize`` would ask the server. SQLAlchemy draws its own conclusions from the answers.
 
-    Where a later SQLAlchemy asks in another way, it asks again, and nothing else changes.
+    If a later SQLAlchemy asks in another way, it asks the server again. Nothing else changes then.
     """
 
     driver = "snapkit"

@@ -1,4 +1,4 @@
-"""psycopg's connection as we use it: how long an answer may take, and what is noted of a session."""
+"""psycopg's connection, with a limit on how long an answer may take, and with notes on the session."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from snapkit.errors import NOTHING_CHANGED, UsageError
 from snapkit.processes.deadline import Deadline
 
 ANSWER_LIMIT = timedelta(seconds=60)
-"""How long a statement of ours may take to be answered, before its connection is given up for lost. PostgreSQL limits
-how long each of them waits for locks and for sessions to leave; only a few take as long as the data is large, and are
-sent under ``answers_within(connection, None)``."""
+"""How long the server may take to answer a statement of ours. After that the connection counts as lost.
+
+PostgreSQL limits how long each statement waits for locks and for sessions to leave. The few that take longer the larger
+the data is are sent under ``answers_within(connection, None)``."""
 
 _BETWEEN_WORDS = 1.0
-"""Seconds between two words about what is waited for."""
+"""Seconds between two calls of ``waits``."""
 
 CANCEL_LIMIT = timedelta(seconds=2)
-"""How long a statement of ours that we cancel may take to be answered. PostgreSQL does so at once, but while it writes
+"""How long the server may take to answer a statement that we cancel. PostgreSQL answers at once, unless it is writing
 to its disk."""
 
 _T = TypeVar("_T")
@@ -36,8 +37,8 @@ _T = TypeVar("_T")
 class _LenientText(Loader):
     """Reads text that may not be UTF-8.
 
-    The names and comments of all databases stand in shared catalogs, each in the encoding of the database from which
-    it was written; one that cannot be read must not keep the others from being read.
+    The names and comments of all databases are in shared catalogs. Each is in the encoding of the database from which
+    it was written. One that cannot be read must not keep the others from being read.
     """
 
     def load(self, data: Buffer) -> str:
@@ -46,14 +47,14 @@ class _LenientText(Loader):
 
 @dataclass(frozen=True, slots=True)
 class SessionDefault:
-    """What a setting was before we made the session safe, and what set it: ``source`` is that of pg_settings."""
+    """The value that a setting had before we made the session safe. ``source`` says what set it, as in pg_settings."""
 
     value: str
     source: str
 
 
 class DriverConnection(psycopg.Connection[Any]):
-    """A connection that is given up for lost when the server has not answered for too long."""
+    """A connection that counts as lost when the server does not answer in time."""
 
     answer_limit: timedelta | None = ANSWER_LIMIT
     cancel_after: Callable[[], timedelta | None] = staticmethod(lambda: None)
@@ -96,7 +97,7 @@ class DriverConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[None]:
-    """Give the connection up for lost when an answer takes longer than ``limit`` in this block; None is no limit."""
+    """Treat the connection as lost when an answer takes longer than ``limit`` in this block. None is no limit."""
     driver = cast(DriverConnection, driver_connection(connection))
     before, driver.answer_limit = driver.answer_limit, limit
     try:
@@ -109,10 +110,11 @@ def answers_within(connection: Connection, limit: timedelta | None) -> Iterator[
 def cancelled_after(
     connection: Connection, limit: Callable[[], timedelta | None], waits: Callable[[], None] = lambda: None
 ) -> Iterator[None]:
-    """Cancel what takes longer than ``limit`` in this block, which is asked whenever something is sent; None lets it.
+    """Cancel each statement in this block that takes longer than ``limit``.
 
-    When the server does not answer to that within ``CANCEL_LIMIT``, the connection is given up for lost. ``waits`` is
-    called every second until then.
+    ``limit`` is called whenever a statement is sent; None is no limit. ``waits`` is called every second until the
+    statement is cancelled. When the server does not answer within ``CANCEL_LIMIT`` after that, the connection counts as
+    lost.
     """
     driver = cast(DriverConnection, driver_connection(connection))
     driver.cancel_after, driver.waits = limit, waits
@@ -123,18 +125,18 @@ def cancelled_after(
 
 
 def longest_answer(connection: Connection) -> timedelta | None:
-    """Return how long an answer on this connection may take before it is given up for lost; None is no limit."""
+    """Return how long an answer on this connection may take before it counts as lost. None is no limit."""
     return cast(DriverConnection, driver_connection(connection)).answer_limit
 
 
 def note_unconfirmed(connection: Connection, said: Iterable[str]) -> None:
-    """Note what PostgreSQL has said, after a COMMIT on this connection, of synchronous standbys that do not answer."""
+    """Note what PostgreSQL said, after a COMMIT on this connection, about synchronous standbys that do not answer."""
     driver = cast(DriverConnection, driver_connection(connection))
     driver.unconfirmed += tuple(said)
 
 
 def take_unconfirmed(connection: Connection) -> tuple[str, ...]:
-    """Return what ``note_unconfirmed`` has noted since this was asked before."""
+    """Return what ``note_unconfirmed`` has noted since the last call."""
     driver = cast(DriverConnection, driver_connection(connection))
     said, driver.unconfirmed = driver.unconfirmed, ()
     return said
@@ -146,13 +148,13 @@ def open_connection(parameters: Mapping[str, Any]) -> DriverConnection:
     Raises what psycopg raises, and UsageError for parameters that libpq does not understand.
     """
     try:
-        # Prepared statements are of no use but at the door, where no pooler is in between, which could not follow them.
+        # Prepared statements pay off only at the door. Elsewhere a pooler may be in between, which cannot follow them.
         connection = DriverConnection.connect(**parameters, prepare_threshold=None)
     except psycopg.ProgrammingError as error:
         raise UsageError(f"The connection's options are wrong: {error}", state=NOTHING_CHANGED) from None
     except BaseException as error:
-        # psycopg leaves an attempt that took too long to the garbage collector. Until that came along, it would
-        # stay, once it got in, as a session of ours in the way of a clone.
+        # psycopg leaves an attempt that took too long to the garbage collector. Until it is collected, it may still
+        # get in, and then be a session of ours in the way of a clone.
         clear_frames(error.__traceback__)
         raise
     for kind in ("text", "varchar", "name"):
@@ -161,7 +163,7 @@ def open_connection(parameters: Mapping[str, Any]) -> DriverConnection:
 
 
 def driver_connection(connection: Connection) -> psycopg.Connection[Any]:
-    """Return psycopg's own connection, for what SQLAlchemy has no word for: transactions, cancelling, libpq's facts."""
+    """Return psycopg's own connection, for what SQLAlchemy does not offer: transactions, cancelling, libpq's facts."""
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
 
 
@@ -171,5 +173,5 @@ def server_version(connection: Connection) -> int:
 
 
 def began_with(connection: Connection, name: str) -> SessionDefault:
-    """Return what one of the settings that are made safe was when the session began."""
+    """Return the value that one of the safe settings had when the session began."""
     return cast(DriverConnection, driver_connection(connection)).began_with[name]

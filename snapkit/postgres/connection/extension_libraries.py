@@ -19,7 +19,7 @@ from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
 
 _MOST = 100
-"""How many libraries are loaded at most."""
+"""At most so many libraries are loaded."""
 
 _FUNCTIONS = """
     SELECT DISTINCT ON (p.probin) p.probin, n.nspname, p.proname,
@@ -41,9 +41,10 @@ _PLPGSQL = "DO LANGUAGE plpgsql 'BEGIN END'"
 
 
 def load_libraries_of(session: Connection, parameters: Collection[str]) -> None:
-    """Load libraries of the extensions of the session's database until it knows these parameters, or has all of them.
+    """Load libraries of the database's extensions until the session knows these parameters, or all are loaded.
 
-    It is in a transaction. What cannot be loaded is left; only the loss of the connection is raised.
+    The session is in a transaction. A library that cannot be loaded is skipped. Only the loss of the connection is
+    raised.
     """
     driver = driver_connection(session)
     wanted = sorted({parameter.lower() for parameter in parameters})
@@ -67,7 +68,7 @@ def _loading(driver: psycopg.Connection[Any], prefixes: Collection[str]) -> Iter
 
 
 def _explained(schema: str, name: str, types: list[str]) -> sql.Composed:
-    """Have a function made ready; of arguments that the planner does not know, or it could call it to simplify."""
+    """Prepare a query that names a function. The planner must not know its arguments, or it could call the function."""
     columns = [sql.Identifier(f"a{number}") for number in range(len(types))]
     nulls = [sql.SQL(f"NULL::{kind} AS ") + column for kind, column in zip(types, columns, strict=True)]
     return sql.SQL("EXPLAIN SELECT {}({}) FROM (SELECT {} OFFSET 0) AS x WHERE false").format(

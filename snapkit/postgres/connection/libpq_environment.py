@@ -1,6 +1,6 @@
-"""How a command of the user's reaches a database of the server: by its environment, which others cannot read.
+"""How a user's command, or a client program, reaches a database of the server: by its environment.
 
-A command line is everybody's to read; the environment of a process only its user's own.
+Everybody on the machine can read a command line. Only the same user can read the environment of a process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from snapkit.postgres.connection.safe_settings import CONVERSIONS, startup_optio
 from snapkit.postgres.connection.server import Server
 
 URL_VARIABLES = ("DATABASE_URL", "DIRECT_URL")
-"""Both, so that a program which prefers the other does not go to the live database."""
+"""Both are set, so that a program that prefers one of them does not go to the live database by the other."""
 
 _NOT_HANDED_OVER = frozenset(("dbname", "service", "servicefile", "options", "password", "client_encoding"))
 _NOT_FOR_PROGRAMS = frozenset(("dbname", "password", "client_encoding", "options"))
@@ -35,10 +35,10 @@ def environment_for(
 ) -> Mapping[str, str | None]:
     """Return the variables that lead libpq's programs, and others, to ``database``; None takes a variable away.
 
-    ``url`` is what the user gave for another database of this server; without one it is made of what ``connection``
-    was made with. ``own`` are those of ``URL_VARIABLES`` that the user has set: see ``_urls``. A service would go
-    before the other variables, so all that it says is handed over instead. Transactions are read-only unless a session
-    sets that otherwise.
+    ``url`` is what the user gave for another database of this server. Without it, the URL is made from the parameters
+    of ``connection``. ``own`` are those of ``URL_VARIABLES`` that the user has set: see ``_urls``. A service would take
+    precedence over the other variables, so its contents are handed over instead. Transactions are read-only unless a
+    session sets that otherwise.
     https://www.postgresql.org/docs/current/libpq-envars.html
     """
     connected = driver_connection(connection)
@@ -61,8 +61,8 @@ def environment_for(
 def environment_to_live(server: Server) -> Mapping[str, str | None]:
     """Return the variables that lead libpq's programs to the server's source; None takes a variable away.
 
-    Those that the user has set otherwise are replaced: what runs under a guard goes where the guard acts. A service
-    that names this very connection stays, since it may hold the password.
+    They replace what the user has set: a guarded command goes where the guard acts. A service that names this very
+    connection stays, since it may hold the password.
     """
     given = server.parameters
     environment: dict[str, str | None] = {"PGDATABASE": server.source}
@@ -107,9 +107,9 @@ def access_for_programs(server: Server, database: str, settings: Mapping[str, st
 
 
 def _urls(connection: Connection, database: str, url: str | None, own: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the URLs: in the form that the user has in that very variable, where a program expects it; else plainly.
+    """Return the URLs. Each has the form that the user's own variable has, since a program may expect that form.
 
-    A URL for a driver (``postgresql+psycopg://``), or with parameters of an ORM's, is none for libpq.
+    libpq does not take a URL that names a driver (``postgresql+psycopg://``), or that has parameters of an ORM.
     """
     plain = with_database(url, database) if url and is_for_libpq(url) else _url_of(connection, database)
     urls = dict.fromkeys(URL_VARIABLES, plain)

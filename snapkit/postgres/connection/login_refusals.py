@@ -1,4 +1,4 @@
-"""From a connection that was refused to an error of ours that says why, and what to do."""
+"""Why the server refused a connection: an error of ours that says it, and what to do."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SQLSTATE = re.compile(rb'\tErrorResponse\t.* C "(\w{5})"')
 
 
 def why_refused(error: psycopg.Error, parameters: Mapping[str, Any]) -> tuple[Refusal, str]:
-    """Return why, and what was said about it; ``parameters`` are those that were connected with.
+    """Return the reason, and the server's message. ``parameters`` are those of the attempt.
 
-    The text decides. Where it does not (it is in the server's language), the server is asked a second time, for the
-    SQLSTATE that libpq keeps to itself.
+    The text of the message decides. Where it is in another language, we connect once more to learn the SQLSTATE, which
+    libpq keeps to itself.
     """
     needs_password = error.pgconn is not None and error.pgconn.needs_password
     refusal, said = refusal_of(str(error), error.sqlstate, needs_password=needs_password)
@@ -40,8 +40,8 @@ def why_refused(error: psycopg.Error, parameters: Mapping[str, Any]) -> tuple[Re
 def refusal_error(refusal: Refusal, said: str, attempt: Attempt, state: str) -> ConnectionFailedError:
     """Return the error; ``state`` says what became of the databases.
 
-    A database to work from that is not there is a connection that cannot be had; NoSuchDatabaseError is for those that
-    a command is about.
+    NoSuchDatabaseError is for a database that a command is about. A missing maintenance database is a
+    ConnectionFailedError.
     """
     message, hint = explained(refusal, said, attempt)
     is_missing = refusal is Refusal.NO_DATABASE and not attempt.is_workplace
@@ -50,11 +50,10 @@ def refusal_error(refusal: Refusal, said: str, attempt: Attempt, state: str) -> 
 
 
 def _sqlstate_told(parameters: Mapping[str, Any]) -> str | None:
-    """Connect once more, and return the SQLSTATE of the refusal; None where it cannot be had.
+    """Connect once more, and return the SQLSTATE of the refusal; None if it cannot be learnt.
 
-    It stands in what the server sends, which libpq writes down if it is asked to: on Linux, and from libpq 18 on for a
-    session that is just starting. What it writes (the answer to the server's question for a password, too) goes into
-    memory that no other process can name, and is let go of.
+    The server sends it, and libpq's trace shows it: on Linux, from libpq 18 on. The trace holds the answer to the
+    server's question for a password, too. So it goes into memory that no other process can open, and is freed at once.
     https://www.postgresql.org/docs/current/libpq-control.html#LIBPQ-PQTRACE
     """
     if sys.platform != "linux":

@@ -37,15 +37,16 @@ OF_PLACE: Final = {
     "lc_numeric": "C",
     "lc_time": "C",
 }
-"""The same wherever values are only shown. Where rows are loaded anew, constraints go by what the source has."""
+"""How values are shown. Where rows are loaded into a copy, the source's own values hold: constraints may depend on
+them."""
 
 LOCK_TIMEOUT = timedelta(seconds=5)
-"""How long a statement of ours waits for a lock: somebody else's open ALTER or GRANT on the database, say. PostgreSQL
-sets no limit, and clients queue behind us."""
+"""How long a statement of ours waits for a lock, such as that of somebody's open ALTER or GRANT on the database.
+PostgreSQL itself sets no limit, and clients queue behind us."""
 
 _ABSENCE = timedelta(seconds=10)
-"""How long the server lets a transaction of ours lie idle. One that has renamed the live database keeps clients out,
-and a network that has fallen silent does not tell the server that we are gone."""
+"""How long a transaction of ours may be idle before the server ends it. A transaction that has renamed the live
+database keeps clients out, and the server does not notice that we are gone when the network fails silently."""
 
 
 def milliseconds(limit: timedelta) -> str:
@@ -55,10 +56,10 @@ def milliseconds(limit: timedelta) -> str:
 
 SAFE_SETTINGS = {
     "lock_timeout": milliseconds(LOCK_TIMEOUT),
-    # The role or the database may set any of these, and each would cut a long clone off.
+    # The role or the database may set any of these, and each would end a long clone early.
     "statement_timeout": "0",
     "transaction_timeout": "0",
-    # What we forget, the server ends by itself: a session that has lost its client, or whose client was suspended.
+    # The server ends a session of ours that has lost its client, or whose client was suspended.
     "idle_in_transaction_session_timeout": milliseconds(_ABSENCE),
     "idle_session_timeout": "60s",
     "tcp_keepalives_idle": "30",
@@ -67,10 +68,10 @@ SAFE_SETTINGS = {
     # A role may be read-only by default, or acknowledge a COMMIT before it is safe on disk.
     "default_transaction_read_only": "off",
     "synchronous_commit": "on",
-    # Under any other, what others have committed meanwhile could not be seen in a transaction of ours.
+    # Under another level, a transaction of ours would not see what others commit meanwhile.
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    # Nothing of ours may resolve to somebody's own function or operator.
+    # No name in our statements may resolve to a function or an operator of somebody else's.
     "search_path": "pg_catalog",
     "client_min_messages": "warning",
     **CONVERSIONS,
@@ -78,11 +79,11 @@ SAFE_SETTINGS = {
 }
 
 SAFE_IN_EVERY_VERSION = {name: value for name, value in SAFE_SETTINGS.items() if name != "transaction_timeout"}
-"""Those that every version has, and can be set without a look at what there is."""
+"""Those that every version has. They can be set without asking the server which settings it has."""
 
 _SAFE_SETTINGS_ON_LINUX = {
-    # A clone whose client has died is given up within a second, and with it the door that clients wait at. Without it
-    # the server would notice only when the clone is complete. Elsewhere it is an error to set it (PostgreSQL 14).
+    # When the client of a clone dies, the server ends the clone within a second, and lets waiting clients in. Without
+    # this setting it would notice only when the clone is complete. On other systems it is an error (PostgreSQL 14).
     "client_connection_check_interval": "1s",
 }
 """https://www.postgresql.org/docs/current/runtime-config-connection.html#GUC-CLIENT-CONNECTION-CHECK-INTERVAL"""
@@ -99,7 +100,10 @@ def _escaped(value: str) -> str:
 
 
 def make_safe(connection: Connection) -> None:
-    """Set what there is of the safe settings, and keep what they were: the view is read whole before any is set."""
+    """Set those of the safe settings that the server has, and note their earlier values.
+
+    pg_settings is read whole before any of them is set.
+    """
     columns = (column("name", Text), column("setting", Text), column("source", Text))
     setting = table("pg_settings", *columns, schema="pg_catalog")
     value = case(SAFE_SETTINGS | _SAFE_SETTINGS_ON_LINUX, value=setting.c.name)

@@ -1,4 +1,4 @@
-"""Connections to a server's maintenance database: in autocommit mode, and safe from settings that would bite."""
+"""Connections to a server: in autocommit mode, with safe settings."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 __all__ = ["Connection", "Server", "beside"]
 
 _PING_LIMIT = timedelta(seconds=5)
-"""How long a session that is kept ready has to answer, before it is given up for lost."""
+"""How long a session that is kept ready may take to answer. After that it counts as lost."""
 
 _GLANCE = "2"
-"""Seconds that ``glance_into`` waits for a connection; a backend that is still starting up then finds nobody."""
+"""Seconds that ``glance_into`` waits for a connection."""
 
 
 class Server:
@@ -48,7 +48,7 @@ class Server:
         _check_names(target.source, maintenance_db)
         self.source = target.source
         self.place = target.whereabouts
-        # Without it, a maintenance database in another encoding would answer in that, or in bytes.
+        # Without it, a maintenance database in another encoding would answer in that encoding, or in bytes.
         self._parameters: dict[str, Any] = {**target.parameters, "client_encoding": "utf8"}
         self._asked_for = maintenance_db
         candidates = [maintenance_db] if maintenance_db else ["postgres", "template1"]
@@ -63,14 +63,14 @@ class Server:
 
     @property
     def works_from_template(self) -> bool:
-        """Whether the maintenance database is the one that CREATE DATABASE copies where nothing else is said."""
+        """Whether the maintenance database is template1, which CREATE DATABASE copies by default."""
         return self._maintenance_dbs == ["template1"]
 
     @contextmanager
     def look_into_source(self, settings: Mapping[str, str]) -> Iterator[Connection]:
-        """Open a connection to the source database itself, to read from it, with ``settings`` from its very beginning.
+        """Open a connection to the source database itself, to read from it; see ``enter``.
 
-        Raises ConnectionFailedError where the role may not. It is for a look: it would be in a clone's way.
+        Close it before a clone, which needs the source to be free of sessions.
         """
         with self.enter(self.source, settings) as connection:
             yield connection
@@ -79,9 +79,9 @@ class Server:
     def enter(
         self, database: str, settings: Mapping[str, str], *, within: timedelta | None = None
     ) -> Iterator[Connection]:
-        """Open a connection to a database of this server, with ``settings`` from its very beginning.
+        """Open a connection to a database of this server. ``settings`` hold from the start of the session.
 
-        Raises ConnectionFailedError where the role may not, or where that takes longer than ``within``.
+        Raises ConnectionFailedError if the role may not connect, or if that takes longer than ``within``.
         """
         limit = {} if within is None else {"connect_timeout": str(int(within.total_seconds()))}
         engine = _engine(lambda: self._open_inside(database, **self._unfooled(settings), **limit))
@@ -90,12 +90,11 @@ class Server:
 
     @contextmanager
     def glance_into(self, database: str, limit: timedelta, settings: Mapping[str, str]) -> Iterator[Connection]:
-        """Open a connection for a short look at what is not needed: it waits for nothing, and can change nothing.
+        """Open a connection for a short look that a run can do without. It waits for no lock, and changes nothing.
 
-        Neither for a database whose door somebody holds, nor for a lock on a table. A row-level security policy, which
-        is code of a table's owner, is an error instead of being run. The block is a read-only transaction; ``limit`` is
-        for each of its statements. ``settings`` hold from the very beginning, before a trigger on login could fire.
-        Raises ConnectionFailedError, and what the server and the driver raise.
+        The block is a read-only transaction; ``limit`` is for each of its statements. ``settings`` hold from the start
+        of the session, before a login trigger could fire. A row-level security policy, which is code of a table's
+        owner, is an error instead of being run. Raises ConnectionFailedError, and what the server and the driver raise.
         """
         quiet = self._unfooled({**settings, "row_security": "off"})
         limits = {"statement_timeout": milliseconds(limit), "lock_timeout": milliseconds(limit / 4)}
@@ -106,13 +105,13 @@ class Server:
         ):
             driver = driver_connection(connection)
             driver.read_only = True
-            with driver.transaction(force_rollback=True):  # a commit would be counted among those of the database
+            with driver.transaction(force_rollback=True):  # pg_stat_database would count a commit
                 yield connection
 
     def refusal(self, settings: Mapping[str, str]) -> str | None:
-        """Begin a session in the maintenance database with these settings, and end it; return why that is refused.
+        """Start a session in the maintenance database with these settings, and return why the server refuses it.
 
-        None: it is not. Only for a server that was connected to.
+        None if it does not. For a server that we have connected to before.
         """
         options = startup_options(self.given_options, settings)
         try:
@@ -123,10 +122,10 @@ class Server:
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
-        """Open a connection. The second and later ones go to the very host and database that the first one reached.
+        """Open a connection to the maintenance database, or take one of the reserve.
 
-        One of the reserve is as good, where there is any. Raises ConnectionFailedError; the state it gives holds for a
-        first connection.
+        The first connection fixes the host and the database for all later ones. Raises ConnectionFailedError, whose
+        state is that of a first connection.
         """
         with _connected(self._engine) as connection:
             yield connection
@@ -135,9 +134,10 @@ class Server:
     def in_reserve(
         self, claim: Callable[[Connection], None], unclaim: Callable[[Connection], None]
     ) -> Iterator[Reserve]:
-        """Keep sessions ready, while the block runs, which are what ``connect`` and ``beside`` give then.
+        """Keep sessions ready while the block runs. ``connect`` and ``beside`` take theirs from them.
 
-        For ``claim`` and ``unclaim``, see ``Reserve``. Raises SnapkitError if the first one cannot be had or claimed.
+        For ``claim`` and ``unclaim``, see ``Handling``. Raises SnapkitError if the first session cannot be opened or
+        claimed.
         """
 
         def open_one() -> Connection:
@@ -173,7 +173,7 @@ class Server:
                 connection = self._open_one(dbname)
             except psycopg.Error as error:
                 refused = self._refused(error, dbname, is_workplace=True)
-                # Of one that is not there, and that nobody has named, nothing is said where another is tried.
+                # That a default maintenance database is missing is not reported where another one is tried.
                 if first is None or first[0] is Refusal.NO_DATABASE:
                     first = refused
                 if not refused[0].is_of_database:
@@ -194,14 +194,14 @@ class Server:
     ) -> tuple[Refusal, ConnectionFailedError]:
         was_named = is_workplace and self._asked_for is not None
         tried = error.pgconn
-        if tried is not None and tried.host and tried.user:  # what libpq has made of all that names them
+        if tried is not None and tried.host and tried.user:  # as libpq has understood URL and environment
             self.place = Place(tried.host.decode(), tried.port.decode(), tried.user.decode())
         attempt = Attempt(str(self.place), self.place.role or "", database, is_workplace, was_named)
         refusal, said = why_refused(error, {**self._parameters, "dbname": database})
         return refusal, refusal_error(refusal, said, attempt, NOTHING_CHANGED)
 
     def _unfooled(self, settings: Mapping[str, str]) -> dict[str, str]:
-        """Start-up options for a database of somebody else's, whose search_path must not answer our first call."""
+        """Return start-up options under which the database's own search_path does not resolve our first call."""
         return {"options": startup_options(self.given_options, {**settings, "search_path": "pg_catalog"})}
 
     @property
@@ -213,7 +213,7 @@ class Server:
         return open_connection({**self._parameters, **more, "dbname": dbname})
 
     def _stay_with(self, connection: psycopg.Connection[Any], dbname: str) -> None:
-        """Pin the host that was reached: of several in the URL or in the DNS, another one is another server."""
+        """Stay with the host that was reached: another host of the URL, or of the DNS, is another server."""
         pgconn = connection.pgconn
         self._parameters |= {"host": pgconn.host.decode(), "port": pgconn.port.decode()}
         self.place = Place(pgconn.host.decode(), pgconn.port.decode(), pgconn.user.decode())
@@ -249,19 +249,19 @@ def _engine(creator: Callable[[], psycopg.Connection[Any]]) -> Engine:
 
 
 _reserves: dict[Engine, Reserve] = {}
-"""The sessions that are kept ready, by where they go."""
+"""The sessions that are kept ready, by engine."""
 
 
 @contextmanager
 def beside(connection: Connection) -> Iterator[Connection]:
-    """Open another connection to where this one goes, which is at work."""
+    """Open another connection to the database of this one, which is busy."""
     with _connected(connection.engine) as another:
         yield another
 
 
 @contextmanager
 def _connected(engine: Engine, *, settings: Mapping[str, str] | None = None) -> Iterator[Connection]:
-    """Open a connection and make it safe, with just these ``settings`` if there are any; or take one of the reserve."""
+    """Open a connection and make it safe, or take one of the reserve. With ``settings``, just these are set."""
     reserve = _reserves.get(engine)
     ready = reserve.take() if reserve is not None else None
     if reserve is not None and ready is not None:
@@ -283,7 +283,7 @@ def _connected(engine: Engine, *, settings: Mapping[str, str] | None = None) -> 
 
 
 def _close(connection: Connection) -> None:
-    with suppress(*SERVER_ERRORS):  # the server hung up; there is nothing left to close
+    with suppress(*SERVER_ERRORS):  # the server has closed it already
         try:
             connection.close()
         except SERVER_ERRORS:

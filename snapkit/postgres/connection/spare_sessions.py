@@ -1,4 +1,4 @@
-"""Sessions that are kept ready for a run that must not fail for want of one.
+"""Sessions that are kept ready for a run that must not fail because it gets no connection.
 
 They are opened beforehand, since later there may be no slot, no room under a limit, or a password that has changed.
 While nobody needs them they are heard from every few seconds, so that neither a server nor a proxy ends them as idle.
@@ -19,15 +19,15 @@ from snapkit.errors import SnapkitError
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 
 _BEAT = 5.0
-"""Seconds between two looks whether they are all there."""
+"""Seconds between two checks that all of them are there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handling:
-    """What is done with a session: each may raise SnapkitError, or what the server and the driver raise.
+    """How a session is opened, checked and closed. Each function may raise SnapkitError, or what the driver raises.
 
-    ``refresh`` makes it as good as new. One session of the reserve is claimed by ``claim``: it holds a lock, which
-    ``unclaim`` lets go of. If that session dies, another one is claimed.
+    ``refresh`` resets a session. ``claim`` takes a lock on one session of the reserve, and ``unclaim`` releases it. If
+    that session dies, another one is claimed.
     """
 
     open: Callable[[], Connection]
@@ -39,7 +39,7 @@ class Handling:
 
 
 class Reserve:
-    """The sessions that are kept ready, and that are lent to who needs one; safe to be used from several threads."""
+    """The sessions that are kept ready, and lent to whoever needs one. Several threads may use it."""
 
     def __init__(self, handling: Handling) -> None:
         self._handling = handling
@@ -53,7 +53,7 @@ class Reserve:
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def begin(self) -> None:
-        """Open the session that is claimed; raise SnapkitError where that cannot be had, or not be claimed."""
+        """Open the first session, and claim it. Raise SnapkitError if either fails."""
         first = self._open()
         try:
             self._handling.claim(first)
@@ -66,14 +66,14 @@ class Reserve:
         self._thread.start()
 
     def fill(self, size: int) -> None:
-        """Have so many sessions in all; raise SnapkitError for one that is not to be had."""
+        """Open sessions until there are ``size``. Raise SnapkitError if one cannot be opened."""
         with self._lock:
             self._size = max(self._size, size)
         while self._missing():
             self._park(self._open())
 
     def take(self) -> Connection | None:
-        """Return a session that answers, to be given back; None if there is none. The one that is claimed goes last."""
+        """Return a session that answers, to be given back. None if there is none. The claimed one is lent last."""
         with self._lock:
             while self._parked:
                 session = self._parked.pop(0)
@@ -87,7 +87,7 @@ class Reserve:
         return None
 
     def give_back(self, session: Connection) -> None:
-        """Take a session back: nothing that was set in it stays, and one that is lost is replaced."""
+        """Take a session back. It is reset, or replaced if it is lost."""
         with self._lock:
             self._lent -= 1
             if self._is_fit(session) and not self._finished.is_set():
@@ -96,7 +96,7 @@ class Reserve:
                 self._drop(session)
 
     def unclaim(self) -> None:
-        """Let go of what the claimed session holds, and claim none any more."""
+        """Release the lock of the claimed session, and claim none any more."""
         with self._lock:
             self._is_to_be_claimed = False
             session, self._claimed = self._claimed, None
@@ -105,7 +105,7 @@ class Reserve:
                     self._handling.unclaim(session)
 
     def end(self) -> None:
-        """Close them all; what is still lent is closed when it is given back."""
+        """Close all sessions. One that is still lent is closed when it is given back."""
         self._finished.set()
         with self._lock:
             self.unclaim()
@@ -140,7 +140,7 @@ class Reserve:
         self._handling.close(session)
 
     def _is_fit(self, session: Connection) -> bool:
-        """Whether a session that comes back is there and in no transaction; then it is as it was when it was opened."""
+        """Whether a session that comes back still answers, and is in no transaction. It is reset then."""
         if session.closed or session.invalidated:
             return False
         try:
@@ -177,5 +177,5 @@ class Reserve:
 
 
 def _stay_idle(session: Connection) -> None:
-    """Let the server not end this session, should we be suspended together with the command that runs meanwhile."""
+    """Keep the server from ending this session while we are suspended together with the command that runs."""
     session.execute(select(func.set_config("idle_session_timeout", "0", False)))

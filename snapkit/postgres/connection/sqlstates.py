@@ -24,14 +24,14 @@ QUERY_CANCELED = "57014"
 
 _INTERNAL = "XX000"
 _OF_A_LATE_UPDATE = ("simple_heap_update", "simple_heap_delete")
-"""Functions in PostgreSQL's source that refuse a row of a catalog which another transaction has changed meanwhile, with
-no SQLSTATE of its own: "tuple concurrently updated"."""
+"""Functions in PostgreSQL's source that raise "tuple concurrently updated": another transaction has changed the same
+row of a catalog. The error has no SQLSTATE of its own."""
 
 _PASSING = ("53", "57")
-"""Classes of errors that may be over in a moment: too little of something, and what an operator does."""
+"""Classes of SQLSTATEs that may pass in a moment: insufficient resources, operator intervention."""
 
 _ABOUT_VALUES = ("22", "23", "P0")
-"""Classes of errors that quote values: a datum that cannot be, a constraint, what a function of the user's says."""
+"""Classes of SQLSTATEs whose messages quote values: invalid data, violated constraints, what a function raises."""
 
 _HINTS = {
     "53300": "All of the server's connection slots are taken. Close some sessions, or raise max_connections.",
@@ -49,13 +49,13 @@ DISK_FULL_HINT = _HINTS["53100"]
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Return the SQLSTATE behind an error of the driver or of SQLAlchemy; None where the server sent none."""
+    """Return the SQLSTATE of an error of the driver or of SQLAlchemy; None if the server sent none."""
     original = error.orig if isinstance(error, DBAPIError) else error
     return original.sqlstate if isinstance(original, psycopg.Error) else None
 
 
 def is_sharing_refused(error: BaseException) -> bool:
-    """Whether a clone failed since PostgreSQL was not let share blocks: over a network, in a sandbox, across disks.
+    """Whether a clone failed because the system does not let PostgreSQL share blocks (network, sandbox, other disk).
 
     EXDEV, EINVAL, EOPNOTSUPP and ENOSYS have no SQLSTATE of their own (XX000), EPERM shares one with missing rights;
     so the function that raised it is asked for, which comes with each error and is not translated.
@@ -70,8 +70,8 @@ def is_sharing_refused(error: BaseException) -> bool:
 
 
 _ENDS_THE_SESSION = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"})
-"""Of an administrator, a crash, a start, and the timeouts of idle sessions and of transactions; the last two are no
-OperationalError in psycopg."""
+"""An administrator's command, a crash, a start, and the timeouts of idle sessions and of transactions. The last two are
+no OperationalError in psycopg."""
 
 
 def is_connection_loss(error: BaseException) -> bool:
@@ -88,7 +88,7 @@ def is_connection_loss(error: BaseException) -> bool:
 
 
 def translate(error: Exception, state: str) -> SnapkitError:
-    """Return the error of ours that fits; ``state`` says what became of the databases."""
+    """Return snapkit's error for it; ``state`` says what became of the databases."""
     code = sqlstate_of(error)
     message = _message(error)
     if is_connection_loss(error) or (code is not None and code[:2] in ("08", "28")) or code in ("53300", "57P03"):
@@ -116,7 +116,7 @@ def translate(error: Exception, state: str) -> SnapkitError:
 
 
 def is_late_update(error: BaseException) -> bool:
-    """Whether a statement waited for a transaction that then changed the same row of a catalog, a database's say."""
+    """Whether a statement waited for another transaction, which then changed the same row of a catalog."""
     original = error.orig if isinstance(error, DBAPIError) else error
     if not isinstance(original, psycopg.Error) or original.sqlstate != _INTERNAL:
         return False
@@ -144,7 +144,7 @@ def _server_hint(error: Exception) -> str | None:
 
 
 SERVER_ERRORS = (DBAPIError, PendingRollbackError, ResourceClosedError, psycopg.Error, UnicodeError)
-"""What driver and SQLAlchemy raise for the server, for a connection that is gone, for text that is not UTF-8."""
+"""What the driver and SQLAlchemy raise: errors of the server, a lost connection, text that is not UTF-8."""
 
 
 @contextmanager
