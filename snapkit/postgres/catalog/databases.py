@@ -52,18 +52,18 @@ from snapkit.postgres.connection.driver import answers_within, server_version
 
 
 def survey(connection: Connection) -> tuple[ServerFacts, list[Database]]:
-    """Return what ``server_facts`` and ``databases`` do, as one question: many commands ask no other."""
+    """Return what ``server_facts`` and ``databases`` return, by one query. Many commands send no other."""
     facts, found = select(*fact_columns()).subquery("facts"), _databases().subquery("found")
     rows = connection.execute(select(*facts.c, *found.c).outerjoin_from(facts, found, true())).all()
     width = len(facts.c)
-    # Of a server that has no database but the templates there is one row, with nothing about a database in it.
+    # A server with no database but the templates answers with one row, which has NULLs for the database.
     return ServerFacts(*rows[0][:width]), [Database(*row[width:]) for row in rows if row[width] is not None]
 
 
 def databases(connection: Connection) -> list[Database]:
-    """Return every database but the template databases of PostgreSQL's own.
+    """Return every database except template0 and template1.
 
-    A comment that is not ours stays on the server, however large it is; ``comment_of`` reads that of one database.
+    Comments that are not ours are not read, since they may be large. ``comment_of`` reads that of one database.
     """
     return [Database(*row) for row in connection.execute(_databases())]
 
@@ -99,7 +99,7 @@ def _databases() -> Select[Any]:
         )
         .outerjoin_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
         .outerjoin(pg_tablespace, pg_tablespace.c.oid == pg_database.c.dattablespace)
-        # The catalog itself: shobj_description() would look each comment up by itself, and takes ten times as long.
+        # shobj_description() would look up each comment by itself. A join takes a tenth of the time.
         .outerjoin(
             pg_shdescription,
             and_(pg_shdescription.c.objoid == pg_database.c.oid, pg_shdescription.c.classoid == PG_DATABASE_OID),
@@ -109,7 +109,7 @@ def _databases() -> Select[Any]:
 
 
 def access() -> ColumnElement[int]:
-    """The hash of a database's access list, whatever the order of its items; the default one is written out."""
+    """The hash of a database's access list. The order of the items does not matter; NULL counts as the default list."""
     items = func.coalesce(pg_database.c.datacl, func.acldefault(literal_column("'d'"), pg_database.c.datdba))
     item = cast(func.unnest(items).column_valued("item"), Text)
     separator = aggregate_order_by(literal(" ", Text), item)
@@ -130,7 +130,7 @@ def comment_of(connection: Connection, oid: int) -> str | None:
 def sizes(connection: Connection, oids: Collection[int]) -> Mapping[int, int | None]:
     """Return the size of each database in bytes; None for one that the role may not measure.
 
-    pg_database_size takes CONNECT on the database or membership in pg_read_all_stats, and is an error without.
+    pg_database_size needs CONNECT on the database, or membership in pg_read_all_stats. Otherwise it is an error.
     https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-DBSIZE
     """
     may_measure = or_(
@@ -147,7 +147,7 @@ def sizes(connection: Connection, oids: Collection[int]) -> Mapping[int, int | N
 
 
 def unsealed_state(connection: Connection, oid: int) -> Unsealed | None:
-    """Return of a database what a seal changes, and its name; None if it is gone."""
+    """Return a database's name and what a seal changes; None if it is gone."""
     row = connection.execute(
         select(
             pg_database.c.datname,
@@ -170,13 +170,13 @@ def oid_of(connection: Connection, name: str) -> int | None:
 
 
 def connection_limit_of(connection: Connection, oid: int) -> int | None:
-    """Return the connection limit of a database, which also tells that it is invalid; None if it is gone."""
+    """Return the connection limit of a database, which is -2 if it is invalid; None if it is gone."""
     limit = select(pg_database.c.datconnlimit).where(pg_database.c.oid == oid)
     return connection.execute(limit).scalar_one_or_none()
 
 
 def read_properties(connection: Connection, oid: int) -> Properties:
-    """Return what a clone by template would not carry; the comment and the flags that the seal changes aside."""
+    """Return the properties that a clone by template lacks, except the comment and the flags that a seal changes."""
     owner, limit, has_privileges = connection.execute(
         select(pg_roles.c.rolname, pg_database.c.datconnlimit, pg_database.c.datacl.is_not(None))
         .join_from(pg_database, pg_roles, pg_roles.c.oid == pg_database.c.datdba)
@@ -213,7 +213,7 @@ def _privileges(connection: Connection, oid: int) -> frozenset[Privilege]:
         .lateral()
     )
     grantor, grantee = pg_roles.alias("grantor"), pg_roles.alias("grantee")
-    # OID 0 is PUBLIC. A role that has just been dropped has no name, and must not be taken for it.
+    # OID 0 is PUBLIC. A role that has just been dropped has no name; it must not count as PUBLIC.
     grantee_name = case((item.c.grantee == 0, ""), else_=grantee.c.rolname)
     rows = connection.execute(
         select(grantor.c.rolname, grantee_name, item.c.privilege_type, item.c.is_grantable, item.c.place)
@@ -250,7 +250,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 def stale_collation(connection: Connection, oid: int) -> str | None:
-    """Return the collation version that a database has noted, if the system's is another; None before PostgreSQL 15.
+    """Return the collation version that a database notes, if the system has another one. None before PostgreSQL 15.
 
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """

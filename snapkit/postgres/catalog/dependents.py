@@ -1,7 +1,7 @@
 """What cannot be dropped because an entry depends on it: roles and tablespaces.
 
-PostgreSQL lets no role go that owns, or was granted, anything in any database of the server, and no tablespace that any
-database has files in. https://www.postgresql.org/docs/current/catalog-pg-shdepend.html
+PostgreSQL does not drop a role that owns anything, or was granted anything, in any database of the server. It does not
+drop a tablespace in which any database has files. https://www.postgresql.org/docs/current/catalog-pg-shdepend.html
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _PG_AUTHID, _PG_AUTH_MEMBERS = 1260, 1261
 
 
 def kept_by_entries_alone(connection: Connection, entries: Collection[int]) -> Dependents:
-    """Return the roles and tablespaces that nothing needs but these databases, by their OIDs.
+    """Return the roles and tablespaces that only these databases need, given their OIDs.
 
-    Whoever drops what else needed them, as a migration does before it drops the role itself, is kept from that by them.
+    A migration that drops a role's other objects, and then the role, fails because of these databases.
     """
     ours = bindparam("ours", list(entries), ARRAY(OID))
     roles = connection.execute(
@@ -57,13 +57,13 @@ def _role_is_needed(by: ColumnElement[bool]) -> ColumnElement[bool]:
         .where(
             _depends.c.refclassid == _PG_AUTHID,
             _depends.c.refobjid == pg_roles.c.oid,
-            _depends.c.classid != _PG_AUTH_MEMBERS,  # a membership goes with the role
+            _depends.c.classid != _PG_AUTH_MEMBERS,  # DROP ROLE drops memberships too
             by,
         )
     )
 
 
 def _is_of(ours: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether what depends is one of the databases, or is in one."""
+    """Whether the dependent object is one of the databases, or is in one of them."""
     itself = and_(_depends.c.dbid == 0, _depends.c.classid == PG_DATABASE_OID, _depends.c.objid == func.any(ours))
     return or_(_depends.c.dbid == func.any(ours), itself)

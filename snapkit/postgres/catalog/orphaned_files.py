@@ -1,4 +1,4 @@
-"""The directories of databases, and those that belong to no database."""
+"""The directories of databases, and directories that belong to no database any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from snapkit.postgres.connection.driver import server_version
 
 @dataclass(frozen=True, slots=True)
 class OrphanedDirectory:
-    """A database's directory, below the data directory, that belongs to no database. ``newest`` is in UTC."""
+    """A directory of a database that does not exist. ``path`` is below the data directory, ``newest`` is in UTC."""
 
     path: str
     files: int
@@ -23,15 +23,15 @@ class OrphanedDirectory:
 
 
 def orphaned_directories(connection: Connection) -> list[OrphanedDirectory]:
-    """Return what a crash of the server amid CREATE DATABASE has left; nothing for a role that is no superuser.
+    """Return the directories that a crash of the server during CREATE DATABASE has left behind. Superusers only.
 
-    PostgreSQL makes the directory, and enters the database into pg_database when the clone is complete; after a crash
-    in between nothing remembers it. https://www.postgresql.org/docs/current/storage-file-layout.html
+    PostgreSQL makes the directory first, and adds the row to pg_database when the copy is complete. After a crash in
+    between, no catalog knows the directory. https://www.postgresql.org/docs/current/storage-file-layout.html
     """
     if not server_facts(connection).is_superuser:
         return []
     found = _unowned_directories(connection)
-    # One that is being made or dropped at this moment looks the same; whoever does that holds a lock on the catalog.
+    # A directory that is just being made or dropped looks the same. Whoever does that locks the catalog.
     at_work = exists().where(
         pg_locks.c.locktype == "relation",
         pg_locks.c.relation == PG_DATABASE_OID,
@@ -40,7 +40,7 @@ def orphaned_directories(connection: Connection) -> list[OrphanedDirectory]:
     )
     if not found or connection.execute(select(at_work)).scalar_one():
         return []
-    found &= _unowned_directories(connection)  # what was complete by then is a database now
+    found &= _unowned_directories(connection)  # a clone that is complete by now is a database
     return [_measured(connection, path) for path in sorted(found)]
 
 
@@ -50,14 +50,14 @@ def _unowned_directories(connection: Connection) -> set[str]:
 
 
 def database_directories(connection: Connection) -> frozenset[str]:
-    """Return the directories of databases, in whatever tablespace, below the data directory; for superusers.
+    """Return the directories of databases in all tablespaces, relative to the data directory. Superusers only.
 
     https://www.postgresql.org/docs/current/storage-file-layout.html
     """
     places = ["base"]
     version = major_version(server_version(connection))
     for oid in connection.execute(select(pg_tablespace.c.oid)).scalars():
-        # pg_default and pg_global have no entry here; each PostgreSQL keeps to a directory of its own version.
+        # pg_default and pg_global are not here. Each major version of PostgreSQL has a directory of its own.
         names = _names_in(connection, f"pg_tblspc/{oid}")
         places += [f"pg_tblspc/{oid}/{name}" for name in names if name.startswith(f"PG_{version}_")]
     return frozenset(f"{place}/{name}" for place in places for name in _names_in(connection, place) if name.isdigit())

@@ -1,4 +1,4 @@
-"""The logical slots and the subscriptions of databases, as any role may read them in any database.
+"""Logical replication slots and subscriptions of databases. Any role may read them, from any database.
 
 https://www.postgresql.org/docs/current/view-pg-replication-slots.html, .../catalog-pg-subscription.html
 """
@@ -32,7 +32,7 @@ _subscriptions = catalog_table(
 
 
 def replication_of(connection: Connection, oids: Collection[int]) -> Replication:
-    """Return what belongs to databases; a temporary slot ends with its session, and is none."""
+    """Return the slots and subscriptions of databases, except temporary slots, which end with their session."""
     wanted = bindparam("oids", list(oids), ARRAY(OID))
     slots = connection.execute(
         select(_slots.c.slot_name, _slots.c.plugin, pg_database.c.datname, _slots.c.two_phase)

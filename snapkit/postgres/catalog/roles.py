@@ -1,4 +1,4 @@
-"""What the role that is connected may do."""
+"""What the connected role may do."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def is_superuser() -> ColumnElement[bool]:
 
 
 def may_set(connection: Connection, parameters: Collection[str]) -> bool:
-    """Whether the role may set all of these parameters for its own session; of those for superusers, by a grant."""
+    """Whether the role may set all of these parameters for its own session, as a superuser or by GRANT SET too."""
     context = catalog_table("pg_settings", column("name", Text), column("context", Text))
     version = server_version(connection)
     granted: ColumnElement[bool] = (
@@ -32,8 +32,9 @@ def may_set(connection: Connection, parameters: Collection[str]) -> bool:
 
 
 def role_rights(connection: Connection, owner: str) -> RoleRights:
-    """Return the role's rights: CREATEDB, and to give a new database to ``owner``, for which it has to be able to
-    SET ROLE to it; from PostgreSQL 16 on, that is granted apart from membership.
+    """Return whether the role has CREATEDB, and whether it may give a new database to ``owner``.
+
+    For that it must be able to SET ROLE to the owner. From PostgreSQL 16 on, that is granted apart from membership.
 
     https://www.postgresql.org/docs/current/sql-createdatabase.html, .../sql-grant.html
     """
@@ -47,5 +48,5 @@ def role_rights(connection: Connection, owner: str) -> RoleRights:
 
 
 def sees_sessions(connection: Connection) -> bool:
-    """Whether this role is shown what other roles' sessions are."""
+    """Whether this role sees the type of other roles' sessions in pg_stat_activity."""
     return bool(connection.execute(select(func.pg_has_role("pg_read_all_stats", "USAGE"))).scalar_one())

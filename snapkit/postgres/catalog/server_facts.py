@@ -34,7 +34,7 @@ from snapkit.postgres.connection.driver import began_with, driver_connection
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a plan has to know about the server and about who asks."""
+    """What a plan has to know about the server and the connected role."""
 
     role: str
     is_superuser: bool
@@ -43,13 +43,13 @@ class ServerFacts:
     can_share_blocks: bool
     may_checkpoint: bool
     order: int
-    """The next transaction ID, in 64 bits: what entries are ordered by, whatever the clock says."""
+    """The next transaction ID, in 64 bits. Entries are ordered by it, since a clock may be set back."""
 
     @property
     def quiet(self) -> dict[str, str]:
-        """The setting with which no event trigger fires on a superuser's login: the function may be somebody else's.
+        """The setting with which no login trigger fires for a superuser: its function may be somebody else's.
 
-        PostgreSQL 17 has the setting, and triggers on login; it is a superuser's.
+        Login triggers and the setting came with PostgreSQL 17. Only superusers may set it.
         https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
         """
         return {"event_triggers": "off"} if self.is_superuser and has_login_triggers(self.version) else {}
@@ -78,14 +78,14 @@ def _next_transaction() -> ColumnElement[int]:
 
 
 def server_facts(connection: Connection) -> ServerFacts:
-    """Ask the server for its clock, its version and the role; ``version`` is server_version_num."""
+    """Ask the server for these facts; ``version`` is server_version_num."""
     return ServerFacts(*connection.execute(select(*fact_columns())).one())
 
 
 def is_read_only(connection: Connection) -> bool:
-    """Whether the server's own configuration makes transactions read-only; a role's or a database's does not count.
+    """Whether the server's configuration makes transactions read-only. Settings of roles and databases do not count.
 
-    This session has a value of its own by now; what it began with, and where PostgreSQL had that from, was kept.
+    The session has set its own value. The value that it began with, and its source, were noted before.
     https://www.postgresql.org/docs/current/view-pg-settings.html
     """
     found = began_with(connection, "default_transaction_read_only")
@@ -93,9 +93,9 @@ def is_read_only(connection: Connection) -> bool:
 
 
 def system_identifier(connection: Connection) -> int | None:
-    """Return the number that a primary and its standbys have in common; None if the role may not read it.
+    """Return the system identifier, which a primary shares with its standbys; None if the role may not read it.
 
-    Everybody may, unless an administrator has taken the right away.
+    Every role may, unless an administrator has revoked that.
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA
     """
     may_read = func.has_function_privilege("pg_catalog.pg_control_system()", "EXECUTE")
@@ -108,9 +108,9 @@ def system_identifier(connection: Connection) -> int | None:
 def standbys(connection: Connection) -> list[Standby]:
     """Return the standbys that stream from this server.
 
-    Left out is what streams besides: logical replication, which is inside a database; pg_basebackup; and what only
-    receives WAL and never replays it, as pg_receivewal does. A role without pg_monitor sees of a row hardly more than
-    that it is there and its name.
+    Other clients of the WAL sender are left out: logical replication, which is inside a database; pg_basebackup; and
+    programs that only receive WAL and never replay it, such as pg_receivewal. A role without pg_monitor sees little
+    more than the name.
     https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-PG-STAT-REPLICATION-VIEW
     """
     senders = catalog_table(
@@ -137,27 +137,27 @@ def standbys(connection: Connection) -> list[Standby]:
 
 
 def replay_is_paused(connection: Connection) -> bool:
-    """Whether a standby has been told to replay no more for now."""
+    """Whether the replay of a standby is paused."""
     return bool(connection.execute(select(func.pg_is_wal_replay_paused())).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
 class Footing:
-    """What stands at the other end of a connection: a pooler, or a server that replays WAL and takes no writes."""
+    """What is at the other end of a connection: a pooler, or a standby, which takes no writes."""
 
     behind_pooler: bool
     is_standby: bool
 
 
 def footing(connection: Connection) -> Footing:
-    """Ask what stands at the other end. A pooler tells libpq a process ID of its own, and the server another."""
+    """Ask what is at the other end. Behind a pooler, libpq has another process ID than the server says."""
     told = driver_connection(connection).info.backend_pid
     row = connection.execute(select(func.pg_backend_pid() != told, func.pg_is_in_recovery())).one()
     return Footing(*row)
 
 
 def cron_database(connection: Connection) -> str | None:
-    """Return the database that pg_cron's scheduler works from; None if it is not loaded, or the role may not know."""
+    """Return the database of pg_cron's scheduler; None if pg_cron is not loaded, or the role may not see it."""
     name: str | None = connection.execute(
         select(pg_settings.c.setting).where(pg_settings.c.name == "cron.database_name")
     ).scalar_one_or_none()
@@ -165,7 +165,7 @@ def cron_database(connection: Connection) -> str | None:
 
 
 def data_directory(connection: Connection) -> str | None:
-    """Return where the server keeps its data; None if the role may not know."""
+    """Return the data directory of the server; None if the role may not see it."""
     allowed = func.pg_has_role("pg_read_all_settings", "USAGE")
     directory = func.current_setting("data_directory", True, type_=Text)
     directory_or_none: str | None = connection.execute(select(case((allowed, directory)))).scalar_one()
@@ -173,6 +173,6 @@ def data_directory(connection: Connection) -> str | None:
 
 
 def tablespaces(connection: Connection) -> list[str]:
-    """Return the names of the tablespaces that a database can be put into: all but the one for what is shared."""
+    """Return the names of the tablespaces that a database can be put into: all except pg_global."""
     names = select(pg_tablespace.c.spcname).where(pg_tablespace.c.spcname != "pg_global")
     return list(connection.execute(names.order_by(pg_tablespace.c.spcname)).scalars())

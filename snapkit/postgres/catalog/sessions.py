@@ -1,4 +1,4 @@
-"""Who is connected to which database, what they wait for, and prepared transactions."""
+"""Who is connected to which database, and what they wait for; and prepared transactions."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ SESSION_COLUMNS = (
 
 
 def is_inside(oids: Collection[int]) -> ColumnElement[bool]:
-    """Sessions inside these databases that PostgreSQL will not send away by itself, as it does autovacuum workers.
+    """Sessions inside these databases, except this one and autovacuum workers, which PostgreSQL ends by itself.
 
-    Those are known by their having no user; a session's own type is hidden from roles without rights over it.
+    An autovacuum worker is known by having no user: a role may not see the type of other roles' sessions.
     """
     return and_(
         pg_stat_activity.c.datid == func.any(bindparam("oids", list(oids), ARRAY(OID))),
@@ -84,7 +84,7 @@ def sessions_inside(connection: Connection, oids: Collection[int]) -> list[Clien
 
 
 def wait_event(connection: Connection, pid: int) -> str | None:
-    """Return what a session of this role's own waits for at this moment; None while it works.
+    """Return what a session of this role waits for at this moment; None while it works.
 
     https://www.postgresql.org/docs/current/monitoring-stats.html#WAIT-EVENT-TABLE
     """
@@ -95,7 +95,7 @@ def wait_event(connection: Connection, pid: int) -> str | None:
 
 
 def blockers(connection: Connection, pid: int) -> list[ClientSession]:
-    """Return the sessions that hold a lock which the session ``pid`` waits for."""
+    """Return the sessions that hold a lock for which the session ``pid`` waits."""
     blocking = func.pg_blocking_pids(pid, type_=ARRAY(Integer))
     rows = connection.execute(
         select(*SESSION_COLUMNS, may_terminate()).where(pg_stat_activity.c.pid == func.any(blocking))
@@ -104,19 +104,20 @@ def blockers(connection: Connection, pid: int) -> list[ClientSession]:
 
 
 def waits_for_its_client(connection: Connection, pid: int) -> bool:
-    """Whether the session ``pid``, one of this role's own, has answered all it was asked, or is gone."""
+    """Whether the session ``pid`` of this role has answered its last statement, or is gone."""
     idle = func.coalesce(pg_stat_activity.c.state.like("idle%"), False)
     found = connection.execute(select(idle).where(pg_stat_activity.c.pid == pid)).scalar_one_or_none()
     return found is not False
 
 
 def sessions_entering(connection: Connection, oid: int) -> list[int]:
-    """Return the process IDs of the sessions that start up in a database: pg_stat_activity does not show them yet.
+    """Return the process IDs of the sessions that are starting up in a database.
 
-    Each locks the database, looks whether that still bears the name that it came for and lets it in, shows itself, and
-    only then lets go of the lock (InitPostgres in PostgreSQL's source). So who is not seen here, and then not among the
-    sessions inside, comes in no more. The lock is of a mode that no statement takes on a database; a weaker one every
-    role can hold for as long as it likes (``ALTER ROLE CURRENT_USER IN DATABASE``).
+    pg_stat_activity does not show them yet. A session that starts up locks the database, checks its name and whether it
+    may connect, appears in pg_stat_activity, and only then releases the lock (InitPostgres in PostgreSQL's source). So
+    a session that is not found here, and afterwards not among the sessions inside either, does not get in any more. No statement takes a lock
+    of this mode on a database. A weaker lock can be held by every role for as long as it likes
+    (``ALTER ROLE CURRENT_USER IN DATABASE``).
     """
     return list(
         connection.execute(
@@ -133,7 +134,7 @@ def sessions_entering(connection: Connection, oid: int) -> list[int]:
 
 
 def prepared_transactions(connection: Connection, databases: Collection[str]) -> Mapping[str, list[str]]:
-    """Return, by database, the identifiers of the prepared transactions in it; they block a clone and a rename."""
+    """Return the identifiers of the prepared transactions by database. They block a clone and a rename."""
     rows = connection.execute(
         select(pg_prepared_xacts.c.database, pg_prepared_xacts.c.gid).where(pg_prepared_xacts.c.database.in_(databases))
     )
@@ -144,12 +145,12 @@ def prepared_transactions(connection: Connection, databases: Collection[str]) ->
 
 
 def is_there(connection: Connection, pid: int) -> bool:
-    """Whether there is still a session with this process ID."""
+    """Whether a session with this process ID still exists."""
     return bool(connection.execute(select(exists().where(pg_stat_activity.c.pid == pid))).scalar_one())
 
 
 def keep_awake(connection: Connection) -> None:
-    """Ask for nothing, so that the server does not take this session for forgotten."""
+    """Send a query, so that the server does not end this session for being idle."""
     connection.execute(select(true()))
 
 
@@ -162,7 +163,7 @@ _NO_BACKGROUND_WORKERS = ("client backend", "autovacuum worker", "parallel worke
 
 
 def background_workers(connection: Connection, oid: int) -> tuple[Worker, ...]:
-    """Return the background workers inside a database, as far as the role may see what a session is."""
+    """Return the background workers inside a database, as far as the role may see the sessions' types."""
     activity = _activity_by_kind
     rows = connection.execute(
         select(activity.c.pid, activity.c.backend_type)

@@ -1,4 +1,4 @@
-"""The system catalogs and views that are asked in several places, with those of their columns that are needed.
+"""The system catalogs and views that several modules query, with the columns that they need.
 
 https://www.postgresql.org/docs/current/catalogs.html
 """
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 
 def catalog_table(name: str, *columns: ColumnClause[Any]) -> TableClause:
-    """Describe a system catalog or view, or as much of it as is needed."""
+    """Describe a system catalog or view, with the columns that are needed."""
     return table(name, *columns, schema="pg_catalog")
 
 
@@ -128,4 +128,4 @@ pg_shdescription = catalog_table(
 
 
 PG_DATABASE_OID = 1262
-"""The OID of pg_database itself, by which pg_locks and the shared catalogs name the class of an object."""
+"""The OID of pg_database itself: the class of a database in pg_locks and in the shared catalogs."""

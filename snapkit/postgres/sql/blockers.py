@@ -1,4 +1,4 @@
-"""Who holds the lock that a session of ours waits for: another session has to ask while it waits."""
+"""Who holds the lock for which a session of ours waits. Another session has to ask while it waits."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import beside
 
 _FIRST_LOOK = 0.5
-"""Seconds after which a session is opened to look: hardly ever anything waits so long."""
+"""Seconds of waiting after which a session is opened to look. Statements rarely wait so long."""
 
 _BETWEEN = 0.25
 
 
 @contextmanager
 def blockers_seen(connection: Connection) -> Iterator[dict[int, ClientSession]]:
-    """Yield what is filled, by process ID, with those for whom this connection has to wait in the block.
+    """Yield the sessions for which this connection has to wait in the block, by process ID; it is filled meanwhile.
 
-    What cannot be seen is not told: no session may be to be had.
+    It may stay empty: there may be no free connection to look with.
     """
     seen: dict[int, ClientSession] = {}
     finished = threading.Event()

@@ -1,4 +1,4 @@
-"""Statements as SQL: one element for SQLAlchemy, and its text for people and for psql."""
+"""Statements as SQL: one element for SQLAlchemy, and the same text for people and for psql."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class DatabaseDDL(ExecutableDDLElement):
 
 @compiles(DatabaseDDL, "postgresql")
 def _compile(element: DatabaseDDL, compiler: Any, **_: Any) -> str:
-    # The preparer doubles percent signs where the driver's parameter style wants that; literals do as it does.
+    # Where the driver's parameter style needs it, the preparer doubles percent signs in names. So do literals.
     doubling = compiler.dialect.paramstyle in ("format", "pyformat")
 
     def literal(value: str) -> str:
@@ -42,7 +42,7 @@ def sql_text(statement: st.Statement) -> str:
 
 
 def quote_literal(value: str) -> str:
-    """Return ``value`` as a string literal that means the same whatever standard_conforming_strings says.
+    """Return ``value`` as a string literal that means the same under any standard_conforming_strings.
 
     https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-STRINGS-ESCAPE
     """
@@ -56,7 +56,7 @@ def quote_name(name: str) -> str:
 
 
 _PLAIN = PGDialect_psycopg(paramstyle="named")  # type: ignore[no-untyped-call]
-"""A dialect in whose parameter style a percent sign is itself."""
+"""A dialect whose parameter style does not double percent signs."""
 
 Quote = Callable[[str], str]
 
@@ -195,7 +195,7 @@ def _(statement: st.SetParameter, name: Quote, literal: Quote) -> str:
 @_sql.register
 def _(statement: st.StoreParameter, name: Quote, literal: Quote) -> str:
     parameter = _parameter(statement.parameter, name)
-    # What the session has is its own: ours must go on finding nothing but PostgreSQL's own functions.
+    # The session's own search_path stays: our names must resolve to PostgreSQL's own functions only.
     back = "pg_catalog" if statement.parameter.lower() == "search_path" else "DEFAULT"
     setting = f"SELECT pg_catalog.set_config({literal(statement.parameter)}, {literal(statement.text)}, true)"
     return f"{setting}; {_settings_of(statement, name)} SET {parameter} FROM CURRENT; SET LOCAL {parameter} TO {back}"

@@ -1,8 +1,8 @@
-"""DROP DATABASE, within a bound: it may have to wait for others, and says for whom.
+"""DROP DATABASE with a time limit. While it waits for others, it says for whom.
 
-PostgreSQL 15 and later delete the files only once every process of the server has let go of them, and wait for that
-without a limit: a process that is stopped, or a worker of an extension that never looks, makes it wait for ever. Cut
-off then, it leaves the database invalid, which can only be dropped.
+PostgreSQL 15 and later delete the files only when every process of the server has closed them, and wait for that
+without a limit. A process that is stopped, or a worker of an extension that does not react, makes it wait for ever. A
+drop that is cancelled then leaves the database invalid: it can only be dropped.
 https://www.postgresql.org/docs/current/sql-dropdatabase.html
 """
 
@@ -27,13 +27,13 @@ from snapkit.postgres.connection.server import beside
 from snapkit.postgres.sql.execution import committing_locally, run
 
 DROP_WAIT = timedelta(seconds=60)
-"""How long a drop may take where nobody said otherwise."""
+"""How long a drop may take by default."""
 
 IN_PASSING = timedelta(seconds=5)
-"""How long one may take that is done in passing, by a command that is for something else."""
+"""How long a drop may take in a command that is for something else."""
 
 AFTER_INTERRUPTION = timedelta(seconds=5)
-"""How much longer one may take once the run was told to end: most are over by then, and whole."""
+"""How much longer a drop may take after the run was told to end. Most are complete by then."""
 
 _FIRST_LOOK = timedelta(seconds=1)
 _LOOK_AGAIN = timedelta(seconds=2)
@@ -46,7 +46,7 @@ Interrupted = Callable[[], bool]
 
 @dataclass
 class Waiting:
-    """What a drop was seen to wait for last; an empty text if it was not seen to wait."""
+    """What a drop was last seen to wait for; an empty text if it was not seen to wait."""
 
     what: str = ""
 
@@ -60,12 +60,12 @@ def send_drop(
     interrupted: Interrupted = lambda: False,
     waiting: Waiting | None = None,
 ) -> None:
-    """Run the statements that drop a database; raise what the server raises, QueryCanceled where it took too long.
+    """Run the statements that drop a database. Raises what the server raises: QueryCanceled if it takes too long.
 
-    ``wait`` is what the drop may take at most, which the server itself sees to. It does not wait for synchronous
-    standbys: one that takes the server's place without having heard of the drop still has what was to go, and all else.
-    ``tell`` hears what it waits for, whenever that changes. From when on it was ``interrupted`` it may take
-    ``AFTER_INTERRUPTION`` at most.
+    ``wait`` is the most that the drop may take; the server itself keeps that limit. The drop does not wait for
+    synchronous standbys. If a standby that has not received it is promoted, the database still exists there, and
+    nothing else is missing. ``tell`` is called with what the drop waits for, whenever that changes. Once
+    ``interrupted`` is true, the drop may take ``AFTER_INTERRUPTION`` at most.
     """
     waiting = waiting or Waiting()
     with committing_locally(connection), _watched(connection, tell, interrupted, waiting):
@@ -82,13 +82,13 @@ def _watched(connection: Connection, tell: Tell, interrupted: Interrupted, waiti
         yield
     finally:
         finished.set()
-        watch.join(_CANCEL_LIMIT)  # it tells nothing any more
+        watch.join(_CANCEL_LIMIT)  # it reports nothing any more
 
 
 def _watch(
     connection: Connection, finished: threading.Event, tell: Tell, interrupted: Interrupted, waiting: Waiting
 ) -> None:
-    """Most drops are over before the first look, for which a connection is opened only then."""
+    """Most drops are over before the first look. Only then is a connection opened for it."""
     driver = driver_connection(connection)
     pid = driver.info.backend_pid
     look_at = monotonic() + _FIRST_LOOK.total_seconds()
@@ -105,7 +105,7 @@ def _watch(
             if monotonic() < look_at:
                 continue
             look_at = monotonic() + _LOOK_AGAIN.total_seconds()
-            with suppress(Exception):  # what cannot be seen is not told; the bound holds without
+            with suppress(Exception):  # what cannot be seen is not reported; the limit holds all the same
                 look = look or stack.enter_context(beside(connection))
                 what = _waits_for(look, pid)
                 if what and what != waiting.what and not finished.is_set():
@@ -137,7 +137,7 @@ _STATES = {"T": "stopped", "t": "stopped by a debugger", "D": "waits for a disk"
 
 
 def _stuck(connection: Connection) -> list[str]:
-    """Name the processes of the server that cannot answer at this moment, for superusers, and on Linux.
+    """Name the processes of the server that cannot react at this moment. Superusers only, and only on Linux.
 
     https://docs.kernel.org/filesystems/proc.html
     """

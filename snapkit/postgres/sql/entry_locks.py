@@ -1,7 +1,7 @@
-"""An entry in use, on the server: the locks that say so, and who may connect while it is open.
+"""The locks that say that an entry is in use, and who may connect while it is open.
 
-They are session-level advisory locks, by the entry's OID, one for each use; the server lets go of one when the session
-that holds it ends, whatever ended it.
+They are session-level advisory locks, keyed by the entry's OID, one for each kind of use. The server releases such a
+lock when its session ends, for whatever reason.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -21,7 +21,7 @@ from snapkit.postgres.sql.locks import end_holder_of, holder_of, others_hold
 
 
 class Use(StrEnum):
-    """What an entry is used for: one session at a time for each."""
+    """What an entry is used for. Each kind of use has one session at a time."""
 
     LOOK = "snapkit entry"
     """It is being opened, is open, or is being sealed."""
@@ -35,7 +35,7 @@ class Use(StrEnum):
 
 
 def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
-    """Take a lock of an entry, to the end of the session; False if somebody has it, in whatever database."""
+    """Take a lock of an entry until the session ends; False if another session has it, in any maintenance database."""
     key = use.key(oid)
     if not connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
         return False
@@ -46,13 +46,13 @@ def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
 
 
 def release_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> None:
-    """Let go of it; a connection that is gone has let go already."""
+    """Release it. A connection that is gone has released it already."""
     if not connection.invalidated and not connection.closed:
         connection.execute(select(func.pg_advisory_unlock(use.key(oid))))
 
 
 def is_taken(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
-    """Whether another session has a lock of an entry, in whatever database."""
+    """Whether another session has a lock of an entry, in any maintenance database."""
     return others_hold(connection, use.key(oid))
 
 
@@ -72,16 +72,16 @@ def end_holder(connection: Connection, oid: int, pid: int) -> None:
 
 
 def stay_idle(connection: Connection) -> None:
-    """Let the server not take this session for forgotten, however long it has nothing to do.
+    """Keep the server from ending this session for being idle, however long that lasts.
 
-    A client that is gone it notices all the same, by TCP's keepalives. A snapkit that was suspended together with its
-    command keeps what it holds, which is right: its user means to come back.
+    The server still notices a client that is gone, by TCP keepalives. A snapkit that is suspended together with its
+    command keeps its locks, as it should: its user will come back.
     """
     connection.execute(select(func.set_config("idle_session_timeout", "0", False)))
 
 
 def connect_grants(connection: Connection, oid: int) -> tuple[Grant, ...]:
-    """Return who may connect to a database by its access list; the default one is written out.
+    """Return who may connect to a database by its access list. NULL counts as the default list.
 
     https://www.postgresql.org/docs/current/ddl-priv.html
     """
@@ -106,7 +106,7 @@ def connect_grants(connection: Connection, oid: int) -> tuple[Grant, ...]:
 
 
 def role_names(connection: Connection, grants: Collection[Grant]) -> Mapping[int, str]:
-    """Return the names of the roles, by OID; those that are gone are left out."""
+    """Return the names of the roles by OID. Roles that are gone are left out."""
     oids = sorted({oid for grant in grants for oid in (grant.grantor, grant.grantee)})
     rows = connection.execute(
         select(pg_roles.c.oid, pg_roles.c.rolname).where(

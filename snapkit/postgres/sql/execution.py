@@ -30,28 +30,28 @@ _log = logging.getLogger(__name__)
 
 
 Left = Callable[[], timedelta | None]
-"""How much longer clients may be held, at the moment of asking; None is for as long as it takes."""
+"""Returns how much longer clients may be held, as of now. None: there is no limit."""
 
 
 def unlimited() -> None:
-    """Nobody is held, or for as long as it takes."""
+    """No limit: nobody is held, or clients may be held for as long as it takes."""
 
 
 def run(connection: Connection, *statements: Statement, left: Left = unlimited) -> None:
-    """Run the statements in order, each within what is ``left``; whether in a transaction is the caller's affair."""
+    """Run the statements in order, each within what is ``left``. The caller decides whether in a transaction."""
     for statement in statements:
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s", sql_text(statement))
-        takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # as long as the data is large
+        takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # the larger the data
         with limited(connection, left()), overseen(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
 
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """Run the block in a transaction or, inside one, behind a savepoint.
+    """Run the block in a transaction or, inside a transaction, behind a savepoint.
 
-    The COMMIT waits no longer than that of ``commit``; ``take_unconfirmed`` tells what was said of standbys then.
+    The COMMIT waits no longer than that of ``commit``. ``take_unconfirmed`` returns what PostgreSQL said of standbys.
     """
     driver = driver_connection(connection)
     if driver.info.transaction_status != TransactionStatus.IDLE:
@@ -67,7 +67,7 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 @dataclass
 class _Commit:
-    """How far a COMMIT is: whether it was ``sent``, and what PostgreSQL has warned of since."""
+    """How far a COMMIT is: whether it was ``sent``, and the warnings of PostgreSQL since then."""
 
     sent: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -77,9 +77,9 @@ class _Commit:
 def _overseen_commit(
     connection: Connection, left: Left = unlimited, waits: Callable[[], None] = lambda: None
 ) -> Iterator[_Commit]:
-    """Let what is done once the block has said that its COMMIT is sent take no longer than what is ``left``.
+    """Limit the COMMIT of the block to what is ``left``, or else to what any answer may take. Then it is cancelled.
 
-    Or else as long as any answer may take. It is cancelled then. ``waits`` is called every second until then.
+    The limit counts from the moment when the block notes that its COMMIT is sent. ``waits`` is called every second.
     """
     driver = driver_connection(connection)
     state = _Commit()
@@ -103,17 +103,17 @@ def _overseen_commit(
 
 
 def limit_lock_wait(connection: Connection, limit: timedelta) -> None:
-    """Let statements of this session wait for a lock no longer than ``limit``."""
+    """Limit how long statements of this session wait for a lock."""
     _set_timeout(connection, "lock_timeout", max(limit, timedelta(milliseconds=1)))
 
 
 @contextmanager
 def limited(connection: Connection, limit: timedelta | None) -> Iterator[None]:
-    """Let the server cancel each statement of the block that takes longer than ``limit``; None lets them.
+    """Have the server cancel each statement of the block that takes longer than ``limit``; None is no limit.
 
-    It does so even if we are gone by then. The limit is for each statement by itself; and not for COMMIT, nor for the
-    end of a statement that is a transaction of its own, since PostgreSQL stops its clock before that. Inside a
-    transaction the limit lasts until the next one is set.
+    The server does that even if we are gone by then. The limit is for each statement by itself. It does not hold for
+    COMMIT, nor for the commit of a statement that is its own transaction: PostgreSQL stops its timer before that.
+    Inside a transaction, the limit lasts until the next one is set.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-STATEMENT-TIMEOUT
     """
     if limit is None:
@@ -125,7 +125,7 @@ def limited(connection: Connection, limit: timedelta | None) -> Iterator[None]:
         yield
     finally:
         if not in_transaction and not connection.invalidated:
-            with suppress(*SERVER_ERRORS):  # a connection that is lost needs no other limit
+            with suppress(*SERVER_ERRORS):  # a lost connection needs no limit
                 _set_timeout(connection, "statement_timeout", timedelta(0))
 
 
@@ -136,10 +136,11 @@ def _set_timeout(connection: Connection, name: str, limit: timedelta, *, in_tran
 
 @contextmanager
 def committing_locally(connection: Connection) -> Iterator[None]:
-    """Let the block's statements not wait for synchronous standbys, so that clients whom they hold do not either.
+    """Commit the block's statements without waiting for synchronous standbys, so that clients do not wait either.
 
-    For what counts only once a later transaction is committed, which does wait: a standby that has that one has all
-    that was before it. https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
+    This is for statements that matter only together with a later transaction, which does wait. A standby that has
+    received the later transaction has also received all that came before.
+    https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT
     """
     connection.execute(select(func.set_config("synchronous_commit", "local", False)))
     try:
@@ -152,7 +153,7 @@ def committing_locally(connection: Connection) -> Iterator[None]:
 
 
 def _wait_for_standbys(connection: Connection) -> None:
-    """Let COMMIT wait for them again, though a cancellation that was meant for the statement before come too late."""
+    """Make COMMIT wait for standbys again, even if a late cancellation of the statement before hits this one."""
     again = select(func.set_config("synchronous_commit", "on", False))
     try:
         connection.execute(again)
@@ -164,11 +165,11 @@ def _wait_for_standbys(connection: Connection) -> None:
 
 @dataclass(frozen=True)
 class Committed:
-    """A transaction that was committed; ``unconfirmed`` says why it may be that no synchronous standby has it."""
+    """A committed transaction. ``unconfirmed`` says why possibly no synchronous standby has received it."""
 
     unconfirmed: tuple[str, ...] = ()
     interrupted: bool = False
-    """Whether an interruption came, too late to undo it."""
+    """Whether an interruption came too late to undo it."""
 
 
 def commit(
@@ -183,16 +184,18 @@ def commit(
 ) -> Committed:
     """Run ``work`` in one transaction, and learn its outcome even if the answer to COMMIT is lost.
 
-    Then the connection is closed, and ``went_through``, given the lost session's process ID, asks the server. Returns
-    only if the transaction was committed; otherwise the error is raised, and the transaction has been rolled back,
-    which ``undone`` is told before. An interruption that comes without that leaves it open what has happened. One that
-    came too late to undo it is forgotten, unless the run ``goes_on`` only if there was none: then it is raised.
+    If the answer is lost, the connection is closed. ``went_through`` then asks the server, given the process ID of the
+    lost session. Returns only if the transaction was committed. Otherwise ``undone`` is called, and the error raised:
+    the transaction has been rolled back. If an interruption is raised without a call of ``undone``, the outcome is not
+    known. An interruption that came too late to undo the transaction is noted in the result. Without ``goes_on`` it is
+    raised instead.
 
-    A COMMIT that takes longer than what is ``left`` once ``work`` is done, or than any answer may take, is cancelled;
-    an interruption does that at once. That seldom undoes it: what takes long is the wait for a synchronous standby, and
-    by then the transaction is committed on this server. So PostgreSQL ends the wait alone, and says so in a warning,
-    which is returned. Where it says that it was cancelled, the server is asked as after a loss, since that may have
-    come a moment after the deed. ``waits`` is called every second while a standby is waited for.
+    A COMMIT is cancelled when it takes longer than what is ``left`` after ``work``, or than any answer may take. An
+    interruption cancels it at once. That seldom undoes the transaction: what takes long is the wait for a synchronous
+    standby, and by then the transaction is committed on this server. PostgreSQL then ends only the wait, with a
+    warning, which is returned. If PostgreSQL says that the COMMIT was cancelled, the server is asked as after a lost
+    answer, since the cancellation may have come just after the commit. ``waits`` is called every second while COMMIT
+    waits for a standby.
     https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
     """
     pid = driver_connection(connection).info.backend_pid
@@ -224,10 +227,10 @@ _SYNCHRONOUS_STANDBYS = select(func.current_setting("synchronous_standby_names",
 
 
 def run_permitted(connection: Connection, statements: Iterable[Statement], left: Left = unlimited) -> list[Statement]:
-    """Run, inside a transaction, what the role has the right to; return the statements that it has not.
+    """Run the statements that the role may run, inside a transaction. Return those that it may not.
 
-    What is to be run as another role (between two ``SetRole``) is run whole or not at all. Many are sent at once,
-    behind one savepoint: of thousands, each with its own, every other session would feel the weight.
+    Statements that run as another role (between two ``SetRole``) are run as a whole or not at all. Many statements are
+    sent at once, behind one savepoint: thousands of savepoints would slow down every other session.
     https://www.postgresql.org/docs/current/subxacts.html
     """
     groups = list(_groups(statements))
@@ -238,11 +241,11 @@ def run_permitted(connection: Connection, statements: Iterable[Statement], left:
 
 
 _TOGETHER = 100
-"""How many statements are sent at once: few enough to be answered soon, each within its own limits."""
+"""How many statements are sent at once: few enough for the limits of a single statement."""
 
 
 def _refused(connection: Connection, groups: list[list[Statement]], left: Left) -> list[Statement]:
-    """Run the groups together and, where one of them is refused, one by one; return what is refused."""
+    """Run the groups together. If one of them is refused, run them one by one. Return those that are refused."""
     try:
         _run_behind_savepoint(connection, [statement for group in groups for statement in group], left)
     except psycopg.Error as error:
@@ -263,7 +266,7 @@ def _run_behind_savepoint(connection: Connection, statements: list[Statement], l
     for text in texts:
         _log.info("%s", text)
     with limited(connection, left()):
-        # With no parameters it goes as it is, percent signs too, and PostgreSQL runs one after the other.
+        # Without parameters the text is sent as it is, percent signs too. PostgreSQL runs the statements in order.
         texts = ["SAVEPOINT snapkit_permitted", *texts, "RELEASE SAVEPOINT snapkit_permitted"]
         driver_connection(connection).execute("; ".join(texts).encode())
 

@@ -1,16 +1,16 @@
-"""Hold what a plan takes for granted against what is there, inside the transaction that acts.
+"""Compare what a plan assumes with what is there, inside the transaction that acts.
 
-A comparison is sound once nobody else can change what is compared before our transaction ends. On PostgreSQL 14 to 18,
-for whatever role:
+The comparison is sound if nobody else can change what is compared before our transaction ends. On PostgreSQL 14 to 18,
+for every role:
 
-- ``ALTER DATABASE`` with whatever options, or with none (``FreezeDatabase``), and ``GRANT``, write the row of
-  pg_database: name, owner, access list, flags and limit are frozen.
-- ``COMMENT`` takes ShareUpdateExclusiveLock on the database: its name and its comment are frozen.
-- ``RENAME`` takes AccessExclusiveLock, and writes the row: all of these are frozen, and the settings too.
+- ``GRANT`` and ``ALTER DATABASE``, with any options or with none (``FreezeDatabase``), write the row of pg_database.
+  Then nobody else can change name, owner, access list, flags and limit.
+- ``COMMENT`` takes ShareUpdateExclusiveLock on the database. Then nobody else can change its name and comment.
+- ``RENAME`` takes AccessExclusiveLock, and writes the row. Then nobody else can change any of these, nor the settings.
 
-So a transaction freezes what it names, asks here, and only then does what it could do to another database; or it does
-all that can be rolled back, asks, and commits. What it has itself written it no longer sees as it was: another session
-does, for which the rows are those that were committed last.
+So a transaction first freezes the databases that it names, then compares, and only then does what cannot be rolled
+back; or it does what can be rolled back, compares, and commits. A transaction does not see the rows that it has written
+over. Another session sees them, as they were committed last.
 https://www.postgresql.org/docs/current/explicit-locking.html
 """
 
@@ -28,9 +28,9 @@ from snapkit.postgres.connection.server import beside
 
 
 def check_names(asked: Connection, names: Mapping[int, str], state: str = ROLLED_BACK) -> None:
-    """Raise BusyError unless each database, by OID, has its name for the session ``asked``, which sees its own renames.
+    """Raise BusyError unless each database has the expected name, by OID.
 
-    ``state`` is what the error says of the databases.
+    The session ``asked`` is the one that sees its own renames. ``state`` is what the error says of the databases.
     """
     rows = asked.execute(select(pg_database.c.oid, pg_database.c.datname).where(_is_one_of(names)))
     check_names_found(names, {row.oid: row.datname for row in rows}, state)
@@ -39,17 +39,17 @@ def check_names(asked: Connection, names: Mapping[int, str], state: str = ROLLED
 def check_overwritten(
     ddl: Connection, assumed: Mapping[int, Facts], state: str = ROLLED_BACK, only: Collection[str] = EVERYTHING
 ) -> None:
-    """Raise unless what the transaction of ``ddl`` has written over was as it is ``assumed``, by OID.
+    """Raise unless the rows that the transaction of ``ddl`` has written over were as ``assumed``, by OID.
 
-    A session beside it is asked. BusyError where a name belongs to another database, AlteredMeanwhileError where it is
-    the same, but was altered; ``only`` says which facts count besides the name.
+    Another session is asked. BusyError if a name belongs to another database, AlteredMeanwhileError if it is the same
+    database, but was altered. ``only`` says which facts count besides the name.
     """
     with beside(ddl) as another:
         check_facts_found(assumed, read_facts(another, assumed), state, only)
 
 
 def read_facts(asked: Connection, oids: Collection[int]) -> Mapping[int, Facts]:
-    """Return what databases, by OID, are for the session ``asked``; those that are gone are left out."""
+    """Return the facts of databases by OID, as the session ``asked`` sees them, without those that are gone."""
     rows = asked.execute(
         select(
             pg_database.c.oid,

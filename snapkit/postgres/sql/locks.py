@@ -1,7 +1,7 @@
 """One run at a time for each source: a session-level advisory lock, on the very connection that runs the DDL.
 
-A session whose client has died in the midst of CREATE DATABASE holds the lock until it has ended: within a second where
-the server looks after its clients, when the clone is complete elsewhere.
+If the client dies during CREATE DATABASE, its session holds the lock until it ends. That takes a second on Linux, where
+the server checks for its client. Elsewhere it ends when the clone is complete.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -26,7 +26,7 @@ from snapkit.postgres.sql.execution import limit_lock_wait
 from snapkit.processes.deadline import Deadline
 
 FORGOTTEN = timedelta(seconds=10)
-"""How long a run that lives never leaves its working connection idle."""
+"""A run that is alive never leaves its working connection idle for so long."""
 
 _LOOK_AGAIN = timedelta(seconds=2)
 
@@ -40,9 +40,10 @@ def lock_key(source: str) -> int:
 def source_lock(
     connection: Connection, source: str, wait: timedelta, announce: Callable[[str], None] = lambda holder: None
 ) -> Iterator[tuple[ClientSession, ...]]:
-    """Hold the source's lock; yield the forgotten sessions of ours that had to be ended for it.
+    """Hold the source's lock. Yield the abandoned sessions of ours that had to be ended for it.
 
-    Waits at most ``wait``, and tells ``announce`` for whom; then raises BusyError, which names who has it.
+    Waits at most ``wait``, and calls ``announce`` with whom it waits for. Then raises BusyError, which names the
+    holder.
     """
     key = lock_key(source)
     ended: dict[int, ClientSession] = {}
@@ -80,17 +81,17 @@ def _acquire(connection: Connection, key: int, wait: timedelta) -> bool:
 
 
 def _release(connection: Connection, key: int) -> None:
-    """Release the lock; a connection that is gone has released it already."""
+    """Release the lock. A connection that is gone has released it already."""
     if connection.invalidated or connection.closed:
         return
-    with suppress(*SERVER_ERRORS):  # what cannot be released goes with the connection, which is at its end
+    with suppress(*SERVER_ERRORS):  # else it is released when the connection is closed, which is next
         connection.execute(select(func.pg_advisory_unlock(key)))
 
 
 def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:
-    """End the sessions that hold the lock and have waited for their client too long: a run that lives does not.
+    """End the sessions that hold the lock and have been idle too long: their run is dead.
 
-    The server ends them too, a little later: see idle_session_timeout in ``server``.
+    The server itself ends them a little later: see idle_session_timeout in ``safe_settings``.
     """
     idle_for = func.clock_timestamp() - pg_stat_activity.c.state_change
     rows = connection.execute(
@@ -102,15 +103,15 @@ def _end_forgotten(connection: Connection, key: int) -> list[ClientSession]:
 
 
 def others_at_work(connection: Connection, source: str, besides: int | None = None) -> bool:
-    """Whether another session has the source's lock, in whatever maintenance database: a run that may be at a clone.
+    """Whether another session has the source's lock, in any maintenance database: a run that may be making a clone.
 
-    ``besides`` is a session of this very run, which has the lock and does not count.
+    ``besides`` is the session of this very run that has the lock. It does not count.
     """
     return others_hold(connection, lock_key(source), besides)
 
 
 def others_hold(connection: Connection, key: int, besides: int | None = None) -> bool:
-    """Whether another session, the one ``besides`` aside, has an advisory lock, in whatever database."""
+    """Whether another session than ``besides`` has an advisory lock, in any database."""
     own = (func.pg_backend_pid(), *(() if besides is None else (besides,)))
     held = select(true()).where(_is_held(key), pg_locks.c.pid.not_in(own)).limit(1)
     return connection.execute(held).first() is not None
@@ -119,7 +120,7 @@ def others_hold(connection: Connection, key: int, besides: int | None = None) ->
 def end_lost_session(connection: Connection, source: str, pid: int) -> None:
     """End the session ``pid`` of ours, whose connection was lost, if it still has the source's lock.
 
-    The server may not have heard of the loss, and would let it hold the lock until its keepalive notices.
+    The server may not know of the loss. It would keep the lock until TCP keepalives notice.
     """
     end_holder_of(connection, lock_key(source), pid)
 
@@ -144,15 +145,15 @@ def _is_held(key: int) -> ColumnElement[bool]:
 
 
 def _is_here() -> ColumnElement[bool]:
-    """Whether a row of pg_locks belongs to this database; the advisory locks of each are its own."""
+    """Whether a row of pg_locks belongs to this database. Each database has advisory locks of its own."""
     here = select(pg_database.c.oid).where(pg_database.c.datname == func.current_database()).scalar_subquery()
     return pg_locks.c.database == here
 
 
 def holder_of(connection: Connection, key: int, *, anywhere: bool = False) -> str:
-    """Say in a few words which session has the lock; an empty text if it has just gone.
+    """Say in a few words which session has the lock; an empty text if it has just been released.
 
-    ``anywhere`` is whether one in another maintenance database is meant too.
+    With ``anywhere`` sessions in other maintenance databases count too.
     """
     row = connection.execute(
         select(*SESSION_COLUMNS, may_terminate())

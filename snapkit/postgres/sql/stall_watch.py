@@ -1,7 +1,7 @@
 """Do not wait for ever for an answer that was lost on the way.
 
-How long a clone or a drop takes nobody can say beforehand, so their connection cannot be given up after a while, as
-others are (``driver.ANSWER_LIMIT``). But the server knows whether it is still at work: a second connection asks it.
+Nobody can say beforehand how long a clone or a drop takes. So there is no ``driver.ANSWER_LIMIT`` for it. But the
+server knows whether it is still at work: a second connection asks it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from snapkit.postgres.connection.driver import answers_within, driver_connection
 from snapkit.postgres.connection.server import beside
 
 SILENCE = timedelta(seconds=10)
-"""How long an answer may be on its way."""
+"""How long an answer may be on its way to us."""
 
 
 @contextmanager
 def overseen(connection: Connection) -> Iterator[None]:
-    """Let the statements of the block take their time; cut the connection once the server has answered long ago.
+    """Let the statements of the block take as long as they need. Cut the connection when the answer was lost.
 
-    Then the statement fails as one whose connection was lost.
+    The answer is lost when the server has sent it more than ``SILENCE`` ago. The statement then fails as after a lost
+    connection.
     """
     finished = threading.Event()
     driver = driver_connection(connection)
-    wire = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)  # whatever it is, to be shut only
+    wire = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)  # of any family, to be shut
     overseer = threading.Thread(
         target=_oversee, args=(connection, driver.info.backend_pid, wire, finished), daemon=True
     )
@@ -43,9 +44,9 @@ def overseen(connection: Connection) -> Iterator[None]:
 
 
 def _oversee(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
-    """Most statements are over before the first look, for which a connection is opened only then.
+    """Most statements are over before the first look. Only then is a connection opened for it.
 
-    If that cannot be had there is nothing to be done about it: the statement is waited for, as any program would.
+    If there is no connection to be had, the statement is waited for without limit.
     """
     with wire, suppress(Exception):
         if finished.wait(SILENCE.total_seconds()):

@@ -1,4 +1,4 @@
-"""A swap as a script for psql: for whoever wants to read it first, or has no snapkit at hand."""
+"""A swap as a script for psql: for you to read first, or to run where there is no snapkit."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from snapkit.postgres.sql.locks import lock_key
 _ATTEMPTS = 10
 _LOOKS = 100
 _BETWEEN_LOOKS = 0.002
-"""Seconds; shorter than it takes to connect."""
+"""Seconds. It takes longer to connect."""
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = {} AND usesysid IS NOT NULL;"
 _ROW = "snapkit.row"
-"""A setting of the script's own: which transaction had written the row of the entry before it was cloned."""
+"""A custom setting of the script: the transaction that had written the entry's row before it was cloned."""
 
 
 def swap_script(plan: SwapPlan) -> str:
-    """Return the script. It changes nothing unless the databases, and all that it writes over, are still the plan's.
+    """Return the script. It changes nothing unless the databases, and all that it writes over, are as in the plan.
 
-    It looks before it begins, so that it ends soon, and again at each database when a rename has locked that: nobody
-    can change it then any more. An entry that has been opened meanwhile has another document. It would be live for its
-    owner only, and read-only.
+    It compares before it begins, so that it fails early, and again after a rename has locked a database, when nobody
+    can change that database any more. An entry that was opened meanwhile has another document, and so is refused: it
+    would be live for its owner only, and read-only.
 
-    One session cannot both wait for a rename and disconnect others, so the script disconnects and renames in a loop.
-    Whoever is starting up at that moment would get in unseen, and make the rename fail after five seconds; such a
-    session shows by its lock on the database, which it takes before it appears in ``pg_stat_activity`` (InitPostgres
-    in PostgreSQL's source). So the rename follows at once on a look that found no such lock.
+    One session cannot wait for a rename and disconnect others at the same time. So the script disconnects and renames
+    in a loop. A session that is just starting up does not appear in ``pg_stat_activity`` yet, and would make the rename
+    fail after five seconds. But it holds a lock on the database (InitPostgres in PostgreSQL's source). So the script
+    renames at once when it finds no such lock.
     """
     lines = [
         f"-- Rolls {_comment(plan.source)} back to {_comment(plan.entry.name)}.",
@@ -70,7 +70,7 @@ def swap_script(plan: SwapPlan) -> str:
 
 
 def _set_apart(plan: SwapPlan) -> list[str]:
-    """What takes hold of the entry or its clone, and looks at that before anything of it is written over."""
+    """The lines that freeze the entry or its clone, and compare it before anything of it is written over."""
     if plan.clone is None:
         return [*map(_line, plan.set_apart), _unless(_entry_is(plan, plan.passing_name))]
     oid = plan.entry.database.oid
@@ -80,7 +80,7 @@ def _set_apart(plan: SwapPlan) -> list[str]:
 
 
 def _put_aside(plan: SwapPlan) -> list[str]:
-    """What seals the database that was live, once a rename has locked it."""
+    """The lines that seal the database that was live, after a rename has locked it."""
     if plan.displaced_name is None:
         return []
     seal = statements_to_seal(plan.displaced_name, plan.displaced_document)
@@ -112,7 +112,7 @@ def _live_is(plan: SwapPlan, name: str | None = None) -> list[str]:
 
 
 def _clone_is(clone: ClonePlan) -> str:
-    """The clone's OID is not known beforehand; nothing but a clone under construction has its mark."""
+    """The clone's OID is not known beforehand. Only a clone under construction has its mark."""
     return _is("true", clone.facts)
 
 
