@@ -1,4 +1,4 @@
-"""What a run can know of the deploy that it is part of: git's word on the working directory, CI, who runs it where."""
+"""What is known of the deploy at hand: what git says of the working directory, the CI system, who runs it where."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from snapkit.processes.caller import host_name, login_name
 from snapkit.processes.ending import signal_group, wait_for
 
 _LIMIT = 2.0
-"""Seconds that git's answer to each of two questions is waited for. A large tree may take longer to be compared."""
+"""Seconds that git may take for each of two answers. Comparing a large working tree may take longer."""
 
 _QUIET = {
-    "GIT_OPTIONAL_LOCKS": "0",  # a deploy may be at work in the same tree
+    "GIT_OPTIONAL_LOCKS": "0",  # a deploy may be using git in the same tree
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "",
     "SSH_ASKPASS": "",
@@ -32,7 +32,7 @@ _HARMLESS = (
     "-c", "protocol.allow=never",
     "-c", "safe.bareRepository=explicit",
 )  # fmt: skip
-"""The repository's own configuration names programs to run, and servers to ask. https://git-scm.com/docs/git-config"""
+"""Without these, the repository's own configuration could name programs to run, and servers to ask. https://git-scm.com/docs/git-config"""
 
 _SHOW = (
     "log", "-1", "--format=%H%n%D", "--no-show-signature", "--no-color",
@@ -43,9 +43,9 @@ _COMPARE = ("status", "--porcelain", "--untracked-files=no", "--ignore-submodule
 
 @contextmanager
 def asking_for_deploy(environment: Mapping[str, str], directory: Path) -> Iterator[Callable[[], Deploy]]:
-    """Begin to ask what is known of the deploy without the database; yield what waits for it, and returns it.
+    """Begin to ask git about the deploy. Yield a function that waits for the answer, and returns what is known.
 
-    What cannot be found is left out. Raises nothing, whatever has become of the directory.
+    What cannot be found is left out. Raises nothing, even if the directory is gone.
     """
     with asking_git(environment, directory) as checkout:
         yield lambda: _deploy(environment, checkout())
@@ -57,10 +57,10 @@ def _deploy(environment: Mapping[str, str], checkout: Checkout | None) -> Deploy
 
 @contextmanager
 def asking_git(environment: Mapping[str, str], directory: Path) -> Iterator[Callable[[], Checkout | None]]:
-    """Begin to ask what is checked out in the repository that a directory is part of; yield what waits for the answer.
+    """Begin to ask what is checked out in the repository of a directory. Yield a function that waits for the answer.
 
-    None if it is part of none. Raises nothing: without git, or where it takes too long, there is nothing to be told.
-    What has not answered at the end is ended.
+    It returns None if the directory is in no repository, if there is no git, or if git takes too long. A git that has
+    not answered when the block ends is killed.
     """
     program = shutil.which("git", path=environment.get("PATH"))
     with ExitStack() as asked:
@@ -79,7 +79,7 @@ def asking_git(environment: Mapping[str, str], directory: Path) -> Iterator[Call
 def _asked(
     program: str | None, words: tuple[str, ...], environment: Mapping[str, str], directory: Path
 ) -> Iterator[Callable[[], str | None]]:
-    """Have git begin to answer; yield what waits for that. If it has not, it is ended, with what it has started."""
+    """Start git. Yield a function that waits for its output. What still runs at the end is killed."""
     process = _start(program, words, environment, directory) if program is not None else None
     if process is None:
         yield lambda: None
@@ -87,9 +87,9 @@ def _asked(
     try:
         yield lambda: _answer(process)
     finally:
-        if process.returncode is None:  # not poll(): it may have ended, and left something running
+        if process.returncode is None:  # not poll(): git may have ended, and left a process running
             signal_group(process.pid, signal.SIGKILL)
-            wait_for(process, _LIMIT)  # a disk that hangs keeps even what is killed
+            wait_for(process, _LIMIT)  # while a disk hangs, even a killed process does not end
         if process.stdout is not None:
             process.stdout.close()
 
@@ -105,14 +105,14 @@ def _start(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # no terminal to ask on, and Ctrl-C is ours to answer
+            start_new_session=True,  # no terminal to ask on, and no Ctrl-C
         )
-    except (OSError, ValueError):  # ValueError: a name in the environment that cannot be handed on
+    except (OSError, ValueError):  # ValueError: a variable whose name cannot be passed on
         return None
 
 
 def _answer(process: subprocess.Popen[bytes]) -> str | None:
-    """Return what it says; None if it fails, or takes too long yet."""
+    """Return its output; None if it fails or takes too long."""
     try:
         said, _ = process.communicate(timeout=_LIMIT)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""Read a .env file as python-dotenv does, and keep what it has to say of it."""
+"""Read a .env file with python-dotenv, and keep its warnings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dotenv import dotenv_values
 
 
 def read_dotenv(path: Path) -> tuple[Mapping[str, str], Sequence[str]]:
-    """Return the values in a file, and complaints about it; raise OSError or UnicodeDecodeError if it is unreadable."""
+    """Return the values in a file, and warnings about it. Raise OSError or UnicodeDecodeError if it is unreadable."""
     complaints = _Complaints()
     _logger.addHandler(complaints)
     try:
@@ -24,7 +24,7 @@ _logger = logging.getLogger("dotenv.main")
 
 
 class _Complaints(logging.Handler):
-    """Collects what python-dotenv has to say of a file, which it would write to stderr by itself."""
+    """Collects the warnings that python-dotenv would write to stderr."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The settings of a run. Each is declared once, as a field: its type, how a text is read as its value, its default.
+"""The settings of a run. Each is declared once, as a field: its type, its default, how a text is read and shown.
 
 The names by which users give a setting follow from the name of its field: ``keep_within`` is the option
 ``--keep-within``, the variable ``SNAPKIT_KEEP_WITHIN`` and the key ``keep-within`` of the settings file.
@@ -27,7 +27,7 @@ from snapkit.settings.url_choice import ConnectionChoice
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a setting is given. ``read`` raises ValueError, with a sentence fit for users, for a text that is wrong."""
+    """How a setting is given. For a wrong text ``read`` raises ValueError, with a sentence that users can read."""
 
     name: str
     read: Callable[[Any], object]
@@ -35,7 +35,7 @@ class Setting:
     unset: str | None
     """How users write that it is not set; None if they cannot."""
     hide: Callable[[str], str]
-    """Returns a value without what may be secret in it."""
+    """Returns a value without the parts that may be secret."""
     is_list: bool
     """Whether there may be several values: a list in the file, separated by white space in a variable."""
     empty_is_none: bool
@@ -79,12 +79,12 @@ HIDDEN = "***"
 
 
 def hide_password(url: str) -> str:
-    """Return the URL of a database without its password; of one that is malformed nothing is shown."""
+    """Return the URL of a database without its password. Nothing of a malformed URL is shown."""
     return HIDDEN if is_malformed(url) else without_passwords(url, HIDDEN)
 
 
 def hide_arguments(command: str) -> str:
-    """Return the program of a command; its arguments may be secret."""
+    """Return the program of a command without its arguments, which may be secret."""
     program, *arguments = command.split(maxsplit=1) or [""]
     return f"{shown_program(program)} {HIDDEN}" if arguments else shown_program(program)
 

@@ -1,4 +1,4 @@
-"""Read the files that settings stand in: ``.env``, snapkit.toml, pyproject.toml."""
+"""Read the files that hold settings: ``.env``, snapkit.toml, pyproject.toml."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Files:
 
 
 def read_files(directory: Path, env_file: Path | None = None) -> Files:
-    """Read the files; raise UsageError for one that is wrong, or that was named and cannot be read.
+    """Read the files. Raise UsageError for one that is wrong, and for a ``env_file`` that cannot be read.
 
-    What lies in the directory without anybody's having named it, and cannot be read, is warned of and passed over. A
-    run reads them once, at its start: a command that it guards may change them, and remove the directory.
+    Other files that cannot be read are ignored with a warning. A run reads the files once, at its start: a guarded
+    command may change them, or remove the directory.
     """
     dotenv, cautions = _read_dotenv(env_file, directory)
     name, values, hook_commands, unread = _read_file(directory)
@@ -43,12 +43,12 @@ def read_files(directory: Path, env_file: Path | None = None) -> Files:
 
 
 def dotenv_above(directory: Path) -> Path | None:
-    """Return the ``.env`` nearest above a directory, which is not read from there; None if there is none.
+    """Return the nearest ``.env`` above a directory. It is not read. None if there is none.
 
     It is looked for up to the root of the repository, or the user's home directory.
     """
     home = Path(os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
-    with suppress(OSError):  # what may not be looked into is not pointed out
+    with suppress(OSError):  # a directory that we may not read is skipped
         for each in (directory, *directory.parents):
             if each != directory and (each / ".env").is_file():
                 return each / ".env"
@@ -61,7 +61,7 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
     path = env_file or directory / ".env"
     try:
         is_there = path.exists() and not path.is_dir()
-    except OSError as error:  # the directory itself may not be looked into
+    except OSError as error:  # we may not read the directory itself
         if env_file is not None:
             raise _unreadable(path, error.strerror) from None
         return {}, (_unread(path, error.strerror),)
@@ -69,7 +69,7 @@ def _read_dotenv(env_file: Path | None, directory: Path) -> tuple[Mapping[str, s
         if env_file is not None:
             raise UsageError(f"The file {str(env_file)!r} given with --env-file does not exist.", state=NOTHING_CHANGED)
         return {}, ()
-    from snapkit.settings.dotenv import read_dotenv  # where there is no such file, python-dotenv is not needed
+    from snapkit.settings.dotenv import read_dotenv  # without such a file, python-dotenv need not be loaded
 
     try:
         values, complaints = read_dotenv(path)
@@ -94,9 +94,9 @@ def _unread(path: Path, reason: str | None) -> Caution:
 def _read_file(
     directory: Path,
 ) -> tuple[str, Mapping[str, str | Sequence[str]], Mapping[Event, tuple[str, ...]], tuple[Caution, ...]]:
-    """Return the settings file's name, its values by the names of ``Settings``, the hooks by event, what to warn of.
+    """Return the settings file's name, its values by the names of ``Settings``, the hooks by event, and warnings.
 
-    snapkit.toml goes before pyproject.toml.
+    snapkit.toml takes precedence over pyproject.toml.
     """
     name = where = "snapkit.toml"
     table: object
@@ -118,7 +118,7 @@ def _read_file(
 
 
 def _read_toml(path: Path) -> tuple[dict[str, Any] | None, tuple[Caution, ...]]:
-    """Return what is in the file, None if there is none; and a warning if it is not to be read by us."""
+    """Return what is in the file, or None if there is none; and a warning if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

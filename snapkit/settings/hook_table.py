@@ -9,9 +9,9 @@ from snapkit.errors import NOTHING_CHANGED, UsageError
 
 
 def read_hooks(where: str, table: object) -> Mapping[Event, tuple[str, ...]]:
-    """Return the commands by event; raise UsageError for a table that cannot be understood.
+    """Return the commands by event. Raise UsageError for a table that is wrong.
 
-    Nothing is passed over: a hook that is misspelt would be missed when it counts.
+    Nothing is ignored: a misspelt hook would not run when it is needed.
     """
     if not isinstance(table, dict):
         raise UsageError(f"{where}: 'hooks' is not a table.", state=NOTHING_CHANGED)

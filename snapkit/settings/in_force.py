@@ -39,7 +39,7 @@ def settings_in_force(
     direct_url: str | None = None,
     url: str | None = None,
 ) -> list[SettingInForce]:
-    """Return every setting, the connection first. Takes, and raises, what ``load_settings`` does."""
+    """Return every setting, the connection first. Parameters and errors are those of ``load_settings``."""
     settings = load_settings(flags, environment, files, direct_url=direct_url, url=url)
     return [
         _connection(settings.connection, environment),

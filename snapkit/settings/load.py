@@ -1,4 +1,4 @@
-"""Put flags, environment and files together: a flag wins over the environment, and that over the files."""
+"""Put flags, environment and files together. A flag takes precedence over the environment, that over the files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from snapkit.settings.files import Files
 from snapkit.settings.url_choice import choose_connection
 
 Flags = Mapping[str, str | Sequence[str] | None]
-"""What was given on the command line, by the names of ``Settings``; a list where an option may be repeated."""
+"""What was given on the command line, by the names of ``Settings``. A list if the option may be repeated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What somebody gave for a setting: the text, the name it was given by, and the file, if it was in one."""
+    """What was given for a setting: the text, the name of the option, variable or key, and the file that it is in."""
 
     text: str | Sequence[str]
     name: str
@@ -36,7 +36,7 @@ def load_settings(
     direct_url: str | None = None,
     url: str | None = None,
 ) -> Settings:
-    """Return the settings; raise UsageError for a value that cannot be read."""
+    """Return the settings. Raise UsageError for a value that is wrong."""
     connection = choose_connection(direct_url, url, environment, files.dotenv, files.dotenv_name)
     values: dict[str, Any] = {}
     for setting in SETTINGS.values():
@@ -47,7 +47,7 @@ def load_settings(
 
 
 def given_for(setting: Setting, flags: Flags, environment: Mapping[str, str], files: Files) -> Given | None:
-    """Return what wins of all that was given for a setting; None if its default holds."""
+    """Return what takes precedence of all that was given for a setting. None if nothing was: its default holds."""
     return next(_all_given_for(setting, flags, environment, files), None)
 
 

@@ -1,4 +1,4 @@
-"""Which connection is meant: a pure choice between flags, the environment and .env."""
+"""Which connection is meant: a choice between flags, the environment and .env."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 URL_VARIABLES = ("SNAPKIT_DATABASE_URL", "DIRECT_URL", "DATABASE_URL")
-"""In the order in which they win."""
+"""In the order of precedence."""
 
 _NAMING_VARIABLES = (*URL_VARIABLES, "PGSERVICE", "PGDATABASE")
 _LOCATING_VARIABLES = frozenset(
@@ -20,26 +20,26 @@ _LOCATING_VARIABLES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ConnectionChoice:
-    """The URL that was chosen (None: libpq's variables say it), where it came from, and what .env adds for libpq."""
+    """The URL that was chosen, what named it, and what .env adds for libpq. Without a URL, libpq's variables decide."""
 
     url: str | None = field(repr=False)
     origin: str
     libpq_environment: Mapping[str, str] = field(repr=False, default_factory=dict)
     named_in_dotenv: Mapping[str, str] = field(repr=False, default_factory=dict)
-    """All that .env contributes, by its variables: what another program needs to find the same database."""
+    """The variables that .env contributes. Another program needs them to find the same database."""
     named_by: str = "libpq"
-    """As ``origin``; a variable of .env with that file's name, and libpq's variables as "libpq"."""
+    """Like ``origin``, but with the name of the file for a variable of .env, and "libpq" for libpq's variables."""
     named: Endpoint | None = None
-    """What is named, as far as that can be told before libpq reads it."""
+    """What is named, as far as it is known before libpq reads it."""
     cautions: tuple[Caution, ...] = ()
-    """What else names another database."""
+    """Warnings of what else names another database."""
 
     @property
     def names_something(self) -> bool:
         return self.url is not None or self.named is None or self.named.database is not None
 
     def whereabouts(self, source: str | None = None, place: Place | None = None) -> Whereabouts:
-        """Return where a run acts that was given this choice; ``place`` once more is known of it than was named."""
+        """Return where a run with this choice acts. ``place`` is where the server was reached, once that is known."""
         named = self.named or Endpoint(None, None, None, None)
         host, port, user = (place.host, place.port, place.role) if place else (named.host, named.port, named.user)
         number = int(port) if port and port.isdigit() else None
@@ -53,11 +53,11 @@ def choose_connection(
     dotenv: Mapping[str, str],
     dotenv_name: str = ".env",
 ) -> ConnectionChoice:
-    """Choose; the first that is set wins, and an empty value is not set.
+    """Choose the connection. The first that is set takes precedence; an empty value counts as not set.
 
-    A connection named in the environment wins over one named in .env, whichever variables they use. .env supplies the
-    libpq variables that the environment lacks; but where a connection was named elsewhere and .env names another, those
-    of its variables that say where to connect belong to that other one.
+    A connection that is named in the environment takes precedence over one in .env, whichever variables they use. .env
+    supplies the libpq variables that the environment lacks. But if a connection is named elsewhere and .env names
+    another one, those variables of .env that say where to connect belong to that other one, and are not used.
     """
     flag = next(((name, value) for name, value in (("--direct-url", direct_url), ("--url", url)) if value), None)
     elsewhere = flag is not None or _names_connection(environment)
@@ -83,12 +83,12 @@ def choose_connection(
 def _of_dotenv(
     named_by: str, named: Endpoint | None, dotenv: Mapping[str, str], dotenv_name: str
 ) -> tuple[Caution, ...]:
-    """Say that .env, which did not win, names another database."""
+    """Warn if .env, which was not chosen, names another database."""
     if not _names_connection(dotenv):
         return ()
     variable, url = _first_url(dotenv) or ("PG variables", None)
     there = endpoint_of(url, dotenv)
-    # What is named as the server behind a pooler has another host than the pooler has.
+    # The server behind a pooler has another host than the pooler.
     by_database_only = named_by in ("DIRECT_URL", "--direct-url") and variable == "DATABASE_URL"
     if not is_another(named, there, by_database_only=by_database_only):
         return ()
@@ -97,7 +97,7 @@ def _of_dotenv(
 
 
 def _of_both_urls(variables: Mapping[str, str], flag: object) -> tuple[Caution, ...]:
-    """Say that the server behind a pooler is asked for another database than the pooler is."""
+    """Warn if DIRECT_URL and DATABASE_URL name different databases."""
     direct, pooled = variables.get("DIRECT_URL"), variables.get("DATABASE_URL")
     if flag or variables.get("SNAPKIT_DATABASE_URL") or not direct or not pooled:
         return ()

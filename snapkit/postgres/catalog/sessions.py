@@ -115,9 +115,9 @@ def sessions_entering(connection: Connection, oid: int) -> list[int]:
 
     pg_stat_activity does not show them yet. A session that starts up locks the database, checks its name and whether it
     may connect, appears in pg_stat_activity, and only then releases the lock (InitPostgres in PostgreSQL's source). So
-    a session that is not found here, and afterwards not among the sessions inside either, does not get in any more. No statement takes a lock
-    of this mode on a database. A weaker lock can be held by every role for as long as it likes
-    (``ALTER ROLE CURRENT_USER IN DATABASE``).
+    a session that is not found here, and afterwards not among the sessions inside either, does not get in any
+    more. No statement takes a lock of this mode on a database. A weaker lock can be held by every role for as long as
+    it likes (``ALTER ROLE CURRENT_USER IN DATABASE``).
     """
     return list(
         connection.execute(

@@ -1,20 +1,20 @@
-"""Hold the door of a database: run statements that need it empty while a second session sends everyone out.
+"""Hold the door of a database: run statements that need it free of sessions; a second session disconnects clients.
 
-CREATE DATABASE ... TEMPLATE and ALTER DATABASE ... RENAME first lock the database, so that new connections wait, and
-then look for other sessions every 100 ms for up to five seconds (CountOtherDBBackends in PostgreSQL's source). The
-sessions are disconnected in that time, again and again: one that was still starting up is not visible at once.
-Nothing has to be undone if we die, since the lock dies with its session.
+CREATE DATABASE ... TEMPLATE and ALTER DATABASE ... RENAME first lock the database, so that new connections wait. Then
+they look for other sessions every 100 ms, for up to five seconds (CountOtherDBBackends in PostgreSQL's source). In that
+time the sessions are disconnected, again and again: one that is still starting up is not visible at once. Nothing has
+to be undone if we die, since the lock ends with its session.
 
-Between two looks PostgreSQL sleeps, and a signal wakes it early: the session that runs the statement listens on a
-channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms. Where what
-is done takes long, it is left: a session that listens and is at work keeps the server from clearing its queue of
-notifications, those of the whole server. https://www.postgresql.org/docs/current/sql-notify.html
+PostgreSQL sleeps between two looks, and a signal wakes it early. So the session that runs the statement listens on a
+channel of its own, and is notified as soon as nobody is left inside. That saves clients most of the 100 ms. It is not
+done for a statement that takes long: a busy session that listens keeps the server from clearing its queue of
+notifications, which all databases share. https://www.postgresql.org/docs/current/sql-notify.html
 
-Idle sessions go at once. Who is amid a transaction may end it, until the grace is over; not so a transaction that was
-begun after the door was closed, or a busy client would never be found idle; nor one that cannot end before the door is
-opened, since the workers of its parallel query wait there.
+Idle sessions are disconnected at once. A session in a transaction may end it until the grace is over. There are two
+exceptions. A transaction that began after the door was closed gets no grace, or a busy client would never be found
+idle. Neither does one that cannot end before the door is opened, since workers of its parallel query wait at the door.
 
-The wait for the lock itself has no such limit in PostgreSQL, and clients queue behind it;
+PostgreSQL does not limit the wait for the lock itself, and clients queue behind it;
 ``safe_settings.LOCK_TIMEOUT`` sets one.
 """
 
@@ -51,56 +51,56 @@ from snapkit.processes.deadline import Deadline
 
 _EAGER_INTERVAL = 0.003
 _EAGER = 0.1
-"""Seconds since the watch began, or somebody was last seen inside, in which each millisecond is one that clients wait:
-the lock is being taken, or the last of them is about to leave. No longer than ``_FIRST`` in all."""
+"""Seconds in which the looks come fast: after the watch began, or somebody was last seen inside. Clients wait each
+millisecond of them: the lock is being taken, or the last session is about to leave. At most ``_FIRST`` in all."""
 _FIRST_INTERVAL = 0.01
 _FIRST = 0.5
 _BUSY_INTERVAL = 0.02
 _QUIET_INTERVAL = 0.1
 _QUIET_AFTER = 1.0
-"""Seconds without anyone to disconnect where somebody was: the door is held, then, and nobody new can have come in. It
+"""Seconds without anyone to disconnect, after somebody was there. Then the door is held, and nobody new can come in: it
 is enough to look as often as PostgreSQL itself does."""
 _CALM_INTERVAL = 0.25
 _CALM_AFTER = 6.0
-"""Likewise. PostgreSQL gives up after five, so that a statement that still runs then has got through, or waits for a
+"""Likewise. PostgreSQL gives up after five seconds. A statement that still runs then has got through, or waits for a
 lock."""
 
 _NEVER = 1_000_000
-"""Executions after which psycopg prepares a statement; those that it has prepared stay so."""
+"""Executions after which psycopg prepares a statement. Those that it has prepared stay prepared."""
 
 _NUDGES = 10
 """How often PostgreSQL is told to look again. It looks fifty times in all, and then gives up."""
 _BETWEEN_NUDGES = 0.0025
-"""Seconds that the second comes after the first; each later one waits so much longer. Who is still starting up is seen
-by PostgreSQL before we see them: the nudges come fast at first, and yet last for a tenth of a second."""
+"""Seconds between the first two. Each later pause is longer by as much. PostgreSQL sees a session that is starting up
+before we do. So the notifications come fast at first, but go on for a tenth of a second."""
 
 _SEE_LIMIT = timedelta(seconds=1)
 _WATCHER_LIMIT = timedelta(seconds=10)
-"""How long the watcher waits for an answer: it must not keep a run waiting that is over."""
+"""How long the watcher waits for an answer. A run that is over must not have to wait for it."""
 
 
 @dataclass
 class DoorRecord:
-    """Whom a door was closed on, by process ID; filled while it is held, complete afterwards."""
+    """Who was inside when the door was held, by process ID. It is filled meanwhile, and complete afterwards."""
 
     disconnected: dict[int, ClientSession] = field(default_factory=dict)
     remaining: dict[int, ClientSession] = field(default_factory=dict)
-    """Those seen inside that could not, or were not to be, disconnected."""
+    """Those inside that could not be disconnected, or were not to be."""
     blockers: dict[int, ClientSession] = field(default_factory=dict)
     """Those that hold a lock for which the statement waits."""
     emptied_at: float | None = None
     """When the last session was seen inside, on the monotonic clock; None if there was none."""
     nudges: int = 0
-    """Notifications that were sent, a transaction each."""
+    """How many notifications were sent, each in a transaction of its own."""
     problem: Exception | None = None
-    """What ended the watch before its time."""
+    """The error that ended the watch early."""
 
     def leaving(self, since: float) -> timedelta:
         """Return how long after ``since``, on the monotonic clock, the last session was seen inside."""
         return timedelta(seconds=max((self.emptied_at or since) - since, 0))
 
     def note(self, found: list[Eviction], *, disconnect: bool) -> None:
-        """Take down whom a look found inside. Who may still end a transaction is neither gone nor in the way."""
+        """Note whom a look found inside. One that may still end its transaction is neither gone nor in the way."""
         for eviction in found:
             session = eviction.session
             if eviction.was_told:
@@ -122,14 +122,14 @@ def hold_door(
     nudge: bool = True,
     turn: AbstractContextManager[Any] | None = None,
 ) -> Iterator[DoorRecord]:
-    """Run the block's statements on ``ddl`` while ``watcher`` sends the sessions inside ``oids`` out.
+    """Run the block's statements on ``ddl`` while ``watcher`` disconnects the sessions inside ``oids``.
 
-    With ``nudge``, which is for what is expected to be brief, ``ddl`` is told when nobody is left inside.
+    With ``nudge``, for statements that are expected to be brief, ``ddl`` is notified when nobody is left inside.
 
-    Where nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door
-    is held, so that waiting clients are not held for five seconds in vain. ``watch`` is called now and then, on the
-    watcher's connection and in its thread, to see how far a long statement is. The limit of the rules is the caller's
-    affair. Whoever has the ``turn``, a lock, may use that connection meanwhile; no look is taken then.
+    If nobody is to be disconnected, the statement is cancelled as soon as a session is seen inside while the door is
+    held. So clients do not wait five seconds in vain. ``watch`` is called now and then, on the watcher's connection and
+    in its thread, to see how far a long statement is. The caller has to keep the limit of the rules. Whoever holds
+    ``turn``, a lock, may use the watcher's connection meanwhile; there is no look then.
 
     What is sent while clients are held is prepared beforehand; see ``_prepared_look``.
     """
@@ -144,24 +144,24 @@ def hold_door(
     finally:
         try:
             doorkeeper.finish()
-        except KeyboardInterrupt as late:  # the record is to be complete all the same
+        except KeyboardInterrupt as late:  # the record has to be complete all the same
             interruption = late
             doorkeeper.finish()
         if look.channel is not None and not ddl.invalidated:
             with suppress(*SERVER_ERRORS):  # it ends with the connection, too
                 ddl.execute(DatabaseDDL(Listen(look.channel, ends=True)))
-    if interruption is not None:  # the block has its outcome, which an error of its own would have told
+    if interruption is not None:  # the block has ended without an error of its own
         raise interruption
 
 
 def _prepared_look(
     watcher: Connection, oids: Collection[int], holder_pid: int, rules: HoldRules, *, nudge: bool
 ) -> DoorLook:
-    """Return the look, which has looked once while there is no door yet: nobody can be found, and nobody is told.
+    """Return the look, after it has looked once. There is no door yet, so that it finds and notifies nobody.
 
-    It is composed, prepared and planned then, and takes a tenth of the time from then on, of a machine that has other
-    things to do. No more is prepared later, which would take a message to and fro while clients are held. A role that
-    may not notify waits for PostgreSQL's next look. What else is refused here is refused there, too, and told then.
+    This composes, prepares and plans its statement, which takes a tenth of the time from then on. Nothing is prepared
+    later: that would take one more round trip while clients are held. A role that may not notify waits for PostgreSQL's
+    next look instead. Whatever else is refused here will be refused, and reported, when the door is held.
     https://www.postgresql.org/docs/current/sql-prepare.html
     """
 
@@ -190,7 +190,7 @@ def _prepared_look(
 
 
 class _Doorkeeper:
-    """Sends everybody out, in a thread of its own, while the door is held; see ``hold_door`` for what is given."""
+    """Disconnects sessions, in a thread of its own, while the door is held. For the parameters see ``hold_door``."""
 
     def __init__(
         self,
@@ -217,11 +217,11 @@ class _Doorkeeper:
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
     def start(self) -> None:
-        """Watch the door from now on."""
+        """Begin to watch the door."""
         self._thread.start()
 
     def finish(self) -> None:
-        """Watch no longer; the record is complete."""
+        """End the watch. The record is complete."""
         self._finished.set()
         self._thread.join()
 
@@ -249,13 +249,13 @@ class _Doorkeeper:
                         watched_at = now
                     calm_for = now - (record.emptied_at or began)
                     self._finished.wait(_interval(now - began, calm_for, is_held=record.emptied_at is not None))
-        except Exception as error:  # a thread has nobody to raise to; the statement itself fails if this mattered
+        except Exception as error:  # there is nobody to raise to; if it matters, the statement itself fails
             record.problem = error
 
     def _find(self, now: float, *, tell: bool) -> list[Eviction]:
-        """Look whom there is. If a notification cannot be sent, that look found nobody, and no other one is tried.
+        """Look who is inside. If a notification cannot be sent, the look found nobody, and no other one is tried.
 
-        The server's queue of them may be full, or somebody's COMMIT be waiting with one.
+        The server's queue of notifications may be full, or somebody's COMMIT may be waiting with one.
         """
         try:
             found = self._look.look(self._spared(now), tell=tell)
@@ -269,7 +269,7 @@ class _Doorkeeper:
             return []
 
     def _see(self) -> None:
-        """See how far the statement is, and whom it waits for. What takes long is not worth the watch at the door."""
+        """See how far the statement is, and whom it waits for, within ``_SEE_LIMIT``."""
         with limited(self._watcher, _SEE_LIMIT):
             for look in (self._watch, self._note_blockers):
                 try:
@@ -287,9 +287,9 @@ class _Doorkeeper:
         return None if is_over or not self._rules.grace else self._running
 
     def _let_end(self, found: list[Eviction]) -> None:
-        """Take down which transactions were there first; the grace begins with the first look that finds any session.
+        """Note the transactions that were there first. The grace begins with the first look that finds a session.
 
-        Not with what was before the look, which may have waited its turn: nobody's grace is shorter than was said.
+        It does not begin earlier, since the look may have waited for its turn: nobody's grace is cut short.
         """
         if self._grace_ends is None:
             self._grace_ends = time.monotonic() + self._rules.grace_at_the_door.total_seconds()
@@ -303,7 +303,7 @@ class _Doorkeeper:
 def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:
     """Return how many seconds to wait before the next look.
 
-    ``calm_for`` is how long nobody has been inside; the door may not be held yet, but ``is_held`` where somebody was.
+    ``calm_for`` is how long nobody has been inside. ``is_held`` says that somebody was, so that the door is held.
     """
     if calm_for >= _CALM_AFTER:
         return _CALM_INTERVAL
@@ -315,9 +315,9 @@ def _interval(held_for: float, calm_for: float, *, is_held: bool) -> float:
 
 
 def await_transactions(connection: Connection, oids: Collection[int], rules: HoldRules) -> None:
-    """Let the transactions that run inside these databases end, for as much of the grace as no door can be held for.
+    """Wait for the transactions inside these databases to end, for that part of the grace that comes before the door.
 
-    Everybody works on meanwhile; those that are begun later are not waited for.
+    Everybody works on meanwhile. Transactions that begin later are not waited for.
     """
     deadline = Deadline(rules.grace_before)
     running: frozenset[str] | None = None

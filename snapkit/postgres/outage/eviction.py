@@ -1,4 +1,4 @@
-"""Who is inside a database, amid which transaction, and the look that sends them out while its door is held."""
+"""Who is inside a database, in which transaction, and the look that disconnects them while its door is held."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Eviction:
 
 
 _own_transaction = pg_locks.alias("own_transaction")
-"""The lock that each transaction holds on its own virtual transaction ID, which every role may see."""
+"""The lock that each transaction holds on its own virtual transaction ID. Every role may see it."""
 
 _activity_and_transaction = pg_stat_activity.outerjoin(
     _own_transaction,
@@ -68,9 +68,9 @@ def running_transactions(connection: Connection, oids: Collection[int]) -> froze
 
 
 def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
-    """End the sessions in a database that lets nobody in any more; those that this role may not end are left.
+    """End the sessions in a database that lets nobody in any more, except those that this role may not end.
 
-    Returns whom it found inside.
+    Returns who was inside.
     """
     may = may_terminate()
     rows = connection.execute(select(*SESSION_COLUMNS, may, _told(may)).where(is_inside([oid])))
@@ -78,22 +78,22 @@ def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
 
 
 def _told(wanted: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Whether a session was told to leave, which only one is that is ``wanted``: a CASE leaves the others alone."""
+    """Whether a session was told to leave. Only ``wanted`` sessions are: CASE does not evaluate it for the others."""
     return case((wanted, func.pg_terminate_backend(pg_stat_activity.c.pid)), else_=False)
 
 
 _SETTINGS = {
-    # With values known, five executions would be planned anew, each for longer than it takes.
+    # Otherwise PostgreSQL would plan the first five executions anew, and planning takes longer than executing.
     "plan_cache_mode": "force_generic_plan",
-    # Who waits for another's notification, or for a catalog, looks at no door meanwhile.
+    # A look must not wait for the notification of another session, nor for a lock on a catalog.
     "lock_timeout": "200ms",
-    # Nothing is written that a standby need have.
+    # Nothing is written that a standby has to receive.
     "synchronous_commit": "off",
 }
 
 
 def make_ready(connection: Connection) -> None:
-    """Make this session fit for looks at a door, which are not to wait; all that it does is planned once from now on.
+    """Set up this session for looks at a door: they do not wait, and each statement is planned only once.
 
     https://www.postgresql.org/docs/current/runtime-config-query.html#GUC-PLAN-CACHE-MODE
     """
@@ -101,24 +101,23 @@ def make_ready(connection: Connection) -> None:
 
 
 class DoorLook:
-    """The look that tells sessions to leave while ``holder_pid`` holds the door of the very database they are in.
+    """The look that terminates sessions while ``holder_pid`` holds the door of the database that they are in.
 
-    The lock is tested in the statement that terminates: without it, sessions would be ended that came back through
-    an open door, or, after somebody else's swap, those of another database. With ``terminate`` false they are only
+    The statement that terminates also tests for the lock. Otherwise it could end sessions that came back through an
+    open door, or sessions of another database after somebody else's swap. With ``terminate`` false, sessions are only
     listed. https://www.postgresql.org/docs/current/view-pg-locks.html
 
-    With a ``channel``, sessions of the same database that listen there can be told that nobody was found; a role that
-    may not notify is refused then. https://www.postgresql.org/docs/current/sql-notify.html
+    With a ``channel``, the look can notify sessions that listen there that nobody was found. It fails if the role may
+    not notify. https://www.postgresql.org/docs/current/sql-notify.html
 
-    It is put into words once. Many looks come in a row, and to compose one takes longer than all the rest of it, of a
-    processor that clients may be waiting for.
+    The statement is composed once: many looks come in a row, and composing takes more processor time than the rest.
     """
 
     def __init__(
         self, connection: Connection, oids: Collection[int], holder_pid: int, *, terminate: bool, channel: str | None
     ) -> None:
         self.channel = channel
-        """Where the session that holds the door has to listen, to be told that nobody is left inside."""
+        """The channel on which the session that holds the door listens for the news that nobody is left inside."""
         self._connection = connection
         inside = _those_inside(oids, holder_pid, terminate=terminate)
         statement = inside if channel is None else _or_notification(inside, channel)
@@ -127,9 +126,9 @@ class DoorLook:
     def look(self, spared: Mapping[int, str | None] | None, *, tell: bool = False) -> list[Eviction]:
         """Look, and return whom it found.
 
-        Unless ``spared`` is None, transactions that run are spared: those of sessions that it does not know, and the
-        very ones that it names by process ID; one that such a session has begun since then is not. Where nobody is
-        found and it is to ``tell``, an empty notification goes to the channel.
+        Unless ``spared`` is None, running transactions are spared: those that ``spared`` names by process ID, and those
+        of sessions that it does not name. A transaction that a named session has begun since then is not spared. With
+        ``tell``, an empty notification is sent to the channel if nobody is found.
         """
         known = spared or {}
         given = {
@@ -143,7 +142,7 @@ class DoorLook:
 
 
 def _array(items: Iterable[str]) -> str:
-    """Write an array as text: psycopg gives a list another type with what is in it, and so prepares another statement.
+    """Write an array as text. Of a list, psycopg would choose the type by its contents, and prepare another statement.
 
     Process IDs and virtual transaction IDs need no quotes.
     """
@@ -164,9 +163,9 @@ def _those_inside(oids: Collection[int], holder_pid: int, *, terminate: bool) ->
 
 
 def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
-    """Select what is inside or, where that is nothing, one row without a process ID, which notifies if it ``tells``.
+    """Select who is inside. If nobody is, select one row without a process ID, which notifies if it ``tells``.
 
-    To send that afterwards would be one more message to and fro, while clients wait.
+    A separate notification would be one more round trip while clients wait.
     """
     found = inside.subquery("inside")
     is_to_tell = and_(found.c.pid.is_(None), bindparam("tells", type_=Boolean))
@@ -175,17 +174,16 @@ def _or_notification(inside: Select[Any], channel: str) -> Select[Any]:
 
 
 def _holds_door(holder_pid: int) -> ColumnElement[bool]:
-    """Whether the session ``holder_pid`` has its lock on the database that the row of pg_stat_activity is inside.
+    """Whether the session ``holder_pid`` has its lock on the database of the row of pg_stat_activity.
 
-    What is compared with TRUE is never made part of a join. It is asked of rows that are there, and so the locks are
-    read once, and after the sessions: the other way round, one would be ended that came in when the door was opened
-    in between.
+    The comparison with TRUE keeps PostgreSQL from making this part of a join. So the locks are read once, and after the
+    sessions. In the other order, a session could be ended that came in when the door was opened in between.
     """
     held = select(pg_locks.c.objid).where(
         pg_locks.c.locktype == "object",
         pg_locks.c.classid == PG_DATABASE_OID,
         pg_locks.c.pid == holder_pid,
-        # Weaker ones let new connections pass.
+        # Weaker locks let new connections pass.
         or_(pg_locks.c.mode == "ShareLock", pg_locks.c.mode == "AccessExclusiveLock"),
         pg_locks.c.granted,
     )
@@ -195,19 +193,20 @@ def _holds_door(holder_pid: int) -> ColumnElement[bool]:
 def _waits_for(holder_pid: int) -> ColumnElement[bool]:
     """Whether a session's transaction cannot end before the door is opened: it waits for that, or its workers do.
 
-    The workers of a parallel query come in through the door as clients do. What blocks them counts as blocking their
-    leader, for whatever role asks, while pg_stat_activity shows them from PostgreSQL 18 on, and to superusers only.
+    The workers of a parallel query have to come in through the door, as clients do. pg_blocking_pids() counts what
+    blocks them as blocking their leader, for every role. pg_stat_activity shows them only from PostgreSQL 18 on, and
+    only to superusers.
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SESSION
     """
     return literal(holder_pid) == func.any(func.pg_blocking_pids(pg_stat_activity.c.pid, type_=ARRAY(Integer)))
 
 
 def _is_spared() -> ColumnElement[bool]:
-    """Whether a session is amid a transaction that is to be let end: with its client's answer still to come, too."""
+    """Whether a session is in a transaction that it may end, be it active or idle in transaction."""
     is_amid = or_(_own_transaction.c.virtualxid.is_not(None), func.coalesce(pg_stat_activity.c.state, "") == "active")
     known = pg_stat_activity.c.pid == func.any(cast(bindparam("known", type_=Text), ARRAY(Integer)))
     is_another = or_(
-        _own_transaction.c.virtualxid.is_(None),  # as that of a walsender is, which never ends
+        _own_transaction.c.virtualxid.is_(None),  # a walsender's transaction never ends
         _own_transaction.c.virtualxid != func.all(cast(bindparam("named", type_=Text), ARRAY(Text))),
     )
     return and_(is_amid, not_(and_(known, is_another)))

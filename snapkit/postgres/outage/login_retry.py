@@ -1,9 +1,8 @@
-"""See to it that the clients of a PgBouncer are served once it has been told to let them on.
+"""Make sure that the clients of a PgBouncer are served after RESUME.
 
-A PAUSE closes connections to the server that are being made, also those for a pool's first client, and PgBouncer takes
-that for a failed login: after the RESUME it waits for server_login_retry (15 s) before it logs in again, and refuses
-queries until then. Without that setting it logs in at once, which is all that can be done; so it is set to 0 for the
-moment that takes. https://www.pgbouncer.org/config.html#server_login_retry
+A PAUSE closes connections to the server that are just being made. PgBouncer takes that for a failed login. After the
+RESUME it waits for server_login_retry (15 s) before it logs in again, and refuses queries until then. With the setting
+at 0 it logs in at once. So it is set to 0 for that moment. https://www.pgbouncer.org/config.html#server_login_retry
 
 The watchdog imports this too: of other packages it needs psycopg only.
 """
@@ -25,15 +24,14 @@ _LOOK_AGAIN = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """How it went: whether clients are served ``again``, and whether logins had been ``put_off``."""
+    """The result: whether clients are served ``again``, and whether logins had been ``put_off``."""
 
     again: bool
     put_off: bool
 
 
 def retry_of(console: Console) -> str | None:
-    """Return how many seconds PgBouncer waits after a failed login, as it says it; None if it does not. May raise
-    ConsoleError."""
+    """Return server_login_retry as PgBouncer shows it; None if it does not. Raises ConsoleError."""
     rows = console.ask("SHOW CONFIG")
     value = next((row.get("value") for row in rows if row.get("key") == SETTING), None)
     return value if seconds_of(value) is not None else None
@@ -45,15 +43,15 @@ def set_retry(console: Console, value: str) -> None:
 
 
 def await_service(console: Console, names: Collection[str], deadline: Deadline) -> Service:
-    """Wait until nobody waits in a pool of ``names`` that has no connection to the server; have it log in at once.
+    """Make PgBouncer log in at once, and wait until no client of ``names`` waits in a pool without a server connection.
 
-    Not beyond ``deadline``. Raises ConsoleError; the setting may not be what it was then.
+    Waits until ``deadline`` at most. Raises ConsoleError: the setting may not have its old value then.
     """
     before: str | None = None
     put_off = False
     try:
         while not_served(rows := console.ask("SHOW POOLS"), names):
-            if before is not None:  # what it logs in for now, it had put off
+            if before is not None:  # these logins had been put off
                 put_off |= logins_under_way(rows, names)
             elif logins_put_off(rows, names) and seconds_of(before := retry_of(console)):
                 set_retry(console, "0")
@@ -68,6 +66,6 @@ def await_service(console: Console, names: Collection[str], deadline: Deadline) 
 
 
 def put_back(console: Console, value: str | None) -> None:
-    """Undo what a run has done that died in ``await_service``; raises ConsoleError."""
+    """Give the setting its value back after a run has died in ``await_service``. Raises ConsoleError."""
     if seconds_of(value) and seconds_of(retry_of(console)) == 0:
         set_retry(console, str(value))

@@ -1,9 +1,9 @@
-"""The admin console of one PgBouncer, spoken to without ever blocking: a PAUSE is answered when the pool is empty.
+"""The admin console of one PgBouncer. We never block on it: a PAUSE is answered only when the pool is empty.
 
-It speaks the simple query protocol only, and knows no SQL; every error has the same SQLSTATE (08P01). A PAUSE stays in
-force when the connection that sent it is gone, also before it was answered; a restart of PgBouncer forgets it. A
-database that is known by "*" only leaves SHOW DATABASES when it has had no client for a moment, and is still paused
-when the next one comes: so RESUME is sent whatever the list says.
+The console speaks the simple query protocol only, and knows no SQL. Every error has the same SQLSTATE (08P01). A PAUSE
+stays in force when the connection that sent it is gone, even before it was answered. A restart of PgBouncer forgets it.
+A database that only the entry "*" covers leaves SHOW DATABASES after a moment without clients, and is still paused when
+the next client comes. So RESUME is sent whatever the list says.
 https://www.pgbouncer.org/usage.html#admin-console
 
 The watchdog imports this too: of other packages it needs psycopg only.
@@ -23,7 +23,7 @@ from snapkit.core.outage.pooled_databases import PooledDatabase, command, pooled
 from snapkit.processes.deadline import Deadline
 
 ANSWER_LIMIT = 3.0
-"""Seconds that a console may take to answer what it can answer at once."""
+"""Seconds that a console may take for an answer that it need not wait for."""
 
 _LOOK_AGAIN = 1.0
 
@@ -31,19 +31,19 @@ Row = Mapping[str, str | None]
 
 
 class ConsoleError(Exception):
-    """The console said no; the text is PgBouncer's own."""
+    """The console refused a command. The text is PgBouncer's own."""
 
 
 class ConsoleLostError(ConsoleError):
-    """The console cannot be reached, has hung up, or does not answer."""
+    """The console cannot be reached, has closed the connection, or does not answer."""
 
 
 class Console:
-    """One connection to an admin console. ``parameters`` are libpq's, the console's database among them."""
+    """One connection to an admin console. ``parameters`` are libpq's, with the console's database."""
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         try:
-            # PGOPTIONS would be refused ("unsupported startup parameter"), so it is set aside.
+            # PgBouncer would refuse PGOPTIONS ("unsupported startup parameter").
             self._connection = psycopg.connect(
                 **{**parameters, "options": "", "client_encoding": "utf8"},  # type: ignore[arg-type]
                 autocommit=True,
@@ -56,12 +56,12 @@ class Console:
 
     @property
     def is_pgbouncer(self) -> bool:
-        """Whether it says that it is PgBouncer's console, rather than a database behind a pooler, or another pooler."""
+        """Whether it says that it is PgBouncer's console, and not a database behind a pooler, or another pooler."""
         return (self._connection.info.parameter_status("server_version") or "").endswith("/bouncer")
 
     @property
     def address(self) -> Mapping[str, str]:
-        """The very address that was reached: of several in the DNS, another one is another PgBouncer."""
+        """The address that was reached. Another address of the same name would be another PgBouncer."""
         found = {"host": self._connection.info.host, "port": str(self._connection.info.port)}
         return found | ({"hostaddr": self._connection.info.hostaddr} if self._connection.info.hostaddr else {})
 
@@ -70,7 +70,7 @@ class Console:
         return self._connection.info.user
 
     def send(self, statement: str) -> None:
-        """Send a command; its answer is what ``await_answers`` waits for."""
+        """Send a command. ``await_answers`` waits for its answer."""
         self._arrived = None
         try:
             self._pgconn.send_query(statement.encode())
@@ -79,7 +79,7 @@ class Console:
             self._arrived = ConsoleLostError(_text(error))
 
     def poll(self) -> bool:
-        """Whether the answer has arrived; does not wait."""
+        """Whether the answer has arrived. Does not wait."""
         if self._arrived is None:
             try:
                 self._pgconn.consume_input()
@@ -90,7 +90,7 @@ class Console:
         return self._arrived is not None
 
     def answer(self) -> list[Row]:
-        """Return the rows of the answer; raise ConsoleError if there is none."""
+        """Return the rows of the answer. Raise ConsoleError if there is none."""
         if self._arrived is None:
             raise ConsoleLostError("no answer came in time")
         if isinstance(self._arrived, ConsoleError):
@@ -98,7 +98,7 @@ class Console:
         return self._arrived
 
     def ask(self, statement: str, limit: float = ANSWER_LIMIT) -> list[Row]:
-        """Send a command, wait for its answer, and return its rows; raise ConsoleError if there is none in time."""
+        """Send a command, wait for its answer, and return its rows. Raise ConsoleError if it does not come in time."""
         self.send(statement)
         await_answers([self], Deadline(limit))
         return self.answer()
@@ -107,11 +107,11 @@ class Console:
         return [pooled_database(row) for row in self.ask("SHOW DATABASES")]
 
     def is_paused(self, name: str) -> bool:
-        """Whether clients of the database are held at this moment; one that is gone holds nobody."""
+        """Whether PgBouncer holds clients of the database at this moment."""
         return any(each.name == name and each.paused for each in self.databases())
 
     def resume(self, name: str) -> bool:
-        """Let the clients of a database on; return whether it had still been paused. Raises ConsoleError."""
+        """Send RESUME for a database. Return whether it was still paused. Raises ConsoleError."""
         try:
             self.ask(command("RESUME", name))
         except ConsoleLostError:
@@ -130,7 +130,7 @@ class Console:
         return self._pgconn.status == pq.ConnStatus.OK
 
     def close(self) -> None:
-        """Close the connection, whether or not an answer is still awaited."""
+        """Close the connection, even while it waits for an answer."""
         with suppress(psycopg.Error):
             self._pgconn.finish()
         self._connection.close()
@@ -167,7 +167,7 @@ def _text(error: psycopg.Error) -> str:
 def await_answers(
     consoles: Collection[Console], deadline: Deadline, awake: Callable[[], None] = lambda: None
 ) -> list[Console]:
-    """Wait until each has answered or ``deadline`` has come; return those that have not.
+    """Wait until each console has answered, but no longer than ``deadline``. Return those that have not.
 
     ``awake`` is called every second meanwhile.
     """

@@ -1,9 +1,9 @@
-"""A process that outlives snapkit, and lets the clients of a paused pool on if snapkit does not.
+"""A process that outlives snapkit, and resumes a paused pool if snapkit does not.
 
-It runs in a session of its own, where no signal of the terminal reaches it, and has its own connection to each console
-open before anything is paused. What it has to know comes over its standard input, whose end means that snapkit is
-gone, however it went. It resumes then; also when snapkit has given no sign of life for a while (it is suspended), and
-when the time is over that a pool may be paused at all.
+It runs in a session of its own, where no signal of the terminal reaches it. Before anything is paused, it has its own
+connection to each console. snapkit talks to it over its standard input. It resumes when that ends, which means that
+snapkit is gone; when snapkit has given no sign of life for a while, since it may be suspended; and when the time is
+over for which a pool may be paused.
 
 It is started with ``python -m``, and of other packages it needs psycopg only.
 """
@@ -28,14 +28,14 @@ from snapkit.postgres.outage.pgbouncer_console import Console, ConsoleError, Con
 from snapkit.processes.deadline import Deadline
 
 SILENCE = 20.0
-"""Seconds without a sign of life after which snapkit is taken for dead."""
+"""Seconds without a sign of life after which snapkit counts as dead."""
 
 RETRY_FOR = 600.0
-"""Seconds that it goes on trying to reach a console that has something to resume."""
+"""Seconds for which it tries to reach a console that has something to resume."""
 
 _SIGN_OF_LIFE = 2.0
 _SETTLING = 3.0
-"""Seconds that it looks again: a PAUSE that snapkit sent as it died may arrive later than our RESUME."""
+"""Seconds for which it looks again: a PAUSE that snapkit sent just before it died may arrive after our RESUME."""
 
 _SERVICE_PATIENCE = 1.0
 _RETRY_AFTER = 1.0
@@ -50,7 +50,7 @@ _ENVIRONMENT_PREFIXES = ("PG", "PYTHON", "LC_", "KRB5", "SSL_", "OPENSSL_")
 
 
 class WatchdogError(Exception):
-    """The watchdog could not be started; nothing is paused."""
+    """The watchdog could not be started. Nothing is paused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,12 @@ class Post:
 
 
 class Watchdog:
-    """The process, as snapkit sees it. Should it die, nothing is raised: snapkit resumes by itself."""
+    """The process, as snapkit sees it. If it dies, nothing is raised: snapkit itself resumes."""
 
     def __init__(self, posts: Sequence[Post], limit: float) -> None:
         """Start it. ``limit`` is how many seconds a pool may be paused."""
         try:
-            # -P: a file of the working directory must not be taken for a module of ours.
+            # -P: Python must not import a file of the working directory in place of our module.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "snapkit.postgres.outage.watchdog"],
                 stdin=subprocess.PIPE,
@@ -101,7 +101,7 @@ class Watchdog:
         return self._process.pid
 
     def wait_until_ready(self) -> None:
-        """Return when it has its connections; raise WatchdogError if it does not get them."""
+        """Wait until it has its connections. Raise WatchdogError if it does not get them."""
         try:
             said = json.loads(self._said.get(timeout=_START_LIMIT) or b'{"problem": "it ended at once"}')
         except (queue.Empty, ValueError):
@@ -116,7 +116,7 @@ class Watchdog:
         self._tell("armed")
 
     def resumed(self, numbers: Collection[int]) -> None:
-        """Say which posts, by their numbers, need nothing any more."""
+        """Tell it which posts, by number, need not be resumed any more."""
         self._tell(list(numbers))
 
     def close(self) -> None:
