@@ -105,7 +105,7 @@ def unexpected(raised: BaseException) -> SnapkitError:
     """Return the error for what should not have happened."""
     wrapped = SnapkitError(
         f"Something unexpected happened: {type(raised).__name__}: {raised}",
-        state="What was done so far is shown by: snapkit list",
+        state="To see what was done so far: snapkit list",
         hint="Please report this; with --verbose the traceback is shown.",
     )
     wrapped.__cause__ = raised

@@ -56,7 +56,7 @@ def find_command(words: Sequence[str]) -> tuple[str, ...]:
     raise UsageError(
         f"The command {shown_program(words[0])!r} {what}.",
         state=NOTHING_CHANGED,
-        hint="Give a program and its arguments behind --; for what only a shell understands: -- sh -c '...'",
+        hint="Give a program and its arguments after --. For shell syntax: -- sh -c '...'",
     )
 
 

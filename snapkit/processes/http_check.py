@@ -30,7 +30,7 @@ def what_is_wrong(url: str, seconds: float) -> str | None:
     by_way_of = ""
     if proxy.used is not None:
         by_way_of = (
-            f", by way of the proxy {proxy.used} that the environment names (a host in NO_PROXY is asked without it)"
+            f", through the proxy {proxy.used} (from the environment; put the host into NO_PROXY to go without it)"
         )
     if not asked.is_over:
         return f"{shown} did not answer in full within {seconds:.1f} s{by_way_of}."

@@ -226,7 +226,7 @@ def test_it_is_said_which_url_is_wrong(words: list[str], said: str) -> None:
 def test_what_is_named_and_not_there_is_said_with_what_to_do(sandbox: Sandbox) -> None:
     ran = sandbox.run("list", "--maintenance-db", "nope")
     assert ran.code == 12
-    assert "It was to work from the database 'nope', as --maintenance-db says." in ran.err
+    assert "snapkit was to work from the database 'nope' (--maintenance-db)." in ran.err
     for more in ([], ["--dry-run"]):
         ran = sandbox.run("backup", "--tablespace", "nope", *more)
         assert ran.code == 2

@@ -195,7 +195,7 @@ def test_a_clone_of_what_has_taken_the_backups_name_is_thrown_away(sandbox: Sand
 
     with (
         _stopped_at(sandbox, owner, _statement("CREATE", sandbox.name), exchange) as url,
-        pytest.raises(BusyError, match="altered by somebody else" if names_it_back else "is another database"),
+        pytest.raises(BusyError, match="Somebody has changed" if names_it_back else "is no longer the same database"),
     ):
         _swap(sandbox.server(url), keep_backup=True)
     if not names_it_back:

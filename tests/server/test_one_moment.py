@@ -258,7 +258,7 @@ def test_a_source_that_is_altered_again_and_again_is_given_up_and_nothing_is_lef
     original = clone.make_clone
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("snapkit.services.copying.copy.make_clone", another_owner)
-        with pytest.raises(AlteredMeanwhileError, match="altered by somebody else"):
+        with pytest.raises(AlteredMeanwhileError, match="Somebody has changed"):
             sandbox.back_up()
     assert len(changes) == 3
     assert sandbox.databases() == there

@@ -82,9 +82,9 @@ def test_a_limit_of_the_role(small: Cluster) -> None:
     ("database", "said", "hint"),
     [
         ("limited", "'limited' has as many connections as its limit allows", 'ALTER DATABASE "limited"'),
-        ("closed", "'closed' lets nobody in", 'ALTER DATABASE "closed" ALLOW_CONNECTIONS true;'),
+        ("closed", "'closed' does not accept connections", 'ALTER DATABASE "closed" ALLOW_CONNECTIONS true;'),
         ("private", "The role app lacks CONNECT", 'GRANT CONNECT ON DATABASE "private" TO "app";'),
-        ("nowhere", "There is no database 'nowhere'", "as --maintenance-db says"),
+        ("nowhere", "There is no database 'nowhere'", "(--maintenance-db)"),
     ],
 )
 def test_the_database_to_work_from(small: Cluster, database: str, said: str, hint: str) -> None:
@@ -159,12 +159,12 @@ def test_what_is_no_postgresql() -> None:
         guest.close()
 
     with listening(web) as port:
-        refused(f"postgresql://u@127.0.0.1:{port}/shop", said="does not speak as PostgreSQL", hint="port")
+        refused(f"postgresql://u@127.0.0.1:{port}/shop", said="is not PostgreSQL", hint="port")
     with listening(lambda guest: guest.close()) as port:
-        refused(f"postgresql://u@127.0.0.1:{port}/shop", said="hung up", hint="log")
+        refused(f"postgresql://u@127.0.0.1:{port}/shop", said="closed the connection during the login", hint="log")
     with listening(lambda guest: None) as port:
         url = f"postgresql://u@127.0.0.1:{port}/shop?connect_timeout=2"
-        refused(url, said="did not let the session in in time", hint="connect_timeout")
+        refused(url, said="did not answer the login in time", hint="connect_timeout")
 
 
 def test_template1_while_a_database_is_made_from_it(small: Cluster) -> None:
@@ -174,7 +174,9 @@ def test_template1_while_a_database_is_made_from_it(small: Cluster) -> None:
         try:
             busy.execute("ALTER DATABASE template1 RENAME TO elsewhere_too")  # newcomers wait, as for a CREATE DATABASE
             url = small.url("shop", user="app") + "&connect_timeout=2"
-            refused(url, said="did not let the session in in time", hint="from template1, nobody gets in there")
+            refused(
+                url, said="did not answer the login in time", hint="from template1, nobody can connect to template1"
+            )
         finally:
             busy.rollback()
             busy.execute("ALTER DATABASE elsewhere RENAME TO postgres")
@@ -230,7 +232,7 @@ def test_a_server_that_speaks_another_language(cluster: Cluster, monkeypatch: py
         refused(server.url("shop", password="wrong", tcp=True), said="refuses the password of", hint="PGPASSWORD")
         refused(
             server.url("shop"), "--maintenance-db", "nowhere",
-            said="There is no database 'nowhere'", hint="as --maintenance-db says",
+            said="There is no database 'nowhere'", hint="(--maintenance-db)",
         )  # fmt: skip
     finally:
         server.remove()

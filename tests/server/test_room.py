@@ -29,7 +29,7 @@ def test_failed_guards_leave_what_is_told_of_everywhere(sandbox: Sandbox) -> Non
         assert _codes(sandbox, *words) == ["displaced_pile_up"], words
     assert _codes(sandbox, "list") == []
     said = sandbox.run("prune", "--keep", "1").err
-    assert "2 databases that rollbacks of" in said
+    assert "have left 2 displaced databases" in said
     assert "snapkit prune --keep-old 1" in said
     assert _codes(sandbox, "prune", "--keep", "1", "--keep-old", "1") == []
     assert _codes(sandbox, "status") == []

@@ -56,7 +56,7 @@ def test_who_only_looks_leaves_it_as_it_was(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("what", WRITES)
 def test_what_was_written_to_is_no_way_back(sandbox: Sandbox, what: str) -> None:
     name = sandbox.back_up().backup.name
-    assert "was written to in a shell" in _writes(sandbox, name, WRITES[what])
+    assert "was written to in a snapkit shell" in _writes(sandbox, name, WRITES[what])
     # Looked at, and found good: it is one again.
     assert sandbox.run("adopt", name, "--json").code == 0
     assert sandbox.run("rollback", name, "--yes").code == 0
@@ -66,7 +66,7 @@ def test_large_objects_that_read_only_lets_through(sandbox: Sandbox) -> None:
     if sandbox.version >= 16:
         pytest.skip("read-only transactions cannot write large objects from PostgreSQL 16 on")
     name = sandbox.back_up().backup.name
-    assert "was written to in a shell" in _writes(sandbox, name, "select lo_create(4711)")
+    assert "was written to in a snapkit shell" in _writes(sandbox, name, "select lo_create(4711)")
 
 
 def test_a_transaction_that_was_prepared_and_left(sandbox: Sandbox) -> None:
@@ -88,7 +88,7 @@ def test_what_a_killed_shell_left_open_and_written_to_is_no_way_back_either(sand
     wait_until(lambda: sandbox.sessions(name) == 0)
     back = sandbox.run("rollback", name, "--yes", "--json")
     assert back.code == 2, back.out
-    assert "was written to in a shell" in back.document["error"]["message"]
+    assert "was written to in a snapkit shell" in back.document["error"]["message"]
     assert sandbox.run("show", name, "--json").data["entry"]["state"] == "altered"
 
 

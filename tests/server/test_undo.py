@@ -45,7 +45,7 @@ def test_undo_does_not_take_what_an_earlier_rollback_put_aside(sandbox: Sandbox,
     names = sandbox.databases()
     ran = sandbox.run("undo")
     assert ran.code == 10
-    assert "has been replaced once more since" in ran.err
+    assert "has been replaced again since" in ran.err
     assert sandbox.databases() == names
     assert f"snapkit rollback {earlier.name}" in ran.err
     assert sandbox.roll_back(earlier.name).restored.name == earlier.name
@@ -59,5 +59,5 @@ def test_undo_does_not_take_what_was_put_aside_before_the_live_database_was_made
     sandbox.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(sandbox.name)))
     assert preview_swap(sandbox.server(), SwapRequest(undo=True)).plan.live is None
     sandbox.roll_back()
-    with pytest.raises(NotFoundError, match="has been replaced once more"):
+    with pytest.raises(NotFoundError, match="has been replaced again"):
         sandbox.undo()

@@ -21,10 +21,10 @@ def test_databases_that_were_put_aside_are_told_once_they_are_several() -> None:
     assert displaced_cautions(alone) == ()
     (caution,) = displaced_cautions((*alone, SECOND))
     assert caution.code == "displaced_pile_up"
-    assert caution.message.startswith("2 databases that rollbacks of app have put aside take 2.0 GB;")
+    assert caution.message.startswith("Rollbacks of app have left 2 displaced databases, which take 2.0 GB.")
     assert caution.message.endswith("snapkit prune --keep-old 1")
     (unmeasured,) = displaced_cautions((FIRST, replace(SECOND, size_bytes=None)))
-    assert "have put aside are there;" in unmeasured.message
+    assert "have left 2 displaced databases." in unmeasured.message
 
 
 def test_a_disk_is_low_when_a_further_backup_would_not_fit() -> None:
@@ -32,4 +32,4 @@ def test_a_disk_is_low_when_a_further_backup_would_not_fit() -> None:
     assert low_disk(need, None) == low_disk(need, 2**30) == ()
     (caution,) = low_disk(need, 2**29)
     assert caution.code == "disk_low"
-    assert caution.message.startswith("512 MB are free on the server's disk, and a backup of app takes 1.0 GB")
+    assert caution.message.startswith("Only 512 MB are free on the server's disk. A backup of app takes 1.0 GB")

@@ -152,7 +152,7 @@ def test_a_forecast_says_what_it_goes_by() -> None:
 def test_files_are_warned_of_where_they_are_what_takes_long(extent: Extent, duration: timedelta, warned: bool) -> None:
     cautions = many_files("app", extent, duration, "clients were held for long")
     assert [caution.code for caution in cautions] == ["many_files"] * warned
-    assert not warned or "app is made of about 85616 files" in cautions[0].message
+    assert not warned or "app has about 85616 files" in cautions[0].message
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_a_date_still_to_come_is_no_age_and_does_not_count_as_young() -> None:
     report = _judge(ahead)
     error = report.shortfall
     assert type(error) is SnapkitError
-    assert "'app' is cannot be known: it is dated ahead of the server's clock" in error.message
+    assert "'app' is not known, because its date is in the future" in error.message
     assert report.sources[0].age(NOW) is None
     both = _judge(ahead, _backup("app", 3 * HOUR))
     assert (both.shortfall, both.sources[0].age(NOW), both.sources[0].newest) == (None, 3 * HOUR, ahead)
@@ -76,7 +76,7 @@ def test_what_a_rollback_could_not_take_does_not_count(entry: Entry) -> None:
     error = _judge(entry).shortfall
     assert isinstance(error, NotFoundError)
     assert error.message == "There is no backup of 'app'."
-    assert error.hint == "A backup is made with: snapkit backup"
+    assert error.hint == "To make a backup: snapkit backup"
 
 
 def test_of_all_sources_each_counts_of_which_something_is_there() -> None:

@@ -83,7 +83,7 @@ def test_a_proxy_of_the_environment_is_used_and_named_without_its_password(no_pr
         no_proxy.setenv("http_proxy", f"http://user:s3cret@127.0.0.1:{port}/")
         said = what_is_wrong("http://app.example/health", 30)
     assert said is not None
-    assert said.startswith(f"http://app.example/health answered 502, by way of the proxy 127.0.0.1:{port} that")
+    assert said.startswith(f"http://app.example/health answered 502, through the proxy 127.0.0.1:{port} (from")
     assert "s3cret" not in said
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         gone = nobody.getsockname()[1]

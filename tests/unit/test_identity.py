@@ -22,11 +22,11 @@ def test_databases_that_are_what_they_were_are_let_pass() -> None:
     ("found", "was"), [({7: "blue", 8: "shop"}, "renamed to 'blue'"), ({8: "shop"}, "dropped or replaced")]
 )
 def test_a_name_that_belongs_to_another_database_stops_the_transaction(found: dict[int, str], was: str) -> None:
-    with pytest.raises(BusyError, match="'shop' is another database") as caught:
+    with pytest.raises(BusyError, match="'shop' is no longer the same database") as caught:
         check_names_found({7: "shop"}, found, STATE)
     assert was in caught.value.message
     assert (caught.value.state, "snapkit list" in (caught.value.hint or "")) == (STATE, True)
-    with pytest.raises(BusyError, match="is another database") as caught:
+    with pytest.raises(BusyError, match="is no longer the same database") as caught:
         check_facts_found({7: SHOP}, {oid: replace(SHOP, name=name) for oid, name in found.items()}, STATE)
     assert not isinstance(caught.value, AlteredMeanwhileError), "to read it again would not help"
 
@@ -43,6 +43,8 @@ def test_a_name_that_belongs_to_another_database_stops_the_transaction(found: di
     ],
 )
 def test_whatever_was_altered_meanwhile_is_named(field: str, value: Any) -> None:
-    with pytest.raises(AlteredMeanwhileError, match=f"'shop' was altered .*: {field.replace('_', ' ')}.") as caught:
+    with pytest.raises(
+        AlteredMeanwhileError, match=f"Somebody has changed 'shop' meanwhile: {field.replace('_', ' ')}."
+    ) as caught:
         check_facts_found({7: SHOP}, {7: replace(SHOP, **{field: value})}, STATE)
     assert caught.value.state == STATE

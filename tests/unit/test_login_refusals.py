@@ -134,7 +134,7 @@ def test_each_has_a_message_and_a_remedy(refusal: Refusal) -> None:
     )
     for attempt in attempts:
         message, hint = explained(refusal, "the server's words.", attempt)
-        assert message.endswith("It was said: the server's words.")
+        assert message.endswith("The message was: the server's words.")
         assert hint.endswith((".", ";", ")"))
         assert "{" not in message + hint
         assert ("--maintenance-db" in hint) is (

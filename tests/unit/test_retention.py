@@ -109,7 +109,7 @@ def test_every_reason_is_given() -> None:
             "weekly 2026-W29",
             "monthly 2026-07",
         ),
-        "app_old_20260715_000000": ("last 1 put aside",),
+        "app_old_20260715_000000": ("last 1 displaced",),
     }
 
 
@@ -198,8 +198,8 @@ def test_within_one_second_the_higher_number_is_kept() -> None:
         ({"weekly": 0}, "--keep-weekly must be at least 1"),
         ({"monthly": 0}, "--keep-monthly must be at least 1"),
         ({"last": 1, "monthly": -3}, "--keep-monthly must be at least 1"),
-        ({"within": timedelta(0)}, "--keep-within must be more than nothing"),
-        ({"within": -timedelta(days=1)}, "--keep-within must be more than nothing"),
+        ({"within": timedelta(0)}, "--keep-within must be longer than 0"),
+        ({"within": -timedelta(days=1)}, "--keep-within must be longer than 0"),
         ({"old": -1}, "--keep-old must be 0 or more"),
     ],
 )
@@ -377,7 +377,7 @@ def test_a_backup_that_was_renamed_by_hand_is_never_removed() -> None:
 
 def _altered(at: str, **changes: Any) -> Entry:
     make = old if changes.pop("displaced", False) else backup
-    return replace(make(at), state=State.ALTERED, altered="lets sessions in")
+    return replace(make(at), state=State.ALTERED, altered="accepts connections")
 
 
 def test_what_was_altered_takes_no_place_and_goes_when_it_would_go_if_it_were_ready() -> None:
@@ -388,8 +388,8 @@ def test_what_was_altered_takes_no_place_and_goes_when_it_would_go_if_it_were_re
     assert reasons(verdict) == {
         newest.name: ("altered; last 2",),
         ready.name: ("last 2",),
-        put_aside.name: ("altered; last 1 put aside",),
-        gone.name: ("last 1 put aside",),
+        put_aside.name: ("altered; last 1 displaced",),
+        gone.name: ("last 1 displaced",),
     }
     assert removed(decide([newest, ready], Policy(last=1), NOW)) == set()
     assert reasons(decide([newest, ready], Policy(last=1), NOW))[ready.name] == ("last 1",)

@@ -159,7 +159,7 @@ def test_an_invalid_or_unfinished_entry_is_never_the_latest() -> None:
     assert latest_displaced([*unusable, FIRST, OLD], "app", LIVE) is OLD
     with pytest.raises(NotFoundError, match="There is no backup of 'app' to roll back to"):
         latest_backup([*unusable, OLD], "app")
-    with pytest.raises(NotFoundError, match="There is nothing to undo: no rollback has put 'app' aside"):
+    with pytest.raises(NotFoundError, match="There is nothing to undo: 'app' has not been rolled back"):
         latest_displaced([*unusable, FIRST], "app", LIVE)
 
 
@@ -185,13 +185,13 @@ def test_where_only_distrusted_backups_are_they_are_named_with_what_to_do() -> N
     assert hint is not None
     assert f"{BACKUP}_3 (owner mallory), {BACKUP}_4 (owner eve)" in hint
     assert "ALTER DATABASE ... OWNER TO" in hint
-    assert "its whole name" in hint
+    assert "the whole name" in hint
 
 
 def test_without_any_backup_the_hint_says_how_one_is_made() -> None:
     with pytest.raises(NotFoundError) as caught:
         latest_backup([], "app")
-    assert caught.value.hint == "A backup is made with: snapkit backup"
+    assert caught.value.hint == "To make a backup: snapkit backup"
 
 
 def test_a_distrusted_backup_is_never_the_latest_however_new() -> None:
@@ -234,7 +234,7 @@ def test_an_undo_takes_what_gave_way_to_the_live_database(
         if expected is not None:
             assert latest_displaced(order, "app", database) is expected
             continue
-        with pytest.raises(NotFoundError, match="'app' has been replaced once more") as caught:
+        with pytest.raises(NotFoundError, match="'app' has been replaced again") as caught:
             latest_displaced(order, "app", database)
         assert caught.value.state == "Nothing was changed."
         assert caught.value.hint is not None

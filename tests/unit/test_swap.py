@@ -44,7 +44,7 @@ from tests.unit.builders import (
         (make_entry(state=State.INVALID, managed=False), "is invalid", "snapkit list"),
         (
             make_entry("app_partial_20260110_103045", kind=Kind.PARTIAL, state=State.INCOMPLETE, managed=False),
-            "was never completed",
+            "is an unfinished clone",
             "snapkit list",
         ),
     ],
@@ -159,12 +159,12 @@ def test_what_is_put_aside_is_noted_as_it_was_when_nobody_could_change_it_any_mo
 @pytest.mark.parametrize(
     ("which", "field", "value", "error"),
     [
-        ("live", "name", "app_blue", "'app' is another database"),
-        ("live", "owner", "mallory", "'app' was altered by somebody else meanwhile: owner"),
+        ("live", "name", "app_blue", "'app' is no longer the same database"),
+        ("live", "owner", "mallory", "Somebody has changed 'app' meanwhile: owner"),
         ("live", "connection_limit", INVALID_CONNECTION_LIMIT, "'app' is invalid"),
-        ("entry", "name", "x", "is another database"),
-        ("entry", "comment", "{}", "was altered by somebody else meanwhile: comment"),
-        ("entry", "owner", "mallory", "was altered by somebody else meanwhile: owner"),
+        ("entry", "name", "x", "is no longer the same database"),
+        ("entry", "comment", "{}", "meanwhile: comment"),
+        ("entry", "owner", "mallory", "meanwhile: owner"),
     ],
 )
 def test_another_database_or_another_owner_is_not_swapped(which: str, field: str, value: Any, error: str) -> None:

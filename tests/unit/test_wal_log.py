@@ -29,7 +29,7 @@ def test_any_other_failure_carries_the_caution(hint: str | None) -> None:
     error = with_danger(ConnectionFailedError("Hung up.", hint=hint), Strategy.WAL_LOG, None)
     assert isinstance(error, ConnectionFailedError)
     assert error.hint is not None
-    assert error.hint.startswith(hint or "A clone by wal-log")
+    assert error.hint.startswith(hint or "If a wal-log clone")
     assert "CHECKPOINT" in error.hint
 
 

@@ -12,9 +12,9 @@ from snapkit.core.sizes import size_text
 
 def check_method(facts: Facts) -> Check:
     if not facts.estimates:
-        return Check("method", Status.WARNING, "How a clone would be made cannot be told without the database.")
+        return Check("method", Status.WARNING, "Without the database, snapkit cannot tell how a clone would be made.")
     chosen, *others = facts.estimates
-    besides = f" Besides: {'; '.join(map(_outlook, others))}." if others else ""
+    besides = f" Other strategies: {'; '.join(map(_outlook, others))}." if others else ""
     return Check("method", Status.OK, f"A backup would use {_outlook(chosen)}.{besides}")
 
 
@@ -22,10 +22,13 @@ def _outlook(estimate: Estimate) -> str:
     """Say what a method would cost those who work on the database."""
     forecast = estimate.forecast
     if forecast is None:
-        return f"{estimate.strategy} (the first such backup will tell how long that takes)"
+        return f"{estimate.strategy} (how long is not known before the first such backup)"
     time = duration_text(forecast.duration)
     if forecast.at_least:
-        return f"{estimate.strategy} (would hold clients for {time} or more, by the number and the size of its files)"
+        return (
+            f"{estimate.strategy} (would hold clients for {time} or more, as estimated from the number and size of its "
+            "files)"
+        )
     if estimate.strategy is Strategy.ONLINE:
         return f"{estimate.strategy} (takes about {time}, and holds nobody)"
     return f"{estimate.strategy} (would hold clients for about {time})"
@@ -42,7 +45,7 @@ def check_files(facts: Facts) -> Check:
 
 def check_locks(facts: Facts) -> Check:
     if facts.locks is None:
-        return Check("locks", Status.OK, "The room for locks cannot be seen without a connection to the database.")
+        return Check("locks", Status.OK, "Without a connection to the database, snapkit cannot see the room for locks.")
     if facts.locks.is_too_small:
         return Check(
             "locks", Status.WARNING, f"{facts.locks.room} --strategy online is refused.", f"{facts.locks.remedy}."
@@ -54,7 +57,7 @@ def check_room(facts: Facts) -> Check:
     chosen = next(iter(facts.estimates), None)
     size = chosen.extent.size if chosen else None
     if size is None or facts.free_bytes is None:
-        return Check("disk", Status.OK, "The room on the server's disk cannot be seen from here.")
+        return Check("disk", Status.OK, "snapkit cannot see how much room is free on the server's disk.")
     said = no_room(Need(facts.source, size), facts.free_bytes)
     if said is None:
         room = f"{size_text(facts.free_bytes)} are free on the server's disk"

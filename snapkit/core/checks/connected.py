@@ -30,10 +30,11 @@ def check_standbys(facts: Facts) -> Check:
         return Check(
             "standbys",
             Status.WARNING,
-            f"{listed_standbys(facts.standbys)}. After a rollback, sessions there go on reading the displaced database "
-            "until they reconnect. And a clone that copies files costs two checkpoints here, and each standby copies "
-            "the files once more, during which it replays nothing else.",
-            "Give the URL of each with --replica-url: then a rollback ends those sessions, and a backup waits for it.",
+            f"{listed_standbys(facts.standbys)}. After a rollback, sessions there go on reading the displaced "
+            "database until they reconnect. A clone of files costs two checkpoints here. Each standby copies the "
+            "files, too, and replays nothing else meanwhile.",
+            "Name each with --replica-url. Then a rollback ends those sessions, and a backup waits until the "
+            "standby has it.",
         )
     return Check("standbys", Status.OK, "No standby streams from this server.")
 
@@ -48,7 +49,7 @@ def check_poolers(facts: Facts) -> Check:
     if not facts.poolers:
         return Check("poolers", Status.OK, "No PgBouncer is named (--pgbouncer-url).")
     said = (
-        f"{each.place} ({'paused by the run that is at work' if each.at_work else ', '.join(each.databases)})"
+        f"{each.place} ({'paused by a run that is at work' if each.at_work else ', '.join(each.databases)})"
         for each in facts.poolers
     )
     return Check("poolers", Status.OK, f"PgBouncer can be paused: {'; '.join(said)}.")
@@ -62,8 +63,8 @@ def check_workers(facts: Facts) -> Check:
         return Check(
             "background_workers",
             Status.WARNING,
-            f"Background workers are in the database: {listed}. A backup and a rollback end them, and say so if one "
-            "has not come back by itself some seconds later.",
-            "If that fails for them, or they are not to be ended, stop them for its duration.",
+            f"Background workers are in the database: {listed}. A backup and a rollback end them, and warn if one "
+            "does not come back by itself within some seconds.",
+            "If they must not be ended, or do not come back, stop them before you start.",
         )
     return Check("background_workers", Status.OK, "No background worker is in the database.")

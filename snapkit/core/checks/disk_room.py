@@ -39,11 +39,11 @@ def displaced_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
 
 def _pile(source: str, pile: list[Entry]) -> Caution:
     sizes = [entry.size_bytes for entry in pile if entry.size_bytes is not None]
-    take = f" take {size_text(sum(sizes))}" if len(sizes) == len(pile) else ""
+    take = f", which take {size_text(sum(sizes))}" if len(sizes) == len(pile) else ""
     return Caution(
         "displaced_pile_up",
-        f"{len(pile)} databases that rollbacks of {source} have put aside{take or ' are there'}; no rule drops them "
-        "but --keep-old. To keep the newest alone: snapkit prune --keep-old 1",
+        f"Rollbacks of {source} have left {len(pile)} displaced databases{take}. Only --keep-old drops them. To "
+        "keep only the newest: snapkit prune --keep-old 1",
     )
 
 
@@ -55,8 +55,8 @@ def no_room(need: Need, free: int | None) -> str | None:
     if free is None or free >= need.size:
         return None
     return (
-        f"{size_text(free)} are free on the server's disk, and a backup of {need.source} takes "
-        f"{size_text(need.size)} where the file system shares no blocks."
+        f"Only {size_text(free)} are free on the server's disk. A backup of {need.source} takes "
+        f"{size_text(need.size)}, unless the file system shares blocks."
     )
 
 

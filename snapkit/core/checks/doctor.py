@@ -18,9 +18,9 @@ CLOCK_TOLERANCE = timedelta(seconds=5)
 
 CAREFUL_EXTENSIONS: Mapping[str, str] = {
     "citus": "its distributed tables live on other nodes and are not cloned",
-    "pg_cron": "its jobs would run in the restored state; up to 1.5 its scheduler does not come back once ended",
+    "pg_cron": "its jobs would run in the restored database; up to 1.5 its scheduler does not come back once ended",
     "pglogical": "its workers stay connected, and its slots belong to the displaced database after a swap",
-    "timescaledb": "its background workers come back by themselves while the door is held",
+    "timescaledb": "its background workers come back by themselves while clients are held",
 }
 
 
@@ -54,7 +54,7 @@ def judge(facts: Facts) -> tuple[Check, ...]:
 
 def _server(facts: Facts) -> Check:
     refused = takes_no_writes(is_standby=facts.is_standby, is_read_only=facts.is_read_only)
-    return problem("server", refused) if refused else Check("server", Status.OK, "The server takes writes.")
+    return problem("server", refused) if refused else Check("server", Status.OK, "The server accepts writes.")
 
 
 def _connection(facts: Facts) -> Check:
@@ -87,9 +87,9 @@ def _stranded(facts: Facts) -> Iterator[Check]:
     found = {caution.code: caution.message for caution in not_in_a_backup(facts.replication)}
     for name, what in (("replication_slots", "Logical replication slots"), ("subscriptions", "Subscriptions")):
         if name in found:
-            yield Check(name, Status.WARNING, found[name], "Plan to create them anew after a rollback.")
+            yield Check(name, Status.WARNING, found[name], "After a rollback, create them again.")
         else:
-            yield Check(name, Status.OK, f"{what} that a rollback would strand: none.")
+            yield Check(name, Status.OK, f"A rollback would leave no {what.lower()} behind.")
 
 
 def _extensions(facts: Facts) -> Check:
@@ -120,22 +120,22 @@ def _dependents(facts: Facts) -> Check:
         return Check(
             "dependents",
             Status.WARNING,
-            f"Nothing but snapkit's databases needs {needed}: DROP ROLE, DROP OWNED and DROP TABLESPACE are refused as "
-            "long as one of them does.",
-            "Drop the entries first that are no longer needed: snapkit delete, snapkit prune.",
+            f"Only snapkit's databases still need {needed}. As long as one of them does, PostgreSQL refuses DROP "
+            "ROLE, DROP OWNED and DROP TABLESPACE.",
+            "First drop the entries that you no longer need: snapkit delete, snapkit prune.",
         )
-    return Check("dependents", Status.OK, "No role and no tablespace is kept by snapkit's databases alone.")
+    return Check("dependents", Status.OK, "No role and no tablespace is needed by snapkit's databases only.")
 
 
 def _upgrade(facts: Facts) -> Check:
     sealed = [entry for entry in facts.entries if not entry.database.allow_connections]
     if not sealed:
-        return Check("upgrade", Status.OK, "No sealed database would keep pg_upgrade from its work.")
+        return Check("upgrade", Status.OK, "No sealed database blocks pg_upgrade.")
     return Check(
         "upgrade",
         Status.OK,
-        "pg_upgrade refuses a server with databases that let nobody in, as backups do. Before it: snapkit recover "
-        "--open-for-upgrade --all. Afterwards: snapkit recover --all",
+        "pg_upgrade refuses a server with databases that nobody can connect to, and backups are such. Before the "
+        "upgrade: snapkit recover --open-for-upgrade --all. Afterwards: snapkit recover --all",
     )
 
 
@@ -144,14 +144,13 @@ def _leftovers(facts: Facts) -> Check:
     if facts.not_trusted:
         found += [distrusted(entry).message for entry in facts.not_trusted]
     if facts.leftovers:
-        found.append(f"Left by interrupted runs: {', '.join(entry.name for entry in facts.leftovers)}.")
+        found.append(f"Leftovers of interrupted runs: {', '.join(entry.name for entry in facts.leftovers)}.")
     if facts.left_open:
         names = ", ".join(entry.name for entry in facts.left_open)
-        found.append(f"Left open to the owner by a shell that was interrupted: {names}.")
+        found.append(f"Still open to their owners since a snapkit shell was interrupted: {names}.")
     if found:
         hint = (
-            "snapkit recover drops what is left of runs that have ended, and seals what they left open; what has "
-            "another owner is left alone."
+            "snapkit recover drops and seals what interrupted runs have left. It does not touch what has another owner."
         )
         return Check("inventory", Status.WARNING, " ".join(found), hint)
-    return Check("inventory", Status.OK, "Nothing is left of interrupted runs.")
+    return Check("inventory", Status.OK, "There are no leftovers of interrupted runs.")

@@ -24,7 +24,7 @@ def prepared_transactions_open(prepared: Mapping[str, Sequence[str]]) -> BusyErr
                 f"{name!r} has prepared transactions, which disconnecting does not end: "
                 f"{', '.join(map(repr, identifiers))}.",
                 state=NOTHING_CHANGED,
-                hint="End each of them, connected to that database, with COMMIT PREPARED or ROLLBACK PREPARED.",
+                hint="Connect to that database, and end each of them with COMMIT PREPARED or ROLLBACK PREPARED.",
             )
     return None
 
@@ -46,8 +46,8 @@ def sessions_protected(sessions: Sequence[ClientSession], state: str, role: str)
     return PrivilegeError(
         f"{_count(protected)} connected that this role may not disconnect:\n" + _lines(protected),
         state=state,
-        hint=f"A superuser can let it: GRANT pg_signal_backend TO {role}; "
-        "(sessions of superusers can be ended by superusers only). Or stop these clients.",
+        hint=f"A superuser can allow it: GRANT pg_signal_backend TO {role}; "
+        "(only a superuser can end the sessions of superusers). Or stop these clients.",
         is_passing=True,
     )
 

@@ -25,8 +25,8 @@ def takes_no_writes(*, is_standby: bool, is_read_only: bool) -> SnapkitError | N
         return SnapkitError(
             "This server is read-only: its configuration sets default_transaction_read_only.",
             state=NOTHING_CHANGED,
-            hint="Managed services do so when the disk is full: make room first, in the service's own way. Where an "
-            "administrator set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();",
+            hint="Managed services do this when the disk is full: then make room first, in the way of the service. If an "
+            "administrator has set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();",
         )
     return None
 
@@ -36,7 +36,7 @@ def runs_through_pooler(*, behind_pooler: bool) -> UsageError | None:
     if not behind_pooler:
         return None
     return UsageError(
-        "The connection runs through a pooler, where locks of a session do not hold.",
+        "The connection goes through a pooler, where session locks do not work.",
         state=NOTHING_CHANGED,
         hint="Name the server itself with DIRECT_URL or --direct-url.",
     )
@@ -46,9 +46,9 @@ def no_live_database(source: str, *, has_backups: bool, has_distrusted: bool = F
     """Return the error for a source that is not there; ``has_distrusted`` is whether others own backups of it."""
     hint = "Check the database's name in the connection URL."
     if has_backups:
-        hint += " The newest backup comes back with: snapkit rollback --latest"
+        hint += " To bring back the newest backup: snapkit rollback --latest"
     if has_distrusted:
-        hint += f"{'.' if has_backups else ''} A backup that belongs to another owner comes back by its whole name."
+        hint += f"{'.' if has_backups else ''} To bring back a backup of another owner, give its whole name."
     return NotFoundError(f"There is no database {source!r} on this server.", state=NOTHING_CHANGED, hint=hint)
 
 

@@ -73,7 +73,7 @@ def compare_contents(wanted: Mapping[str, Contents], found: Mapping[str, Content
     """Compare the rows of each table, and name what differs."""
     numbers = [{name: each.rows for name, each in side.items()} for side in (wanted, found)]
     others = [
-        f"{name}: as many in the copy, but not the same"
+        f"{name}: as many rows in the copy, but other ones"
         for name, each in wanted.items()
         if name in found and found[name].rows == each.rows and found[name].checksum != each.checksum
     ]
@@ -136,31 +136,32 @@ def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
             keys,
             Caution(
                 "keys_enforced",
-                "Foreign keys are enforced in the backup whose triggers are disabled in the source (ALTER TABLE ... "
-                f"DISABLE TRIGGER ALL): {', '.join(keys)}.",
+                "These foreign keys are enforced in the backup, although their triggers are disabled in the "
+                f"source (ALTER TABLE ... DISABLE TRIGGER ALL): {', '.join(keys)}.",
             ),
         ),
         (
             given,
             Caution(
                 "given_objects_changed",
-                "PostgreSQL's own or an extension's, with another owner, privileges, cost or comment in the backup: "
-                f"{', '.join(given)}.",
+                "Objects of PostgreSQL itself, or of an extension, have another owner, other privileges, another "
+                f"cost or another comment in the backup: {', '.join(given)}.",
             ),
         ),
         (
             own,
             Caution(
                 "extension_rows",
-                "Tables of extensions hold other rows in the backup, since these are not declared as a user's: "
-                f"{', '.join(own)}.",
+                "Tables of extensions hold other rows in the backup, because the extension does not declare these "
+                f"rows as the user's: {', '.join(own)}.",
             ),
         ),
         (
             anew,
             Caution(
                 "views_refreshed",
-                f"Materialised views hold other rows in the backup, since they were computed anew: {', '.join(anew)}.",
+                "Materialized views hold other rows in the backup, because they were computed again: "
+                f"{', '.join(anew)}.",
             ),
         ),
     )

@@ -95,12 +95,12 @@ class Doubt(StrEnum):
 
 _DOUBTS = {
     Doubt.NOT_NOTED: "the backup does not say what the counters were",
-    Doubt.OTHER_DATABASE: "the live database is another one than the one that was backed up",
+    Doubt.OTHER_DATABASE: "the live database is not the one that was backed up",
     Doubt.UNREADABLE: "the counters could not be read",
     Doubt.NOT_COUNTED: "the server does not count (track_counts is off)",
-    Doubt.STATISTICS_RESET: "statistics were reset since, so this is the least",
-    Doubt.STATISTICS_LOST: "the server has lost its statistics since, as it does in a crash, so this is the least",
-    Doubt.COUNTER_LOWER: "counters are lower than they were, so this is the least",
+    Doubt.STATISTICS_RESET: "statistics were reset since then, so there may be more",
+    Doubt.STATISTICS_LOST: "the server has lost its statistics since then, as it does in a crash, so there may be more",
+    Doubt.COUNTER_LOWER: "the counters are lower than they were, so there may be more",
 }
 
 

@@ -96,8 +96,10 @@ def malformed_url() -> UsageError:
     return UsageError(
         "The URL is malformed.",
         state=NOTHING_TOUCHED,
-        hint="Special characters in the user, the password or the database are written percent-encoded: "
-        "@ as %40, : as %3A, / as %2F, ? as %3F, # as %23, % as %25.",
+        hint=(
+            "In the user, the password and the database, write special characters percent-encoded: @ as %40, : as "
+            "%3A, / as %2F, ? as %3F, # as %23, % as %25."
+        ),
     )
 
 

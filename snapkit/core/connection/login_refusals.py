@@ -187,7 +187,7 @@ _MESSAGES: Mapping[Refusal, str] = {
     Refusal.STARTING: "The server {place} is starting up",
     Refusal.STOPPING: "The server {place} is shutting down",
     Refusal.RECOVERING: "The server {place} is recovering from a crash",
-    Refusal.NOT_YET: "The server {place} takes no connections at this moment",
+    Refusal.NOT_YET: "The server {place} accepts no connections at this moment",
     Refusal.NO_PASSWORD: "The server {place} wants a password, and none was given",
     Refusal.WRONG_PASSWORD: "The server {place} refuses the password of {role}",
     Refusal.LOGIN: "The server {place} refuses the login of {role}",
@@ -195,19 +195,19 @@ _MESSAGES: Mapping[Refusal, str] = {
     Refusal.MAY_NOT_LOG_IN: "The role {role} may not log in",
     Refusal.NO_DATABASE: "There is no database {database!r} on the server {place}",
     Refusal.NO_CONNECT: "The role {role} lacks CONNECT on the database {database!r}",
-    Refusal.CLOSED_DATABASE: "The database {database!r} lets nobody in",
-    Refusal.INVALID_DATABASE: "The database {database!r} is invalid: dropping it was interrupted",
-    Refusal.NO_SSL: "The connection is to be encrypted, and the server {place} has no SSL",
+    Refusal.CLOSED_DATABASE: "The database {database!r} does not accept connections",
+    Refusal.INVALID_DATABASE: "The database {database!r} is invalid: its DROP DATABASE was interrupted",
+    Refusal.NO_SSL: "The connection has to be encrypted, but the server {place} has no SSL",
     Refusal.CERTIFICATE: "The certificates for the server {place} are not in order",
     Refusal.HOST_UNKNOWN: "The host of {place} is not known",
     Refusal.PORT_CLOSED: "Nothing listens at {place}",
     Refusal.NO_SOCKET: "No server listens on the socket in {place}",
-    Refusal.SHUT_SOCKET: "The socket in {place} may not be opened by the user that snapkit runs as",
-    Refusal.UNREACHABLE: "There is no way to {place} in the network",
-    Refusal.TIMEOUT: "{place} did not let the session in in time",
-    Refusal.NOT_POSTGRESQL: "What listens at {place} does not speak as PostgreSQL does",
-    Refusal.HBA: "The server {place} lets {role} in neither this way nor from here (pg_hba.conf)",
-    Refusal.HUNG_UP: "The server {place} hung up while it was being connected to",
+    Refusal.SHUT_SOCKET: "The user that snapkit runs as may not open the socket in {place}",
+    Refusal.UNREACHABLE: "The network has no route to {place}",
+    Refusal.TIMEOUT: "{place} did not answer the login in time",
+    Refusal.NOT_POSTGRESQL: "The program that listens at {place} is not PostgreSQL",
+    Refusal.HBA: "pg_hba.conf of the server {place} does not allow {role} to log in from here in this way",
+    Refusal.HUNG_UP: "The server {place} closed the connection during the login",
     Refusal.UNKNOWN: "The server {place} cannot be reached, or refuses the login",
 }
 
@@ -229,14 +229,14 @@ _HINTS: Mapping[Refusal, str] = {
     Refusal.NO_PASSWORD: "Give a password: in the URL, in PGPASSWORD or in ~/.pgpass.",
     Refusal.WRONG_PASSWORD: "Check user and password: in the URL, PGPASSWORD or ~/.pgpass. (The server says the same "
     "of a role that does not exist.)",
-    Refusal.LOGIN: "Check the user in the connection URL, and what the server's pg_hba.conf wants of it.",
+    Refusal.LOGIN: "Check the user in the connection URL, and which authentication the server's pg_hba.conf demands.",
     Refusal.NO_ROLE: "Check the user in the connection URL, or PGUSER. Without either it is the name of the system's "
     "user.",
     Refusal.MAY_NOT_LOG_IN: "Name a role that may, or let it: ALTER ROLE {quoted_role} LOGIN;",
     Refusal.NO_DATABASE: "Check the database's name in the connection URL.",
     Refusal.NO_CONNECT: "Its owner, or a superuser, grants it: "
     "GRANT CONNECT ON DATABASE {quoted_database} TO {quoted_role};",
-    Refusal.CLOSED_DATABASE: "Let sessions in: ALTER DATABASE {quoted_database} ALLOW_CONNECTIONS true;",
+    Refusal.CLOSED_DATABASE: "Allow it: ALTER DATABASE {quoted_database} ALLOW_CONNECTIONS true;",
     Refusal.INVALID_DATABASE: "It can only be dropped: DROP DATABASE {quoted_database};",
     Refusal.NO_SSL: "Switch ssl on at the server, or take sslmode (ssl) out of the connection URL and PGSSLMODE.",
     Refusal.CERTIFICATE: "Check sslmode, sslrootcert, sslcert and sslkey in the connection URL, and the host's name in "
@@ -276,19 +276,19 @@ def explained(refusal: Refusal, said: str, attempt: Attempt) -> tuple[str, str]:
     if attempt.is_workplace and refusal in _AT_WORK:
         hint = _about_workplace(refusal, attempt, hint)
     end = "" if said.endswith("?") else "."
-    return f"{_MESSAGES[refusal].format_map(words)}. It was said: {said.rstrip('.')}{end}", hint
+    return f"{_MESSAGES[refusal].format_map(words)}. The message was: {said.rstrip('.')}{end}", hint
 
 
 def _about_workplace(refusal: Refusal, attempt: Attempt, hint: str) -> str:
     """The database that snapkit works from is mostly nobody's choice: say why it is that one, and how to choose."""
     if attempt.was_named:
-        chosen = f"It was to work from the database {attempt.database!r}, as --maintenance-db says."
+        chosen = f"snapkit was to work from the database {attempt.database!r} (--maintenance-db)."
     else:
-        chosen = f"snapkit works from {attempt.database!r}; another database is named with --maintenance-db."
+        chosen = f"snapkit works from {attempt.database!r}. To name another database: --maintenance-db."
     if refusal is Refusal.NO_DATABASE:
-        return chosen + (" Leave that out, or name another." if attempt.was_named else "")
+        return chosen + (" Leave the option out, or name another database." if attempt.was_named else "")
     if refusal is Refusal.TIMEOUT and attempt.database == "template1":
-        return f"While somebody makes a database from template1, nobody gets in there. {chosen}"
+        return f"While somebody creates a database from template1, nobody can connect to template1. {chosen}"
     return f"{hint} {chosen}"
 
 

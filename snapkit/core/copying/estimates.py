@@ -113,9 +113,9 @@ def many_files(source: str, extent: Extent, duration: timedelta, said: str) -> t
     return (
         Caution(
             "many_files",
-            f"{source} is made of about {extent.files} files, and each takes PostgreSQL its own time to clone, however "
-            f"small it is: {said}. --strategy online holds nobody; with --max-outage, it is chosen where clients would "
-            "be held for longer",
+            f"{source} has about {extent.files} files, and PostgreSQL needs time for each of them, however small: "
+            f"{said}. --strategy online holds nobody. With --max-outage, snapkit chooses it if clients would be "
+            "held longer",
         ),
     )
 

@@ -39,9 +39,9 @@ class LockTable:
     def room(self) -> str:
         """What is needed, and what is there, in sentences."""
         return (
-            f"A copy while clients work locks {self.tables} tables, and what belongs to them ({self.others} indexes, "
-            f"sequences and other relations). The server has room for about {self.capacity} locks; it takes "
-            f"{self.needed}, with a quarter left to everybody else."
+            f"An online copy locks {self.tables} tables and {self.others} indexes, sequences and other relations. "
+            f"The server has room for about {self.capacity} locks. With a quarter left to others, {self.needed} "
+            "are needed."
         )
 
     @property

@@ -13,9 +13,9 @@ _DAMAGING = ("53100", "58030", "XX000", "XX001", "XX002")
 """A full disk, an error in reading or writing, an internal error, damaged data."""
 
 _AT_ONCE = (
-    "At once, and before anything stops or restarts the server: make room on the disk that holds the database, then "
-    "run CHECKPOINT as a superuser until it succeeds; only then is the server safe. Then: snapkit recover. Next time "
-    "leave --strategy wal-log out."
+    "Do this now, before anything stops or restarts the server: make room on the disk that holds the database. "
+    "Then run CHECKPOINT as a superuser until it succeeds. Only then is the server safe. Then: snapkit recover. "
+    "Next time leave --strategy wal-log out."
 )
 
 
@@ -29,14 +29,14 @@ def with_danger(error: SnapkitError, strategy: Strategy, sqlstate: str | None) -
         return error
     if sqlstate in _DAMAGING:
         return DiskFullError(
-            f"{error.message} A clone by wal-log that fails so is, as a rule, one for which the disk has no room. The "
-            "server may be unable to start again after a crash or a restart.",
+            f"{error.message} When a wal-log clone fails like this, the disk is usually full. The server may be "
+            "unable to start again after a crash or a restart.",
             state=error.state,
             hint=_AT_ONCE,
         )
     hint = f"{error.hint} " if error.hint else ""
     error.hint = (
-        f"{hint}A clone by wal-log that failed can leave a server whose disk is nearly full unable to start again: see "
-        "whether CHECKPOINT succeeds, as a superuser, before anything restarts it."
+        f"{hint}If a wal-log clone fails while the disk is nearly full, the server may be unable to start again: "
+        "before anything restarts it, see whether CHECKPOINT succeeds, as a superuser."
     )
     return error

@@ -68,9 +68,9 @@ def unusable(live: Database) -> SnapkitError | None:
     if not live.is_invalid:
         return None
     return SnapkitError(
-        f"The database {live.name!r} is invalid: dropping it was interrupted, and it can only be dropped.",
+        f"The database {live.name!r} is invalid: its DROP DATABASE was interrupted. It can only be dropped.",
         state=NOTHING_CHANGED,
-        hint="Drop it with DROP DATABASE, then bring the newest backup back: snapkit rollback --latest",
+        hint="Drop it with DROP DATABASE. Then bring back the newest backup: snapkit rollback --latest",
     )
 
 

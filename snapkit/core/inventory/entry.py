@@ -99,8 +99,8 @@ def check_usable(entry: Entry) -> None:
             "was not made by snapkit, or has lost its comment",
             f"If it is a backup that you trust, first run: snapkit adopt {entry.name}",
         ),
-        State.INCOMPLETE: ("is a clone that was never completed, or that is being made at this moment", another),
-        State.INVALID: ("is invalid: dropping it was interrupted, and it can only be dropped", another),
+        State.INCOMPLETE: ("is an unfinished clone: its run was interrupted, or is still at work", another),
+        State.INVALID: ("is invalid: its DROP DATABASE was interrupted, and it can only be dropped", another),
         State.ALTERED: (f"is not as it was sealed: it {entry.altered}", how_to_trust(entry)),
     }
     reason, hint = reasons[entry.state]
@@ -110,6 +110,6 @@ def check_usable(entry: Entry) -> None:
 def how_to_trust(entry: Entry) -> str:
     """Say what can be done with an entry that was altered."""
     return (
-        "Nobody knows what it holds by now. If it is to be trusted all the same, seal it again as it is: snapkit adopt "
-        f"{entry.name}. Else drop it: snapkit delete {entry.name}"
+        f"Its contents may have changed. If you trust it, seal it again as it is: snapkit adopt {entry.name}. If "
+        f"not, drop it: snapkit delete {entry.name}"
     )

@@ -83,14 +83,14 @@ class StatusReport(Outcome):
             said.append(f"The newest backup of {_names(too_old)} is older than {limit} (max-age).")
         if undated:
             said.append(
-                f"How old the newest backup of {_names(undated)} is cannot be known: it is dated ahead of the server's "
-                f"clock, and so does not count as younger than {limit} (max-age)."
+                f"The age of the newest backup of {_names(undated)} is not known, because its date is in the "
+                f"future. So it does not count as newer than {limit} (max-age)."
             )
         if not said:
             return None
         is_missing = bool(self.without or not self.sources)
         error = NotFoundError if is_missing else SnapkitError
-        return error(" ".join(said), hint="A backup is made with: snapkit backup")
+        return error(" ".join(said), hint="To make a backup: snapkit backup")
 
 
 def _names(sources: Sequence[SourceStatus]) -> str:

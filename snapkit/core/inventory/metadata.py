@@ -303,7 +303,7 @@ def checked_label(label: str | None) -> str | None:
         raise UsageError(
             f"The label has {len(label)} characters; it may have {MAX_LABEL}.",
             state=NOTHING_CHANGED,
-            hint="It stands in every list. A longer story goes into: snapkit pin NAME --reason TEXT",
+            hint="The label is shown in every list. For a longer text: snapkit pin NAME --reason TEXT",
         )
     return label
 

@@ -59,8 +59,8 @@ def ahead_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ..
     return (
         Caution(
             "dated_ahead",
-            f"Dated ahead of the server's clock, which says {utc_text(now)} UTC: {listed}. "
-            "The clock was ahead when they were made, or is behind now. How old they are is not known; in which order "
-            "they were made is told by the server, where they were made by this version of snapkit.",
+            f"These have a date in the future (the server's clock says {utc_text(now)} UTC): {listed}. The clock "
+            "was wrong when they were made, or it is wrong now. So their age is not known. Their order is known "
+            "if this version of snapkit made them.",
         ),
     )

@@ -163,7 +163,7 @@ def alteration(database: Database, document: metadata.Metadata) -> str | None:
     if document.opened is not None:  # what it was is noted, and comes back
         return None
     if database.allow_connections:
-        return "lets sessions in: somebody has set ALLOW_CONNECTIONS true"
+        return "accepts connections: somebody has set ALLOW_CONNECTIONS true"
     seal = document.seal
     if seal is None or not database.row_is_newer:
         return None
@@ -171,7 +171,7 @@ def alteration(database: Database, document: metadata.Metadata) -> str | None:
         return f"has another connection limit ({database.connection_limit}) than snapkit gave it"
     if database.is_template or (database.owner, database.access) != (seal.owner, seal.access):
         return None
-    return "was changed after snapkit had sealed it, as when somebody opens it, and closes it again"
+    return "was changed after snapkit had sealed it: somebody may have opened it and closed it again"
 
 
 def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:

@@ -11,7 +11,7 @@ from snapkit.core.inventory.ordering import is_ahead
 from snapkit.core.inventory.selection import usable_backups
 from snapkit.core.values import dataclass
 
-PUT_ASIDE = "put aside by a rollback"
+PUT_ASIDE = "displaced by a rollback"
 """Why a displaced database stays where no rule is for those."""
 
 
@@ -42,7 +42,7 @@ class Policy:
             if number is not None and number < 1:
                 raise ValueError(f"--keep{name} must be at least 1")
         if self.within is not None and self.within <= timedelta(0):
-            raise ValueError("--keep-within must be more than nothing")
+            raise ValueError("--keep-within must be longer than 0")
         if self.old is not None and self.old < 0:
             raise ValueError("--keep-old must be 0 or more")
 
@@ -144,7 +144,7 @@ def _kept_by_rules(
             for period, newest in _newest_by_period(counted, period_of, now)[:number]:
                 yield newest, f"{rule} {period}"
     if policy.old is not None:
-        yield from keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} put aside")
+        yield from keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} displaced")
 
 
 def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:

@@ -145,8 +145,8 @@ def ready_backups(entries: Iterable[Entry], *, without: Entry | None = None) -> 
 
 def _instead(entries: Sequence[Entry]) -> str:
     if any(entry.kind is Kind.OLD for entry in entries):
-        return "A rollback uses its backup up. What the last one put aside comes back with: snapkit undo"
-    return "A backup is made with: snapkit backup"
+        return "A rollback uses its backup up. To take back the last rollback: snapkit undo"
+    return "To make a backup: snapkit backup"
 
 
 def _not_considered(distrusted: Sequence[Entry]) -> str:
@@ -155,8 +155,9 @@ def _not_considered(distrusted: Sequence[Entry]) -> str:
         return ""
     names = ", ".join(f"{entry.name} (owner {entry.database.owner})" for entry in distrusted)
     return (
-        f"Not considered, since their owner is not that of the database: {names}. If you trust one: with the database "
-        "there, ALTER DATABASE ... OWNER TO its owner; with the database gone, give snapkit rollback its whole name."
+        f"These were ignored, because their owner is not the owner of the database: {names}. If you trust one: if "
+        "the database exists, run ALTER DATABASE ... OWNER TO its owner. If it does not, run snapkit rollback "
+        "with the whole name."
     )
 
 
@@ -171,7 +172,7 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
     newest = max(ready, key=_put_aside, default=None)
     if newest is None:
         raise NotFoundError(
-            f"There is nothing to undo: no rollback has put {source!r} aside.",
+            f"There is nothing to undo: {source!r} has not been rolled back.",
             state=NOTHING_CHANGED,
             hint="See what there is: snapkit list",
         )
@@ -181,10 +182,10 @@ def latest_displaced(entries: Iterable[Entry], source: str, live: Database | Non
     those = [entry for entry in ready if _gave_way_to(entry) == live.oid]
     if not those:
         raise NotFoundError(
-            f"There is nothing to undo: {source!r} has been replaced once more since {newest.name} was put aside, and "
-            "what it was until then is not in the inventory.",
+            f"There is nothing to undo: {source!r} has been replaced again since {newest.name} was displaced, and "
+            "the database that was live in between is gone.",
             state=NOTHING_CHANGED,
-            hint=f"If the state of {newest.name} is wanted all the same: snapkit rollback {newest.name}",
+            hint=f"To go back to {newest.name} anyway: snapkit rollback {newest.name}",
         )
     return max(those, key=_put_aside)
 

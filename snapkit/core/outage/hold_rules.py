@@ -54,8 +54,8 @@ class HoldRules:
         return (
             Caution(
                 "outage_exceeded",
-                f"Clients were held for {duration_text(outage)}; --max-outage allows {duration_text(self.limit)}. What "
-                "was done could no longer be taken back by then.",
+                f"Clients were held for {duration_text(outage)}, although --max-outage is "
+                f"{duration_text(self.limit)}: by then, the change could no longer be taken back.",
             ),
         )
 

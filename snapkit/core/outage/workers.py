@@ -55,18 +55,17 @@ def would_stay_away(source: str, cron: Cron, workers: Sequence[Worker], *, kinds
     pids = ", ".join(f"pid {worker.pid}" for worker in schedulers)
     online = "or copy the database while everybody works: --strategy online"
     if cron.version:
-        online = (
-            "a copy by --strategy online cannot be made as long as the extension is in the database, which PostgreSQL "
-            "lets be in one only"
-        )
+        online = "--strategy online cannot copy a database with pg_cron, which PostgreSQL allows in one database only"
     where = f" ({pids})" if pids else ""
     return BusyError(
-        f"The scheduler of {version} works from {source!r}{where}. Up to 1.5 it does not come back once ended: no "
-        "job of any database would run until the server is restarted.",
+        f"The scheduler of {version} is connected to {source!r}{where}. Up to version 1.5 it does not come back "
+        "when it is ended: no job of any database would run until the server is restarted.",
         state=NOTHING_CHANGED,
-        hint="Let it work from another database: cron.database_name = 'postgres', and jobs by "
-        "cron.schedule_in_database(). Or end it all the same with --stop-workers, and restart the server afterwards; "
-        f"{online}.",
+        hint=(
+            "Let it work from another database: cron.database_name = 'postgres', and jobs by "
+            "cron.schedule_in_database(). Or end it anyway with --stop-workers, and restart the server afterwards; "
+            f"{online}."
+        ),
         is_passing=False,
     )
 
@@ -100,8 +99,9 @@ def not_back(workers: Sequence[Worker], seconds: float) -> tuple[Caution, ...]:
     return (
         Caution(
             "workers_gone",
-            f"Background workers that had to be ended have not come back within {seconds:.0f} s: {listed}. Start them "
-            "as their extension has it (TimescaleDB: SELECT _timescaledb_functions.start_background_workers()), or "
-            "restart the server: pg_cron up to 1.5 takes that, and runs no job of any database until then.",
+            f"These background workers were ended and have not come back within {seconds:.0f} s: {listed}. Start "
+            "them in the way of their extension (TimescaleDB: SELECT "
+            "_timescaledb_functions.start_background_workers()), or restart the server. pg_cron up to 1.5 needs a "
+            "restart, and runs no job of any database until then.",
         ),
     )

@@ -77,7 +77,7 @@ class BackupPlan:
     def steps(self) -> tuple[Step, ...]:
         return (
             *((Step("Write a checkpoint, while clients work", self.before),) if self.before else ()),
-            *self.clone.steps("Clone the source, sealed, while new connections to it wait"),
+            *self.clone.steps("Clone the source, while new connections to it wait; nobody can connect to the clone"),
             Step("Make the clone a backup", (*self.clone.restore_properties, *self.finish), atomic=True),
         )
 

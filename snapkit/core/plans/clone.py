@@ -158,8 +158,8 @@ class ClonePlan:
         if not self.is_online:
             return (Step(title, make),)
         return (
-            Step("Make an empty database, sealed", make),
-            Step("Let its owner in, and nobody else", self.opening, atomic=True),
+            Step("Create an empty database, to which nobody can connect", make),
+            Step("Open it to its owner only", self.opening, atomic=True),
             Step("Copy definitions and rows, as of one moment, while clients work (pg_dump, COPY, pg_restore)", ()),
             Step("Compare it with the source, and seal it again", self.closing),
         )

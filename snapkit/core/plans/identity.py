@@ -53,8 +53,7 @@ def check_names_found(names: Mapping[int, str], found: Mapping[int, str], state:
         if found.get(oid) != name:
             was = f"renamed to {found[oid]!r}" if oid in found else "dropped or replaced"
             raise BusyError(
-                f"{name!r} is another database than the one that was looked at, or is gone: that one (OID {oid}) was "
-                f"{was} meanwhile.",
+                f"{name!r} is no longer the same database: the one that was checked (OID {oid}) was {was} meanwhile.",
                 state=state,
                 hint=LOOK_AGAIN,
             )
@@ -78,7 +77,7 @@ def check_facts_found(
         altered = list(_altered(facts, found[oid], only))
         if altered:
             raise AlteredMeanwhileError(
-                f"{facts.name!r} was altered by somebody else meanwhile: {', '.join(altered)}.",
+                f"Somebody has changed {facts.name!r} meanwhile: {', '.join(altered)}.",
                 state=state,
                 hint=LOOK_AGAIN,
             )

@@ -38,15 +38,16 @@ def written_while_open(
     if prepared:
         gids = ", ".join(map(repr, prepared))
         return (
-            f"was left with prepared transactions in a shell ({gids}): connected to it, end each with ROLLBACK PREPARED"
+            f"has prepared transactions from a snapkit shell ({gids}): connect to it, and end each with ROLLBACK "
+            "PREPARED"
         )
     if before is None or now is None or _began_anew(before, now, begins_at_first_use):
-        return "was open in a shell, and nobody can say whether it was written to"
+        return "was open in a snapkit shell, and it is not known whether anything was written to it"
     rows = now.rows.since(before.rows)
     if not rows.total:
         return None
     counted = f"{rows.inserted} inserted, {rows.updated} updated, {rows.deleted} deleted, in the catalogs too"
-    return f"was written to in a shell (rows: {counted})"
+    return f"was written to in a snapkit shell (rows: {counted})"
 
 
 def _began_anew(before: Activity, now: Activity, begins_at_first_use: bool) -> bool:

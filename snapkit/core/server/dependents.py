@@ -29,9 +29,9 @@ def in_the_way(dependents: Dependents, backup: str) -> tuple[Caution, ...]:
     return (
         Caution(
             "backup_in_the_way",
-            f"The backup {backup} may be why the command failed: nothing but snapkit's databases needs {needed} any "
-            "more, and as long as one of them does, PostgreSQL refuses DROP ROLE, DROP OWNED and DROP TABLESPACE. "
-            "Leave such statements out of the guarded command, and run them once these databases are dropped (snapkit "
+            f"The command may have failed because of the backup {backup}. PostgreSQL refuses DROP ROLE, DROP OWNED "
+            f"and DROP TABLESPACE as long as a database needs {needed}, and now only snapkit's databases do. Leave "
+            "such statements out of the guarded command, and run them once these databases are dropped (snapkit "
             "delete, snapkit prune).",
         ),
     )

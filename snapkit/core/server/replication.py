@@ -56,16 +56,17 @@ def not_in_a_backup(found: Replication) -> tuple[Caution, ...]:
         cautions.append(
             Caution(
                 "replication_slots",
-                f"Logical replication slots are in no backup: {_slots(found.slots)}. After a rollback they stay "
-                "with the displaced database, and hold back WAL until they are dropped.",
+                f"Backups do not contain logical replication slots: {_slots(found.slots)}. After a rollback they "
+                "stay with the displaced database, and hold back WAL until they are dropped.",
             )
         )
     if found.subscriptions:
         cautions.append(
             Caution(
                 "subscriptions",
-                f"Subscriptions are in no backup: {_subscriptions(found.subscriptions)}. After a rollback they "
-                "stay with the displaced database, where they stand still, and hold back WAL on the publisher.",
+                f"Backups do not contain subscriptions: {_subscriptions(found.subscriptions)}. After a rollback "
+                "they stay with the displaced database. There they do not run, and hold back WAL on the "
+                "publisher.",
             )
         )
     return tuple(cautions)
@@ -73,7 +74,7 @@ def not_in_a_backup(found: Replication) -> tuple[Caution, ...]:
 
 def stranded(found: Replication, live: str | None = None) -> tuple[Caution, ...]:
     """Warn of what belongs to databases that let nobody in, or will not; ``live`` is where it is to be made anew."""
-    anew = f" Anew, connected to {live!r}:" if live else ""
+    anew = f" To create them again, connected to {live!r}:" if live else ""
     cautions = []
     if found.slots:
         drops = " ".join(f"SELECT pg_drop_replication_slot({_literal(each.name)});" for each in found.slots)
@@ -81,8 +82,9 @@ def stranded(found: Replication, live: str | None = None) -> tuple[Caution, ...]
         cautions.append(
             Caution(
                 "replication_slots",
-                f"Logical replication slots of databases that let nobody in hold back WAL until the disk is full: "
-                f"{_slots(found.slots)}. Drop them: {drops}{anew and anew + ' ' + creates}",
+                "These logical replication slots belong to databases that nobody can connect to. They hold back "
+                f"WAL until the disk is full: {_slots(found.slots)}. Drop them: "
+                f"{drops}{anew and anew + ' ' + creates}",
             )
         )
     if found.subscriptions:
@@ -91,8 +93,9 @@ def stranded(found: Replication, live: str | None = None) -> tuple[Caution, ...]
         cautions.append(
             Caution(
                 "subscriptions",
-                "Subscriptions of databases that let nobody in stand still, and hold back WAL on the publisher: "
-                f"{_subscriptions(found.subscriptions)}. {ways}{anew and anew + ' ' + creates}",
+                "These subscriptions belong to databases that nobody can connect to. They do not run, and hold "
+                f"back WAL on the publisher: {_subscriptions(found.subscriptions)}. "
+                f"{ways}{anew and anew + ' ' + creates}",
             )
         )
     return tuple(cautions)
@@ -104,7 +107,7 @@ def at_work_while_open(found: Replication) -> tuple[Caution, ...]:
     if not enabled:
         return ()
     names = _subscriptions(enabled)
-    return (Caution("subscriptions", f"While it is open, subscriptions that are enabled write to it: {names}."),)
+    return (Caution("subscriptions", f"While it is open, these enabled subscriptions write to it: {names}."),)
 
 
 def drop_subscription(subscription: Subscription) -> str:
