@@ -113,8 +113,8 @@ def test_a_wrong_password_is_tried_once_and_told_in_a_few_lines(small: Cluster) 
 
 
 def test_pg_hba_conf(small: Cluster) -> None:
-    refused(small.url("shop", user="walled", tcp=True), said="lets walled in neither", hint="pg_hba.conf")
-    refused(small.url("shop", user="stranger"), said="lets stranger in neither", hint="pg_hba.conf")
+    refused(small.url("shop", user="walled", tcp=True), said="does not allow walled to log in", hint="pg_hba.conf")
+    refused(small.url("shop", user="stranger"), said="does not allow stranger to log in", hint="pg_hba.conf")
 
 
 def test_ssl_that_the_server_has_not(small: Cluster) -> None:
