@@ -71,7 +71,7 @@ def test_a_pooler_in_between_is_noticed_and_refused(sandbox: Sandbox, pooled_url
 def test_a_replica_behind_a_pooler_is_refused(sandbox: Sandbox, pooled_url: str) -> None:
     ran = sandbox.run("backup", "--json", "--replica-url", pooled_url)
     assert ran.code == 2, ran.out
-    assert "runs through a pooler" in ran.document["error"]["message"]
+    assert "goes through a pooler" in ran.document["error"]["message"]
     assert "--replica-url" in ran.document["error"]["hint"]
 
 

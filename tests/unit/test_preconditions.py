@@ -89,8 +89,8 @@ def test_nothing_is_refused_where_all_is_well() -> None:
     [
         (False, False, ["Check the database's name"]),
         (True, False, ["Check the database's name", "snapkit rollback --latest"]),
-        (False, True, ["Check the database's name", "by its whole name"]),
-        (True, True, ["snapkit rollback --latest.", "by its whole name"]),
+        (False, True, ["Check the database's name", "its whole name"]),
+        (True, True, ["snapkit rollback --latest.", "its whole name"]),
     ],
 )
 def test_where_there_is_no_database_its_backups_are_pointed_out(

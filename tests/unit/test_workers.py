@@ -37,7 +37,7 @@ def test_what_is_refused(cron: Cron, workers: tuple[Worker, ...], known: bool, i
     if refused is not None:
         assert "--stop-workers" in str(refused.hint)
         assert "--strategy online" in str(refused.hint)
-        assert ("cannot be made" in str(refused.hint)) is (cron.version is not None)
+        assert ("cannot copy" in str(refused.hint)) is (cron.version is not None)
         assert ("pid 7" in refused.message) is (SCHEDULER in workers)
 
 

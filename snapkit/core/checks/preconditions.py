@@ -25,8 +25,8 @@ def takes_no_writes(*, is_standby: bool, is_read_only: bool) -> SnapkitError | N
         return SnapkitError(
             "This server is read-only: its configuration sets default_transaction_read_only.",
             state=NOTHING_CHANGED,
-            hint="Managed services do this when the disk is full: then make room first, in the way of the service. If an "
-            "administrator has set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();",
+            hint="Managed services do this when the disk is full: then make room first, in the way of the service. If "
+            "an administrator has set it: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();",
         )
     return None
 
