@@ -1,4 +1,4 @@
-"""A guarded command: whether the database goes back, and in which words that is told."""
+"""Whether a guarded command has failed, and how that is said."""
 
 from __future__ import annotations
 

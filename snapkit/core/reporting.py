@@ -10,7 +10,7 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caution:
-    """Something that went through, and that the user ought to know. ``code`` is for programs."""
+    """A warning: the run succeeded, but the user should know this. ``code`` is for programs."""
 
     code: str
     message: str
@@ -26,26 +26,26 @@ class Progress:
     done: int | None = None
     total: int | None = None
     waits: bool = False
-    """Whether it stands still for somebody else, whom ``phase`` names; worth saying in a pipe, too."""
+    """Whether it waits for somebody else, whom ``phase`` names; shown in a pipe, too."""
     unit: str = "bytes"
     is_estimate: bool = False
-    """Whether ``done`` goes by how long it took the last time, since the server does not show it."""
+    """Whether ``done`` is estimated from the time that it took last time, because the server does not show it."""
     pace: float | None = None
-    """Units a second of late, where that is known; what is left goes by it."""
+    """The recent units a second, if known; the remaining time is estimated from it."""
     is_late: bool = False
-    """Whether it takes longer by now than the last time told: how much longer, nobody knows."""
+    """Whether it takes longer than last time, so that nobody knows how much longer."""
 
     @property
     def rate(self) -> float | None:
-        """Units a second so far; None before there is anything to go by."""
+        """Units a second since the beginning; None at first."""
         seconds = self.elapsed.total_seconds()
         return self.done / seconds if self.done and seconds > 0 else None
 
     @property
     def remaining(self) -> timedelta | None:
-        """How long the rest takes at the pace of late, or else at the rate so far; None where nothing tells that.
+        """The remaining time at the recent pace, or at the rate so far; None if it is not known.
 
-        When all is done, and something besides is still to come, nothing does.
+        It is not known either when all is done and something else is still to come.
         """
         pace = self.pace or self.rate
         if self.total is None or self.done is None or pace is None or self.done >= self.total or self.is_late:

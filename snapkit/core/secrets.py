@@ -1,7 +1,7 @@
-"""What is shown of a command of the user's: in messages, JSON and the audit log.
+"""What is shown of a user's command: in messages, JSON and the audit log.
 
-The program and the number of its words: the others may be secret, and no list of patterns knows all that is. Whoever
-wants to see them says so.
+Only the program and the number of words are shown. The words may be secret, and no list of patterns finds every
+secret. A user who wants to see them asks for it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Run a program of the user's, a hook or a health check, with a bound on its time and without the terminal."""
+"""Run a user's program, a hook or a health check, with a time limit and without the terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from snapkit.processes.ending import end_group, wait_for
 from snapkit.processes.signals import held_back
 
 _LOOK = 0.05
-"""Seconds after which is looked whether a hook has ended whose output something else holds open."""
+"""Seconds between two looks whether a hook has ended, if another process holds its output open."""
 
 _PIECE = 64 * 1024
 _REST = 1024 * 1024
-"""Bytes that are still read once a hook has ended: the kernel's pipe holds no more (pipe-max-size), and what it has
-left running in the background may write for ever."""
+"""Bytes that are read after a hook has ended. The kernel's pipe holds no more (pipe-max-size). A process that the hook
+has left in the background may write for ever."""
 
 
 def run_in_background(
@@ -32,10 +32,11 @@ def run_in_background(
     timeout: timedelta,
     pass_on: Callable[[bytes], None],
 ) -> Ending:
-    """Run a program to its end, with ``document`` on its stdin; ``pass_on`` gets what it writes, as it comes.
+    """Run a program to its end, with ``document`` on its stdin. ``pass_on`` gets its output as it comes.
 
-    One that takes longer than ``timeout`` is ended with its process group, which is its own; so it is if we are
-    interrupted (KeyboardInterrupt goes on). What it leaves running in the background is not waited for.
+    The program has a process group of its own. If it takes longer than ``timeout``, or if snapkit is interrupted
+    (KeyboardInterrupt goes on), the group is ended. What the program leaves running in the background is not waited
+    for.
     """
     with held_back() as let_signals_come:
         try:

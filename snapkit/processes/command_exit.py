@@ -1,4 +1,4 @@
-"""How a command that ran in the background ended, and in which words that is told."""
+"""How a background command ended, and how that is said."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snapkit.core.hooks import Event
 from snapkit.core.values import dataclass
 
 KEPT_BYTES = 4096
-"""Of what a hook says, the last so many are kept for the error."""
+"""This many bytes of a hook's output, the last ones, are kept for the error."""
 
 _QUOTED_LINES = 10
 
@@ -33,7 +33,7 @@ def complaint(event: Event, ending: Ending, timeout: timedelta) -> str | None:
 
 
 def what_went_wrong(who: str, ending: Ending, timeout: timedelta, setting: str) -> str | None:
-    """Say it of any command that ran in the background; ``setting`` is what bounds its time."""
+    """Say what went wrong with a background command; None if nothing did. ``setting`` names its time limit."""
     if ending.not_started is not None:
         return f"{who} could not be started: {ending.not_started}."
     if ending.code == 0:

@@ -26,15 +26,16 @@ from snapkit.processes import signals
 from snapkit.processes.ending import signal_group, wait_for
 
 _BEAT = 1.0
-"""Seconds after which a signal is taken at the latest: one that comes just before the wait does not interrupt it."""
+"""Signals are noticed after this many seconds at the latest: one that comes just before the wait does not interrupt
+it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a command ended. ``exit_code`` is 128 + n for one that the signal n ended.
+    """How a command ended. ``exit_code`` is 128 + n if signal n ended it.
 
-    ``signals`` are those that came to snapkit meanwhile, in their order, Ctrl-C's included. ``group`` is the process
-    group that the command had to itself; None if it shared ours.
+    ``signals`` are those that snapkit got meanwhile, in order, including Ctrl-C. ``group`` is the command's own
+    process group; None if it shared snapkit's.
     """
 
     exit_code: int

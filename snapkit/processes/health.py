@@ -1,4 +1,5 @@
-"""Whether an application is well: a URL that answers 2xx, a command that ends with 0, tried until the time is up."""
+"""Whether an application is healthy: a URL answers 2xx, or a command ends with 0. Both are tried until the time is
+up."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _BETWEEN = 0.5
 """Seconds between two tries."""
 
 _ANSWER = 10.0
-"""Seconds that one answer of a URL may take; the next try may find an application that has started meanwhile."""
+"""Seconds to wait for one answer of a URL. The application may have started by the next try."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""Ask a URL whether it answers 2xx, with a bound on the whole answer: a server that drips bytes keeps nobody waiting.
+"""Ask a URL whether it answers 2xx. The time limit is for the whole answer, so a server that sends single bytes cannot
+keep snapkit waiting.
 
-What the environment names as a proxy is used, as by other programs, but never for this very machine.
+A proxy from the environment is used, as by other programs, but never for this machine.
 https://docs.python.org/3/library/urllib.request.html#urllib.request.ProxyHandler
 """
 

@@ -1,6 +1,6 @@
-"""What a command has left running when it ended: found, and ended, before the database that it works on is replaced.
+"""Find and end what a command has left running, before the database that it works on is replaced.
 
-``sh -c './migrate && ./deploy'`` that is told to end does so at once, and ``./migrate`` goes on without it.
+An example: ``sh -c './migrate && ./deploy'`` ends at once when it is told to, but ``./migrate`` goes on.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 
 @contextmanager
 def adopting() -> Iterator[None]:
-    """Become, on Linux, the parent of whatever loses its own among what is started in the block.
+    """On Linux, become the parent of processes that lose their own parent, among those that are started in the block.
 
-    Only so is it known as the command's where it shares a process group with others, as on a terminal.
+    Without this they are not known as the command's if they share a process group with others, as on a terminal.
     https://man7.org/linux/man-pages/man2/PR_SET_CHILD_SUBREAPER.2const.html
     """
     if sys.platform != "linux":
@@ -47,9 +47,9 @@ def adopting() -> Iterator[None]:
 def end_what_is_left(group: int | None) -> bool:
     """End what is left of a command: SIGTERM, some seconds, SIGKILL. Return whether all of it is gone.
 
-    ``group`` is the command's process group. None is for a command that ran in ours: there, those of our descendants
-    that are in it are meant (on Linux; elsewhere they cannot be told from others). What has a session of its own, as a
-    daemon has, is left alone.
+    ``group`` is the command's process group. None: the command ran in snapkit's group. Then all descendants of snapkit
+    in that group are ended (on Linux only, because elsewhere they cannot be told from others). A process with a
+    session of its own, such as a daemon, is left alone.
     """
     if not _any_left(group):
         return True

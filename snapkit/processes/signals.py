@@ -1,4 +1,4 @@
-"""The signals that ask a run to end: who may send them, one list for all that take them."""
+"""The signals that ask a run to end, and how their handlers are replaced and given back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _those(*names: str) -> tuple[signal.Signals, ...]:
 
 
 FROM_TERMINALS = _those("SIGINT", "SIGQUIT")
-"""What a terminal sends, to all in its foreground, when a key is pressed."""
+"""Sent by a terminal to its whole foreground process group when a key is pressed."""
 
 FROM_OTHERS = _those("SIGTERM", "SIGHUP")
 """What a scheduler sends, or the end of a session."""
@@ -26,16 +26,16 @@ Take = Callable[[int, FrameType | None], None]
 
 
 def in_main_thread() -> bool:
-    """Whether this is the one thread that signals are for, and that can set their handlers."""
+    """Whether this is the main thread: only there can handlers be set, and only there do they run."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def taken(take: Take, numbers: Sequence[signal.Signals] = ALL, *, once: bool = False) -> Iterator[Callable[[], None]]:
-    """Let ``take`` have these signals for the length of the block, or ``once``, and then none of them.
+    """Let ``take`` handle these signals in the block; with ``once``, only the first of them.
 
-    Yields what gives the former handlers back before the end of the block. What is ignored, as nohup has it, stays so.
-    In a thread that is not the main one nothing is done.
+    Yields a function that gives the former handlers back before the end of the block. Ignored signals stay ignored
+    (nohup). In other threads than the main one this does nothing.
     """
     if not in_main_thread():
         yield lambda: None
@@ -61,9 +61,10 @@ def taken(take: Take, numbers: Sequence[signal.Signals] = ALL, *, once: bool = F
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], None]]:
-    """Hold back what a signal's handler raises, for moments, so that nothing comes between a start and what ends it.
+    """Delay signals for moments, so that none comes between the start of something and the code that ends it.
 
-    Yields the function that lets it come: to be called once that is there, or else it is at the end of the block.
+    Yields a function that delivers the delayed signals. Call it once that code is in place; otherwise they are
+    delivered at the end of the block.
     """
     before = {number: handler for number in ALL if callable(handler := signal.getsignal(number))}
     came: list[int] = []
@@ -90,7 +91,7 @@ def held_back() -> Iterator[Callable[[], None]]:
 
 
 def _deliver(numbers: Sequence[int]) -> None:
-    """Have each taken notice of, also where one raises; that goes on when all have been."""
+    """Deliver each signal, even if a handler raises; the exception goes on afterwards."""
     raised: KeyboardInterrupt | None = None
     for each in numbers:
         try:

@@ -1,4 +1,4 @@
-"""What is said of the room that entries take, and of what is left on the disk."""
+"""Warnings about disk space: displaced databases that pile up, and a disk that is nearly full."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _SEVERAL = 2
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A source, and what a further backup of it takes where the file system shares no blocks."""
+    """A source, and the bytes that another backup of it takes if the file system shares no blocks."""
 
     source: str
     size: int
 
 
 def displaced_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
-    """Tell of databases that rollbacks have put aside and that pile up, source by source; sizes where they are known.
+    """Warn of displaced databases that pile up, one warning for each source, with their size where it is known.
 
-    No rule but ``--keep-old`` is for them, and nothing else drops them.
+    Only ``--keep-old`` drops them.
     """
     piles: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -48,9 +48,10 @@ def _pile(source: str, pile: list[Entry]) -> Caution:
 
 
 def no_room(need: Need, free: int | None) -> str | None:
-    """Say that a further backup has no room, unless the file system shares blocks; None if it has, or if ``free`` is.
+    """Return a sentence if the disk has no room for another backup; None if it has.
 
-    ``free`` are the bytes on the server's disk; None: they are not known.
+    ``free`` is in bytes; None means that it is not known, and then the result is None, too. A file system that shares
+    blocks needs less room.
     """
     if free is None or free >= need.size:
         return None
@@ -61,6 +62,6 @@ def no_room(need: Need, free: int | None) -> str | None:
 
 
 def low_disk(need: Need, free: int | None) -> tuple[Caution, ...]:
-    """Warn where a further backup has no room; see ``no_room``."""
+    """Warn if the disk has no room for another backup; see ``no_room``."""
     said = no_room(need, free)
     return () if said is None else (Caution("disk_low", f"{said} {MAKE_ROOM}"),)

@@ -21,7 +21,7 @@ from snapkit.errors import SnapkitError
 
 
 class Status(StrEnum):
-    """How a check came out. With a problem a backup or a rollback fails; a warning may surprise."""
+    """The result of a check. A problem makes a backup or a rollback fail. A warning may surprise the user."""
 
     OK = "ok"
     WARNING = "warning"
@@ -30,7 +30,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at, and what to do if it is not as it should be."""
+    """One check: its result, and what to do if it is not ok."""
 
     name: str
     status: Status
@@ -47,7 +47,7 @@ def problem(name: str, error: SnapkitError) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """How a backup can be made, of what, and how long it would take as far as that can be told."""
+    """One way to make a backup: what it copies, and how long it takes, if that is known."""
 
     strategy: Strategy
     extent: Extent
@@ -56,7 +56,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PoolerLook:
-    """A PgBouncer that is named, and what of it a run would pause; or why that cannot be done at this moment."""
+    """A PgBouncer from the settings: which of its databases a run would pause, or why it cannot pause them now."""
 
     place: str
     databases: tuple[str, ...] = ()
@@ -68,14 +68,14 @@ class PoolerLook:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What ``judge`` looks at. None means that it could not be learnt."""
+    """The facts that ``judge`` uses. None means that a fact is not known."""
 
     source: str
     quoted_source: str
     """Its name, quoted for SQL."""
     live: Database | None
     stale_collation: str | None
-    """The version that its collations had, where the system has another by now."""
+    """The collation version that the database has noted, if the system's is another."""
     is_standby: bool
     is_read_only: bool
     behind_pooler: bool
@@ -93,9 +93,9 @@ class Facts:
     extensions: Sequence[str] | None
     free_bytes: int | None
     estimates: Sequence[Estimate]
-    """Of each way that this server knows; the first is the one that would be taken."""
+    """One for each way that this server knows. The first is the one that a backup would use."""
     locks: LockTable | None
-    """What a copy while clients work would lock, and the room for that."""
+    """The locks that an online copy would take, and the room for locks."""
     clock_difference: timedelta
     leftovers: Sequence[Entry]
     entries: Sequence[Entry]

@@ -53,7 +53,7 @@ def sessions_protected(sessions: Sequence[ClientSession], state: str, role: str)
 
 
 def locked_by_others(sessions: Sequence[ClientSession], state: str) -> BusyError:
-    """The error for a lock that was not to be had, or not before its holder had changed the database."""
+    """Return the error for a lock that another transaction holds, or held until it had changed the database."""
     who = f"{_count(sessions)} holding it:\n{_lines(sessions)}" if sessions else "it has just been released."
     return BusyError(
         f"Another transaction holds a lock on the database; {who}",

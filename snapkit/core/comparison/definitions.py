@@ -1,4 +1,4 @@
-"""Comparing a copy with its source: definitions, rows, and what pg_dump does not tell of."""
+"""Compare a copy with its source: definitions, rows, and the objects that pg_dump does not dump."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BY_ORDER = re.compile(
     r"^(?:SET default_(?:tablespace|table_access_method) = .*;|\\(?:un)?restrict .*)$",
     re.MULTILINE,
 )
-"""What stands where it does because of what stands before it, or is different every time."""
+"""Lines that depend on the order of the objects, or that are different in each dump."""
 _END = "\n--\n-- PostgreSQL database dump complete\n--\n"
 _CAST = re.compile(
     r"::(?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?"
@@ -27,8 +27,8 @@ _FILLING = re.compile(r"[\s()]+")
 def compare_definitions(wanted: str, found: str) -> tuple[str, ...]:
     """Compare two dumps of definitions, and name what differs.
 
-    The order does not matter, nor do casts and parentheses in expressions: PostgreSQL itself writes ``IN`` over varchar
-    in another way once it has read what it has written.
+    The order does not matter. Casts and parentheses in expressions do not matter either: PostgreSQL writes ``IN`` over
+    varchar in another way once it has read what it has written.
     """
     before, after = _definitions(wanted), _definitions(found)
     lacking, surplus = before - after, after - before
@@ -53,7 +53,7 @@ def _plain(title: str, body: str) -> str:
 
 
 def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:
-    """Compare how many there are of each, and name what differs."""
+    """Compare numbers by name, and name those that differ."""
     return tuple(
         f"{what}: {wanted.get(what, 0)} in the source, {found.get(what, 0)} in the copy"
         for what in sorted({*wanted, *found})
@@ -63,7 +63,7 @@ def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tupl
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """How many rows, and the sum of a 64-bit hash of each: the same rows give the same, in whatever order."""
+    """The number of rows, and the sum of a 64-bit hash of each. The order of the rows does not matter."""
 
     rows: int
     checksum: int
@@ -82,8 +82,8 @@ def compare_contents(wanted: Mapping[str, Contents], found: Mapping[str, Content
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """An object that pg_dump takes for given: a hash of what it does, and one of what is said of it (owner, cost,
-    privileges, comment)."""
+    """An object that pg_dump does not dump: a hash of what it does, and a hash of its owner, cost, privileges and
+    comment."""
 
     definition: int
     rest: int
@@ -92,7 +92,8 @@ class Fingerprint:
 def compare_given(
     wanted: Mapping[str, Fingerprint], found: Mapping[str, Fingerprint]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Name the objects that are defined otherwise, or that one side lacks; and those of which only the rest differs."""
+    """Return the names of objects that are defined differently or exist on one side only, and the names of those of
+    which only the rest differs."""
     names = sorted({*wanted, *found})
     differing = tuple(name for name in names if _definition(wanted, name) != _definition(found, name))
     changed = (name for name in names if name not in differing and wanted[name] != found[name])
@@ -105,10 +106,10 @@ def _definition(objects: Mapping[str, Fingerprint], name: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """What pg_dump does not tell of a database.
+    """What pg_dump does not dump, or dumps without a detail.
 
-    Who owns each extension; which foreign keys are not enforced; the objects that PostgreSQL or an extension brings;
-    the rows of extensions' own tables; those of materialised views, which are computed anew.
+    These are: the owner of each extension; foreign keys that are not enforced; objects of PostgreSQL or of an
+    extension; rows in tables of extensions; rows of materialized views, which are computed again.
     """
 
     extension_owners: Mapping[str, str]
@@ -169,7 +170,7 @@ def cautions_of(wanted: LeftOut, found: LeftOut) -> tuple[Caution, ...]:
 
 
 def compare_versions(installed: Mapping[str, str], offered: Mapping[str, str | None]) -> tuple[str, ...]:
-    """Name the extensions that would come into the copy in another version, or not at all."""
+    """Name the extensions that the copy would have in another version, or not at all."""
     return tuple(
         f"{name} {version} ("
         + ("the server does not offer it" if offered.get(name) is None else f"the server would install {offered[name]}")

@@ -1,7 +1,7 @@
-"""What a rollback would cost: how much has been written since the backup, by the counters of PostgreSQL's statistics.
+"""What a rollback would cost: how much was written since the backup, by PostgreSQL's statistics.
 
-The counters go up for ever, so what they were at the backup is noted in it, and subtracted. They count rows whether or
-not their transaction was committed, arrive some seconds late, and begin anew after a crash or a reset.
+The counters only go up. So a backup notes them, and the noted values are subtracted from the present ones. They count
+rows of rolled back transactions, too, arrive some seconds late, and begin again after a crash or a reset.
 https://www.postgresql.org/docs/current/monitoring-stats.html#MONITORING-STATS-VIEWS
 """
 
@@ -16,10 +16,10 @@ from typing import Any
 from snapkit.core.values import dataclass
 
 MAX_NOTED_TABLES = 100
-"""Tables of which a backup notes the counters: those with most writes."""
+"""A backup notes the counters of this many tables: those with most writes."""
 
 MAX_TABLES = 100
-"""Tables that are told of: those that were written to most since the backup."""
+"""This many tables are shown: those with most writes since the backup."""
 
 _MAX_COUNT = 2**63
 
@@ -37,7 +37,7 @@ class Rows:
         return self.inserted + self.updated + self.deleted
 
     def since(self, before: Rows) -> Rows:
-        """Return what has come to ``before``; less than nothing is nothing."""
+        """Return the increase since ``before``; 0 where a counter has gone down."""
         return Rows(
             max(self.inserted - before.inserted, 0),
             max(self.updated - before.updated, 0),
@@ -53,17 +53,17 @@ class Rows:
 class Activity:
     """The counters of one database at one moment.
 
-    ``rows`` are those of all its tables, ``own`` of these those of PostgreSQL's catalogs and TOAST tables, ``tables``
-    by OID those of users' tables, where there are any; ``complete`` says whether all of these are there.
+    ``rows`` are the totals of all its tables, ``own`` the part of PostgreSQL's catalogs and TOAST tables. ``tables``
+    has users' tables by OID. ``complete`` says whether ``tables`` has all of them.
     """
 
     oid: int
     transactions: int
     rows: Rows
     database_reset: datetime | None = None
-    """When the counters of the database, or of one table in it, were last set back; None: never."""
+    """When the counters of the database, or of a table in it, were last reset; None: never."""
     server_reset: datetime | None = None
-    """When the server began to count: PostgreSQL throws all counters away in a crash."""
+    """When the server began to count. PostgreSQL loses all counters in a crash."""
     own: Rows = Rows()
     tables: Mapping[int, Rows] | None = field(default=None, hash=False)
     """None where nobody could look into the database."""
@@ -74,7 +74,7 @@ class Activity:
         return self.rows.since(self.own)
 
     def is_behind(self, before: Activity) -> bool:
-        """Whether a counter of the whole database is lower than it was: they were all set back."""
+        """Whether a counter is lower than it was, so that all of them were reset."""
         return self.transactions < before.transactions or self.rows.is_behind(before.rows)
 
 
@@ -125,15 +125,15 @@ class Present:
     activity: Activity | None
     names: Mapping[int, TableName]
     last_commit: datetime | None = None
-    """When a transaction that wrote was last committed, in whatever database of the server; None: unknown."""
+    """When a transaction that wrote was last committed, in any database of the server; None: not known."""
     counting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written to the live database since a backup; ``rows`` None where nothing can be said of it.
+    """What was written to the live database since a backup; ``rows`` is None where that is not known.
 
-    ``transactions`` are those that were committed, readers too. ``tables`` are in order, the most written first;
+    ``transactions`` are the committed ones, including those that only read. ``tables`` are sorted, most written first;
     ``all_tables`` says whether there are no others.
     """
 
@@ -190,7 +190,7 @@ def _doubt(noted: Activity | None, live_oid: int, present: Present) -> Doubt | N
 
 
 def _by_table(noted: Activity, now: Activity, names: Mapping[int, TableName]) -> tuple[tuple[TableWrites, ...], bool]:
-    """Return what was written to each table. Where not all were noted, nothing can be said of the others."""
+    """Return what was written to each table. Where not all were noted, the others are not known."""
     if noted.tables is None or now.tables is None:
         return (), False
     known = [oid for oid in now.tables if oid in names and (noted.complete or oid in noted.tables)]
@@ -203,7 +203,7 @@ def _by_table(noted: Activity, now: Activity, names: Mapping[int, TableName]) ->
 
 
 def _more(before: Rows, now: Rows) -> Rows:
-    """What has come since; of counters that were set back, all that there is has."""
+    """The increase since then. A counter that was reset counts whole."""
     return now if now.is_behind(before) else now.since(before)
 
 

@@ -1,7 +1,7 @@
-"""What can be told of a connection URL before libpq reads it: whether it can be right, and names a database at all.
+"""What can be said about a connection URL before libpq reads it.
 
-libpq alone says what a URL means (``postgres.conninfo``); but most of those that are wrong are wrong at first sight,
-and then nothing has to be loaded to say so. The messages never repeat the URL, which may hold a password.
+Only libpq knows what a URL means (``postgres.conninfo``). But most wrong URLs are wrong at first sight, and then
+nothing has to be loaded to say so. The messages never repeat the URL, because it may hold a password.
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS
 """
 
@@ -68,7 +68,7 @@ def check_connection(url: str | None, environment: Mapping[str, str]) -> None:
 
 
 def with_database(url: str, database: str) -> str:
-    """Return ``url``, all else as it is, with another database; it is one that ``split_url`` takes."""
+    """Return ``url`` with another database, and everything else unchanged. ``split_url`` has to accept the URL."""
     parts = split_url(url)
     scheme = url[: url.index("://") + 3]
     hosts = parts.place.partition("/")[0]  # with user and password, in which a "/" is written as %2F

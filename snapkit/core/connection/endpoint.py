@@ -1,7 +1,7 @@
-"""Where a run acts: what names the connection, and whether something beside it names another.
+"""Where a run acts: what names the connection, and whether something else names another one.
 
-libpq alone says what a URL means, and where it leads is known when it has been reached. What is read here is read
-before that, to be compared and to be told of; where it cannot be told, nothing is said.
+Only libpq knows what a URL means. What is read here is read before the connection, to compare and to show it. Where it
+is not clear, nothing is said.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ _DEFAULT_PORT = "5432"
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """What is named: hosts and ports (several are separated by commas), database and user; None where nothing is."""
+    """The hosts and ports (several are separated by commas), database and user that something names; None where it
+    names none."""
 
     host: str | None
     port: str | None
@@ -32,7 +33,7 @@ class Endpoint:
 
     @property
     def servers(self) -> frozenset[tuple[str, str]]:
-        """The hosts with their ports, each written in one way only."""
+        """The hosts with their ports, each in one spelling only."""
         hosts = ["localhost" if host in _THIS_MACHINE else host.lower() for host in (self.host or "").split(",")]
         ports = [port or _DEFAULT_PORT for port in (self.port or "").split(",")]
         return frozenset(zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False))
@@ -40,7 +41,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a run acts, and what says so: as it was named or, once it has been reached, as it is."""
+    """Where a run acts, and what has named it. Before the connection this is as it was named, afterwards as it is."""
 
     host: str | None
     port: int | None
@@ -56,9 +57,9 @@ class Whereabouts:
 
 
 def endpoint_of(url: str | None, variables: Mapping[str, str]) -> Endpoint | None:
-    """Return what ``url``, completed by libpq's variables, or without one these alone, name.
+    """Return what ``url`` names, completed by libpq's variables; without a URL, what the variables name.
 
-    None where a service file says it, or where the URL is malformed.
+    None if a service file names it, or if the URL is malformed.
     https://www.postgresql.org/docs/current/libpq-envars.html
     """
     given = _parts(url) if url is not None else {"dbname": variables.get("PGDATABASE")}
@@ -79,10 +80,10 @@ def is_malformed(url: str) -> bool:
 
 
 def _parts(url: str) -> Mapping[str, str | None] | None:
-    """Return libpq's parameters in ``url`` as far as they say where it leads; None if it is malformed.
+    """Return the parameters in ``url`` that say where it leads; None if it is malformed.
 
-    Of a password with a "/" or a "?" that is not percent-encoded, what stands before it looks like a port, and what
-    stands behind it like a database, or like the query with the "@" in it: none of that is ever to be shown.
+    A password with a "/" or a "?" that is not percent-encoded splits the URL in the wrong place: parts of the password
+    look like a port, a database or a query. None of that must ever be shown.
     """
     try:
         parts = split_url(url)
@@ -115,7 +116,7 @@ def _host_and_port(text: str) -> tuple[str, str]:
 
 
 def is_another(one: Endpoint | None, other: Endpoint | None, *, by_database_only: bool) -> bool:
-    """Whether they are certainly not the same database of the same server; of a pooler the host is another anyway."""
+    """Whether they are certainly not the same database of the same server. A pooler has another host anyway."""
     if one is None or other is None:
         return False
     if one.database != other.database:
@@ -125,9 +126,9 @@ def is_another(one: Endpoint | None, other: Endpoint | None, *, by_database_only
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is, and as whom: what was reached or, before that, what the settings name.
+    """A server, and the role on it: as it was reached or, before that, as the settings name it.
 
-    ``host`` is a directory for a Unix socket; ``role`` None where nothing names one.
+    ``host`` is a directory for a Unix socket. ``role`` is None if nothing names one.
     """
 
     host: str

@@ -1,7 +1,7 @@
-"""Why a server does not let a session in: read from what libpq says, since it gives no SQLSTATE there.
+"""Why a server refuses a login. libpq gives no SQLSTATE for that, so its text is read.
 
-The server's own text may be in another language (``lc_messages``); a SQLSTATE, where one could be had, is read instead.
-What neither tells is ``UNKNOWN``, and the server's words are passed on as they are.
+The server's own text may be in another language (``lc_messages``). If a SQLSTATE could be had, it is used instead.
+Anything else is ``UNKNOWN``, and the server's words are shown as they are.
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
 
@@ -50,12 +50,12 @@ class Refusal(StrEnum):
 
     @property
     def is_passing(self) -> bool:
-        """Whether it may be otherwise in a moment, with nobody doing anything about it."""
+        """Whether this may change within moments, although nobody does anything about it."""
         return self in _PASSING
 
     @property
     def is_of_database(self) -> bool:
-        """Whether another database of the same server may let the session in."""
+        """Whether another database of the same server may accept the session."""
         return self in _OF_DATABASE
 
 
@@ -280,7 +280,8 @@ def explained(refusal: Refusal, said: str, attempt: Attempt) -> tuple[str, str]:
 
 
 def _about_workplace(refusal: Refusal, attempt: Attempt, hint: str) -> str:
-    """The database that snapkit works from is mostly nobody's choice: say why it is that one, and how to choose."""
+    """Most users have not chosen the database that snapkit works from: say why it is this one, and how to choose
+    another."""
     if attempt.was_named:
         chosen = f"snapkit was to work from the database {attempt.database!r} (--maintenance-db)."
     else:

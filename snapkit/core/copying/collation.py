@@ -1,4 +1,4 @@
-"""A database that goes by an earlier version of the system's collations: its indexes on text may be out of order.
+"""A database whose collation version is not the system's any more: its indexes on text may be out of order.
 
 https://www.postgresql.org/docs/current/sql-altercollation.html#SQL-ALTERCOLLATION-NOTES
 """

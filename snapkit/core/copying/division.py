@@ -14,15 +14,15 @@ WORTH_RELAYING = 2**20
 """Bytes from which on a table goes by itself."""
 
 MOST_RELAYED = 400
-"""pg_dump is told of each on its command line, which systems limit."""
+"""pg_dump gets each of them on its command line, and systems limit its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """An ordinary table or a partition, with its rows. ``columns`` are those that are stored and not generated,
-    ``generated`` those that are both.
+    """An ordinary table or a partition.
 
-    ``hashed_root`` is the partitioned table above it where one between them divides its rows by their hash.
+    ``columns`` are the stored columns that are not generated, ``generated`` the stored ones that are. ``hashed_root``
+    is the root of the partition tree, if a table between the root and this one divides its rows by hash.
     """
 
     oid: int
@@ -40,7 +40,7 @@ class Table:
 
     @property
     def as_compared(self) -> Counted:
-        """Whose rows are compared: those of the root where a row may be in another partition of the copy."""
+        """What is compared for this table: the root's rows, if a row may be in another partition of the copy."""
         columns = tuple(sorted((*self.columns, *self.generated)))  # a child's may be in another order in the copy
         if self.hashed_root is not None:
             return Counted(*self.hashed_root, only=False, columns=columns)
@@ -48,7 +48,7 @@ class Table:
 
 
 def title_of(schema: str, name: str) -> str:
-    """Return the name of a table as SQL has it, and as a pattern by which pg_dump knows just this one.
+    """Return the name of a table as SQL writes it. It is also a pattern that matches only this table in pg_dump.
 
     https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-PATTERNS
     """
@@ -57,7 +57,7 @@ def title_of(schema: str, name: str) -> str:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Counted:
-    """Rows that are compared, by these ``columns``; with ``only`` without those of the table's descendants."""
+    """Rows that are compared, by these ``columns``. With ``only``, the rows of descendants are left out."""
 
     schema: str
     name: str
@@ -71,8 +71,10 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """The tables that are relayed, largest first, and the rest, which pg_dump copies. Those of extensions are in
-    neither: pg_dump takes along what an extension declares as a user's."""
+    """The tables that are relayed, largest first, and the rest, which pg_dump copies.
+
+    Tables of extensions are in neither: pg_dump copies those of their rows that the extension declares as the user's.
+    """
 
     relayed: tuple[Table, ...]
     rest: tuple[Counted, ...]
@@ -81,9 +83,10 @@ class Division:
 def divide(tables: Sequence[Table], encoding: str) -> Division:
     """Divide the tables of a database in ``encoding``.
 
-    Rows divided by the hash of an enum's value belong elsewhere in the copy, where its values have other numbers:
-    pg_dump puts them in from the top. An extension says itself which rows of its tables are a user's. And a name that
-    is not ASCII reaches pg_dump as it is meant only where both speak UTF-8.
+    Some tables are left to pg_dump. Rows that are divided by the hash of an enum go to another partition in the copy,
+    because the enum's values have other numbers there: pg_dump inserts them at the root. Tables of extensions: the
+    extension says which rows are the user's. Names that are not ASCII: pg_dump understands them only if both sides use
+    UTF-8.
     """
     relayed = [
         table

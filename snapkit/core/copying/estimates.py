@@ -1,4 +1,4 @@
-"""How long a copy will take, judged by what earlier ones on this server took, and by what a file takes anywhere."""
+"""How long a copy will take, estimated from earlier copies on this server, and from what a file takes on any disk."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ that shares blocks; 0.03 in memory, where nobody keeps a database. ``python -m b
 _MEBIBYTE = timedelta(milliseconds=0.5)
 """What a fast disk takes to copy 2**20 bytes."""
 _LONG = timedelta(seconds=1)
-"""Of less than that, nothing is foretold by these: it goes by the machine."""
+"""A shorter estimate is not given: it depends too much on the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What is to be copied: its ``size`` in bytes, and of about how many ``files`` it is; None: not known.
+    """What will be copied: its ``size`` in bytes, and its number of ``files``; None: not known.
 
-    ``shares`` says that the file system may share blocks, so that bytes take no time.
+    ``shares``: the file system may share blocks, so that the bytes take no time.
     """
 
     size: int | None
@@ -60,9 +60,10 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """How long a copy will take. ``at_least``: nothing was there to judge by, and a fast disk takes as long as that.
+    """How long a copy will take.
 
-    ``is_own``: it goes by an earlier backup of the same source.
+    ``at_least``: there is no earlier copy to judge by, and even a fast disk takes this long. ``is_own``: it is judged
+    by an earlier backup of the same source.
     """
 
     duration: timedelta
@@ -90,10 +91,11 @@ def is_brief(forecast: Forecast | None, size: int | None) -> bool:
 
 
 def foretell(entries: Iterable[Entry], source: str, strategy: Strategy, extent: Extent) -> Forecast | None:
-    """Return how long copying ``source`` will take; None where nothing is there to judge by.
+    """Return how long copying ``source`` will take; None if there is nothing to judge by.
 
-    ``entries`` are all of the server's. The newest backup of this source that was made in the same way counts; failing
-    that, the newest of another source that is not too small to tell; failing that, what a fast disk takes.
+    ``entries`` are all entries of the server. The newest backup of this source that was made in the same way counts.
+    If there is none, the newest of another source that is not too small counts; if there is none, what a fast disk
+    takes.
     """
     least = _least(strategy, extent)
     newest = _newest_telling(entries, source, strategy, extent.size)
@@ -141,10 +143,10 @@ def _newest_telling(entries: Iterable[Entry], source: str, strategy: Strategy, s
 
 
 def _scaled(before: Metadata, extent: Extent) -> timedelta:
-    """What was taken ``before``, for as many files and bytes as there are now.
+    """Scale the time that an earlier copy took to the present number of files and bytes.
 
-    How much of it went by the files is not known: as much as a fast disk takes for them, and of what is left for the
-    bytes no more than a fast disk takes for those, since a slow disk is slow for both.
+    How much of that time was for files is not known. Files get as much as a fast disk takes for them. Bytes get the
+    rest, but no more than a fast disk takes for them, because a slow disk is slow for both.
     """
     took = timedelta(milliseconds=before.clone_ms or 0)
     then = Extent(before.clone_bytes, before.clone_files)
@@ -161,16 +163,16 @@ _RECENT = 3.0
 
 
 class Pace:
-    """The pace of a copy of late: a disk takes the first bytes into memory, and then goes at its own pace.
+    """The recent pace of a copy: a disk takes the first bytes into memory, and then goes at its own pace.
 
-    While nothing moves, the pace stays what it was, so that what is left does not count upwards for that.
+    While nothing moves, the pace stays the same. Otherwise the remaining time would count upwards.
     """
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, int]] = deque()
 
     def see(self, elapsed: timedelta, done: int) -> float | None:
-        """Note how much is done; return units a second of late, None before there is anything to go by."""
+        """Note how much is done; return the recent units a second, None at first."""
         now = elapsed.total_seconds()
         if not self._seen or done > self._seen[-1][1]:
             self._seen.append((now, done))
@@ -182,7 +184,8 @@ class Pace:
 
 
 def share_done(elapsed: timedelta, expected: timedelta) -> tuple[float, bool]:
-    """Return how much is done if it goes as the last time, and whether it takes longer than that; never quite all."""
+    """Return the share that is done if it takes as long as last time (never quite 1), and whether it takes longer
+    already."""
     share = elapsed / expected if expected else 1.0
     return min(share, 0.99), share > 0.99
 
@@ -201,10 +204,10 @@ _FILE_AT_MOST = 0.003
 
 
 def blocks_were_shared(strategy: Strategy, size: int | None, files: int | None, copying: timedelta) -> bool | None:
-    """Judge by the time that ``clone`` took for ``size`` bytes in ``files`` whether the file system shared blocks.
+    """Judge by the time that a clone took whether the file system shared blocks.
 
-    PostgreSQL does not say, and copies silently where it cannot share. None where the time does not tell: in between,
-    or where it may have gone by the number of files, each of which takes its own time, shared or not.
+    PostgreSQL does not say whether it did, and copies silently where it cannot. None if the time does not tell: it is
+    in between, or the number of files may explain it.
     https://www.postgresql.org/docs/current/runtime-config-resource.html#GUC-FILE-COPY-METHOD
     """
     seconds = copying.total_seconds()

@@ -14,7 +14,7 @@ class LockTable:
     """max_connections and max_prepared_transactions together."""
     tables: int
     others: int
-    """Indexes, TOAST tables and sequences, which whoever reads a table or dumps a database locks besides."""
+    """Indexes, TOAST tables and sequences: whoever reads a table or dumps a database locks these, too."""
 
     @property
     def capacity(self) -> int:
@@ -22,8 +22,8 @@ class LockTable:
 
     @property
     def needed(self) -> int:
-        """What a copy takes: two sessions of ours and two of pg_dump hold all tables, and a table has room for two
-        holders of each lock that it has room for. A quarter is left to everybody else."""
+        """The locks that a copy needs. Two sessions of snapkit and two of pg_dump hold all tables, and PostgreSQL
+        counts two holders for each lock. A quarter is left to others."""
         return (max(self.tables + self.others, (4 * self.tables + self.others) // 2) * 4 + 2) // 3
 
     @property

@@ -1,4 +1,4 @@
-"""The settings of a database that can keep everybody out of it, whatever else it holds."""
+"""The settings of a database that can make every login fail."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ https://www.postgresql.org/docs/current/runtime-config-client.html#RUNTIME-CONFI
 """
 
 _ANYBODYS = "local_preload_libraries"
-"""The one that takes no right; the other is a superuser's."""
+"""Any role may set this one; the other is for superusers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """What a session finds set as it begins: for ``role``, or with "" for whoever has nothing of their own."""
+    """The settings that a session begins with: for ``role``, or with "" for roles without settings of their own."""
 
     role: str
     settings: tuple[Setting, ...]

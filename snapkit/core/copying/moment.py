@@ -1,7 +1,7 @@
-"""What a database is at one moment, beside its rows: what is read for a copy of it, and how it is known to hold still.
+"""What a database is at one moment, besides its rows, and how it is known that this did not change meanwhile.
 
-The rows of a database stand still while nobody is inside and nobody gets in. What belongs to it as an object does not:
-anybody with the right may grant, set and rename meanwhile.
+The rows of a database cannot change while nobody is connected and nobody can connect. Its properties can: anybody with
+the right may grant, set and rename.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Which versions of its rows in the shared catalogs a database has; each has another after every change, also back.
+    """The versions of the database's rows in the shared catalogs.
 
-    So equal ones mean that nothing was changed in between, the name included. ``settings``, ``comment`` and
-    ``labels`` are None where there are none.
+    A row gets a new version with every change, even if it is changed back. So equal versions mean that nothing changed
+    in between. ``settings``, ``comment`` and ``labels`` are None where there are none.
     """
 
     database: str
@@ -30,10 +30,10 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """All that belongs to a database beside its contents, as it was at one moment.
+    """Everything about a database besides its contents, at one moment.
 
-    ``roles`` tells the OID of each role that ``properties`` name: a role may be called otherwise by the time when they
-    are given to the copy.
+    ``roles`` has the OID of each role that ``properties`` name, because a role may be renamed before the copy gets
+    them.
     """
 
     database: Database

@@ -34,7 +34,7 @@ _REST = 1000
 
 
 def said_by(program: str) -> str:
-    """Return what a program has complained of, fit for a message: without the statements, which may hold secrets."""
+    """Return the complaints of a program for a message, without statements, which may hold secrets."""
     lines = []
     is_of_rows = False
     for line in program.splitlines():
@@ -62,8 +62,8 @@ _KINDS: tuple[tuple[str, type[SnapkitError]], ...] = (
 
 
 def kind_of(complaint: str) -> type[SnapkitError]:
-    """Return which error of ours a program's complaint is.
+    """Return the class of error for a complaint of a program.
 
-    Programs pass on the server's texts and no SQLSTATE. In another language, or in other words, it is a plain failure.
+    Programs pass on the server's text, but no SQLSTATE. Text in another language or in other words gives SnapkitError.
     """
     return next((kind for text, kind in _KINDS if text in complaint), SnapkitError)

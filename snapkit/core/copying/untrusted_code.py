@@ -7,9 +7,10 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function that an expression in the database calls, where ``place`` says.
+    """A function that an expression in the database calls; ``place`` says which expression.
 
-    ``owner`` is whose it is; None where it is a superuser's, but may run statements that the expression gives it.
+    ``owner`` is the function's owner. None: it belongs to a superuser, but may run statements that the expression
+    passes to it.
     """
 
     place: str

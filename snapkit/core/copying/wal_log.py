@@ -1,7 +1,7 @@
-"""A clone by WAL_LOG that fails can leave the server in danger: what is said then, and done at once.
+"""A failed WAL_LOG clone can leave the server in danger: what to say and do then.
 
-Where the disk is short of room, PostgreSQL may report an internal error instead of 53100. The files of the clone stay,
-every checkpoint fails from then on, and a server that is stopped, or crashes, before one succeeds does not start again.
+On a full disk PostgreSQL may report an internal error instead of 53100. The files of the clone stay, and every
+checkpoint fails from then on. If the server stops or crashes before a checkpoint succeeds, it does not start again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which deploy a backup belongs to: the code at hand, the CI run, who made it, how far its migrations had come.
+"""Which deploy a backup belongs to: the code, the CI run, who made it, and how far its migrations were.
 
-All of it goes into the backup's comment, which every role on the server can read: user names, passwords, queries and
-fragments of URLs are cut, and every text is bounded in length.
+All of this is in the backup's comment, which every role on the server can read. So user names, passwords, queries and
+fragments of URLs are removed, and every text has a maximum length.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _URL_SECRETS = re.compile(r"(\w[\w+.-]*://)(?:\S*@)?([^\s?#]*)(?:[?#]\S*)?")
 
 
 def clean(text: str | None) -> str | None:
-    """Return a text that may stand in a comment: without what is secret in a URL, control characters, and its end if
-    it is too long; None for nothing."""
+    """Return a text that is fit for a comment: without secrets in URLs and without control characters, cut if it is
+    too long; None for nothing."""
     if not text or (len(text) > _MAX_READ and "://" in text):  # half a URL may be half a password
         return None
     readable = text[:_MAX_READ].encode("utf-8", "replace").decode("utf-8")

@@ -16,7 +16,7 @@ A clone has no comment before its last transaction, and CREATE DATABASE can set 
 """
 
 OPEN_PARTIAL_CONNECTION_LIMIT = 1_397_637_455
-"""The same for one that is being filled from outside, and so lets its owner in (``SNAO``)."""
+"""The same for a copy that is being filled over a connection, which its owner can connect to (``SNAO``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Database:
     document: str | None
     has_comment: bool
     is_mine: bool
-    """Whether the role that asks owns it, itself or through another role."""
+    """Whether the present role owns it, itself or through another role."""
     access: int | None = None
     """The hash of its access list, the default one written out; None where that was not asked for."""
     row_is_newer: bool | None = None
@@ -49,13 +49,13 @@ class Database:
 
     @property
     def is_open_partial(self) -> bool:
-        """Whether it bears the mark of a copy that was being filled: sessions of ours may be inside."""
+        """Whether it has the mark of a copy that was being filled: sessions of snapkit may be connected."""
         return self.connection_limit == OPEN_PARTIAL_CONNECTION_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
 class Unsealed:
-    """What the seal took away from a database, and ``prepare`` gives back."""
+    """What a database had before it was sealed, and gets back from ``prepare``."""
 
     name: str
     allow_connections: bool

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One database of the inventory: what it is, read from its comment or, failing that, from its name and marks."""
+    """One database of the inventory, as its comment describes it or, without one, its name and marks."""
 
     database: Database
     source: str
@@ -29,11 +29,12 @@ class Entry:
     metadata: Metadata | None = None
     size_bytes: int | None = None
     bears_its_name: bool = True
-    """Whether it is named as snapkit named it. One that was renamed by hand is used only if it is asked for by name."""
+    """Whether it still has the name that snapkit gave it. A renamed one is used only if its name is given."""
     altered: str | None = None
-    """What about it is not as it was sealed, in words that go on from its name."""
+    """How it differs from what snapkit sealed, in words that follow its name."""
     ordered_at: datetime | None = None
-    """When it was made at the latest, by what the server made after it; None: as it says."""
+    """The latest time at which it can have been made, judged by entries that the server made later; None: its own
+    date."""
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Entry:
 
     @property
     def not_given(self) -> tuple[str, ...]:
-        """The names of those properties of its source that it could not be given when it was made."""
+        """The names of the properties of its source that it could not be given."""
         return self.metadata.not_given if self.metadata else ()
 
     @property
@@ -80,7 +81,7 @@ class Entry:
 
     @property
     def dated(self) -> datetime:
-        """When it was made, as far as that can be believed; see ``ordering``."""
+        """When it was made, corrected for a wrong clock; see ``ordering``."""
         return self.ordered_at or self.created_at
 
     @property

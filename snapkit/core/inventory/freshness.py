@@ -1,4 +1,4 @@
-"""Whether there is a backup that is young enough: what a monitor asks."""
+"""Whether there is a backup that is new enough, as a monitor asks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from snapkit.errors import NotFoundError, SnapkitError
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """A source and its backups of use, newest first; ``entries`` is everything that snapkit made of it."""
+    """A source and its usable backups, newest first; ``entries`` are all of its entries."""
 
     source: str
     backups: tuple[Entry, ...]
@@ -29,9 +29,9 @@ class SourceStatus:
         return self.backups[0] if self.backups else None
 
     def age(self, now: datetime) -> timedelta | None:
-        """How old the newest backup is of which that can be known; None if there is none.
+        """The age of the newest backup with a known age; None if there is none.
 
-        One that is dated ahead of the server's clock may be of any age. Where it is a matter of moments, it is nothing.
+        A backup with a date in the future has no known age. If it is ahead by moments only, its age is 0.
         """
         newest = next((entry for entry in self.backups if not is_ahead(entry, now)), None)
         return max(now - newest.created_at, timedelta(0)) if newest else None
@@ -43,14 +43,15 @@ class SourceStatus:
         return sum(known) if len(known) == len(sizes) else None
 
     def is_too_old(self, now: datetime, max_age: timedelta) -> bool:
-        """Whether there is a backup, and none that is known to be young enough."""
+        """Whether there are backups, but none that is known to be new enough."""
         age = self.age(now)
         return self.newest is not None and (age is None or age > max_age)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport(Outcome):
-    """How the backups of some sources stand. Without ``max_age`` nothing is judged; ``sized``: sizes were asked for."""
+    """The state of the backups of some sources. Without ``max_age`` nothing is judged. ``sized``: sizes were asked
+    for."""
 
     sources: tuple[SourceStatus, ...]
     max_age: timedelta | None
@@ -106,9 +107,9 @@ def judge(
     sized: bool = False,
     cautions: tuple[Caution, ...] = (),
 ) -> StatusReport:
-    """Return how the backups of ``source`` stand; None: of every source of which snapkit has made something.
+    """Return the state of the backups of ``source``; None: of every source that has entries.
 
-    A clone under construction does not count, and neither does a backup of the original script.
+    Unfinished clones and backups of the original script do not count.
     """
     ours = [entry for entry in entries if entry.is_managed]
     names = sorted({entry.source for entry in ours}) if source is None else [source]

@@ -1,8 +1,8 @@
-"""The comment that makes a database ours: one small JSON document, versioned.
+"""The comment that marks a database as snapkit's: a small JSON document with a version.
 
-Every role on the server can read it, so it holds no secret. It is ASCII, since the comments of all databases stand in
-one catalog, each in the encoding of the database from which it was written. Keys that this version does not know are
-kept when the document is rewritten; a document of a newer version is recognised, and left alone.
+Every role on the server can read it, so it holds no secret. It is ASCII, because the comments of all databases are in
+one catalog, each in the encoding of the database that it was written from. Unknown keys are kept when the document is
+rewritten. A document of a newer version is recognised and left alone.
 """
 
 from __future__ import annotations
@@ -94,29 +94,29 @@ class Metadata:
     """How much had been written to the source by then: what the cost of a rollback goes by."""
     gave_way_to: str | None = None
     gave_way_to_oid: int | None = None
-    """Of what was live once: the entry that was rolled back to, and the OID of what then became live."""
+    """Of a displaced database: the entry that replaced it, and the OID of the database that became live."""
     gave_way_at: int | None = None
-    """Of an entry that was given back what it was: ``order`` of the undo that has put it aside."""
+    """Of a backup that was live and became a backup again: ``order`` of the undo that displaced it."""
     used_up: str | None = None
-    """Of a displaced database: the document of the entry that it gave way to, which has lost it by becoming live."""
+    """Of a displaced database: the document that the entry had which replaced it, and lost when it became live."""
     order: int | None = None
-    """The server's next transaction ID, in 64 bits, when the entry was planned: it grows whatever the clock does, and
-    goes on growing on a standby that takes the server's place. Earlier versions noted none."""
+    """The server's next transaction ID, in 64 bits, when the entry was planned. It grows whatever the clock does,
+    also on a promoted standby. Earlier versions noted none."""
     seal: Seal | None = None
-    """What shows of the database when it is sealed; see ``sealing``."""
+    """What pg_database shows of the sealed database; see ``sealed``."""
     altered: str | None = None
-    """Why it is not what it was when it was made, in words that go on from its name: ``was written to in a shell``."""
+    """Why it is no longer as it was made, in words that follow its name."""
     dropping: str | None = None
-    """The name that it had before a run began to drop it: nothing but dropping it is left to do, unless somebody has
-    rescued it since then."""
+    """Its name before a run began to drop it. From then on it can only be dropped, unless somebody has rescued it."""
     not_given: tuple[str, ...] = ()
     """Of a backup: the names of those properties of its source that it could not be given."""
     shares_blocks: bool | None = None
-    """False where PostgreSQL was not let share blocks for it, so that the next backup does not try in vain."""
+    """False if PostgreSQL could not share blocks for it, so that the next backup does not try again."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def lacking(self, not_given: tuple[str, ...], access: int) -> Metadata:
-        """Return it with what the database could not be given, and the access list that it has without, by its hash."""
+        """Note the properties that the database could not be given, and the hash of the access list that it has
+        instead."""
         return replace(self, not_given=not_given, seal=replace(self.seal, access=access) if self.seal else None)
 
     def with_label(self, label: str | None) -> Metadata:
@@ -126,7 +126,7 @@ class Metadata:
         return replace(self, opened=opened)
 
     def with_altered(self, reason: str | None) -> Metadata:
-        """Note that it is no way back any more, and why (see ``altered``); None takes that back."""
+        """Note that it cannot be rolled back to, and why (see ``altered``); None removes the note."""
         return replace(self, altered=reason)
 
     def with_dropping(self, name: str | None) -> Metadata:
@@ -215,14 +215,15 @@ def decode(comment: str | None) -> Metadata | NewerDocument | None:
 
 
 def using_up(metadata: Metadata, used: Metadata) -> Metadata:
-    """Return the document of a displaced database with that of the entry which it has given way to; without, where a
-    long comment takes its room."""
+    """Return the document of a displaced database, with the document of the entry that replaced it; without that if a
+    long comment needs the room."""
     noted = replace(metadata, used_up=encode(replace(used, used_up=None)))
     return noted if len(encode(noted)) <= MAX_BYTES // 2 else metadata
 
 
 def used_up_by(metadata: Metadata, oid: int) -> Metadata | None:
-    """Return what the database ``oid`` was before it became live in place of the one that ``metadata`` is about."""
+    """Return the document that the database ``oid`` had before it became live and displaced the database of
+    ``metadata``."""
     former = decode(metadata.used_up) if metadata.gave_way_to_oid == oid else None
     return former if isinstance(former, Metadata) else None
 

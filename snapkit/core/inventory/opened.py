@@ -1,7 +1,7 @@
-"""An entry that is open, to be looked into: what its document notes of that.
+"""An entry that is open, so that its owner can look into it: what its document notes about that.
 
-What is changed is noted in the entry's document by the transaction that changes it, so that whoever comes by can seal
-the entry again, just as it was.
+The transaction that opens an entry also notes what it changes. So whoever comes later can seal the entry again,
+exactly as it was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Grant:
-    """CONNECT, as one item of the access list has it; by the OIDs of the roles, which stay when one is renamed."""
+    """CONNECT as one item of the access list has it. Roles are OIDs, which stay when a role is renamed."""
 
     grantor: int
     grantee: int
@@ -39,7 +39,7 @@ class Opened:
     connect: tuple[Grant, ...]
     read_only: str | None = None
     counted: Activity | None = None
-    """What had been written to it by then, which is nothing as a rule; earlier versions noted none."""
+    """How much had been written to it before it was opened, usually nothing. Earlier versions noted none."""
 
     def describe(self) -> str:
         """Name who has it open in one short phrase."""

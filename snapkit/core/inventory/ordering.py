@@ -1,4 +1,4 @@
-"""In which order entries were made, which their dates alone do not tell: a server's clock may have been wrong."""
+"""The order in which entries were made. Dates alone do not tell, because a server's clock may have been wrong."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from snapkit.core.reporting import Caution
 from snapkit.core.utc import utc_text
 
 SKEW = timedelta(seconds=5)
-"""How far apart the clocks of a server and of the standby that took its place may be without a word."""
+"""A difference of this size between the clocks of a server and its promoted standby is not reported."""
 
 _MOST_NAMES = 5
 
 
 def in_order(entries: Iterable[Entry], now: datetime) -> tuple[Entry, ...]:
-    """Return the entries newest first, each with the moment by which it is sorted; ``now`` is the server's clock.
+    """Return the entries newest first, each with the time that it is sorted by; ``now`` is the server's clock.
 
-    No entry was made after one that the server made later, nor after ``now``, whatever its date says. What has a date
-    still to come, and no number of the server's, may be of any age: it goes before all that have one.
+    An entry is never newer than one that the server made later, nor than ``now``, whatever its date says. An entry
+    with a date in the future and no number of the server may have any age: it sorts as older than all that have one.
     """
     by_source: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -49,7 +49,7 @@ def is_ahead(entry: Entry, now: datetime) -> bool:
 
 
 def ahead_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:
-    """Warn of entries that are dated ahead of the server's clock."""
+    """Warn of entries with a date in the future."""
     ahead = [entry for entry in entries if entry.is_managed and is_ahead(entry, now)]
     if not ahead:
         return ()

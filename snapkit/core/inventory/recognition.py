@@ -17,10 +17,10 @@ from snapkit.errors import NOTHING_CHANGED, NotFoundError
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What is on one server, newest entry first.
+    """The inventory of one server, newest entry first.
 
-    ``newer`` holds the databases whose document a newer snapkit wrote, ``distrusted`` the entries whose document names
-    a source that their owner has no claim to. Neither is touched, but for ``orphan``.
+    ``newer`` are databases with a document of a newer snapkit. ``distrusted`` are entries whose owner may not claim
+    their source. snapkit touches neither of them, except for ``orphan``.
     """
 
     databases: Mapping[str, Database]
@@ -32,7 +32,7 @@ class Inventory:
         return tuple(entry for entry in self.entries if entry.source == source)
 
     def orphan(self, name: str, source: str) -> Entry | None:
-        """Return a distrusted entry of a source that is gone; who gives its whole name vouches for it."""
+        """Return a distrusted entry whose source is gone. A user who gives its whole name trusts it."""
         if source in self.databases:
             return None
         return next((each for each in self.distrusted if each.name == name and each.source == source), None)
@@ -95,18 +95,19 @@ def _with_document(database: Database, document: metadata.Metadata) -> Entry:
 
 
 def _is_being_dropped(database: Database, document: metadata.Metadata) -> bool:
-    """Whether it is just as a run has left it that began to drop it; what somebody has rescued is not ours to drop."""
+    """Whether it is still as the run left it that began to drop it. If somebody has rescued it, snapkit must not
+    drop it."""
     is_named_so = naming.is_passing_name(database.name, document.source, database.oid)
     return document.dropping is not None and is_named_so and not database.allow_connections
 
 
 def _is_trusted(database: Database, source: Database | None, role: str) -> bool:
-    """Whether the owner of a database may say that it is a backup of ``source``.
+    """Whether the owner of a database may claim that it is a backup of ``source``.
 
-    Only a database's owner (or a superuser) can write its comment, so a role with CREATEDB could make a database
-    that claims to be a backup of somebody else's, and wait for it to be rolled back to. snapkit gives every clone
-    its source's owner, which such a role cannot. Where the source is gone, one's own word is believed, and nobody
-    else's.
+    Only a database's owner or a superuser can write its comment. So a role with CREATEDB could create a database that
+    claims to be a backup of another role's database, and wait until it is rolled back to. snapkit gives every clone
+    the owner of its source, which such a role cannot do. If the source is gone, only the role's own databases are
+    believed.
     """
     return database.owner == (source.owner if source else role)
 
@@ -131,10 +132,10 @@ def _is_marked_partial(database: Database) -> bool:
 
 
 def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> Iterable[Entry]:
-    """Give each clone under construction its source: the database whose clone would have this very name.
+    """Find the source of each unfinished clone: the database whose clone would get this name.
 
-    A name that was cut does not hold the source, so the names on the server and those in documents are tried; a source
-    of which nothing else is left leaves the name's first part.
+    A name that was cut does not hold the whole source. So the names on the server and those in documents are tried. If
+    nothing else of the source is left, the first part of the name is used.
     """
     known = dict.fromkeys([*databases, *(entry.source for entry in entries if entry.is_managed)])
     for entry in entries:
@@ -148,12 +149,12 @@ def _partials(entries: Sequence[Entry], databases: Mapping[str, Database]) -> It
 
 
 def alteration(database: Database, document: metadata.Metadata) -> str | None:
-    """Say, in words that go on from the entry's name, what about it is not as snapkit sealed it; None: all is.
+    """Return how an entry differs from what snapkit sealed, in words that follow its name; None if it does not.
 
-    A seal writes the row in pg_database and the comment in one transaction. So they have the same ``xmin``, which
-    neither VACUUM nor freezing changes, until somebody writes the one or the other; and nobody opens a database without
-    writing its row. Documents of versions that did not note the seal are not judged by that, and neither are changes
-    that show and let nobody in.
+    A seal writes the row in pg_database and the comment in one transaction. So both have the same ``xmin``, which
+    neither VACUUM nor freezing changes, until somebody writes one of them. Nobody can open a database without writing
+    its row. Documents of versions that did not note the seal are not judged by this. Neither are changes that are
+    visible and let nobody connect.
     https://www.postgresql.org/docs/current/ddl-system-columns.html
     """
     if document.altered is not None:

@@ -12,7 +12,7 @@ from snapkit.core.inventory.selection import usable_backups
 from snapkit.core.values import dataclass
 
 PUT_ASIDE = "displaced by a rollback"
-"""Why a displaced database stays where no rule is for those."""
+"""Why a displaced database is kept if no rule is for displaced databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,13 @@ class Verdict:
 
 
 def decide(entries: Iterable[Entry], policy: Policy, now: datetime, spared: Collection[int] = ()) -> Verdict:
-    """Apply the policy to each source by itself.
+    """Apply the policy to each source.
 
-    What counts is what a rollback would take by itself: nothing else uses up a place, or is the last backup. Never
-    removed, whatever the policy: a pinned entry, the last such backup of a source, one that was renamed by hand, one
-    under construction, anything that carries no proof of being ours, and what the run itself has made, whose OIDs are
-    ``spared``. One that was altered stays for as long as it would if it were ready. Removed whatever the policy: an
-    invalid backup of ours, once there is a rule for backups, and an invalid displaced database, once there is one for
-    these.
+    Only backups that a rollback could use count for the rules, and as the last backup. Some entries are never removed:
+    pinned ones, the last usable backup of a source, renamed ones, unfinished clones, databases that are not proven to
+    be snapkit's, and what the run itself has made (``spared``, by OID). An altered entry stays as long as it would if
+    it were ready. An invalid backup is removed as soon as there is a rule for backups, an invalid displaced database
+    as soon as there is one for displaced databases.
     """
     newest_first = _newest_first(entries)
     by_source: dict[str, list[Entry]] = {}

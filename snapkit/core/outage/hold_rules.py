@@ -1,4 +1,4 @@
-"""How clients may be held, and what a run says afterwards of how they were."""
+"""How long clients may be held, and who is disconnected."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from snapkit.core.values import dataclass
 DEFAULT_GRACE = timedelta(seconds=1)
 
 DOOR_GRACE = timedelta(seconds=4)
-"""How much of a grace can be spent behind a closed door: PostgreSQL gives sessions five seconds to leave, and those
-that are disconnected then need a moment to be gone."""
+"""The part of the grace that can be spent while new connections wait. PostgreSQL gives sessions five seconds to leave,
+and disconnected ones then need a moment to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class HoldRules:
 
     @property
     def grace_at_the_door(self) -> timedelta:
-        """How much of the grace is spent while new clients wait; half of the limit is left for the work itself."""
+        """The part of the grace that is spent while new clients wait. Half of the limit is left for the work itself."""
         grace = min(self.grace, DOOR_GRACE)
         return grace if self.limit is None else min(grace, self.limit / 2)
 
     @property
     def grace_before(self) -> timedelta:
-        """How much of it is spent before that, while everybody works on."""
+        """The part of the grace that is spent before that, while everybody works."""
         return self.grace - self.grace_at_the_door if self.disconnect else timedelta(0)
 
     def left(self, held: timedelta) -> timedelta | None:
-        """Return how much longer clients may be held who have been for ``held``: 1 ms at least, None is for ever."""
+        """Return how much longer clients may be held after ``held``: at least 1 ms; None: without limit."""
         return None if self.limit is None else max(self.limit - held, timedelta(milliseconds=1))
 
     def begun(self, held: timedelta) -> HoldRules:
@@ -48,7 +48,7 @@ class HoldRules:
         return replace(self, grace=max(self.grace_at_the_door - held, timedelta(0)), limit=self.left(held))
 
     def exceeded(self, outage: timedelta) -> tuple[Caution, ...]:
-        """Warn of an ``outage`` that was longer than it was to be, of what went through all the same."""
+        """Warn of an ``outage`` that was longer than the limit, although the run succeeded."""
         if self.limit is None or outage <= self.limit:
             return ()
         return (

@@ -1,4 +1,4 @@
-"""PgBouncer's own words: which of its databases lead to ours, and the commands of its console.
+"""PgBouncer's console: which of its databases lead to ours, and the commands for them.
 
 https://www.pgbouncer.org/usage.html#admin-console
 """

@@ -1,4 +1,4 @@
-"""A clone: how the server is told to copy, and the database that is sealed from birth."""
+"""The plan of a clone: how the server copies, and a database that nobody can connect to from its first moment."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class CopyMethod:
     word: Strategy | None
     share_blocks: bool | None
     falls_back: bool = False
-    """Whether files are copied where PostgreSQL turns out not to be let share blocks; else that is an error."""
+    """Whether files are copied if PostgreSQL cannot share blocks; otherwise that is an error."""
     learnt: bool = False
-    """Whether that is known from an earlier clone, so that it is not tried."""
+    """Whether an earlier clone has shown this, so that sharing blocks is not tried."""
 
     def copying(self) -> CopyMethod:
-        """Return the method for a file system that can share no blocks.
+        """Return the method for a file system that cannot share blocks, under the same name.
 
-        It bears the same name. What PostgreSQL falls back to by itself (copy_file_range) takes longer than a copy.
+        Without it PostgreSQL would fall back to copy_file_range, which takes longer than a copy.
         """
         return replace(self, share_blocks=False)
 
@@ -82,9 +82,9 @@ def choose_method(
 
 
 def sharing_failed_last(entries: Iterable[Entry], tablespace: str) -> bool:
-    """Whether PostgreSQL was not let share blocks for the newest backup that it was to share them for, there.
+    """Whether PostgreSQL could not share blocks for the newest backup in that tablespace that should have shared them.
 
-    A backup that is made with the strategy named tries again, and its success is what counts from then on.
+    A backup with an explicit strategy tries again, and from then on its result counts.
     """
     there = (entry for entry in entries if entry.strategy is Strategy.CLONE and entry.database.tablespace == tablespace)
     newest = max(there, key=lambda entry: (entry.created_at, entry.sequence), default=None)
@@ -93,7 +93,8 @@ def sharing_failed_last(entries: Iterable[Entry], tablespace: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ClonePlan:
-    """A clone to a name that marks it as partial, sealed from birth and with the properties of its template."""
+    """A clone under a name that marks it as unfinished. Nobody can connect to it, and it gets the properties of its
+    template."""
 
     template: Database
     name: str
@@ -101,7 +102,7 @@ class ClonePlan:
     settings: tuple[Statement, ...]
     create: CreateDatabase
     instead: tuple[Statement, ...] = ()
-    """What is set instead, and the clone tried once more, where PostgreSQL is not let share blocks."""
+    """What is set for a second try if PostgreSQL cannot share blocks."""
 
     def noting_collation(self, version: str | None) -> ClonePlan:
         """Return the plan with the version of the system's collations that the clone is to note; None: the system's."""
@@ -116,13 +117,13 @@ class ClonePlan:
 
     @property
     def handing_over(self) -> tuple[Statement, ...]:
-        """What gives the clone to its owner, if somebody else had to keep it while it was being filled."""
+        """Give the clone to its owner, if another role had to own it while it was being filled."""
         owner = self.properties.owner
         return (ChangeOwner(self.name, owner),) if self.create.owner != owner else ()
 
     @property
     def fenced(self) -> Properties | None:
-        """The properties that the clone has once it was handed over, where those are not a fresh database's."""
+        """The properties of the clone after it was given to its owner, if they are not those of a new database."""
         if not self.is_online:
             return None
         owner = self.properties.owner
@@ -142,7 +143,8 @@ class ClonePlan:
 
     @property
     def opening(self) -> tuple[Statement, ...]:
-        """What lets the owner in to fill it, in one transaction; nobody else gets in at any moment, but superusers."""
+        """Open it to its owner, to fill it, in one transaction. Nobody else can connect at any moment, except
+        superusers."""
         return (
             RevokeAllOnDatabase(self.name, (None,)),
             AlterDatabase(self.name, allow_connections=True, connection_limit=OPEN_PARTIAL_CONNECTION_LIMIT),

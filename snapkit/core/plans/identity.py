@@ -1,6 +1,6 @@
-"""What a plan takes for granted about the databases that its statements name, and how it is held against what is there.
+"""What a plan assumes about the databases that its statements name, and how that is checked.
 
-A database is known by its OID. Statements go by name, and act on whatever bears that name when they come.
+A database is identified by its OID. Statements use names, and act on whatever has the name when they run.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def facts_of(database: Database, comment: str | None) -> Facts:
 
 
 class AlteredMeanwhileError(BusyError):
-    """The databases are those that were meant, but something about them was changed: to read it again may do."""
+    """The databases are the right ones, but something about them was changed. It may help to read them again."""
 
 
 def check_names_found(names: Mapping[int, str], found: Mapping[int, str], state: str) -> None:

@@ -1,6 +1,6 @@
-"""What a backup could not be given when it was made: by name, in its document, so that a rollback to it can make it up.
+"""The properties that a backup could not be given. Its document notes their names, so that a rollback can add them.
 
-Names only: a value may be a secret, and every role reads the document. The live database may still have the values.
+Only names: a value may be a secret, and every role can read the document. The live database may still have the values.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Opening an entry to its owner, and giving back what it was: the statements, and what tells that it was written to."""
+"""The statements that open an entry to its owner and close it again, and whether it was written to meanwhile."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ PUBLIC = 0
 def written_while_open(
     before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool
 ) -> str | None:
-    """Say, in words that go on from the entry's name, why it is not what it was before it was open; None if it is.
+    """Return why the entry is not what it was before it was opened, in words that follow its name; None if it is.
 
-    ``before`` and ``now`` are its counters, as they are when nobody is inside; None where they are not to be had, or do
-    not count. Those of PostgreSQL's catalogs and of large objects are among them. ``prepared`` are the transactions
-    that were prepared in it and not ended. Up to PostgreSQL 14 a database's counters begin at its first use
-    (``begins_at_first_use``), and say so as if they had been reset then.
+    ``before`` and ``now`` are its counters while nobody is connected; None if they are not available, or do not count.
+    They include PostgreSQL's catalogs and large objects. ``prepared`` are transactions that were prepared in it and
+    have not ended. Up to PostgreSQL 14 a database's counters begin at its first use (``begins_at_first_use``), and
+    look as if they had been reset then.
     """
     if prepared:
         gids = ", ".join(map(repr, prepared))
@@ -88,7 +88,7 @@ def privileges_when_open(owner: str) -> frozenset[Privilege]:
 
 
 def statement_to_shut(name: str) -> Statement:
-    """Let nobody in any more, nor copy it; the first statement of what makes an entry again what it was."""
+    """Let nobody connect to it or copy it: the first statement that closes an entry again."""
     return AlterDatabase(name, allow_connections=False, is_template=False)
 
 

@@ -18,9 +18,10 @@ from snapkit.core.plans.statements import AlterDatabase, ChangeOwner, CommentOnD
 def sealed_metadata(
     database: Database, comment: str | None, source: str, kind: Kind, at: datetime, *, order: int | None = None
 ) -> Metadata:
-    """The document of a database that is being sealed; it keeps what the seal takes away.
+    """Return the document of a database that is being sealed. It keeps what the seal takes away.
 
-    A comment that is a document of ours came along with a rename by hand; then what it kept is the database's own.
+    If the database's comment is a document of snapkit, somebody has renamed an entry by hand. Then the comment that
+    this document kept is the database's own.
     """
     left = comments.decode(comment)
     return Metadata(

@@ -1,4 +1,4 @@
-"""A rollback or an undo: one transaction that puts the live database aside and an entry in its place."""
+"""A rollback or an undo: one transaction that displaces the live database, and makes an entry the live one."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from snapkit.core.values import dataclass
 
 
 def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
-    """Whether a swap leaves ``entry`` where it is, and takes a clone of it: if that was asked for, or it is pinned.
+    """Whether a swap uses a clone of ``entry``, so that the entry stays: if that was asked for, or it is pinned.
 
-    A pin says that the entry is to stay until the pin is taken away, whatever command comes upon it.
+    A pinned entry stays until the pin is removed, whatever command is run.
     """
     return asked or entry.pinned
 
 
 @dataclass(frozen=True, slots=True)
 class SwapPlan:
-    """One transaction that puts the live database aside and an entry, or a clone of it, in its place.
+    """One transaction that displaces the live database, and makes an entry, or a clone of it, the live one.
 
-    ``live`` is None where no database of that name exists any more; then nothing is put aside.
+    ``live`` is None if there is no database of that name. Then nothing is displaced.
     """
 
     source: str
@@ -54,16 +54,16 @@ class SwapPlan:
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
-        """What is done before clients are held; nobody sees it before the transaction commits.
+        """The statements before clients are held. Nobody sees them before the COMMIT.
 
-        The first rename locks the database that is to be live, so that whatever is in its way is waited for now. What
-        is live is sealed last: from then on nothing but the renames is left to do.
+        The first rename locks the database that will be live, so that snapkit waits now for whatever is in its way.
+        The live database is sealed last. After that only the renames are left.
         """
         return (*self.set_apart, *self.unseal, *self.seal)
 
     @property
     def set_apart(self) -> tuple[Statement, ...]:
-        """What takes the entry out of the inventory, and locks it; a clone is in nobody's."""
+        """Rename the entry, so that nobody finds it, and lock it; a clone is not in the inventory."""
         return () if self.clone else (RenameDatabase(self.entry.name, self.passing_name),)
 
     @property
@@ -82,7 +82,7 @@ class SwapPlan:
 
     @property
     def assumed(self) -> Mapping[int, Facts]:
-        """What ``prepare`` takes for granted of the database that is to be live, by OID: it writes over that."""
+        """What ``prepare`` assumes about the database that will be live, by OID, because it overwrites that."""
         if self.clone is None:
             return {self.entry.database.oid: facts_of(self.entry.database, self.entry.database.document)}
         oid = self.displaced_metadata.gave_way_to_oid

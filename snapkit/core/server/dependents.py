@@ -8,7 +8,7 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Dependents:
-    """The roles and the tablespaces that nothing needs but entries, by name."""
+    """The roles and tablespaces that only entries need, by name."""
 
     roles: tuple[str, ...] = ()
     tablespaces: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Logical replication of a database: slots and subscriptions, which belong to its OID, and so go where that goes.
+"""Logical replication: slots and subscriptions. They belong to the OID of a database, and so stay with it.
 
 https://www.postgresql.org/docs/current/logical-replication.html
 """
@@ -50,7 +50,7 @@ class Replication:
 
 
 def not_in_a_backup(found: Replication) -> tuple[Caution, ...]:
-    """Warn of what belongs to the source of a backup, and would not come back with it."""
+    """Warn of slots and subscriptions of a backup's source, which a backup does not contain."""
     cautions = []
     if found.slots:
         cautions.append(
@@ -73,7 +73,8 @@ def not_in_a_backup(found: Replication) -> tuple[Caution, ...]:
 
 
 def stranded(found: Replication, live: str | None = None) -> tuple[Caution, ...]:
-    """Warn of what belongs to databases that let nobody in, or will not; ``live`` is where it is to be made anew."""
+    """Warn of slots and subscriptions of databases that nobody can connect to; ``live`` is where to create them
+    again."""
     anew = f" To create them again, connected to {live!r}:" if live else ""
     cautions = []
     if found.slots:
@@ -111,7 +112,7 @@ def at_work_while_open(found: Replication) -> tuple[Caution, ...]:
 
 
 def drop_subscription(subscription: Subscription) -> str:
-    """Say how a subscription is dropped whose database lets nobody in."""
+    """Return what to type to drop a subscription of a database that nobody can connect to."""
     name = _identifier(subscription.name)
     statements = (
         "SET default_transaction_read_only = off",
