@@ -124,7 +124,8 @@ def check_audit_log(path: Path) -> None:
         raise SnapkitError(
             f"The audit log {str(path)!r} cannot be opened for appending: {error.strerror}.",
             state=NOTHING_CHANGED,
-            hint="A run that would be missing in it is not begun. Set it right, or set audit-log otherwise.",
+            hint="snapkit does not start a run that the log would miss. Make the file writable, or change the "
+            "setting audit-log.",
         ) from None
 
 

@@ -78,18 +78,18 @@ def cost_facts(written: Written | None) -> list[Fact]:
         facts.append(("Written since", f"not known: {written.doubt.describe() if written.doubt else ''}"))
     else:
         about = "at least " if written.doubt else "about "
-        counted = rows_text(written.rows) or "no rows; what DDL and TRUNCATE do is not counted"
+        counted = rows_text(written.rows) or "no rows (DDL and TRUNCATE are not counted)"
         facts.append(("Written since", about + counted))
         shown = written.tables[:_TABLES_SHOWN]
         facts += [("", f"{each.table.schema}.{each.table.name}: {rows_text(each.rows) or 'nothing'}") for each in shown]
         more = len(written.tables) - _TABLES_SHOWN
         if more > 0:
             facts.append(("", f"and {count_text(more, 'table')} more"))
-        facts.append(("Transactions", f"{written.transactions} since, those that only read included"))
+        facts.append(("Transactions", f"{written.transactions} since then, including those that only read"))
         if written.doubt:
             facts.append(("", written.doubt.describe()))
     if written.last_commit is not None:
-        facts.append(("Last write", f"{utc_text(written.last_commit)} UTC, in whatever database of the server"))
+        facts.append(("Last write", f"{utc_text(written.last_commit)} UTC, in any database of the server"))
     return facts
 
 

@@ -24,7 +24,7 @@ Fact = tuple[str, str]
 def disconnected_facts(sessions: Sequence[ClientSession]) -> list[Fact]:
     """Return who was sent out, and whose transaction was ended with that."""
     amid = [session for session in sessions if session.state not in (None, "idle")]
-    at_work = f"; at work {'was' if len(amid) == 1 else 'were'} {len(amid)} of them:" if amid else ""
+    at_work = f"; {len(amid)} of them {'was' if len(amid) == 1 else 'were'} at work:" if amid else ""
     rows = [("Disconnected", sessions_text(sessions) + at_work)]
     rows += [("", f"{session.describe()}: {session.doing()}") for session in amid[:5]]
     return rows + ([("", f"and {len(amid) - 5} more that were at work")] if len(amid) > 5 else [])

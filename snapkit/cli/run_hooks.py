@@ -86,7 +86,7 @@ class _Around:
             raise SnapkitError(
                 failure,
                 state=NOTHING_CHANGED,
-                hint="The hook's command stands in the settings file, in the table 'hooks'.",
+                hint="The hook's command is in the settings file, in the table 'hooks'.",
             )
 
     def after(

@@ -80,7 +80,7 @@ def _instead(command: str, message: str, words: Sequence[str]) -> tuple[str, str
             hint = "Another database: snapkit status --url URL. All of the server: snapkit status --all"
             return f"{name!r} is one word too many: the connection names the database.", hint
         case "shell" if message.startswith("No such option"):
-            return message, f"The command stands behind two dashes: {_with_dashes(words)}"
+            return message, f"The command goes behind two dashes: {_with_dashes(words)}"
     return None
 
 

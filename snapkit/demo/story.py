@@ -44,7 +44,7 @@ class Narrator(Protocol):
 def play(narrator: Narrator, *, keep: bool) -> DemoServer | None:
     """Play the story; return the server if it was to be kept, and is left running."""
     with demo_server(keep=keep) as demo:
-        narrator.say("Here is a PostgreSQL server of our own …")
+        narrator.say("Starting a PostgreSQL server of our own …")
         _play(narrator, demo)
     return demo if keep else None
 
@@ -79,7 +79,7 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
     after = state()
     narrator.say(f"The shop has {after}: {'all is' if after == before else 'NOT all is'} as it was.")
 
-    narrator.say("Nothing was lost: the ruined state was put aside, and could be looked at. Undo swaps it back …")
+    narrator.say("Nothing was lost: the ruined state is kept, and can be looked at. Undo swaps it back …")
     narrator.type("snapkit undo")
     narrator.show_swap(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()}) … and an undo can be undone.")
@@ -87,7 +87,7 @@ def _play(narrator: Narrator, demo: DemoServer) -> None:
     narrator.show_swap(swap(server, SwapRequest(undo=True), _LOCK_WAIT, unobserved))
     narrator.say(f"({state()})")
 
-    narrator.say("Some deploys later there are more backups than one needs. Keep two:")
+    narrator.say("Some deploys later there are more backups than you need. Keep two:")
     for label in ("before 0043", "before 0044", "before 0045"):
         back_up_labelled(label)
     narrator.type("snapkit prune --keep 2")

@@ -100,7 +100,7 @@ def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
         return (
             Caution(
                 "sessions_remain",
-                f"{entry.name} is adopted and sealed, but who was connected to it may still be there.",
+                f"{entry.name} is adopted and sealed, but sessions may still be connected to it.",
             ),
         )
     return ()

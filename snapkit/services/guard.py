@@ -190,8 +190,8 @@ def check_replicated(backup: BackupReceipt, *, allow_unreplicated: bool) -> None
         raise InterruptedRunError("Interrupted.")
     if not allow_unreplicated and not is_confirmed(backup.cautions):
         raise SnapkitError(
-            "No synchronous standby has confirmed the backup: should one take this server's place, there may be no way "
-            "back. To go on all the same: --allow-unreplicated."
+            "No synchronous standby has confirmed the backup: if one takes this server's place, the backup may "
+            "be missing there. To go on anyway: --allow-unreplicated"
         )
 
 
@@ -365,8 +365,8 @@ class GuardReceipt(Outcome):
 def _still(source: str) -> Caution:
     return Caution(
         "nothing_written",
-        f"Nothing was swapped: while the command ran, nothing was written to {source!r}. The server has handed out no "
-        "transaction ID, and no sequence has moved.",
+        f"There was nothing to roll back: while the command ran, nothing was written to {source!r}. The server "
+        "gave out no transaction ID, and no sequence moved.",
     )
 
 

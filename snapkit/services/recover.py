@@ -134,7 +134,7 @@ def _sources(inventory: Inventory, source: str, *, all_sources: bool, whole: boo
 
 
 def _at_work(source: str) -> Caution:
-    return Caution("at_work", f"Another run is at work on {source}; what belongs to it was left alone.")
+    return Caution("at_work", f"Another run is working on {source}. What belongs to that run was left alone.")
 
 
 def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:

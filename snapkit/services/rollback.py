@@ -270,8 +270,7 @@ def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
     return (
         Caution(
             "other_code",
-            f"The backup belongs to the code of {made_from.short}; what is checked out here is "
-            f"{Deploy(git=at_hand).short}.",
+            f"The backup was made for {made_from.short}, but {Deploy(git=at_hand).short} is checked out here.",
         ),
     )
 

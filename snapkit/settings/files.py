@@ -87,7 +87,7 @@ def _unreadable(path: Path, reason: str | None) -> UsageError:
 
 
 def _unread(path: Path, reason: str | None) -> Caution:
-    message = f"{path.name} cannot be read ({reason}), and was passed over."
+    message = f"{path.name} cannot be read ({reason}), and was ignored."
     return Caution("settings", message) if path.suffix == ".toml" else Caution("dotenv", message)
 
 

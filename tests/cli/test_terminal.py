@@ -57,7 +57,7 @@ def test_rollback_shows_what_it_will_do_and_asks(sandbox: Sandbox) -> None:
     child.sendline("y")
     code, output = _finish(child)
     assert code == 0
-    assert "is back as of" in output
+    assert "is now as it was at" in output
     assert backup not in sandbox.databases()
 
 

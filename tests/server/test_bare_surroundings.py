@@ -119,7 +119,7 @@ def test_every_command_does_without(run: Run, place: Path, surroundings: str) ->
     assert "Traceback" not in ran.err
     assert "unexpected" not in ran.err
     if "cannot be read" in surroundings:
-        assert "cannot be read (Permission denied), and was passed over" in ran.err
+        assert "cannot be read (Permission denied), and was ignored" in ran.err
 
 
 def test_a_closed_stdout_fails_nothing_that_was_done(run: Run, place: Path) -> None:

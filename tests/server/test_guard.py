@@ -428,7 +428,7 @@ def test_a_command_that_takes_away_what_snapkit_is_installed_in_is_undone(
         timeout=120,
     )
     assert done.returncode == (0 if form == "keep" else 20), done
-    assert {"text": "Put aside as", "json": '"rolled_back"', "keep": "Pruned: 1 database"}[form] in (
+    assert {"text": "Displaced", "json": '"rolled_back"', "keep": "Pruned: 1 database"}[form] in (
         done.stdout + done.stderr
     ), done
     assert "Error: Something" not in done.stderr
@@ -625,7 +625,7 @@ def test_the_command_is_not_run_if_its_backup_cannot_be_kept_from_others(sandbox
     (backup,) = sandbox.entries()
     assert done.document["data"]["backup"]["name"] == backup.name
     message = done.document["error"]["message"]
-    assert message.startswith("The backup could not be kept from other runs. ")
+    assert message.startswith("The backup could not be protected from other runs. ")
     assert message.endswith(
         f"The command was not run: '{sandbox.name}' is as it was. The backup {backup.name!r} is there."
     )

@@ -575,7 +575,7 @@ class Meddler:
                     self._box.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(database, comment))
 
     def _rename_back(self, server: Server) -> None:
-        """The other database is to be found unharmed: under a name of its own, live, or put aside by a rollback."""
+        """The other database is to be found unharmed: under a name of its own, live, or displaced by a rollback."""
         box, name = self._box, self._box.name
         blue, green = f"{box.prefix}_blue", f"{box.prefix}_green"
         if blue not in box.databases():

@@ -449,7 +449,7 @@ def test_both_are_killed_and_recover_resumes(sandbox: Sandbox, bouncer: PgBounce
     assert ran.document["warnings"] == []
     assert ran.data["poolers_resumed"] == [{"host": "127.0.0.1", "port": bouncer.port, "databases": [sandbox.name]}]
     assert bouncer.paused() == set()
-    assert sandbox.run("recover", *_flags(bouncer)).out.startswith("Nothing is left of interrupted runs.\n")
+    assert sandbox.run("recover", *_flags(bouncer)).out.startswith("There are no leftovers of interrupted runs.\n")
 
 
 def test_recover_resumes_what_the_list_does_not_show(sandbox: Sandbox, make_bouncer: MakeBouncer) -> None:

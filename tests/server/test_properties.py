@@ -271,7 +271,7 @@ def test_what_the_live_database_has_lost_too_is_told_by_name_and_never_by_value(
     _do(sandbox, "ALTER DATABASE {db} RESET ALL", "ALTER ROLE {other} IN DATABASE {db} RESET ALL", other=other)
     (caution,) = sandbox.roll_back().cautions
     assert caution.code == "properties_incomplete"
-    assert "Known by name only" in caution.message
+    assert "Only their name is known" in caution.message
     assert "setting app.key" in caution.message
     assert "s3cret" not in caution.message
 
@@ -389,7 +389,7 @@ def test_a_rollback_that_would_let_nobody_in_changes_nothing(sandbox: Sandbox, k
     assert "gone_with_the_upgrade" in caught.value.message
     assert sandbox.databases() == before
     assert len(sandbox.items()) == 10
-    reset = (caught.value.hint or "").partition("from it: ")[2]
+    reset = (caught.value.hint or "").partition("reset the setting: ")[2]
     assert reset == f'ALTER DATABASE "{backup}" RESET session_preload_libraries;'
     sandbox.execute(reset)
     sandbox.roll_back(keep_backup=keep_backup)

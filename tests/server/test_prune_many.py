@@ -21,7 +21,7 @@ from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, wait_unt
 
 pytestmark = pytest.mark.any_version
 
-NOTE = "This drop is still finished; Ctrl-C again cuts it short."
+NOTE = "This drop is finished first. Ctrl-C again interrupts it;"
 
 
 def _invalid(sandbox: Sandbox) -> list[str]:

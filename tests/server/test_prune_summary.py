@@ -28,7 +28,7 @@ def test_the_summary_tells_what_was_dropped_and_what_was_not(sandbox: Sandbox) -
     promised = sandbox.run("prune", "--all", "--keep", "1", "--dry-run", url=url)
     said = " ".join(promised.out.split())
     assert "1 database to drop" in said
-    assert "; 2 could not be dropped now:" in said
+    assert "; 2 cannot be dropped now:" in said
     assert said.count("the role lacks: ownership") == 2
     document = sandbox.run("prune", "--all", "--keep", "1", "--dry-run", "--json", url=url).data
     assert [each["name"] for each in document["removed"]] == [names[0]]

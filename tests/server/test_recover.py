@@ -59,7 +59,7 @@ def test_remains_are_dropped_and_nothing_else_and_a_second_time_there_is_nothing
     assert (data["failed"], data["sessions_ended"]) == ([], 0)
     assert set(sandbox.databases()) == {sandbox.name, good, *strangers}
     again = sandbox.run("recover")
-    assert (again.code, again.out.splitlines()[0]) == (0, "Nothing is left of interrupted runs.")
+    assert (again.code, again.out.splitlines()[0]) == (0, "There are no leftovers of interrupted runs.")
 
 
 def test_a_sweep_in_passing_does_not_delay_a_run_by_each_that_somebody_is_in(sandbox: Sandbox) -> None:
@@ -76,7 +76,7 @@ def test_a_sweep_in_passing_does_not_delay_a_run_by_each_that_somebody_is_in(san
         session.close()
     assert len(told) == 2
     assert "being accessed by other users" in told[0]
-    assert told[1].startswith("3 more that interrupted runs have left were not dropped in passing")
+    assert told[1].startswith("3 more leftovers of interrupted runs were not dropped")
     assert len(_recover(sandbox).removed) == 4
 
 

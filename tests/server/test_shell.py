@@ -124,7 +124,7 @@ def test_stdout_is_the_commands_alone_and_the_backup_is_what_it_was(sandbox: San
     ran = sandbox.run("shell", name, "--", "psql", "-XAtc", "SELECT name FROM item WHERE id = 42")
     assert (ran.code, ran.out) == (0, "item 42\n")
     assert ran.err.splitlines() == [
-        f"{name} is open, read-only, and is sealed again when the command has ended.",
+        f"{name} is open, read-only. It is sealed again when the command ends.",
         f"{name} is sealed again.",
     ]
     assert _same(before, _looks(sandbox, name))
@@ -230,7 +230,7 @@ def test_only_its_owner_gets_in_and_everybody_is_given_back_what_they_had(sandbo
 
 
 def _notes(name: str) -> str:
-    return f"{name} is open, read-only, and is sealed again when the command has ended.\n{name} is sealed again.\n"
+    return f"{name} is open, read-only. It is sealed again when the command ends.\n{name} is sealed again.\n"
 
 
 def test_what_others_have_granted_is_granted_by_them_again_or_it_is_not_opened(sandbox: Sandbox) -> None:

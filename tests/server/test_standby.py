@@ -152,14 +152,14 @@ def test_the_text_tells_of_the_replica(sandbox: Sandbox, standby: Cluster) -> No
     url = standby.url(sandbox.name)
     place = f"{standby.root}:{standby.port}"
     ran = run_snapkit("backup", "--url", sandbox.url, "--replica-url", url)
-    assert re.search(rf"Replica +{place}$", ran.out, re.MULTILINE)
+    assert re.search(rf"Standby +{place}$", ran.out, re.MULTILINE)
     assert f"--replica-url {url}" in ran.out.replace("'", "")  # in the command that it says to type
     with _reader(standby, sandbox):
         preview = run_snapkit("rollback", "--latest", "--dry-run", url=sandbox.url, SNAPKIT_REPLICA_URL=url).out
         assert f"{place}: 1 session (reporting), will be disconnected" in preview
         assert "without --replica-url" not in preview
         ran = run_snapkit("rollback", "--latest", url=sandbox.url, SNAPKIT_REPLICA_URL=url)
-    assert re.search(rf"On replica +{place}: 1 session \(reporting\)$", ran.out, re.MULTILINE)
+    assert re.search(rf"On standby +{place}: 1 session \(reporting\)$", ran.out, re.MULTILINE)
     assert ran.err == ""
 
 
@@ -418,7 +418,7 @@ def test_a_replica_that_goes_down_after_the_swap(
     sandbox.back_up()
 
     def observe(progress: Progress) -> None:
-        if "replicas" in progress.phase:
+        if "standbys" in progress.phase:
             standby.stop("immediate")
 
     try:
@@ -492,13 +492,13 @@ def test_a_standby_that_is_promoted_after_the_swap_has_not_got_it(
     wait_until(lambda: not _ask(own_standby, "SELECT 1 FROM pg_stat_wal_receiver"))
 
     def observe(progress: Progress) -> None:
-        if "replicas" in progress.phase:
+        if "standbys" in progress.phase:
             _ask(own_standby, "SELECT pg_promote()")
 
     receipt = _swap(sandbox, own_standby, observe)
     (caution,) = (each for each in receipt.cautions if each.code != "standbys_not_told")
     assert caution.code == "replica_promoted"
-    assert "has not got the swap" in caution.message
+    assert "does not have the swap" in caution.message
     with _reader(own_standby, sandbox) as there:
         assert _items(there) == 10
 
@@ -515,7 +515,7 @@ def test_sessions_that_may_not_be_ended_or_are_not_to_be(sandbox: Sandbox, stand
 
     def observe(progress: Progress) -> None:
         """Comes in after the check, before the swap arrives."""
-        if "replicas" in progress.phase:
+        if "standbys" in progress.phase:
             readers.append(_reader(standby, sandbox))
             _ask(standby, "SELECT pg_wal_replay_resume()")
 

@@ -45,7 +45,7 @@ def test_an_undo_gives_a_backup_back_to_which_nothing_was_written(sandbox: Sandb
         assert sandbox.run("rollback", "--latest", url=url).code == 0
         assert sandbox.items() == before
         ran = sandbox.run("undo", url=url)
-        assert (ran.code, "it is the backup that it was" in ran.out) == (0, True), ran
+        assert (ran.code, "it is a backup again" in ran.out) == (0, True), ran
         (entry,) = sandbox.entries()
         assert (entry.name, entry.kind, entry.state, entry.label) == (backup.name, Kind.BACKUP, State.READY, "good")
         assert (entry.created_at, entry.order) == (backup.created_at, backup.order)
@@ -86,7 +86,7 @@ def test_what_may_have_been_written_to_is_no_backup_any_more_and_keeps_its_label
     WRITES[what](sandbox)
     comment = sandbox.row(sandbox.name)["comment"]
     ran = sandbox.run("undo")
-    assert (ran.code, f"what was {backup} is none any more" in " ".join(ran.out.split())) == (0, True), ran
+    assert (ran.code, f"{backup} is no backup any more" in " ".join(ran.out.split())) == (0, True), ran
     (entry,) = sandbox.entries()
     assert (entry.kind, entry.state, entry.label) == (Kind.OLD, State.READY, "good")
     with pytest.raises(NotFoundError):

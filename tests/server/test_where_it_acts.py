@@ -122,7 +122,7 @@ def test_after_a_question_it_is_not_said_again(sandbox: Sandbox) -> None:
     child.close()
     assert child.exitstatus == 0
     said = str(child.before)
-    assert "Bring the other state back" in said
+    assert "To take this back" in said
     assert "Server: " not in said
 
 

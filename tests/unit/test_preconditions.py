@@ -178,7 +178,7 @@ def test_all_lines_of_an_error_go_into_one_check() -> None:
 def test_indexes_are_rebuilt_where_the_database_is_live() -> None:
     live = collation_caution("app", "2.36", quoted='"app"', is_live=True)
     assert live.code == "collation_version"
-    assert "'app' was made with version 2.36" in live.message
+    assert "'app' was created with version 2.36" in live.message
     assert live.message.endswith('REINDEX DATABASE "app"; ALTER DATABASE "app" REFRESH COLLATION VERSION;')
     assert "after a rollback" in collation_caution("app", "2.36", quoted="app", is_live=False).message
 

@@ -54,7 +54,7 @@ def print_backup(result: BackupReceipt, console: Console) -> None:
         ("Strategy", _strategy(result)),
         ("Clients held", duration_text(result.outage)),
         *disconnected_facts(result.disconnected),
-        *[("Replica", place_text(replica)) for replica in result.replicas],
+        *[("Standby", place_text(replica)) for replica in result.replicas],
         *[("PgBouncer", paused_text(pooler)) for pooler in result.poolers],
         ("Total time", times_text(result.duration, result.phases)),
     ]
@@ -77,9 +77,9 @@ def _strategy(result: BackupReceipt) -> str:
         text += ", but the file system seems to share no blocks"
     match result.choice:  # what has to be said of a way that nobody would have expected
         case Choice.OUTAGE_EXPECTED:
-            text += ", since a clone would have held clients longer than --max-outage allows, by earlier ones"
+            text += ", because a clone would have held clients longer than --max-outage, going by earlier backups"
         case Choice.OUTAGE_REACHED:
-            text += ", since a clone held clients for as long as --max-outage allows, and was given up"
+            text += ", because a clone reached --max-outage and was given up"
     return text + (f" ({size_text(copy.size)}, {size_text(round(copy.rate))}/s)" if copy.rate is not None else "")
 
 
@@ -88,7 +88,9 @@ def print_backup_preview(result: BackupPreview, console: Console) -> None:
     if not result.is_held:
         console.print("Clients would not be held.")
     elif result.forecast is None:
-        console.print("Clients would be held while the database is cloned; the first such backup will tell how long.")
+        console.print(
+            "Clients would be held while the database is cloned. How long is not known before the first such backup."
+        )
     else:
         console.print(f"{result.forecast.grounds}, clients would be held for {result.forecast.text}.")
 

@@ -85,12 +85,12 @@ def _text(result: DemoOutcome, console: Console) -> None:
         console.print(f"Stopped {servers}, and deleted the data." if result.stopped else "No server is running.")
         return
     if result.database_url is None:
-        console.print("The server is stopped, and its data deleted. Play on with: snapkit demo --keep")
+        console.print("The server was stopped, and its data deleted. To try things yourself: snapkit demo --keep")
         return
-    console.print("The server goes on running. Play on with:", style="bold")
+    console.print("The server is still running. Try things with:", style="bold")
     console.print(f"  export DATABASE_URL='{result.database_url}'", soft_wrap=True)
     console.print(f"  {_own()} list --sizes", soft_wrap=True)
-    console.print("Stop it, and delete its data, with:", style="bold")
+    console.print("To stop it and delete its data:", style="bold")
     console.print(f"  {result.stop_command}", soft_wrap=True)
 
 

@@ -55,8 +55,8 @@ def _print_receipt(result: GuardReceipt, console: Console) -> None:
         print_swap(result.rollback, console)
     elif result.failure is None:
         health = ", and the health check passed" if result.health is Health.PASSED else ""
-        console.print(f"{printable(str(result.command))} went through{health}.", style="bold green")
-        console.print(f"To go back all the same: snapkit rollback {printable(result.backup.backup.name)}")
+        console.print(f"{printable(str(result.command))} succeeded{health}.", style="bold green")
+        console.print(f"To roll back anyway: snapkit rollback {printable(result.backup.backup.name)}")
         if result.removal is not None and result.removal.removed:
             removed = result.removal.removed
             console.print(

@@ -86,7 +86,7 @@ class TerminalSteps:
         check_replicated(backup, allow_unreplicated=self.allow_unreplicated)
         with self._interruptible():
             check_backed_up(self.invocation.server(), backup)
-            with self.invocation.terminal.progress("Making ready for a rollback") as observe:
+            with self.invocation.terminal.progress("Opening the sessions for a rollback") as observe:
                 for kept in self._locks:
                     kept.make_ready(observe)
             self._marks.append(mark_moment(self.invocation.server(), backup.source_oid))
@@ -94,7 +94,7 @@ class TerminalSteps:
     def run(self, backup: BackupReceipt) -> Ending:
         _load_what_comes_after()
         if self._problems:
-            raise UsageError(f"The backup could not be kept from other runs. {self._problems[0].message}")
+            raise UsageError(f"The backup could not be protected from other runs. {self._problems[0].message}")
         self.until_the_end.enter_context(self._signals.held())
         self.until_the_end.enter_context(self._kept)  # to be closed while signals are held back
         self.until_the_end.enter_context(adopting())
@@ -110,7 +110,7 @@ class TerminalSteps:
         interrupted = HealthReport(Health.FAILED, "it was interrupted.")
         if self._signals.came:
             return interrupted
-        with self.invocation.terminal.progress("Waiting for the application to be well"):
+        with self.invocation.terminal.progress("Waiting for the health check to pass"):
             try:
                 with self._signals.raising():
                     return check_health(self.checks, self._environment(backup))
@@ -127,7 +127,7 @@ class TerminalSteps:
         # Who presses Ctrl-C to end the command presses it twice; once more ends the rollback.
         with self._interruptible(but_for=1):
             if not end_what_is_left(end.group if end else None):
-                left = "Something that the command started is still running, and cannot be ended: look for it with ps."
+                left = "A process that the command started is still running, and could not be ended. Find it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
                 self._marks.clear()  # it may write yet
             entry, server = backup.backup, self.invocation.server()

@@ -61,7 +61,7 @@ def _print_preview(result: RemovalPreview, console: Console) -> None:
     _print_fates(console, result.removed, result.kept, result.now, goes="goes", failed=failed)
     freed = sum(entry.size_bytes or 0 for entry in result.removed)
     if result.removed or failed:
-        cannot = f"; {len(failed)} could not be dropped now:" if failed else "."
+        cannot = f"; {len(failed)} cannot be dropped now:" if failed else "."
         console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free{cannot}")
         for error in each_error_once(result.failed):
             said = " ".join(filter(None, (error.message, error.state, error.hint)))
@@ -275,7 +275,7 @@ def drop(run: Invocation, choose: Choose, drop_wait: timedelta, confirmed: Remov
     from snapkit.services.prune import remove
 
     server = run.server()
-    told = "This drop is still finished; Ctrl-C again cuts it short. After 5 s it is cut short by itself."
+    told = "This drop is finished first. Ctrl-C again interrupts it; after 5 s it is interrupted anyway."
     with run.terminal.progress("Dropping") as observe:
         shielded = partial(deferred, lambda: run.terminal.note(told))
         return remove(

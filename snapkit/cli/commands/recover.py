@@ -27,9 +27,9 @@ def _text(result: Recovery, console: Console) -> None:
         names = printable(", ".join(pooler.databases))
         console.print(f"Resumed {names} on the PgBouncer {printable(pooler.host)}:{pooler.port}.")
     for session in result.ended:
-        console.print(f"Ended a forgotten session: {printable(session.describe())}")
+        console.print(f"Ended a session of an interrupted run: {printable(session.describe())}")
     for entry in result.removed:
-        console.print(Text(f"Dropped {printable(entry.name)}, which an interrupted run had left.", overflow="fold"))
+        console.print(Text(f"Dropped {printable(entry.name)}, a leftover of an interrupted run.", overflow="fold"))
     for entry in result.sealed:
         console.print(Text(f"Sealed {printable(entry.name)}, which was open.", overflow="fold"))
     for entry in result.opened:
@@ -38,7 +38,7 @@ def _text(result: Recovery, console: Console) -> None:
     if result.opened:
         console.print("Seal them again afterwards with: snapkit recover --all")
     if not (result.ended or result.removed or result.failed or result.resumed or result.sealed or result.opened):
-        console.print("Nothing is left of interrupted runs.", style="bold green")
+        console.print("There are no leftovers of interrupted runs.", style="bold green")
 
 
 def _data(result: Recovery) -> Document:

@@ -73,17 +73,17 @@ def _print_preview(result: SwapPreview, console: Console) -> None:
     if plan.clone is not None:
         rows.append(("Kept", _why_kept(entry)))
     elif entry.kind is Kind.BACKUP:
-        label = ", its label too" if entry.label else ""
-        rows.append(("Used up", f"this backup{label}; {_left(result.backups_left)} (--keep-backup keeps it)"))
+        label = ", with its label" if entry.label else ""
+        rows.append(("Used up", f"this backup{label}; {_left(result.backups_left)} (to keep this one: --keep-backup)"))
     if plan.displaced_name is not None:
-        rows.append(("Live database", f"is put aside as {plan.source}_old_...; nothing is dropped"))
+        rows.append(("Live database", f"is kept as {plan.source}_old_...; nothing is dropped"))
     else:
-        rows.append(("Live database", "does not exist; nothing has to be put aside"))
+        rows.append(("Live database", "does not exist"))
     rows += cost_facts(result.written_since)
     rows += [("Mind", caution.message) for caution in result.cautions]
     rows.append(("Connected now", leaving_text(result.sessions)))
     rows += [
-        ("On replica", f"{place_text(replica)}: {leaving_text(replica.disconnected)}") for replica in result.replicas
+        ("On standby", f"{place_text(replica)}: {leaving_text(replica.disconnected)}") for replica in result.replicas
     ]
     rows += [("PgBouncer", paused_text(pooler, "will pause")) for pooler in result.poolers]
     if result.standbys:
@@ -125,7 +125,8 @@ def print_swap(result: SwapReceipt, console: Console) -> None:
     from snapkit.core.durations import duration_text
 
     console.print(
-        f"{printable(result.source)} is back as of {utc_text(result.restored.created_at)} UTC.", style="bold green"
+        f"{printable(result.source)} is now as it was at {utc_text(result.restored.created_at)} UTC.",
+        style="bold green",
     )
     rows = [("Restored", result.restored.name), *fits_facts(result.restored.deploy)]
     if result.restored_kept:
@@ -133,14 +134,14 @@ def print_swap(result: SwapReceipt, console: Console) -> None:
     elif result.restored.kind is Kind.BACKUP:
         rows.append(("Used up", f"this backup; {_left(result.backups_left)}"))
     if result.displaced is not None:
-        rows.append(("Put aside as", result.displaced.name))
+        rows.append(("Displaced", result.displaced.name))
         rows += _what_became_of_it(result.displaced, result.was_backup)
     rows += [
         *cost_facts(result.written_since),
         ("Clients held", duration_text(result.outage)),
         *disconnected_facts(result.disconnected),
         *[
-            ("On replica", f"{place_text(replica)}: {sessions_text(replica.disconnected)}")
+            ("On standby", f"{place_text(replica)}: {sessions_text(replica.disconnected)}")
             for replica in result.replicas
         ],
         *[("PgBouncer", paused_text(pooler)) for pooler in result.poolers],
@@ -148,15 +149,15 @@ def print_swap(result: SwapReceipt, console: Console) -> None:
     ]
     print_facts(rows, console)
     if result.displaced is not None:
-        console.print("Bring the other state back with: snapkit undo")
+        console.print("To take this back: snapkit undo")
 
 
 def _what_became_of_it(displaced: Entry, was_backup: str | None) -> list[tuple[str, str]]:
     if was_backup is None:
         return []
     if displaced.kind is Kind.BACKUP:
-        return [("Given back", "it is the backup that it was: nothing was written to it while it was live")]
-    return [("No backup", f"what was {was_backup} is none any more: it may have been written to while it was live")]
+        return [("Given back", "it is a backup again: nothing was written to it while it was live")]
+    return [("No backup", f"{was_backup} is no backup any more: it may have been written to while it was live")]
 
 
 def _data(result: SwapReceipt | DryRun[SwapPreview] | Script) -> Document:
@@ -291,7 +292,9 @@ def _swap(
     if run.asks(yes):
         preview = preview_swap(server, request)
         run.show(partial(_print_preview, preview))
-        run.confirm(f"Roll {server.source} back?" if not request.undo else f"Swap {server.source} back?")
+        run.confirm(
+            f"Roll {server.source} back?" if not request.undo else f"Take back the last rollback of {server.source}?"
+        )
         confirmed = preview.plan
     return swap_in(run, request, confirmed)
 

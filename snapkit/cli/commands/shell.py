@@ -73,7 +73,7 @@ def shell(
     with ExitStack() as stack:
         with run.terminal.progress("Opening") as observe:
             opened = stack.enter_context(opened_entry(server, request, settings.lock_wait, observe, uninterrupted))
-        run.terminal.note(f"{opened.entry.name} is open, read-only, and is sealed again when the command has ended.")
+        run.terminal.note(f"{opened.entry.name} is open, read-only. It is sealed again when the command ends.")
         ending = run_command(opened.command, run.environment_with(opened.environment), stdout_to_stderr=run.is_json)
     run.terminal.note(f"{opened.entry.name} is sealed again.")
     entry = opened.sealed[0] if opened.sealed else opened.entry

@@ -11,8 +11,8 @@ from snapkit.core.reporting import Caution
 def stale_collation(name: str, version: str) -> str:
     """Say so of the database ``name``, which was made with this version; the system has another."""
     return (
-        f"{name!r} was made with version {version} of the system's collations, and the system has another by now: "
-        "its indexes on text may be out of order."
+        f"{name!r} was created with version {version} of the system's collations, and the system has another "
+        "version now: its indexes on text may be in the wrong order."
     )
 
 
@@ -24,6 +24,6 @@ def rebuild_indexes(quoted: str) -> str:
 
 def collation_caution(name: str, version: str, *, quoted: str, is_live: bool) -> Caution:
     """Warn of such a database, which ``is_live``, or is about to be; else it is sealed."""
-    later = "So will it be after a rollback to it, which says how they are rebuilt."
+    later = "The same is true after a rollback to it. The rollback shows how to rebuild them."
     remedy = rebuild_indexes(quoted) if is_live else later
     return Caution("collation_version", f"{stale_collation(name, version)} {remedy}")

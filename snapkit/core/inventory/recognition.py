@@ -180,7 +180,12 @@ def recognition_cautions(inventory: Inventory) -> tuple[Caution, ...]:
     cautions = []
     if inventory.newer:
         names = ", ".join(database.name for database in inventory.newer)
-        cautions.append(Caution("newer_version", f"Made by a newer snapkit, and left alone: {names}. Upgrade snapkit."))
+        cautions.append(
+            Caution(
+                "newer_version",
+                f"A newer version of snapkit has made these, and this one ignores them: {names}. Upgrade snapkit.",
+            )
+        )
     return (*cautions, *map(distrusted, inventory.distrusted))
 
 
@@ -188,6 +193,6 @@ def distrusted(entry: Entry) -> Caution:
     """Say that an entry is left alone, since its owner may not say what it is."""
     return Caution(
         "not_trusted",
-        f"{entry.name} says that it is a backup of {entry.source}, but its owner {entry.database.owner} does not "
-        "own that database; it is left alone.",
+        f"{entry.name} claims to be a backup of {entry.source}, but its owner {entry.database.owner} does not "
+        "own that database. snapkit ignores it.",
     )

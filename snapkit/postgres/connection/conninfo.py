@@ -176,7 +176,7 @@ def _sort_query(query: str) -> tuple[list[str], tuple[Caution, ...]]:
             cautions.append(
                 Caution(
                     "ignored_parameter",
-                    f"The URL's parameter {shown} is not one of libpq's and was passed over.",
+                    f"libpq does not know the URL's parameter {shown}; it was ignored.",
                 )
             )
     return kept, tuple(cautions)

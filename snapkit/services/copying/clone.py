@@ -97,8 +97,8 @@ class _SharingRefusedError(SnapkitError):
     def caution(self) -> Caution:
         return Caution(
             "blocks_not_shared",
-            f"The server may not share blocks here, so files were copied. {self.message} The next backup copies at "
-            "once; after the server's disks have changed, have it tried again with: --strategy clone",
+            f"The server is not allowed to share blocks here, so the files were copied. {self.message} The next "
+            "backup copies at once. If you change the server's disks, try again with: --strategy clone",
         )
 
 

@@ -50,10 +50,10 @@ def _refused(name: str, way: Entrance, why: str, state: str) -> SnapkitError:
     whose = f"ROLE {quote_name(way.role)} IN DATABASE" if way.role else "DATABASE"
     resets = " ".join(f"ALTER {whose} {quote_name(name)} RESET {each};" for each in PRELOADED if each in way.values)
     return SnapkitError(
-        f"Nobody could connect to {name!r} if it were live{f' as {way.role}' if way.role else ''}: a session that "
-        f"begins with what it has set ({way}) is refused. {why}",
+        f"Nobody could connect to {name!r} if it were live{f' as {way.role}' if way.role else ''}: a session "
+        f"that starts with its settings ({way}) is refused. {why}",
         state=state,
-        hint=f"Install the library again, or take the setting from it: {resets}",
+        hint=f"Install the library again, or reset the setting: {resets}",
     )
 
 
@@ -61,5 +61,6 @@ def _unproved(name: str, ways: Collection[Entrance], why: str) -> Caution:
     listed = "; ".join(map(str, ways))
     return Caution(
         "entrance_not_proved",
-        f"Whether sessions can begin with the libraries that {name!r} has set ({listed}) was not proved: {why}.",
+        f"snapkit could not test whether sessions can start with the libraries that {name!r} has set ({listed}): "
+        f"{why}.",
     )

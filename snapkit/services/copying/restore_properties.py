@@ -72,8 +72,8 @@ def restore_properties(
         )
     caution = Caution(
         "properties_incomplete",
-        f"This role may not set all of the database's properties on {final_name!r} ({_listed(differences)}). "
-        f"An administrator can: {_refused_of(statements_for, refused, name, final_name)}",
+        f"Your role may not set these properties of {final_name!r}: {_listed(differences)}. An administrator "
+        f"can: {_refused_of(statements_for, refused, name, final_name)}",
     )
     return Given(lacking(wanted, found), (caution,))
 
@@ -112,9 +112,9 @@ def _still_lacking(recalled: Recalled, name: str, statements: str) -> tuple[Caut
     if not recalled.names:
         return ()
     message = (
-        f"{name!r} lacks what its backup could not be given when it was made: {_few(recalled.names)}."
-        + (f" An administrator can give it: {statements}" if statements else "")
-        + (f" Known by name only, since what was live has not got it either: {_few(recalled.unknown)}."
+        f"{name!r} lacks these properties, which could not be set on its backup: {_few(recalled.names)}."
+        + (f" An administrator can set them: {statements}" if statements else "")
+        + (f" Only their name is known, because the displaced database lacks them, too: {_few(recalled.unknown)}."
            if recalled.unknown else "")
     )  # fmt: skip
     return (Caution("properties_incomplete", message),)

@@ -94,8 +94,8 @@ def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Cauti
         return ()
     given = ChangeOwner(plan.name, now.owner)
     if run_permitted(ddl, (given,)):
-        advice = f"The backup has another owner, and is not considered until an administrator says: {sql_text(given)};"
+        advice = f"The backup has the old owner, and snapkit ignores it until an administrator runs: {sql_text(given)};"
     else:
-        advice = "The backup goes by the new owner, as the database does."
-    message = f"{source.name!r} was given to {now.owner} while it was copied. {advice}"
+        advice = "The backup got the new owner, too."
+    message = f"The owner of {source.name!r} was changed to {now.owner} during the backup. {advice}"
     return (Caution("owner_changed", message),)

@@ -88,8 +88,8 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
                 Caution(
                     "not_kept",
                     "While the command runs, other runs may drop the backup, and no session is kept ready for a "
-                    "rollback: snapkit works from the database 'template1' here, where no session may stay. Name "
-                    "another database with --maintenance-db.",
+                    "rollback, because snapkit works from the database 'template1', where no session may stay. "
+                    "Name another database with --maintenance-db.",
                 ),
             )
         return Kept(until.enter_context(guard_lock(server, entry)))

@@ -72,17 +72,17 @@ def _sweep_leftovers(connection: Connection, inventory: Inventory, source: str) 
     drops = Drops(wait=IN_PASSING)
     with drops.told():
         untried = drop_leftovers(connection, inventory, source, drops, within=IN_PASSING / 2)
-    swept = [Caution("swept", f"Dropped {entry.name}, which an interrupted run had left.") for entry in drops.removed]
+    swept = [Caution("swept", f"Dropped {entry.name}, a leftover of an interrupted run.") for entry in drops.removed]
     failed = [
         Caution(
             "not_swept",
-            f"{failure.entry.name}, left by an interrupted run, was not dropped in passing: {failure.error.message} "
-            "To have it done: snapkit recover",
+            f"{failure.entry.name}, a leftover of an interrupted run, was not dropped: {failure.error.message} "
+            "To drop it: snapkit recover",
         )
         for failure in drops.failed
     ]
-    more = f"{untried} more that interrupted runs have left were not dropped in passing: there was no time for them. "
-    return (*swept, *failed, *([Caution("not_swept", f"{more}To have it done: snapkit recover")] if untried else []))
+    more = f"{untried} more leftovers of interrupted runs were not dropped: there was no time for them. "
+    return (*swept, *failed, *([Caution("not_swept", f"{more}To drop them: snapkit recover")] if untried else []))
 
 
 def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:
@@ -93,7 +93,7 @@ def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> 
     source = server.source
     if not any(is_leftover(entry) or entry.opened is not None for entry in inventory.of_source(source)):
         return ()
-    observe(Progress("Clearing away what interrupted runs have left", timedelta(0)))
+    observe(Progress("Removing leftovers of interrupted runs", timedelta(0)))
     try:
         with locked(server, timedelta(0)) as connection:
             return sweep(connection, gather(connection, source).inventory, source)
@@ -101,7 +101,7 @@ def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> 
         return ()
     except (SnapkitError, KeyboardInterrupt) as error:
         reason = error.message if isinstance(error, SnapkitError) else "Interrupted."
-        return (Caution("not_swept", f"What interrupted runs have left was not swept: {reason}"),)
+        return (Caution("not_swept", f"Leftovers of interrupted runs were not removed: {reason}"),)
 
 
 @contextmanager

@@ -138,7 +138,9 @@ def seal_what_was_left(
         except ConnectionFailedError:
             raise
         except SnapkitError as error:
-            message = f"{entry.name}, which a shell that was interrupted had left open, was not sealed: {error.message}"
+            message = (
+                f"{entry.name}, which an interrupted snapkit shell has left open, could not be sealed: {error.message}"
+            )
             cautions.append(Caution("not_sealed", message))
         else:
             sealed += [now_sealed] if now_sealed is not None else []
@@ -151,7 +153,7 @@ def unconfirmed_sealing(connection: Connection, entry: Entry) -> tuple[Caution, 
 
 
 def sealed_caution(entry: Entry) -> Caution:
-    return Caution("sealed", f"Sealed {entry.name}, which a shell that was interrupted had left open.")
+    return Caution("sealed", f"Sealed {entry.name}, which an interrupted snapkit shell had left open.")
 
 
 def seal(connection: Connection, entry: Entry) -> Entry:

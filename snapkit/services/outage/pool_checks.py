@@ -150,9 +150,9 @@ def left_out_pooler(pooler: Pooler, error: SnapkitError) -> Caution:
     text = error.message.removeprefix(f"PgBouncer {pooler.place}: ").rstrip(".")
     return Caution(
         "pooler_left_out",
-        f"PgBouncer {pooler.place} was left out, since the rollback was not to wait for it any longer: {text}. Clients "
-        "that came through it were disconnected rather than held, and queries of theirs may have failed. What is "
-        "paused there, and was not by this run, stays so.",
+        f"PgBouncer {pooler.place} was left out, because the rollback does not wait for it any longer: {text}. "
+        "Its clients were disconnected, not held, and some of their queries may have failed. A pause that this "
+        "run did not make stays.",
     )
 
 

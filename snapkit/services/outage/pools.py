@@ -239,9 +239,9 @@ def _pause(
             pause.cautions += (
                 Caution(
                     "pool_not_empty",
-                    f"PgBouncer {pool.pooler.place}: after {grace.total_seconds():g} s transactions were still running "
-                    f"in {', '.join(waits)} (or clients connected, if it pools by session); they were not waited for "
-                    "any longer.",
+                    f"PgBouncer {pool.pooler.place}: after {grace.total_seconds():g} s, transactions were still "
+                    f"running in {', '.join(waits)} (or clients were connected, if it pools by session). snapkit "
+                    "did not wait for them any longer.",
                 ),
             )
 
@@ -269,6 +269,6 @@ def _afterwards(pool: Pool, pause: Pause) -> Iterator[Caution]:
     if outlasts(pause.outage(timedelta(0)), pool.wait_timeout):
         yield Caution(
             "pool_waited_too_long",
-            f"PgBouncer {place} lets clients wait for {pool.wait_timeout} s (query_wait_timeout), and the pause took "
-            "longer: it has refused those who waited longest.",
+            f"PgBouncer {place} lets clients wait for {pool.wait_timeout} s (query_wait_timeout), and the pause "
+            "took longer: it refused the clients that waited longest.",
         )

@@ -105,14 +105,13 @@ def _not_served(pooler: Pooler, names: Sequence[str], service: Service) -> Cauti
     """Say that clients did not just wait. PgBouncer counts nobody whom it refuses."""
     if service.again:
         said = (
-            "took a login that the pause had cut short for a failed one. It was made to log in again as soon as the "
-            "pause was over. Until it had, it refused queries of clients who did not wait already: 08P01, server login "
-            "has been failing."
+            "treated a login that the pause had interrupted as a failed one. snapkit made it log in again right "
+            "after the pause. Until then it refused new queries (08P01, server login has been failing)."
         )
     else:
         said = (
-            f"still had no connection to the server {_RESUME_PATIENCE:g} s after the pause, and clients wait, or are "
-            "refused: see SHOW POOLS on its console."
+            f"still had no connection to the server {_RESUME_PATIENCE:g} s after the pause. Its clients wait, or "
+            "are refused. See SHOW POOLS on its console."
         )
     return Caution("pool_login_failed", f"PgBouncer {pooler.place} ({', '.join(names)}) {said}")
 
@@ -120,6 +119,6 @@ def _not_served(pooler: Pooler, names: Sequence[str], service: Service) -> Cauti
 def _still_paused(pooler: Pooler, names: Sequence[str]) -> Caution:
     return Caution(
         "pool_not_resumed",
-        f"PgBouncer {pooler.place} could not be told to let clients on, and {', '.join(names)} may still be paused "
-        f"there. It is tried again for ten minutes. By hand: {as_typed(pooler.url(), names)}",
+        f"PgBouncer {pooler.place} could not be resumed: the clients of {', '.join(names)} may still wait there. "
+        f"snapkit's watchdog tries again for ten minutes. By hand: {as_typed(pooler.url(), names)}",
     )

@@ -88,13 +88,13 @@ def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | 
     """Warn, after a swap, of sessions on standbys that nobody has told of."""
     if not standbys or displaced_oid is None:
         return ()
-    told_of = f", and {told} of them {'was' if told == 1 else 'were'} told of" if told else ""
+    told_of = f"; --replica-url named {told} of them" if told else ""
     return (
         Caution(
             "standbys_not_told",
-            f"{listed_standbys(standbys)}{told_of}. Sessions there go on reading the displaced database until they "
-            f"reconnect; they are ended there with: {_statement(displaced_oid)} "
-            "Give the URL of each standby with --replica-url next time.",
+            f"{listed_standbys(standbys)}{told_of}. Sessions there go on reading the displaced database until "
+            f"they reconnect. To end them, run there: {_statement(displaced_oid)} Next time, name each standby "
+            "with --replica-url.",
         ),
     )
 
@@ -135,7 +135,7 @@ def _reached(replica: Replica) -> Iterator[Connection]:
         with replica.server.connect() as connection:
             yield connection
     except SnapkitError as error:
-        error.message = f"Replica {replica.place}: {error.message}"
+        error.message = f"Standby {replica.place}: {error.message}"
         if isinstance(error, ConnectionFailedError):
             error.hint = " ".join(filter(None, (error.hint, "To go on without it, leave its --replica-url out.")))
         raise
@@ -184,21 +184,22 @@ def check_still_standby(connection: Connection, replica: Replica, state: str) ->
         raise
     if not is_standby:
         raise BusyError(
-            f"Replica {replica.place} has just been promoted: it takes writes of its own, and would not get the "
-            "rollback.",
+            f"Standby {replica.place} has just been promoted: it accepts writes of its own, and would not get "
+            "the rollback.",
             state=state,
-            hint="See which server your clients are to use. If it is this one, leave that --replica-url out; else "
-            "name the other with DATABASE_URL or --url.",
+            hint="Decide which server your clients should use. If it is this one, leave out that --replica-url. "
+            "If it is the other one, name it with DATABASE_URL or --url.",
         )
 
 
 def left_out_replica(replica: Replica, error: SnapkitError, displaced_oid: int | None) -> Caution:
     """Say what it means that a swap went without a replica."""
-    text = error.message.removeprefix(f"Replica {replica.place}: ").rstrip(".")
+    text = error.message.removeprefix(f"Standby {replica.place}: ").rstrip(".")
     return Caution(
         "replica_left_out",
-        f"Replica {replica.place} was left out, since the rollback was not to wait for it any longer: {text}. Sessions "
-        f"there may go on reading the displaced database until they reconnect.{_remedy_of(displaced_oid)}",
+        f"Standby {replica.place} was left out, because the rollback does not wait for it any longer: {text}. "
+        "Sessions there may go on reading the displaced database until they "
+        f"reconnect.{_remedy_of(displaced_oid)}",
     )
 
 
@@ -238,7 +239,7 @@ def follow(
     ]
     limit = Deadline(PATIENCE + ENDING)
     try:
-        observe(Progress("Waiting for the replicas", timedelta(0)))
+        observe(Progress("Waiting for the standbys", timedelta(0)))
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -322,23 +323,23 @@ def _caution(place: str, log: _Log, change: Change, elapsed: timedelta) -> Cauti
         left = "; ".join(session.describe() for session in log.remaining)
         return Caution(
             "replica_sessions_left",
-            f"Replica {place}: sessions are left in the displaced database, and go on reading it until they reconnect"
-            f"{': ' + left if left else ''}.{remedy}",
+            f"Standby {place}: some sessions are still connected to the displaced database, and go on reading it "
+            f"until they reconnect{': ' + left if left else ''}.{remedy}",
         )
     if log.promoted and not log.arrived:
         return Caution(
             "replica_promoted",
-            f"Replica {place} was promoted, and takes writes of its own. It has not got {change.what}, and will not: "
-            f"there all is as it was before. {change.what.capitalize()} stands on this server alone. See which of the "
-            "two your clients are to use.",
+            f"Standby {place} was promoted, and accepts writes of its own. It does not have {change.what}, and "
+            "will never get it. Only this server has it. Decide which of the two servers your clients should "
+            "use.",
         )
     if log.problem is not None:
         reason = log.problem.message if isinstance(log.problem, SnapkitError) else repr(log.problem)
-        return Caution("replica_unreachable", f"Replica {place}, after {change.what}: {reason}{remedy}")
+        return Caution("replica_unreachable", f"Standby {place}, after {change.what}: {reason}{remedy}")
     paused = " (its replay is paused)" if log.paused else ""
     return Caution(
         "replica_behind",
-        f"Replica {place} had not replayed {change.what} after {seconds}{paused}; it stands on the primary.{remedy}",
+        f"Standby {place} had not replayed {change.what} after {seconds}{paused}. On the primary it is done.{remedy}",
     )
 
 

@@ -33,9 +33,8 @@ def unconfirmed(what: str, said: Iterable[str]) -> tuple[Caution, ...]:
     return tuple(
         Caution(
             "not_replicated",
-            f"{what[0].upper()}{what[1:]} is committed on this server, but no "
-            f"synchronous standby has confirmed it. {reason} A standby that takes this server's place without having "
-            "received it has not got it: there all is as it was before.",
+            f"{what[0].upper()}{what[1:]} is committed on this server, but no synchronous standby has confirmed "
+            f"it. {reason} If a standby takes this server's place without having received it, it is lost there.",
         )
         for reason in said
     )

@@ -123,7 +123,7 @@ def entry_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ..
 def altered_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
     """Warn of entries that are no way back since somebody has altered them."""
     return tuple(
-        Caution("altered", f"{entry.name} is no way back, since it {entry.altered}. {how_to_trust(entry)}")
+        Caution("altered", f"You cannot roll back to {entry.name}: it {entry.altered}. {how_to_trust(entry)}")
         for entry in entries
         if entry.state is State.ALTERED
     )
