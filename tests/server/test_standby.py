@@ -251,7 +251,7 @@ def test_a_replica_that_is_down(sandbox: Sandbox, standby: Cluster) -> None:
         error = _refused(sandbox, 12, "--replica-url", standby.url(sandbox.name, tcp=True))
     finally:
         standby.launch()
-    assert f"Replica 127.0.0.1:{standby.port}: " in error["message"]
+    assert f"Standby 127.0.0.1:{standby.port}: " in error["message"]
     assert "leave its --replica-url out" in error["hint"]
     assert PASSWORD not in str(error)
 
@@ -344,7 +344,7 @@ def test_no_disconnect_counts_the_sessions_there_too(sandbox: Sandbox, standby: 
     with _reader(standby, sandbox) as reader:
         ran = sandbox.run("rollback", "--latest", "--no-disconnect", "--json", "--replica-url", standby.url("x"))
         assert ran.code == 11, ran.out
-        assert f"Replica {standby.root}:{standby.port}: 1 session is connected" in ran.document["error"]["message"]
+        assert f"Standby {standby.root}:{standby.port}: 1 session is connected" in ran.document["error"]["message"]
         assert _items(reader) == 100
     gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'reporting'"
     wait_until(lambda: _ask(standby, gone) == [(0,)])
@@ -365,7 +365,7 @@ def test_an_ordinary_owner_and_the_sessions_of_others_there(sandbox: Sandbox, st
     with _reader(standby, sandbox, colleague):
         ran = sandbox.run("rollback", "--latest", "--json", "--replica-url", there, url=url)
         assert ran.code == 13, ran.out
-        assert f"Replica {standby.root}:{standby.port}: 1 session is connected" in ran.document["error"]["message"]
+        assert f"Standby {standby.root}:{standby.port}: 1 session is connected" in ran.document["error"]["message"]
         assert f'GRANT pg_signal_backend TO "{owner}";' in ran.document["error"]["hint"]
         sandbox.execute(sql.SQL("GRANT pg_signal_backend TO {}").format(sql.Identifier(owner)))
         _arrived(sandbox, standby)
