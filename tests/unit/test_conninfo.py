@@ -247,7 +247,7 @@ def test_an_unknown_parameter_is_passed_over_with_a_caution() -> None:
     assert given_parameters(target) == {"host": "h"}
     assert [caution.code for caution in target.cautions] == ["ignored_parameter"] * 2
     assert "'sslmod'" in target.cautions[0].message
-    assert "The URL's parameter with an unusual name" in target.cautions[1].message
+    assert "libpq does not know the URL's parameter with an unusual name" in target.cautions[1].message
 
 
 @pytest.mark.parametrize("name", ["s3cret%20word", "s3cret%0Aword", "s3cret" * 7, "s3cret%C3%A9", "s3cret!"])

@@ -189,5 +189,5 @@ def test_what_looks_like_ours_is_left_alone() -> None:
     newer, untrusted = recognition_cautions(inventory)
     assert recognition_cautions(Inventory({}, (), (), (entry,))) == (untrusted,)
     assert (newer.code, untrusted) == ("newer_version", distrusted(entry))
-    assert "left alone: new." in newer.message
+    assert "ignores them: new." in newer.message
     assert entry.name in untrusted.message

@@ -27,9 +27,9 @@ def no_libpq_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         ((), 0, 16384, None),
         ((ONE,), 0, None, None),
         ((ONE,), 0, 16384, "1 standby streams from this server (one at 10.0.0.2). Sessions there"),
-        ((ONE, TWO), 1, 16384, "(one at 10.0.0.2, name unknown), and 1 of them was told of. Sessions"),
+        ((ONE, TWO), 1, 16384, "(one at 10.0.0.2, name unknown); --replica-url named 1 of them. Sessions"),
         ((ONE, TWO, TWO), 2, 16384, "3 standbys stream from this server"),
-        ((ONE, TWO, TWO), 2, 16384, "and 2 of them were told of."),
+        ((ONE, TWO, TWO), 2, 16384, "--replica-url named 2 of them."),
     ],
 )
 def test_the_warning_of_standbys_that_nobody_told_of(
