@@ -52,7 +52,7 @@ def _is_users(namespace: FromClause) -> ColumnElement[bool]:
 
 
 def tables(connection: Connection) -> list[Table]:
-    """Return the tables of the database that this connection is to, but temporary ones and PostgreSQL's own."""
+    """Return the tables of the connected database, except temporary tables and PostgreSQL's own."""
     names, generated = (_columns(generated) for generated in ("", "s"))
     is_extensions = exists().where(
         _depend.c.classid == _CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
@@ -96,7 +96,7 @@ def tables(connection: Connection) -> list[Table]:
 
 
 def _columns(generated: str) -> ScalarSelect[Any]:
-    """The columns of the ``pg_class`` row around it that are generated in this way; an empty text is not at all."""
+    """The columns of the ``pg_class`` row of the outer query, by how they are generated; an empty text: not at all."""
     names = func.array_agg(aggregate_order_by(pg_attribute.c.attname, pg_attribute.c.attnum), type_=ARRAY(Text))
     return (
         select(names)
@@ -111,7 +111,7 @@ def _columns(generated: str) -> ScalarSelect[Any]:
 
 
 def materialised_views(connection: Connection) -> list[Counted]:
-    """Return the materialised views that hold rows, and that this role may read."""
+    """Return the materialised views that are populated, and that this role may read."""
     populated = column("relispopulated", Boolean)
     view = catalog_table("pg_class", *(column(each.name, each.type) for each in pg_class.columns), populated)
     columns = (
@@ -128,10 +128,10 @@ def materialised_views(connection: Connection) -> list[Counted]:
 
 
 def contents_of(connection: Connection, counted: Collection[Counted]) -> Iterator[dict[str, Contents]]:
-    """Count the rows of tables, and add up a hash of each, some tables at a time.
+    """Count the rows of tables, and add up a hash of each row, some tables at a time.
 
-    What is hashed is the row as text, column by column, written under the settings that all our sessions have
-    (``safe_settings``). No cast is asked for: a user may have made one of his own.
+    The hash is that of the row as text, column by column, under the settings that all our sessions have
+    (``safe_settings``). No cast is used, since users can define casts of their own.
     https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
     """
     waiting = iter(counted)
@@ -141,10 +141,13 @@ def contents_of(connection: Connection, counted: Collection[Counted]) -> Iterato
 
 
 def contents_of_views(connection: Connection) -> dict[str, Contents]:
-    """Do the same with materialised views; without those that somebody refreshes, or that this role may not read."""
+    """Do the same for materialised views, except those that are being refreshed, or that this role may not read."""
     found: dict[str, Contents] = {}
     for each in materialised_views(connection):
-        with suppress(DBAPIError), driver_connection(connection).transaction():  # in one of ours, a savepoint
+        with (
+            suppress(DBAPIError),
+            driver_connection(connection).transaction(),
+        ):  # a savepoint, in a transaction
             for some in contents_of(connection, [each]):
                 found |= some
     return found
@@ -159,11 +162,11 @@ def _contents(each: Counted) -> SelectBase:
 
 
 _PIECE = 1 << 24
-"""Bytes of a large object that are looked at in one go."""
+"""Bytes of a large object that are read at once."""
 
 
 def large_objects(connection: Connection) -> Contents:
-    """Count the large objects, and add up hashes of their bytes; how those lie in pages does not matter.
+    """Count the large objects, and add up hashes of their bytes, however these are divided into pages.
 
     https://www.postgresql.org/docs/current/lo-funcs.html
     """
@@ -213,7 +216,7 @@ _BY_THEMSELVES = {
 
 
 def numbers_of_objects(connection: Connection) -> dict[str, int]:
-    """Count what is in the database, kind by kind; indexes that are not valid, which pg_dump leaves out, aside."""
+    """Count the objects of the database, kind by kind, without invalid indexes, which pg_dump leaves out."""
     index = catalog_table("pg_index", column("indexrelid", OID), column("indisvalid", Boolean))
     invalid = exists().where(index.c.indexrelid == pg_class.c.oid, ~index.c.indisvalid, pg_class.c.relkind == "i")
     relations = (
@@ -244,20 +247,20 @@ def _pairs(connection: Connection, queries: Collection[SelectBase]) -> Iterator[
 
 
 def extension_versions(connection: Connection) -> dict[str, str]:
-    """Return the version in which each extension is installed in the database."""
+    """Return the installed version of each extension of the database."""
     installed = catalog_table("pg_extension", column("extname", Text), column("extversion", Text))
     rows = connection.execute(select(installed.c.extname, installed.c.extversion))
     return {row.extname: row.extversion for row in rows}
 
 
 def given_extensions(connection: Connection) -> set[str]:
-    """Return the extensions that came with the server's first databases. pg_dump takes one made anew for a user's."""
+    """Return the extensions that were there from initdb on. pg_dump treats one that was made anew like a user's."""
     given = catalog_table("pg_extension", column("extname", Text), column("oid", OID))
     return set(connection.execute(select(given.c.extname).where(given.c.oid < FIRST_OWN)).scalars())
 
 
 def left_out(connection: Connection) -> LeftOut:
-    """Return of what pg_dump leaves out who owns extensions, which keys are disabled, and what was there before."""
+    """Return what pg_dump leaves out: owners of extensions, disabled foreign keys, objects that were there before."""
     extension = catalog_table("pg_extension", column("extname", Text), column("extowner", OID))
     owner = func.pg_get_userbyid(extension.c.extowner, type_=Text)
     owners = connection.execute(select(extension.c.extname, owner)).all()
@@ -278,12 +281,12 @@ def left_out(connection: Connection) -> LeftOut:
 
 
 def offered_versions(connection: Connection) -> dict[str, str | None]:
-    """Return the version in which the server would install each extension."""
+    """Return the version that the server would install of each extension."""
     offered = catalog_table("pg_available_extensions", column("name", Text), column("default_version", Text))
     rows = connection.execute(select(offered.c.name, offered.c.default_version))
     return {row.name: row.default_version for row in rows}
 
 
 def schemas(connection: Connection) -> set[str]:
-    """Return the schemas of the database, but PostgreSQL's own."""
+    """Return the schemas of the database, except PostgreSQL's own."""
     return set(connection.execute(select(pg_namespace.c.nspname).where(_is_users(pg_namespace))).scalars())

@@ -1,4 +1,4 @@
-"""How many files a database is made of, as its own catalog tells; any role may read that from inside."""
+"""How many files a database has, by its own catalog. Any role may read that in the database."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from sqlalchemy import BigInteger, Connection, Integer, case, cast, func, select
 from snapkit.postgres.catalog.tables import pg_class
 
 _WITH_STORAGE = ("r", "t", "m", "i", "S")
-"""Tables, TOAST tables, materialized views, indexes and sequences; a partitioned table or index has none."""
+"""Tables, TOAST tables, materialized views, indexes and sequences. Partitioned tables and indexes have no files."""
 
 _SEGMENT_PAGES = 131_072
 """A file holds 1 GB of pages of 8 kB."""
 
 _MAPPED_PAGES = 4
-"""A table of more pages has a free space map (HEAP_FSM_CREATION_THRESHOLD in PostgreSQL's source)."""
+"""A table with more pages has a free space map (HEAP_FSM_CREATION_THRESHOLD in PostgreSQL's source)."""
 
 
 def file_count(connection: Connection) -> int:
-    """Return about how many files the database that this connection is to is made of.
+    """Return about how many files the connected database has.
 
-    By what the last VACUUM or ANALYZE has noted, so that nothing is looked at on the disk: each relation is a file for
-    each gigabyte, and one for each map and for what an unlogged one is emptied from. Temporary tables are not counted:
-    who has made them has to leave before a clone.
+    It goes by what the last VACUUM or ANALYZE noted, and does not read the disk. A relation has a file for each
+    gigabyte, one for each map, and an init fork if it is unlogged. Temporary tables are not counted: their sessions
+    have to end before a clone.
     https://www.postgresql.org/docs/current/storage-file-layout.html
     """
     is_table = pg_class.c.relkind.in_(("r", "t", "m"))

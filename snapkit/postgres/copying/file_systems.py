@@ -1,4 +1,4 @@
-"""What a superuser can see of the file systems that a server's files lie on."""
+"""What a superuser can see of the file systems of the server's files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _MOST = 1 << 20
 
 
 def data_shares_no_blocks(connection: Connection) -> bool:
-    """Whether it is certain that the file system of the data directory can share no blocks; for superusers.
+    """Whether it is certain that the file system of the data directory cannot share blocks. Superusers only.
 
-    The session has tables of the data directory open, since it has read them (md.c in PostgreSQL's source keeps files
-    open); those are looked at. It is certain on Linux only. Raises no error but for a lost connection.
+    It looks at the files of tables that this session has open, since it has read them (md.c in PostgreSQL's source
+    keeps files open). It can be certain on Linux only. The only error that is raised is a lost connection.
     """
     numbers = func.pg_ls_dir(f"{_PROC}/fd", True, False, type_=Text).column_valued("number")
     paths = union_all(

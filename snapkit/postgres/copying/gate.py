@@ -1,13 +1,14 @@
-"""The gate: hold a CREATE DATABASE at the moment when its template is empty and locked, before anything is copied.
+"""The gate: stop a CREATE DATABASE when its template is empty and locked, before it copies anything.
 
-While a transaction that has renamed some database to the new name is open, ``CREATE DATABASE new TEMPLATE shop`` takes
-its lock on ``shop``, at which newcomers wait, waits until nobody is inside, enters the new name into pg_database, and
-waits there for that transaction, since names are unique. ROLLBACK lets it copy; a waiter that is cancelled leaves
-nothing. The transaction is never committed, so the database that lent itself keeps its name whatever happens, and the
-gate opens by itself when the session ends. Should all of that fail, the waiter gives up after ``LOCK_TIMEOUT``.
+One transaction renames some other database to the new name, and stays open. ``CREATE DATABASE new TEMPLATE shop`` then
+takes its lock on ``shop``, so that new connections wait. It waits until nobody is inside, inserts the new name into
+pg_database, and has to wait there for that transaction, since names are unique. ROLLBACK lets it copy. If it is
+cancelled instead, it leaves nothing behind. The transaction is never committed. So the renamed database keeps its name
+whatever happens, and the gate opens by itself when its session ends. If all of that fails, CREATE DATABASE gives up
+after ``LOCK_TIMEOUT``.
 
-That a CREATE DATABASE has come so far is seen with a gate and without one: it has a transaction ID of its own from the
-moment when it has found its template empty. Without a gate it goes on to copy at once.
+With or without a gate, one can see that a CREATE DATABASE has come so far: it gets a transaction ID when it has found
+its template empty. Without a gate, it copies at once.
 https://www.postgresql.org/docs/current/view-pg-locks.html
 """
 
@@ -39,14 +40,14 @@ from snapkit.postgres.sql.entry_locks import is_in_use
 from snapkit.postgres.sql.execution import limited, run
 
 _TRIES = 3
-"""How many databases are asked to lend themselves. What is in the way of one is mostly in the way of all."""
+"""How many databases are tried for the rename. What is in the way of one is mostly in the way of all."""
 _SHUT_LIMIT = timedelta(milliseconds=300)
-"""How long one may take to be renamed: an autovacuum worker in it is sent away within a tenth of a second."""
+"""How long the rename may take. PostgreSQL ends an autovacuum worker inside within a tenth of a second."""
 _LIMIT = timedelta(seconds=2)
 """How long an answer may take while clients wait."""
 _EAGER_INTERVAL = 0.002
 _EAGER = 0.25
-"""Seconds in which the CREATE DATABASE arrives where nobody has to be waited for. Clients wait between two looks."""
+"""Seconds in which the CREATE DATABASE arrives if it has to wait for nobody. Clients wait between two looks."""
 _INTERVAL = 0.005
 
 _locks = catalog_table(
@@ -63,14 +64,14 @@ _locks = catalog_table(
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A CREATE DATABASE that has found its template empty: the OID of that, and its own transaction ID."""
+    """A CREATE DATABASE that has found its template empty: the OID of the template, and its own transaction ID."""
 
     template: int
     transaction: str
 
 
 def arrival_of(connection: Connection, pid: int) -> Arrival | None:
-    """Return how the CREATE DATABASE of the session ``pid`` has arrived; None before, and after its end."""
+    """Return the CREATE DATABASE of the session ``pid`` if it has arrived; None before that, and after its end."""
     is_template = and_(_locks.c.locktype == "object", _locks.c.classid == PG_DATABASE_OID, _locks.c.mode == "ShareLock")
     is_own = and_(_locks.c.locktype == "transactionid", _locks.c.mode == "ExclusiveLock")
     rows = connection.execute(
@@ -85,7 +86,7 @@ def arrival_of(connection: Connection, pid: int) -> Arrival | None:
 
 
 def created_by(connection: Connection, name: str, transaction: str | None) -> int | None:
-    """Return the OID of the database ``name`` that a transaction, where it is known which, has made; None if gone."""
+    """Return the OID of the database ``name``, made by the transaction ``xid`` if that is known; None if it is gone."""
     made = select(pg_database.c.oid).where(pg_database.c.datname == name)
     if transaction is not None:
         made = made.where(cast(column("xmin"), Text) == transaction)
@@ -93,19 +94,19 @@ def created_by(connection: Connection, name: str, transaction: str | None) -> in
 
 
 class Gate:
-    """One gate, on a session of its own, in whose transaction it is shut."""
+    """One gate. It is shut by the transaction of a session of its own."""
 
     def __init__(self, session: Connection) -> None:
         self.session = session
         self.is_shut = False
-        self._driver = driver_connection(session)  # to be had of no session that is lost
+        self._driver = driver_connection(session)  # a session that is lost cannot be asked
         self.pid = self._driver.info.backend_pid
         self._transaction: AbstractContextManager[psycopg.Transaction] | None = None
 
     def shut(self, lenders: Iterable[Database], name: str) -> None:
-        """Shut it for a CREATE DATABASE of ``name``, by one of the ``lenders``: sealed databases of ours.
+        """Shut it for a CREATE DATABASE of ``name``, by renaming one of the ``lenders``: sealed databases of ours.
 
-        It stays open where none of them can be had at once; one that is in use, or held by a guard, is left alone.
+        One that is in use, or kept by a guard, is left alone. The gate stays open if none can be renamed at once.
         """
         for lender in list(lenders)[:_TRIES]:
             try:
@@ -126,13 +127,13 @@ class Gate:
         self._transaction = transaction
         with limited(self.session, _SHUT_LIMIT):
             run(self.session, RenameDatabase(lender.name, name))
-        with limited(self.session, _LIMIT):  # for what is asked from now on
+        with limited(self.session, _LIMIT):  # for the questions that follow
             self.is_shut = name_of(self.session, lender.oid) == name
         if not self.is_shut:
             self.open()
 
     def open(self) -> None:
-        """Open it: what waits there goes on. A session that does not answer is ended."""
+        """Open it: the CREATE DATABASE goes on. If the session of the gate does not answer, it is ended."""
         transaction, self._transaction, self.is_shut = self._transaction, None, False
         if transaction is None:
             return
@@ -145,13 +146,13 @@ class Gate:
 
 
 def _end_gate(connection: Connection, pid: int) -> None:
-    """End a session of ours that is lost to us, and may hold its gate until the server notices."""
+    """End a session of ours whose connection is lost. It would hold its gate until the server notices."""
     holds = and_(_locks.c.classid == PG_DATABASE_OID, _locks.c.mode == "AccessExclusiveLock", _locks.c.pid == pid)
     connection.execute(select(func.pg_terminate_backend(_locks.c.pid)).where(holds, _locks.c.granted).limit(1)).all()
 
 
 Check = Callable[[Moment], None]
-"""Raises the error of ours with which a clone is given up that would be one of this moment."""
+"""Is given the moment that a clone would be of. Raises our error if the clone has to be given up."""
 
 
 @contextmanager
@@ -166,18 +167,18 @@ def kept(gate: Gate, creator: Connection, before: Moment, check: Check, state: s
 
 
 class GateKeeper:
-    """Reads what a template is when its CREATE DATABASE has arrived, in a thread of its own, and opens the gate.
+    """Reads the template's properties when its CREATE DATABASE has arrived, and opens the gate. It has its own thread.
 
-    Where there is no gate, the copying may be over before that has been done; then ``moment`` is None, and the template
-    is to be compared with what it was ``before``. ``state`` is what errors say.
+    Without a gate, the copy may be complete before they are read. Then ``moment`` is None, and the template has to be
+    compared with ``before``. ``state`` is what errors say.
     """
 
     def __init__(self, gate: Gate, creator: Connection, before: Moment, check: Check, state: str) -> None:
         self.moment: Moment | None = None
         self.transaction: str | None = None
-        """The transaction ID of the CREATE DATABASE, where it was seen."""
+        """The transaction ID of the CREATE DATABASE, if it was seen."""
         self.refusal: SnapkitError | None = None
-        """Why the CREATE DATABASE was cancelled, or its clone is to be thrown away."""
+        """Why the CREATE DATABASE was cancelled, or its clone has to be dropped."""
         self._gate = gate
         self._creator = driver_connection(creator)
         self._pid = self._creator.info.backend_pid
@@ -191,18 +192,18 @@ class GateKeeper:
         self._thread.start()
 
     def finish(self) -> None:
-        """Keep the gate no longer: the CREATE DATABASE has ended."""
+        """End the thread: the CREATE DATABASE has ended."""
         self._finished.set()
-        self._thread.join(2 * _LIMIT.total_seconds())  # by then it is about a connection that is lost
+        self._thread.join(2 * _LIMIT.total_seconds())  # by then it can only be a lost connection
 
     def _keep(self) -> None:
         try:
             with answers_within(self._gate.session, _LIMIT), server_errors(self._state):
                 self._watch()
-        except Exception:  # a thread has nobody to raise to; without a moment the template is compared afterwards
+        except Exception:  # there is nobody to raise to; without a moment, the template is compared afterwards
             self.moment = None
         finally:
-            with suppress(Exception):  # it is closed already where we are interrupted
+            with suppress(Exception):  # after an interruption it is closed already
                 self._gate.open()
 
     def _watch(self) -> None:
@@ -228,7 +229,7 @@ class GateKeeper:
         return None
 
     def _read(self, arrival: Arrival) -> Moment | None:
-        """Read what the template is; None where the copying was over too soon."""
+        """Read the template's properties; None if the copy was complete before that."""
         session, before = self._gate.session, self._before
         if arrival.template != before.database.oid:
             raise another_database(before.database.name, self._state)
@@ -243,14 +244,14 @@ class GateKeeper:
         return moment
 
     def _refuse(self, refusal: SnapkitError) -> None:
-        """Cancel it, and keep the gate shut until it has ended."""
+        """Cancel the CREATE DATABASE, and keep the gate shut until it has ended."""
         self.refusal = refusal
         self._creator.cancel_safe()
         self._finished.wait()
 
 
 def another_database(name: str, state: str) -> BusyError:
-    """Return the error for a template that has given its name away."""
+    """Return the error for a template whose name belongs to another database now."""
     return BusyError(
         f"{name!r} is another database than the one that was looked at: it was renamed or replaced meanwhile.",
         state=state,

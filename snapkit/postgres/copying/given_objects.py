@@ -1,7 +1,7 @@
-"""What PostgreSQL and extensions bring into a database, as it is there now: pg_dump takes all of it for unchanged.
+"""The objects that come with PostgreSQL and with extensions, as they are now. pg_dump assumes that nobody changed them.
 
-Of each object two hashes are made in the server: of what it does, and of what is said of it. Names go by
-pg_describe_object, which is the same in a copy, where OIDs are others.
+The server makes two hashes of each object: of its definition, and of its privileges and comment. Objects are named by
+pg_describe_object, which says the same in a copy, where OIDs differ.
 https://www.postgresql.org/docs/current/catalogs.html, .../functions-info.html#FUNCTIONS-INFO-OBJECT
 """
 
@@ -35,10 +35,10 @@ from snapkit.core.comparison.definitions import Fingerprint
 from snapkit.postgres.catalog.tables import catalog_table
 
 FIRST_OWN = 16384
-"""The first OID that is not of PostgreSQL's own making (FirstNormalObjectId)."""
+"""The first OID of objects that users make (FirstNormalObjectId)."""
 
 _PUBLIC_SCHEMA = 2200
-"""The OID of the schema public, which pg_dump knows of."""
+"""The OID of the schema public, which pg_dump treats by itself."""
 
 _depend = catalog_table(
     "pg_depend", column("classid", OID), column("objid", OID), column("refobjid", OID), column("deptype", Text)
@@ -57,7 +57,7 @@ _CLASSES = {
     "pg_language": 2612,
     "pg_namespace": 2615,
 }
-"""The OIDs of catalogs, as PostgreSQL's source fixes them."""
+"""The OIDs of catalogs, fixed in PostgreSQL's source."""
 
 
 class _Char(UserDefinedType[str]):
@@ -70,7 +70,7 @@ class _Char(UserDefinedType[str]):
 
 
 def given_objects(connection: Connection) -> dict[str, Fingerprint]:
-    """Return the fingerprint of each object that belongs to PostgreSQL or to an extension."""
+    """Return the hashes of each object that belongs to PostgreSQL or to an extension."""
     queries = (
         _functions(),
         _types(),
@@ -92,7 +92,7 @@ def _catalog(name: str, *columns: str) -> TableClause:
 
 
 def _objects(catalog: TableClause, definition: list[Any], rest: list[Any]) -> Select[Any]:
-    """The name and the hashes of those rows of a catalog that belong to PostgreSQL or to an extension."""
+    """Select name and hashes of the rows of a catalog that belong to PostgreSQL or to an extension."""
     of_extension = exists().where(
         _depend.c.classid == _CLASSES[catalog.name], _depend.c.objid == catalog.c.oid, _depend.c.deptype == "e"
     )
@@ -111,7 +111,7 @@ def _named(catalog: str, oid: ColumnElement[Any]) -> ColumnElement[str | None]:
 
 
 def _owner(catalog: TableClause, owner: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Whose it is; null for whoever owns the extension, of which the run warns by itself."""
+    """The owner; NULL if it is the owner of the extension, of which the run warns by itself."""
     extension = (
         select(_extension.c.extowner)
         .join_from(_depend, _extension, _extension.c.oid == _depend.c.refobjid)
@@ -123,7 +123,7 @@ def _owner(catalog: TableClause, owner: ColumnElement[Any]) -> ColumnElement[Any
 
 
 def _privileges(acl: ColumnElement[Any], kind: Any, owner: ColumnElement[Any]) -> ColumnElement[Any]:
-    """Who but the owner may do what, whoever granted it."""
+    """The privileges of roles other than the owner, whoever granted them."""
     item = (
         func.aclexplode(func.coalesce(acl, func.acldefault(cast(kind, _Char), owner)))
         .table_valued(column("grantor", OID), column("grantee", OID), column("privilege_type", Text), "is_grantable")
@@ -203,7 +203,7 @@ def _types() -> Select[Any]:
         *(c.typstorage, c.typdefault, c.typinput, c.typoutput, c.typreceive, c.typsend, c.typanalyze, labels, checks),
     ]
     rest = [_owner(found, c.typowner), _privileges(c.typacl, "T", c.typowner)]
-    # Those of tables go with the tables, those of arrays with their elements.
+    # Row types go with their tables, array types with their elements.
     return _objects(found, definition, rest).where(c.typrelid == 0, or_(c.typcategory != "A", c.typelem == 0))
 
 

@@ -1,7 +1,7 @@
-"""Read what belongs to a database as an object, as of one moment, though it stands in several shared catalogs.
+"""Read the properties of a database as of one moment, though they are in several shared catalogs.
 
-Each question has a view of its own of the catalogs. So the versions of the rows are read before and after, and all is
-read again where they differ.
+Each query has its own snapshot of the catalogs. So the versions of the rows are read before and after, and everything
+is read again if they differ.
 https://www.postgresql.org/docs/current/ddl-system-columns.html
 """
 
@@ -47,9 +47,9 @@ _label = _with_version("pg_shseclabel", column("objoid", OID), column("classoid"
 
 
 def read_moment(connection: Connection, oid: int, state: str) -> Moment | None:
-    """Return what a database is; None if it is gone.
+    """Return the properties of a database at one moment; None if it is gone.
 
-    Raises BusyError, with ``state``, if it is being changed so often that it cannot be read.
+    Raises BusyError, with ``state``, if it changes so often that it cannot be read.
     """
     name = ""
     for _ in range(_ATTEMPTS):
@@ -65,7 +65,7 @@ def read_moment(connection: Connection, oid: int, state: str) -> Moment | None:
 
 
 def versions_of(connection: Connection, oid: int) -> Versions | None:
-    """Return which versions of its rows a database has, in one question; None if it is gone."""
+    """Return the versions of a database's rows, by one query; None if it is gone."""
     row = connection.execute(
         select(
             _version(_database),
@@ -103,7 +103,7 @@ def _roles_of(connection: Connection, oid: int) -> Mapping[str, int]:
 
 
 def names_of_roles(connection: Connection, oids: Collection[int]) -> Mapping[int, str]:
-    """Return the names that roles have now, by OID; those that are gone are left out."""
+    """Return the present names of roles by OID, without roles that are gone."""
     wanted = bindparam("oids", sorted(oids), ARRAY(OID))
     rows = connection.execute(select(pg_roles.c.oid, pg_roles.c.rolname).where(pg_roles.c.oid == func.any(wanted)))
     return {row.oid: row.rolname for row in rows}

@@ -1,7 +1,7 @@
-"""pg_dump and pg_restore: where those are that fit the server, and how they are run.
+"""pg_dump and pg_restore: where to find those that fit the server, and how to run them.
 
-A pg_dump of another major version is not used: an older one refuses a newer server, and what a newer one writes an
-older server may not understand. https://www.postgresql.org/docs/current/app-pgdump.html
+They have to be of the server's major version. An older pg_dump refuses a newer server, and an older server may not
+understand what a newer pg_dump writes. https://www.postgresql.org/docs/current/app-pgdump.html
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ class Programs:
 def find_programs(server_version: int) -> Programs:
     """Return pg_dump and pg_restore of the server's major version; ``server_version`` is server_version_num.
 
-    SNAPKIT_PG_BIN names their directory; else the usual places of that version are looked at, then PATH, where a
-    distribution may have a wrapper that chooses a version by itself, then the embedded server's. Raises UsageError.
+    SNAPKIT_PG_BIN names their directory. Otherwise they are searched for in the usual places of that version, then in
+    PATH, where a distribution may have a wrapper that chooses the version, then in the embedded server. Raises
+    UsageError.
     """
     major = major_version(server_version)
     named = os.environ.get(VARIABLE)
@@ -62,10 +63,10 @@ def find_programs(server_version: int) -> Programs:
 
 
 def find_psql(server_version: int) -> str:
-    """Return psql: that in SNAPKIT_PG_BIN or PATH; where that is older than the server, or there is none, one of the
-    server's version, if it is where pg_dump is looked for.
+    """Return psql from SNAPKIT_PG_BIN or PATH. If it is older than the server, or missing, return one of the server's
+    version from where pg_dump is searched for.
 
-    Raises UsageError. psql works with servers of other versions, older ones above all.
+    Raises UsageError. psql works with servers of other versions, best with older ones.
     https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-NOTES
     """
     named = os.environ.get(VARIABLE)
@@ -101,7 +102,7 @@ def _places(major: int) -> Iterator[Path]:
 
 
 def major_of(program: Path) -> int | None:
-    """Return the major version of a program; None if there is none, or it cannot be run."""
+    """Return the major version of a program; None if it does not exist or cannot be run."""
     try:
         said = subprocess.run(  # noqa: S603 - a path of our own making, or the user's
             [program, "--version"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10, check=True
@@ -113,7 +114,7 @@ def major_of(program: Path) -> int | None:
 
 
 def _in_english() -> dict[str, str]:
-    """Our own environment, in which programs complain in the language that ``said_by`` and ``kind_of`` know."""
+    """Our own environment, but with messages in English, which ``said_by`` and ``kind_of`` understand."""
     environment = {key: value for key, value in os.environ.items() if key not in ("LC_ALL", "LANGUAGE")}
     if "LC_ALL" in os.environ:
         environment["LC_CTYPE"] = os.environ["LC_ALL"]
@@ -121,14 +122,13 @@ def _in_english() -> dict[str, str]:
 
 
 class ProgramError(Exception):
-    """A program has failed; the message is what it said, without statements, which may hold secrets."""
+    """A program has failed. The message is what it said, without statements, which may hold secrets."""
 
 
 class Running:
-    """A program at work. It is in a session of its own: Ctrl-C is ours to answer, and ends it through ``wait``.
+    """A running program. It is in a session of its own: Ctrl-C reaches us only, and ``wait`` ends the program then.
 
-    Should snapkit be killed outright, its programs lose what they write to, or their database is dropped by the next
-    run.
+    If snapkit is killed, its programs fail when they write to it, or when the next run drops their database.
     """
 
     def __init__(
@@ -153,13 +153,13 @@ class Running:
             stdin.close()
 
     def hand_over(self) -> IO[bytes]:
-        """Return what it writes, for another program to read; that is to close it here, so that the one ends when the
-        other does."""
+        """Return its output, for another program to read. Close it here then, so that this program ends when the other
+        does."""
         assert self._process.stdout is not None  # noqa: S101 - started so
         return self._process.stdout
 
     def wait(self, stopped: Callable[[], bool]) -> None:
-        """Wait for its end; raise ProgramError if it fails, and StoppedError, having ended it, when told to stop."""
+        """Wait for its end. Raise ProgramError if it fails. When told to stop, end it and raise StoppedError."""
         while self._process.poll() is None:
             wait_for(self._process, _LOOK)
             if self._process.poll() is None and stopped():
@@ -169,12 +169,12 @@ class Running:
             raise ProgramError(self._said() or f"{self.name} ended with {self._process.returncode}, and said nothing.")
 
     def end(self) -> None:
-        """End it, if it has not ended: it cancels its statements on the server, unless that takes too long."""
+        """End it if it still runs. It cancels its statements on the server, unless that takes too long."""
         if self._process.poll() is None:
             end_group(self._process, partial(wait_for, self._process))
 
     def close(self) -> None:
-        """End it, and let go of its files."""
+        """End it, and close its files."""
         self.end()
         if self._process.stdout is not None:
             self._process.stdout.close()

@@ -1,4 +1,4 @@
-"""How far a clone is. CREATE DATABASE has no progress view, so this looks where each method leaves traces."""
+"""How far a clone is. CREATE DATABASE has no progress view, so this looks at the traces of each method."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _CHECKPOINT_EVENTS = frozenset(("CheckpointStart", "CheckpointDone"))
 
 @dataclass(frozen=True, slots=True)
 class Cloning:
-    """A clone to be watched: the session that makes it, how, of how many bytes, and how long that will take."""
+    """A clone to be watched: the session that makes it, the method, the size, and how long it is expected to take."""
 
     pid: int
     strategy: Strategy
     total_bytes: int | None
     forecast: Forecast | None = None
     copies: bool = False
-    """Whether ``clone`` is known to have to copy, and so does not try to share blocks."""
+    """Whether ``clone`` is known to have to copy files, and so does not try to share blocks."""
     files: int | None = None
 
     @property
@@ -37,16 +37,16 @@ class Cloning:
 
     @property
     def expected(self) -> timedelta | None:
-        """How long it took before, for what is there now; no progress can be told by the least that it may take."""
+        """How long it took before, scaled to the present size. A lower bound says nothing about progress."""
         return self.forecast.duration if self.forecast is not None and not self.forecast.at_least else None
 
 
 class CloneGauge:
     """Reports a clone's progress to ``observe``; call ``look`` now and then, on a connection of its own.
 
-    WAL_LOG writes its copy to the WAL, whose growth every role may read. The other methods write files, which only a
-    superuser can see: the directory of a database that is not in pg_database yet. Elsewhere it goes by how long the
-    clone is expected to take, and where nothing tells that, just the time is reported.
+    WAL_LOG writes its copy to the WAL, and every role may read how that grows. The other methods write files, in a
+    directory that is not in pg_database yet, and only a superuser can see them. For other roles the progress is that
+    of the expected time. If that is not known, only the elapsed time is reported.
     """
 
     def __init__(self, connection: Connection, cloning: Cloning, is_superuser: bool, observe: Observe) -> None:
@@ -59,7 +59,7 @@ class CloneGauge:
         self._known = database_directories(connection) if self._by_files else frozenset()
         self._pace = Pace()
         self.checkpointing = timedelta(0)
-        """How long the clone was seen to wait for checkpoints, which are no part of the copying."""
+        """How long the clone was seen to wait for checkpoints, which do not count as copying."""
 
     def look(self, connection: Connection) -> None:
         """See how far it is, and report it."""
@@ -90,16 +90,16 @@ class CloneGauge:
         ).scalar_one()
 
     def _new_bytes(self, connection: Connection) -> int | None:
-        """The size of the databases whose directory came since the clone began; None before there is one.
+        """The size of the database directories that are new since the clone began; None before there is one.
 
-        Our clone is the only new one but for a rare CREATE DATABASE beside it, which makes the figure a little high.
+        There is rarely another CREATE DATABASE at the same time. It would make the figure a little high.
         """
         new = database_directories(connection) - self._known
         return sum(connection.execute(_size_of(path)).scalar_one() for path in new) if new else None
 
 
 def _size_of(directory: str) -> Select[Any]:
-    """The size of a directory's files, file by file: pg_database_size knows no database before it is committed.
+    """The size of a directory's files, file by file. pg_database_size does not know an uncommitted database.
 
     https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADMIN-GENFILE
     """

@@ -1,7 +1,7 @@
 """Move the rows of one table from one session to another, without looking at them.
 
-COPY sends a message for each row; taken from libpq and put into libpq in bundles, they cost a fraction of what the
-two servers' sides of it do. SQLAlchemy has no word for COPY, so the statements are composed by psycopg.
+COPY sends a message for each row. Read from libpq and written to libpq in bundles, they cost a fraction of the work of
+the two sessions. SQLAlchemy has no construct for COPY, so psycopg composes the statements.
 https://www.postgresql.org/docs/current/libpq-copy.html
 """
 
@@ -17,23 +17,23 @@ from psycopg import errors, pq, sql
 __all__ = ["StoppedError", "patiently", "relay"]
 
 _BUNDLE = 128 * 1024
-"""Bytes that are put together before they are sent on."""
+"""Bytes that are collected before they are sent."""
 
 _LOOK = 0.25
-"""Seconds after which a wait looks whether it has been told to stop."""
+"""Seconds between two checks whether a wait has been told to stop."""
 
 Stopped = Callable[[], bool]
 Session = psycopg.Connection[Any]
 
 
 class StoppedError(Exception):
-    """Told to stop before it was done."""
+    """It was told to stop before it was done."""
 
 
 def patiently(session: Session, statement: sql.Composable, stopped: Stopped) -> pq.abc.PGresult:
-    """Run one statement that may take as long as the data is large; return its result.
+    """Run one statement that takes longer the larger the data is. Return its result.
 
-    Raises psycopg.Error, and StoppedError, having cancelled it, when told to stop.
+    Raises psycopg.Error. When told to stop, cancels it and raises StoppedError.
     """
     session.pgconn.send_query(statement.as_bytes(session))
     return _result(session, stopped)
@@ -42,10 +42,10 @@ def patiently(session: Session, statement: sql.Composable, stopped: Stopped) -> 
 def relay(
     source: Session, target: Session, read: sql.Composable, write: sql.Composable, stopped: Stopped
 ) -> tuple[int, int]:
-    """Let ``write``, a COPY FROM STDIN in ``target``, take what ``read``, a COPY TO STDOUT in ``source``, gives.
+    """Send the rows of ``read``, a COPY TO STDOUT in ``source``, to ``write``, a COPY FROM STDIN in ``target``.
 
-    Returns how many rows the one says that it has sent, and the other that it has taken. Raises psycopg.Error, and
-    StoppedError when told to stop; then neither session is fit for anything more.
+    Returns how many rows the source says it sent, and the target says it received. Raises psycopg.Error, and
+    StoppedError when told to stop. Neither session can be used any more then.
     """
     patiently(source, read, stopped)
     patiently(target, write, stopped)
@@ -96,7 +96,7 @@ def _wait(session: Session, stopped: Stopped, *, writes: bool) -> None:
 
 
 def _result(session: Session, stopped: Stopped) -> pq.abc.PGresult:
-    """Wait for the answer to what was sent; raise the error that it is."""
+    """Wait for the answer. Raise it if it is an error."""
     pgconn = session.pgconn
     _flush(session, stopped)
     last: pq.abc.PGresult | None = None

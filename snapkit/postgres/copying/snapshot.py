@@ -1,4 +1,4 @@
-"""One moment of a database, held for several sessions: its tables are locked against being dropped or rewritten."""
+"""A snapshot of a database for several sessions. Its tables are locked: nobody drops or rewrites them meanwhile."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from snapkit.postgres.copying.relay import Stopped, StoppedError
 _ATTEMPTS = 20
 
 LOCKING_LIMIT = timedelta(seconds=30)
-"""How long all tables together may be waited for: those that are locked already keep others from changing them."""
+"""How long LOCK TABLE may wait in all. Tables that it has locked already cannot be changed meanwhile."""
 
 
 def lock_table(connection: Connection) -> LockTable:
-    """Return what a copy of the database that this connection is to has to lock, and how much room there is for it.
+    """Return how many locks a copy of the connected database takes, and how many the server has room for.
 
     https://www.postgresql.org/docs/current/runtime-config-locks.html#GUC-MAX-LOCKS-PER-TRANSACTION
     """
@@ -49,13 +49,13 @@ def lock_table(connection: Connection) -> LockTable:
 
 
 def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[Table]]:
-    """Begin a transaction that holds every table and one moment's view of them; return the snapshot's name and them.
+    """Begin a transaction that locks all tables and exports a snapshot. Return the snapshot's name, and the tables.
 
-    LOCK TABLE comes first and takes no snapshot: no table is truncated or rewritten between the lock and the moment
-    that is copied, which readers of an older snapshot would find empty. The transaction is left open.
+    LOCK TABLE comes first, and takes no snapshot. So no table is truncated or rewritten between its lock and the
+    snapshot: it would look empty to an older snapshot. The transaction stays open.
     https://www.postgresql.org/docs/current/sql-lock.html, .../functions-admin.html#FUNCTIONS-SNAPSHOT-SYNCHRONIZATION
 
-    Raises what LOCK TABLE raises, BusyError if tables come and go faster than they can be locked, and StoppedError.
+    Raises what LOCK TABLE raises, StoppedError, and BusyError if tables come and go faster than they can be locked.
     """
     driver = driver_connection(connection)
     for _ in range(_ATTEMPTS):
@@ -81,10 +81,10 @@ def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[
 
 
 def join_snapshot(connection: Connection, snapshot: str, held: Iterable[Table]) -> None:
-    """Begin a transaction that sees what the exported snapshot shows, and holds these tables by itself.
+    """Begin a transaction with the exported snapshot, and lock these tables in it.
 
-    Otherwise it would have to ask for its locks later, and queue behind somebody who waits for the first holder: a wait
-    of everyone on everyone that PostgreSQL cannot see.
+    If it took its locks later, it could queue behind a session that waits for the first holder of them. Each would wait
+    for another then, in a deadlock that PostgreSQL cannot detect.
     """
     driver = driver_connection(connection)
     driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -93,9 +93,9 @@ def join_snapshot(connection: Connection, snapshot: str, held: Iterable[Table]) 
 
 
 def lock_tables(connection: Connection, wanted: Iterable[Table]) -> None:
-    """Keep the tables from being dropped, truncated or rewritten until the transaction ends; nobody else is kept.
+    """Keep the tables from being dropped, truncated or rewritten until the transaction ends. Nothing else is blocked.
 
-    lock_timeout limits the wait for each of them, and LOCKING_LIMIT that for all. SET takes no snapshot.
+    lock_timeout limits the wait for each table, and LOCKING_LIMIT that for all. SET takes no snapshot.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-LOCK-TIMEOUT
     """
     names = [sql.SQL("ONLY {}").format(sql.Identifier(each.schema, each.name)) for each in wanted]
@@ -108,9 +108,9 @@ def lock_tables(connection: Connection, wanted: Iterable[Table]) -> None:
 
 
 def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSession, float]]:
-    """Return the sessions that wait to lock a table wholly which ``holder_pid`` holds, and for how many seconds.
+    """Return the sessions that wait for an ACCESS EXCLUSIVE lock on a table of ``holder_pid``, and how many seconds.
 
-    Whoever wants anything of that table queues behind them.
+    Everybody else who wants the table queues behind them.
     """
     held = pg_locks.alias("held")
     wanted = catalog_table(
@@ -136,7 +136,7 @@ def kept_waiting(connection: Connection, holder_pid: int) -> list[tuple[ClientSe
 
 
 def locks_in_the_way(connection: Connection, oid: int) -> list[ClientSession]:
-    """Return the sessions that have a table of the database ``oid`` wholly to themselves."""
+    """Return the sessions that have an ACCESS EXCLUSIVE lock on a table of the database ``oid``."""
     rows = connection.execute(
         select(*SESSION_COLUMNS, may_terminate())
         .join_from(pg_locks, pg_stat_activity, pg_stat_activity.c.pid == pg_locks.c.pid)

@@ -1,4 +1,4 @@
-"""The sessions of a copy that is made while clients work: their settings, one table's rows, the last touches."""
+"""The sessions of a copy that is made while clients work: their settings, the rows of one table, the last steps."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from snapkit.postgres.connection.safe_settings import OF_PLACE
 from snapkit.postgres.copying.relay import Stopped, patiently, relay
 
 _FOR_ROWS = {
-    # Rather an error than the rows that a policy leaves over.
+    # An error, rather than only those rows that a policy lets through.
     "row_security": "off",
-    # They hold no client up. A disk that stands still for some seconds must not end a copy of hours.
+    # These sessions hold no client up. A disk that hangs for some seconds must not end a copy of hours.
     "idle_in_transaction_session_timeout": "60s",
 }
 
 _CANCELLING = 5.0
-"""Seconds within which the server is to take a request to cancel."""
+"""Seconds in which the server has to accept a request to cancel."""
 
 _AS_IN_SOURCE = "default_text_search_config"
-"""With those of ``OF_PLACE`` what a database may have set, and what constraints and definitions may depend on."""
+"""These, and those of ``OF_PLACE``, a database may have set. Constraints and definitions may depend on them."""
 
 _PROGRAMS = {
     "statement_timeout": "0",
@@ -35,13 +35,13 @@ _PROGRAMS = {
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
-    # The COMMIT that makes the copy a backup makes all of it safe on disk.
+    # The COMMIT that makes the copy a backup also writes all of it to disk.
     "synchronous_commit": "off",
 }
 
 
 def session_settings(connection: Connection) -> dict[str, str]:
-    """Return the settings with which programs and sessions are to work, read in a session at the source."""
+    """Return the settings for programs and sessions, read in a session in the source."""
     names = (_AS_IN_SOURCE, "client_connection_check_interval")
     setting = table("pg_settings", column("name", Text), schema="pg_catalog")
     value = func.current_setting(setting.c.name, type_=Text)
@@ -51,10 +51,11 @@ def session_settings(connection: Connection) -> dict[str, str]:
 
 
 def without_event_triggers(connection: Connection) -> dict[str, str]:
-    """Return the setting, if there is one and the role may set it, with which no event trigger fires in a session.
+    """Return the setting with which no event trigger fires, if the server has it and the role may set it.
 
-    Those of the source come into the copy; on login, too, there and here, and our sessions are nobody's. PostgreSQL 17
-    has the setting, and it is a superuser's, or of whom was granted it. An older one has no triggers on login.
+    The source's event triggers are copied, login triggers too. None of them is to fire for our sessions, in the source
+    or in the copy. The setting and login triggers came with PostgreSQL 17. Only superusers may set it, and whom they
+    have granted it to.
     https://www.postgresql.org/docs/current/runtime-config-client.html#GUC-EVENT-TRIGGERS
     """
     if not has_login_triggers(server_version(connection)):
@@ -65,23 +66,22 @@ def without_event_triggers(connection: Connection) -> dict[str, str]:
 
 
 def settle(connection: Connection, settings: Mapping[str, str]) -> None:
-    """Make a session fit to read or to load rows; ``settings`` as ``session_settings`` returns them."""
-    wanted = {name: value for name, value in settings.items() if not name.endswith("timeout")}  # it has our own
+    """Set up a session to read or load rows. ``settings`` are what ``session_settings`` returns."""
+    wanted = {name: value for name, value in settings.items() if not name.endswith("timeout")}  # set already
     for name, value in {**wanted, **_FOR_ROWS}.items():
         connection.execute(select(func.set_config(name, value, False)))
 
 
 def speak_as_stored(connection: Connection) -> None:
-    """Let rows come and go in the encoding that they are stored in; from here on the session is for rows only."""
+    """Send and receive rows in the encoding of the database. From here on the session is for rows only."""
     stored = select(func.set_config("client_encoding", func.current_setting("server_encoding"), False))
     connection.execute(stored)
 
 
 def copy_table(source: Connection, copy: Connection, table: Table, stopped: Stopped) -> tuple[int, int]:
-    """Copy the rows of a table, which is empty in the copy; return how many were sent, and how many have arrived.
+    """Copy the rows of a table, which is empty in the copy. Return how many were sent, and how many were received.
 
-    Emptied in the transaction that fills it, a table can be filled with rows that need no later freezing: nothing of it
-    is written a second time. https://www.postgresql.org/docs/current/sql-copy.html
+    TRUNCATE in the same transaction allows COPY FREEZE: VACUUM need not write the rows again later. https://www.postgresql.org/docs/current/sql-copy.html
     """
     name = sql.Identifier(table.schema, table.name)
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
@@ -98,13 +98,13 @@ def copy_table(source: Connection, copy: Connection, table: Table, stopped: Stop
 
 
 def cancel(connection: Connection) -> None:
-    """Cancel what another thread has under way on a connection, if it has anything."""
+    """Cancel what another thread is running on a connection, if anything."""
     with suppress(psycopg.Error):
         driver_connection(connection).cancel_safe(timeout=_CANCELLING)
 
 
 def drop_surplus(connection: Connection, schemas: Collection[str], extensions: Collection[str]) -> None:
-    """Drop what a new database has and the source has not any more: the schema public, the extension plpgsql."""
+    """Drop what a new database has and the source has dropped: the schema public, the extension plpgsql."""
     driver = driver_connection(connection)
     for name in extensions:
         driver.execute(sql.SQL("DROP EXTENSION {}").format(sql.Identifier(name)))
@@ -113,5 +113,5 @@ def drop_surplus(connection: Connection, schemas: Collection[str], extensions: C
 
 
 def analyze(connection: Connection, stopped: Stopped) -> None:
-    """Gather the planner's statistics of everything that the role may, as an ANALYZE of the whole database does."""
+    """ANALYZE the whole database: every table that the role may analyze."""
     patiently(driver_connection(connection), sql.SQL("ANALYZE"), stopped)

@@ -1,9 +1,9 @@
-"""Code of roles that are no superusers which runs with a superuser's rights when one loads or counts rows anew.
+"""Code of ordinary roles that would run with a superuser's rights when a superuser loads or counts rows.
 
-CHECK constraints (of domains, too), generated columns and partition keys are computed by whoever loads a row, and a
-foreign key that is added calls casts; the planner, asked about a table, computes what is constant in its indexes and
-extended statistics. PostgreSQL turns to the table's owner, in a way that cannot be undone from within, only where it
-builds indexes, materialised views and statistics. https://www.postgresql.org/docs/current/sql-createindex.html
+Whoever loads a row computes CHECK constraints (of domains, too), generated columns and partition keys. Adding a foreign
+key calls casts. When the planner looks at a table, it computes constant parts of its indexes and extended statistics.
+PostgreSQL switches to the table's owner, in a way that the code cannot undo, only when it builds indexes, materialised
+views and statistics. https://www.postgresql.org/docs/current/sql-createindex.html
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _PG_PROC = 1255
 
 _FUNCTIONS = r":funcid (\d+)"
 _OPERATORS = r":opnos? (?:\(o )?(\d+(?: \d+)*)"
-"""How functions and operators stand in a stored expression, a pg_node_tree. Where an operator's function stands too, it
-is not to be relied on (readfuncs.c)."""
+"""How a stored expression (pg_node_tree) names functions and operators. The function that it names for an operator is
+not reliable (readfuncs.c)."""
 
 
 _type = catalog_table("pg_type", column("oid", OID), column("typowner", OID))
@@ -49,11 +49,11 @@ _operator = catalog_table("pg_operator", column("oid", OID), column("oprcode", O
 
 
 def foreign_calls(connection: Connection) -> list[Call]:
-    """Return such calls in the database that this connection is to.
+    """Return such calls in the connected database.
 
-    A function counts if its owner is no superuser; what such a role has written itself must, besides, call nothing that
-    runs statements it is given. So a function has to be immutable there, or one of PostgreSQL's own that is stable and
-    makes no XML of tables.
+    A function counts if its owner is no superuser. In an expression that such a role has written, a function also
+    counts if it may run statements that it is given. So it has to be immutable there, or one of PostgreSQL's own
+    stable functions that make no XML of tables.
     """
     expressions = _expressions()
     called = union_all(
@@ -111,7 +111,7 @@ def _found(expressions: FromClause, pattern: str) -> FromClause:
 
 
 def _functions_of_casts() -> Select[tuple[str, int, int]]:
-    """A foreign key between columns of two types calls an implicit cast; nothing in the catalog says which."""
+    """A foreign key between columns of two types calls an implicit cast. The catalog does not say which."""
     casts = catalog_table(
         "pg_cast",
         column("castsource", OID),
@@ -129,7 +129,7 @@ def _functions_of_casts() -> Select[tuple[str, int, int]]:
 
 
 def _expressions() -> FromClause:
-    """Every stored expression that is meant: where it stands, who may have written it, and itself as text."""
+    """Every such stored expression: where it is, who may have written it, and its text."""
     constraints = catalog_table(
         "pg_constraint",
         column("conname", Text),
@@ -185,7 +185,7 @@ def _expressions() -> FromClause:
 def _of_tables(
     title: str, view: FromClause, relation: str, tree: str, name: ColumnElement[str]
 ) -> Select[tuple[str, int, str]]:
-    """Select the expressions ``tree`` of a catalog, each of which belongs to a table."""
+    """Select the expressions ``tree`` of a catalog whose rows belong to tables."""
     place = func.format(title, name, cast(cast(pg_class.c.oid, REGCLASS), Text), type_=Text)
     return (
         select(place.label("place"), pg_class.c.relowner.label("author"), cast(view.c[tree], Text).label("tree"))

@@ -57,7 +57,7 @@ class WatchdogError(Exception):
 class Post:
     """A console, and the names of the databases there that are going to be paused.
 
-    ``login_retry`` is what server_login_retry is there (``postgres.relogin``), if that is known.
+    ``login_retry`` is the value of server_login_retry there (see ``login_retry``), if that is known.
     """
 
     parameters: Mapping[str, str]
@@ -112,7 +112,7 @@ class Watchdog:
             raise WatchdogError(said["problem"])
 
     def arm(self) -> None:
-        """Say that from now on there may be something to resume."""
+        """Tell it that from now on there may be something to resume."""
         self._tell("armed")
 
     def resumed(self, numbers: Collection[int]) -> None:
@@ -120,14 +120,14 @@ class Watchdog:
         self._tell(list(numbers))
 
     def close(self) -> None:
-        """Let it go. If it has nothing to do it ends; else it goes on trying, and outlives us."""
+        """Close its standard input. With nothing to resume it ends; otherwise it goes on trying, and outlives us."""
         self._closed.set()
         with suppress(OSError):
             self._pipe.close()
         try:
             self._process.wait(_END_LIMIT)
         except subprocess.TimeoutExpired:
-            self._process.returncode = 0  # it is on its own now; nobody is to complain that we do not wait for it
+            self._process.returncode = 0  # it is on its own now; Python must not warn that we do not wait for it
         if self._process.stdout is not None:
             with suppress(OSError):
                 self._process.stdout.close()
@@ -138,7 +138,7 @@ class Watchdog:
         return self._process.stdin
 
     def _tell(self, message: object) -> None:
-        with suppress(OSError, ValueError):  # it is dead, or closed
+        with suppress(OSError, ValueError):  # it has ended, or was closed
             self._pipe.write(json.dumps(message).encode() + b"\n")
 
     def _listen(self) -> None:
@@ -152,7 +152,7 @@ class Watchdog:
 
 
 def _environment(ours: Mapping[str, str]) -> dict[str, str]:
-    """What libpq and Python read. Our own variables may hold URLs with passwords, and those of others whatever."""
+    """The variables that libpq and Python read. Others may hold passwords, our own URLs among them."""
     return {
         name: value
         for name, value in ours.items()
@@ -164,7 +164,7 @@ def _environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Guarded:
-    """A console that may have something to resume; reconnected to as often as it takes."""
+    """A console that may have something to resume. It is reconnected to as often as necessary."""
 
     def __init__(self, parameters: Mapping[str, str], names: Sequence[str], login_retry: str | None) -> None:
         self._parameters = parameters
@@ -173,7 +173,7 @@ class _Guarded:
         self._console: Console | None = Console(parameters)
 
     def resume(self) -> bool:
-        """Whether every RESUME was answered; that something was not paused any more is an answer too."""
+        """Whether every RESUME was answered. "Not paused" is an answer too."""
 
         def resume_all(console: Console) -> None:
             for name in self._names:
@@ -182,7 +182,7 @@ class _Guarded:
         return self._told(resume_all)
 
     def serve(self) -> bool:
-        """Whether what snapkit has set there, so that clients are served, is again what it was."""
+        """Whether server_login_retry, which snapkit may have set there, has its old value again."""
 
         def see_to_it(console: Console) -> None:
             await_service(console, self._names, Deadline(_SERVICE_PATIENCE))
@@ -210,7 +210,7 @@ def _read(lines: queue.Queue[bytes]) -> None:
 
 
 def _watch(guarded: dict[int, _Guarded], limit: float, silence: float, lines: queue.Queue[bytes]) -> None:
-    """Wait until there is nothing to watch any more, or snapkit is to be stood in for."""
+    """Wait until there is nothing to watch any more, or until it has to resume in place of snapkit."""
     armed_at: float | None = None
     while guarded:
         try:
@@ -220,7 +220,7 @@ def _watch(guarded: dict[int, _Guarded], limit: float, silence: float, lines: qu
         try:
             said = json.loads(line) if line else None
         except ValueError:
-            said = None  # cut off in the middle
+            said = None  # the line was cut off
         if said == "armed":
             armed_at = time.monotonic()
         elif isinstance(said, list):
@@ -233,7 +233,7 @@ def _watch(guarded: dict[int, _Guarded], limit: float, silence: float, lines: qu
 
 
 def _stand_in(guarded: dict[int, _Guarded]) -> None:
-    """Resume everywhere, and look again for a while."""
+    """Resume on all consoles, and look again for a while."""
     settling = Deadline(_SETTLING)
     deadline = Deadline(RETRY_FOR)
     while guarded and not deadline.is_over:
@@ -245,7 +245,7 @@ def _stand_in(guarded: dict[int, _Guarded]) -> None:
 
 
 def main() -> None:
-    """Be the watchdog."""
+    """Run the watchdog."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -271,4 +271,4 @@ def _say(message: object) -> None:
 
 if __name__ == "__main__":
     main()
-    os._exit(0)  # without a farewell to the consoles, and without waiting for the thread that reads
+    os._exit(0)  # without closing the consoles, and without waiting for the thread that reads

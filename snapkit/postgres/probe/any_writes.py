@@ -1,10 +1,10 @@
-"""What tells whether anything at all was written, in whatever database of the server, from one moment to another.
+"""Whether anything was written, in any database of the server, between two moments.
 
-Whatever changes a row, a catalog or a large object needs a transaction ID, and the server hands these out one by one.
+Whatever changes a row, a catalog or a large object needs a transaction ID. The server assigns these one by one.
 https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
 
-What can change without one is looked at besides: a sequence, of which values were fetched beforehand or that is
-unlogged, and what is kept by a table access method of an extension.
+Some things change without a transaction ID, and are looked at by themselves: a sequence that is unlogged or has values
+cached, and tables of an extension's own access method.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _HEAP = 2
 
 
 def next_transaction_id(connection: Connection) -> int:
-    """Hand out a transaction ID, to a transaction that does nothing else, and return it."""
+    """Have a transaction ID assigned, to a transaction that does nothing else. Return it."""
     return int(connection.execute(select(cast(func.pg_current_xact_id(), Text))).scalar_one())
 
 
 def is_only_after(connection: Connection, xid: int) -> bool:
-    """Whether no transaction that got an ID before ``xid`` is still running, and none that came later has ended."""
+    """Whether no transaction with an ID before ``xid`` is still running, and none with a later one has ended."""
     snapshot = func.pg_current_snapshot()
     oldest, following = connection.execute(
         select(cast(func.pg_snapshot_xmin(snapshot), Text), cast(func.pg_snapshot_xmax(snapshot), Text))
@@ -38,10 +38,10 @@ def is_only_after(connection: Connection, xid: int) -> bool:
 
 
 def sequence_values(inside: Connection) -> dict[int, int | None] | None:
-    """Return the last value of each sequence of the database that this connection is to, by OID.
+    """Return the last value of each sequence of the connected database, by OID.
 
-    None where something can change that is neither seen by a transaction ID nor here: a sequence that this role may not
-    read, or that is unlogged, or a table that is not PostgreSQL's own.
+    None if something could change unseen: there is a sequence that this role may not read, or that is unlogged, or a
+    table with an extension's own access method.
     """
     is_sequence = and_(_relation.c.relkind == "S", _relation.c.relpersistence != "t")
     may_read = func.has_sequence_privilege(_relation.c.oid, "SELECT, USAGE", type_=Boolean)
@@ -56,7 +56,7 @@ def sequence_values(inside: Connection) -> dict[int, int | None] | None:
 
 
 def somebody_is_at_work(connection: Connection, oid: int) -> bool:
-    """Whether a session inside a database is doing anything, or may be: one whose state this role is not shown."""
+    """Whether a session inside a database is active, or may be: this role may not see its state."""
     state = func.coalesce(pg_stat_activity.c.state, "")
     at_work = select(pg_stat_activity.c.pid).where(is_inside([oid]), state != "idle").limit(1)
     return connection.execute(at_work).first() is not None or bool(sessions_entering(connection, oid))

@@ -1,10 +1,10 @@
-"""How far migrations have come in the database that a connection is to, without running code of the database's owner.
+"""How far migrations have come in the connected database, read without running code of the database's owner.
 
-A SELECT may run such code with the rights of whoever asks: a view's or a rule's, a policy's, and, as soon as it is
-planned, that of an index's expression or a CHECK constraint. COPY of a plain table is not planned: it reads the table's
-own rows, and writes them with the types' output functions, which are C functions of a superuser's making. It refuses
-what is no plain table, and, with ``row_security`` off, a table whose policies would apply. It brings all rows, so a
-large table is left alone.
+A SELECT may run such code with our rights: that of a view, a rule or a policy and, as soon as it is planned, that of an
+index expression or a CHECK constraint. COPY of a plain table is not planned. It reads the rows of the table itself, and
+writes them with the output functions of the types, which only a superuser can define in C. It refuses everything that
+is no plain table and, with ``row_security`` off, a table whose policies would apply. It returns all rows, so a large
+table is left alone.
 https://www.postgresql.org/docs/current/sql-copy.html, .../ddl-rowsecurity.html
 """
 
@@ -27,10 +27,10 @@ from snapkit.postgres.sql.execution import transaction
 from snapkit.processes.deadline import Deadline
 
 _MAX_BYTES = 4 << 20
-"""A version table is not larger, TOAST included."""
+"""No version table is larger, TOAST included."""
 
 _TIME = 1.0
-"""Seconds after which no other table is begun with; what is not read by then is told without its state."""
+"""Seconds after which no further table is read. Tables that are not read are reported without their state."""
 
 
 _VARCHAR = 1043
@@ -45,9 +45,9 @@ class _Found:
 
 
 def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...], int]:
-    """Return the state of each version table, ``public`` first, and how many there are besides those told of.
+    """Return the state of each version table, those in ``public`` first, and how many more there are.
 
-    To be called inside a transaction, in a session without row security.
+    Call it inside a transaction, with ``row_security`` off.
     """
     found = _find(connection)
     told = found[:MAX_MIGRATIONS]
@@ -56,7 +56,7 @@ def read_migrations(connection: Connection) -> tuple[tuple[MigrationState, ...],
 
 
 def _find(connection: Connection) -> list[_Found]:
-    """Only what is a table by itself: views are somebody's code, and partitions may lie on another server."""
+    """Plain tables only: a view is somebody's code, and a partition may be on another server."""
     columns = _columns()
     bounded = _columns(pg_attribute.c.atttypmod > 0, pg_attribute.c.atttypid == _VARCHAR)
     neighbour = pg_class.alias()
@@ -85,7 +85,7 @@ def _find(connection: Connection) -> list[_Found]:
 
 
 def _columns(*which: ColumnElement[bool]) -> ScalarSelect[Any]:
-    """The names of a table's columns, or of some of them; null if there are none."""
+    """The names of a table's columns, or of some of them; NULL if there are none."""
     return (
         select(func.array_agg(pg_attribute.c.attname, type_=ARRAY(Text)))
         .where(pg_attribute.c.attrelid == pg_class.c.oid, pg_attribute.c.attnum > 0, ~pg_attribute.c.attisdropped)

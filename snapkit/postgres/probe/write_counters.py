@@ -1,4 +1,4 @@
-"""The counters of PostgreSQL's statistics: of a database, and of the tables in the one that a connection is to.
+"""The counters of PostgreSQL's cumulative statistics: of a database, and of the tables of the connected database.
 
 https://www.postgresql.org/docs/current/monitoring-stats.html
 """
@@ -45,16 +45,16 @@ _MAX_READ = 10 * MAX_NOTED_TABLES
 
 
 def database_counters(connection: Connection, oid: int) -> Activity | None:
-    """Return the counters of a database as a whole; any role may read them, from any database.
+    """Return the counters of a database as a whole. Any role may read them, from any database.
 
-    When the server last threw its statistics away is told by those of the archiver: what it does in a crash sets all of
-    those back that belong to the server as a whole, and hardly anybody sets these back by hand.
+    The reset time of the archiver's statistics tells when the server last discarded its statistics. A crash resets all
+    statistics of the server as a whole, and hardly anybody resets those of the archiver by hand.
     """
     return _counters_at(connection, oid)[0]
 
 
 def _counters_at(connection: Connection, oid: int) -> tuple[Activity | None, datetime | None]:
-    """Return the counters, and the time that they are of, where PostgreSQL keeps a copy of them (before 15 it does)."""
+    """Return the counters, and the time of the copy that PostgreSQL keeps of them before version 15."""
     row = connection.execute(
         select(
             _database.c.xact_commit,
@@ -73,15 +73,15 @@ def _counters_at(connection: Connection, oid: int) -> tuple[Activity | None, dat
 
 
 _PATIENCE = 5.0
-"""Seconds that the statistics of PostgreSQL 14 may take to be written anew."""
+"""Seconds that PostgreSQL 14 may take to write its statistics anew."""
 
 
 def settled_counters(connection: Connection, oid: int) -> Activity | None:
-    """Return the counters of a database in which no session is any more, with all that those have counted; None where
-    they are not to be had.
+    """Return the counters of a database that has no session any more, complete with what those counted; None if they
+    cannot be had.
 
-    A session hands in its counts before it is gone. From PostgreSQL 15 on they are read where they are counted; before,
-    from a file that is written anew when it is asked for and older than half a second.
+    A session reports its counts before it ends. From PostgreSQL 15 on they are read from shared memory. Before, they
+    are read from a file, which is written anew when somebody asks and it is older than half a second.
     https://www.postgresql.org/docs/14/functions-monitoring.html, pg_stat_get_snapshot_timestamp
     """
     if not counts(connection):
@@ -99,9 +99,10 @@ def settled_counters(connection: Connection, oid: int) -> Activity | None:
 
 @dataclass(frozen=True, slots=True)
 class TableCounters:
-    """The counters of the tables of one database: ``own`` those of PostgreSQL's catalogs and of all TOAST tables.
+    """The counters of the tables of one database. ``own`` are those of PostgreSQL's catalogs and of all TOAST tables.
 
-    ``tables`` are users' that were ever written to; the most written of them where there are many (not ``complete``).
+    ``tables`` are users' tables that were written to. If there are too many, they are not ``complete``: only those with
+    the most writes.
     """
 
     own: Rows
@@ -111,9 +112,9 @@ class TableCounters:
 
 
 def table_counters(connection: Connection) -> TableCounters:
-    """Return the counters of the tables of the database that this connection is to.
+    """Return the counters of the tables of the connected database.
 
-    The functions behind pg_stat_all_tables, since the view looks at the indexes of each table besides.
+    It calls the functions behind pg_stat_all_tables, since the view also looks at the indexes of each table.
     """
     inserted, updated, deleted = (
         func.coalesce(function(pg_class.c.oid, type_=BigInteger), 0)
@@ -156,8 +157,8 @@ def _is_own() -> ColumnElement[bool]:
 
 
 def last_commit(connection: Connection) -> datetime | None:
-    """Return when the last transaction that wrote anything, in whatever database of the server, was committed; None
-    where the server does not keep that (``track_commit_timestamp``).
+    """Return when the last transaction that wrote anything, in any database of the server, was committed. None if the
+    server does not record that (``track_commit_timestamp``).
 
     https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-COMMIT-TIMESTAMP
     """
@@ -169,7 +170,7 @@ def last_commit(connection: Connection) -> datetime | None:
 
 
 def counts(connection: Connection) -> bool:
-    """Whether the server counts what is written; only a superuser's session may have that otherwise for itself."""
+    """Whether the server counts writes. Only a superuser can turn that off for a single session."""
     return _is_on(connection, "track_counts")
 
 
