@@ -33,7 +33,7 @@ from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.programs import Programs
 from snapkit.postgres.copying.progress import Cloning
-from snapkit.postgres.sql.stall_watch import overseen
+from snapkit.postgres.sql.stall_watch import watching_for_stalls
 from snapkit.services.copying.clone import CloneAbandonedError, untouched
 from snapkit.services.copying.collation import collation_cautions
 from snapkit.services.copying.copy import Copied, copy_source
@@ -226,7 +226,7 @@ def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple
     try:
         with ExitStack() as stack:
             connection = stack.enter_context(server.connect()) if ddl.invalidated else ddl
-            with overseen(connection), server_errors(""):
+            with watching_for_stalls(connection), server_errors(""):
                 size = databases.sizes(connection, [oid]).get(oid)
                 return size, room_cautions(connection, live, size)
     except (SnapkitError, KeyboardInterrupt):

@@ -98,7 +98,7 @@ class _Inside:
 
 def _look_inside(server: Server, facts: server_facts.ServerFacts) -> _Inside | None:
     try:
-        with server.look_into_source(facts.quiet) as connection, server_errors(NOTHING_CHANGED):
+        with server.enter(server.source, facts.quiet) as connection, server_errors(NOTHING_CHANGED):
             return _Inside(databases.extensions(connection), file_count(connection), lock_table(connection))
     except ConnectionFailedError:
         return None

@@ -90,7 +90,7 @@ def test_a_glance_is_safe_whatever_role_and_database_have_set(sandbox: Sandbox) 
             setting = sql.SQL(f"ALTER {kind} {{}} SET {{}} = {{}}")
             sandbox.execute(setting.format(sql.Identifier(whose), sql.Identifier(name), sql.Literal(value)))
     server = sandbox.server(sandbox.cluster.url(sandbox.name, user=role))
-    with server.glance_into(sandbox.name, timedelta(seconds=2), {}) as inside:
+    with server.probe(sandbox.name, timedelta(seconds=2), {}) as inside:
         found = {name: inside.execute(select(func.current_setting(name))).scalar_one() for name in contrary}
         assert inside.execute(select(func.current_setting("transaction_read_only"))).scalar_one() == "on"
     assert found == {

@@ -241,6 +241,6 @@ def test_a_server_that_speaks_another_language(cluster: Cluster, monkeypatch: py
 def test_a_database_that_a_command_is_about_and_is_not_there(sandbox: Sandbox) -> None:
     """The server is reached; only the look inside finds nobody."""
     server = sandbox.server(sandbox.cluster.url(f"{sandbox.prefix}_nowhere"))
-    with pytest.raises(NoSuchDatabaseError, match="There is no database"), server.look_into_source({}):
+    with pytest.raises(NoSuchDatabaseError, match="There is no database"), server.enter(server.source, {}):
         pytest.fail("nobody gets in")
     assert exit_code_of(NoSuchDatabaseError("")) is ExitCode.NOT_FOUND

@@ -146,5 +146,5 @@ def test_the_source_s_own_functions_do_not_answer_for_postgresql_s(sandbox: Sand
             " AS 'BEGIN RAISE EXCEPTION $$fooled$$; END'"
         )
     sandbox.execute(f'ALTER DATABASE "{sandbox.name}" SET search_path TO evil, pg_catalog')
-    with sandbox.server().look_into_source({}) as connection:
+    with sandbox.server().enter(sandbox.name, {}) as connection:
         assert connection.execute(select(func.current_setting("search_path"))).scalar_one() == "pg_catalog"

@@ -34,8 +34,8 @@ __all__ = ["Connection", "Server", "beside"]
 _PING_LIMIT = timedelta(seconds=5)
 """How long a session that is kept ready may take to answer. After that it counts as lost."""
 
-_GLANCE = "2"
-"""Seconds that ``glance_into`` waits for a connection."""
+_PROBE_LIMIT = "2"
+"""Seconds that ``probe`` waits for a connection."""
 
 
 class Server:
@@ -67,19 +67,12 @@ class Server:
         return self._maintenance_dbs == ["template1"]
 
     @contextmanager
-    def look_into_source(self, settings: Mapping[str, str]) -> Iterator[Connection]:
-        """Open a connection to the source database itself, to read from it; see ``enter``.
-
-        Close it before a clone, which needs the source to be free of sessions.
-        """
-        with self.enter(self.source, settings) as connection:
-            yield connection
-
-    @contextmanager
     def enter(
         self, database: str, settings: Mapping[str, str], *, within: timedelta | None = None
     ) -> Iterator[Connection]:
         """Open a connection to a database of this server. ``settings`` hold from the start of the session.
+
+        Close one to the source before a clone, which needs the source to be free of sessions.
 
         Raises ConnectionFailedError if the role may not connect, or if that takes longer than ``within``.
         """
@@ -89,7 +82,7 @@ class Server:
             yield connection
 
     @contextmanager
-    def glance_into(self, database: str, limit: timedelta, settings: Mapping[str, str]) -> Iterator[Connection]:
+    def probe(self, database: str, limit: timedelta, settings: Mapping[str, str]) -> Iterator[Connection]:
         """Open a connection for a short look that a run can do without. It waits for no lock, and changes nothing.
 
         The block is a read-only transaction; ``limit`` is for each of its statements. ``settings`` hold from the start
@@ -98,7 +91,7 @@ class Server:
         """
         quiet = self._unfooled({**settings, "row_security": "off"})
         limits = {"statement_timeout": milliseconds(limit), "lock_timeout": milliseconds(limit / 4)}
-        engine = _engine(lambda: self._open_inside(database, **quiet, connect_timeout=_GLANCE))
+        engine = _engine(lambda: self._open_inside(database, **quiet, connect_timeout=_PROBE_LIMIT))
         with (
             _connected(engine, settings=SAFE_IN_EVERY_VERSION | limits | {"row_security": "off"}) as connection,
             answers_within(connection, 2 * limit),
@@ -115,7 +108,7 @@ class Server:
         """
         options = startup_options(self.given_options, settings)
         try:
-            self._open_one(self._maintenance_dbs[0], options=options, connect_timeout=_GLANCE).close()
+            self._open_one(self._maintenance_dbs[0], options=options, connect_timeout=_PROBE_LIMIT).close()
         except psycopg.Error as error:
             return " ".join(str(error).split())
         return None

@@ -24,7 +24,7 @@ from snapkit.postgres.connection.sqlstates import (
     sqlstate_of,
 )
 from snapkit.postgres.sql.ddl import DatabaseDDL, sql_text
-from snapkit.postgres.sql.stall_watch import overseen
+from snapkit.postgres.sql.stall_watch import watching_for_stalls
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def run(connection: Connection, *statements: Statement, left: Left = unlimited) 
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s", sql_text(statement))
         takes_long = isinstance(statement, Checkpoint | CreateDatabase | DropDatabase)  # the larger the data
-        with limited(connection, left()), overseen(connection) if takes_long else nullcontext():
+        with limited(connection, left()), watching_for_stalls(connection) if takes_long else nullcontext():
             connection.execute(DatabaseDDL(statement))
 
 
@@ -58,7 +58,7 @@ def transaction(connection: Connection) -> Iterator[None]:
         with driver.transaction():
             yield
         return
-    with _overseen_commit(connection) as state:
+    with _bounded_commit(connection) as state:
         with driver.transaction():
             yield
             state.sent = True
@@ -74,7 +74,7 @@ class _Commit:
 
 
 @contextmanager
-def _overseen_commit(
+def _bounded_commit(
     connection: Connection, left: Left = unlimited, waits: Callable[[], None] = lambda: None
 ) -> Iterator[_Commit]:
     """Limit the COMMIT of the block to what is ``left``, or else to what any answer may take. Then it is cancelled.
@@ -201,7 +201,7 @@ def commit(
     pid = driver_connection(connection).info.backend_pid
     is_synchronous = bool(connection.execute(_SYNCHRONOUS_STANDBYS).scalar_one())
     interrupted = False
-    with _overseen_commit(connection, left, waits if is_synchronous else lambda: None) as state:
+    with _bounded_commit(connection, left, waits if is_synchronous else lambda: None) as state:
         try:
             with driver_connection(connection).transaction():
                 work()

@@ -23,7 +23,7 @@ SILENCE = timedelta(seconds=10)
 
 
 @contextmanager
-def overseen(connection: Connection) -> Iterator[None]:
+def watching_for_stalls(connection: Connection) -> Iterator[None]:
     """Let the statements of the block take as long as they need. Cut the connection when the answer was lost.
 
     The answer is lost when the server has sent it more than ``SILENCE`` ago. The statement then fails as after a lost
@@ -32,10 +32,8 @@ def overseen(connection: Connection) -> Iterator[None]:
     finished = threading.Event()
     driver = driver_connection(connection)
     wire = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)  # of any family, to be shut
-    overseer = threading.Thread(
-        target=_oversee, args=(connection, driver.info.backend_pid, wire, finished), daemon=True
-    )
-    overseer.start()
+    watch = threading.Thread(target=_watch, args=(connection, driver.info.backend_pid, wire, finished), daemon=True)
+    watch.start()
     try:
         with answers_within(connection, None):
             yield
@@ -43,7 +41,7 @@ def overseen(connection: Connection) -> Iterator[None]:
         finished.set()
 
 
-def _oversee(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
+def _watch(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
     """Most statements are over before the first look. Only then is a connection opened for it.
 
     If there is no connection to be had, the statement is waited for without limit.

@@ -91,7 +91,7 @@ def decide(context: RunContext, request: CopyRequest) -> Decision:
     choice = Choice.FASTEST if request.strategy is None else Choice.ASKED
     if plan.clone.is_online:
         programs = find_programs(facts.version)
-        with server.look_into_source(facts.quiet) as inside, server_errors(NOTHING_CHANGED):
+        with server.enter(server.source, facts.quiet) as inside, server_errors(NOTHING_CHANGED):
             check_locks(inside, NOTHING_CHANGED)
             if facts.is_superuser:
                 check_code(inside, NOTHING_CHANGED)

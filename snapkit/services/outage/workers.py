@@ -21,7 +21,7 @@ PATIENCE = timedelta(seconds=6)
 """How long a worker has to come back. PostgreSQL starts it again after as long as the worker itself has said."""
 
 _LOOK_AGAIN = 0.1
-_GLANCE = timedelta(seconds=2)
+_PROBE_LIMIT = timedelta(seconds=2)
 
 
 def check_workers(
@@ -52,7 +52,7 @@ def why_refused(
         facts = server_facts.server_facts(connection)
         kinds_are_known = roles.sees_sessions(connection)
     version = None
-    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(database.name, _GLANCE, facts.quiet) as source:
+    with suppress(SnapkitError, *SERVER_ERRORS), server.probe(database.name, _PROBE_LIMIT, facts.quiet) as source:
         version = extension_versions(source).get(PG_CRON)
     return would_stay_away(database.name, Cron(cron_database, version), workers, kinds_are_known=kinds_are_known)
 

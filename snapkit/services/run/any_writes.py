@@ -17,7 +17,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.probe.any_writes import is_only_after, next_transaction_id, sequence_values, somebody_is_at_work
 
-_GLANCE = timedelta(seconds=2)
+_PROBE_LIMIT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +61,5 @@ def nothing_written_since(server: Server, mark: Mark | None) -> bool:
 
 def _sequences(server: Server, connection: Connection) -> Mapping[int, int | None] | None:
     facts = server_facts.server_facts(connection)
-    with server.glance_into(server.source, _GLANCE, facts.quiet) as inside:
+    with server.probe(server.source, _PROBE_LIMIT, facts.quiet) as inside:
         return sequence_values(inside)

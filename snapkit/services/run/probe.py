@@ -125,7 +125,7 @@ def _look_inside(
     """Look into the database by a session of its own, and come back when that is gone."""
     seen = _Seen()
     pid = None
-    with suppress(SnapkitError, *SERVER_ERRORS), server.glance_into(live.name, _LIMIT, facts.quiet) as inside:
+    with suppress(SnapkitError, *SERVER_ERRORS), server.probe(live.name, _LIMIT, facts.quiet) as inside:
         pid = driver_connection(inside).info.backend_pid
         if databases.own_database(inside) == live.oid:
             if files:

@@ -32,7 +32,7 @@ from snapkit.postgres.copying.gate import Check
 from snapkit.postgres.copying.programs import Programs, Running
 from snapkit.postgres.copying.relay import StoppedError
 from snapkit.postgres.copying.table_copy import cancel, settle, without_event_triggers
-from snapkit.postgres.sql.stall_watch import overseen
+from snapkit.postgres.sql.stall_watch import watching_for_stalls
 from snapkit.services.copying.clone import untouched
 from snapkit.services.copying.online.code_check import listed
 from snapkit.services.copying.online.task_group import TaskGroup
@@ -105,7 +105,7 @@ class CopyContext:
     # --- sessions and programs ---
 
     def at_source(self, stack: ExitStack) -> Connection:
-        connection = stack.enter_context(self.server.look_into_source(self.quiet))
+        connection = stack.enter_context(self.server.enter(self.server.source, self.quiet))
         settle(connection, self.settings)
         return connection
 
@@ -138,7 +138,7 @@ class CopyContext:
 
     def contents_of(self, connection: Connection, counted: Iterable[Counted]) -> dict[str, Contents]:
         found: dict[str, Contents] = {}
-        with self.cancelled_with_us(connection), overseen(connection):
+        with self.cancelled_with_us(connection), watching_for_stalls(connection):
             for some in contents.contents_of(connection, tuple(counted)):
                 found |= some
                 if self.group.stopped():
@@ -146,16 +146,16 @@ class CopyContext:
         return found
 
     def large_objects(self, connection: Connection) -> Contents:
-        with self.cancelled_with_us(connection), overseen(connection):
+        with self.cancelled_with_us(connection), watching_for_stalls(connection):
             return contents.large_objects(connection)
 
     def numbers_of_objects(self, connection: Connection) -> dict[str, int]:
         """Count the objects, kind by kind."""
-        with self.cancelled_with_us(connection), overseen(connection):
+        with self.cancelled_with_us(connection), watching_for_stalls(connection):
             return contents.numbers_of_objects(connection)
 
     def left_out(self, connection: Connection) -> LeftOut:
-        with self.cancelled_with_us(connection), overseen(connection):
+        with self.cancelled_with_us(connection), watching_for_stalls(connection):
             found = contents.left_out(connection)
             views = contents.contents_of_views(connection)
             own = [table.as_compared for table in contents.tables(connection) if table.is_extensions]

@@ -54,7 +54,7 @@ def read(context: CopyContext, stack: ExitStack) -> SourceContents:
     """
     template = context.plan.template
     context.total = databases.sizes(context.ddl, [template.oid]).get(template.oid)
-    with context.server.look_into_source(context.quiet) as source:
+    with context.server.enter(context.server.source, context.quiet) as source:
         _check_extensions(source)
         context.settings = session_settings(source)
     _make(context)
