@@ -6,14 +6,14 @@ They are plain text: Rich's tables would double the start-up time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from snapkit.cli.commands import index
 
 if TYPE_CHECKING:
-    from typer._click import Context, HelpFormatter
+    from typer._click import Context, HelpFormatter, Parameter
 
 REFERENCE = "docs/reference.md"
 
@@ -51,10 +51,10 @@ class HelpCommand(TyperCommand):
         formatter.write(f"\n{self.epilog}\n")
 
 
-def _panel_of(parameter: Any) -> str:
-    if parameter.param_type_name == "argument":
+def _panel_of(parameter: Parameter) -> str:
+    if isinstance(parameter, TyperArgument):
         return "Arguments"
-    return str(getattr(parameter, "rich_help_panel", None) or "Options")
+    return (parameter.rich_help_panel if isinstance(parameter, TyperOption) else None) or "Options"
 
 
 class HelpGroup(TyperGroup):

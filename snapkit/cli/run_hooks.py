@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from snapkit.cli.ctrl_c import error_of
 from snapkit.cli.exit_codes import exit_code_of
@@ -17,6 +17,7 @@ from snapkit.errors import NOTHING_CHANGED, InterruptedRunError, SnapkitError
 from snapkit.processes.command_exit import complaint
 
 if TYPE_CHECKING:
+    from snapkit.cli.envelope import Document
     from snapkit.cli.invocation import Invocation
     from snapkit.core.inventory.entry import Entry
     from snapkit.core.outcome import Outcome
@@ -30,7 +31,7 @@ def hooked(
     work: Callable[[], Receipt],
     *,
     facts: Callable[[Receipt], Mapping[str, str]],
-    data: Callable[[Receipt], dict[str, Any]],
+    data: Callable[[Receipt], Document],
     entry: Entry | None = None,
     look: Callable[[], Entry] | None = None,
     label: str | None = None,
@@ -89,9 +90,7 @@ class _Around:
                 hint="The hook's command is in the settings file, in the table 'hooks'.",
             )
 
-    def after(
-        self, facts: Mapping[str, str], data: Callable[[], dict[str, Any]], cautions: tuple[Caution, ...]
-    ) -> None:
+    def after(self, facts: Mapping[str, str], data: Callable[[], Document], cautions: tuple[Caution, ...]) -> None:
         """Run the hook for a success."""
         self._try(self._occasion.operation.after, facts, lambda: self._document("success", data(), cautions))
 
@@ -104,7 +103,7 @@ class _Around:
         facts = facts_of_failure(code.code, int(code), said["message"])
         self._try(Event.ON_FAILURE, facts, lambda: self._document("error", None, error=said))
 
-    def _known(self) -> dict[str, Any]:
+    def _known(self) -> Document:
         """What a hook before the operation is told: the keys are those of what the operation returns."""
         from snapkit.cli.entry_facts import entry_document
 
@@ -116,9 +115,9 @@ class _Around:
     def _document(
         self,
         status: str,
-        data: dict[str, Any] | None,
+        data: Document | None,
         cautions: tuple[Caution, ...] = (),
-        error: dict[str, Any] | None = None,
+        error: Document | None = None,
     ) -> str:
         from snapkit.cli.envelope import envelope
 

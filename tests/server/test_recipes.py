@@ -27,6 +27,7 @@ NOT_RUN: Mapping[Begin, str] = {
     ("poolers.md", "snapkit backup            --pgbouncer-url"): "with a PgBouncer, tests/server/test_poolers.py",
     ("poolers.md", 'psql "$CONSOLE"'): "for poolers that are not here; the page says that they were not tried",
     ("reference.md", "{"): "an example of the envelope, tests/cli/test_contract.py",
+    ("reference.md", "snapkit config"): "tests/cli/test_config.py",
     ("reference.md", "snapkit demo --keep"): "CI",
 }
 """Blocks that are not run as they stand, by page and beginning, and why."""

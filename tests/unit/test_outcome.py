@@ -3,13 +3,35 @@ from __future__ import annotations
 from datetime import timedelta
 
 from snapkit.core.checks.facts import Check, Status
-from snapkit.errors import BusyError
+from snapkit.core.outcome import Outcome
+from snapkit.errors import BusyError, SnapkitError
 from snapkit.services.backup import Copying
 from snapkit.services.doctor import Diagnosis
 from snapkit.services.entries.drop import Failure, each_error_once
 from snapkit.services.list import Listing
 from snapkit.services.prune import Removal
 from tests.unit.builders import NOW, make_entry
+
+
+def test_an_outcome_tells_nothing_unless_there_is_something() -> None:
+    result = Outcome()
+    assert (result.cautions, result.changed, result.complaints) == ((), (), ())
+    assert (result.shortfall, result.ran, result.exit_code, result.outage) == (None, None, None, None)
+    assert (result.leaves_stdout, result.tells_where) == (False, True)
+
+
+def test_a_person_is_told_of_a_shortfall_unless_the_result_shows_it() -> None:
+    error = SnapkitError("It is too old.")
+
+    class Old(Outcome):
+        @property
+        def shortfall(self) -> SnapkitError:
+            return error
+
+    assert Old().complaints == (error,)
+    bad = Diagnosis((Check("x", Status.PROBLEM, "message"),))
+    assert bad.shortfall is not None
+    assert bad.complaints == ()
 
 
 def test_a_rate_takes_a_size_and_a_time() -> None:

@@ -66,6 +66,10 @@ class WideListing(Outcome):
     listing: Listing
 
     @property
+    def leaves_stdout(self) -> bool:
+        return self.listing.leaves_stdout
+
+    @property
     def cautions(self) -> tuple[Caution, ...]:
         return self.listing.cautions
 
@@ -235,8 +239,8 @@ def _data(result: Listing | CsvListing | WideListing) -> Document:
     }
 
 
-def _names(result: Listing | CsvListing | WideListing) -> Sequence[str]:
-    return () if isinstance(result, CsvListing) else tuple(entry.name for entry in _listing_in(result).entries)
+def _names(result: Listing | CsvListing | WideListing) -> Sequence[str] | None:
+    return None if isinstance(result, CsvListing) else tuple(entry.name for entry in _listing_in(result).entries)
 
 
 @registry.command(
@@ -256,7 +260,10 @@ def list_(
         str | None, typer.Option("--source", metavar="NAME", help="Those of this database, not of the one in the URL.")
     ] = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", metavar="KIND", help="Only these: backup, old or partial.")
+        str | None,
+        typer.Option(
+            "--kind", metavar="KIND", help="Only these: backup, old or partial.", autocompletion=lambda: list(_KINDS)
+        ),
     ] = None,
     since: Annotated[
         str | None, typer.Option("--since", metavar="DURATION", help="Only what is younger, such as 7d.")
@@ -266,14 +273,22 @@ def list_(
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", metavar="BY", help="created or size, greatest first, or name. [default: created]"),
+        typer.Option(
+            "--sort",
+            metavar="BY",
+            help="created or size, greatest first, or name. [default: created]",
+            autocompletion=lambda: list(_ORDERS),
+        ),
     ] = None,
     limit: Annotated[str | None, typer.Option("--limit", metavar="N", help="No more than the first N.")] = None,
     wide: Annotated[
         bool, typer.Option("--wide", help="Leave no column out and cut no label, however narrow the terminal is.")
     ] = False,
     form: Annotated[
-        str | None, typer.Option("--format", metavar="FORM", help="table, csv or json. [default: table]")
+        str | None,
+        typer.Option(
+            "--format", metavar="FORM", help="table, csv or json. [default: table]", autocompletion=lambda: list(_FORMS)
+        ),
     ] = None,
 ) -> Listing | CsvListing | WideListing:
     """List the backups, newest first."""
