@@ -45,7 +45,7 @@ def what_went_wrong(who: str, ending: Ending, timeout: timedelta, setting: str) 
     else:
         what = f"ended with exit code {ending.code}"
     said = _quoted(ending.said)
-    return f"{who} {what}" + (f"; it said:\n{said}" if said else ", and said nothing.")
+    return f"{who} {what}" + (f"; it said:\n{said}" if said else ", without output.")
 
 
 def _quoted(said: bytes) -> str:

@@ -132,7 +132,7 @@ class Diagnosis(Outcome):
             return None
         return SnapkitError(
             f"{self.problems} check{'' if self.problems == 1 else 's'} found a problem.",
-            hint="What to do stands with each of them in data.checks.",
+            hint="See the hint of each check in data.checks.",
         )
 
     @property

@@ -162,7 +162,7 @@ def _pruned(receipt: GuardReceipt, steps: Steps) -> GuardReceipt:
 
 def _not_pruned(error: SnapkitError) -> Caution:
     why = "The prune was interrupted." if isinstance(error, InterruptedRunError) else error.message
-    said = f"All went well, but not every old backup was dropped. {why} {error.hint or ''}"
+    said = f"All went well, but some old backups were not dropped. {why} {error.hint or ''}"
     return Caution("prune_failed", said.rstrip())
 
 
@@ -199,9 +199,7 @@ def check_backed_up(server: Server, backup: BackupReceipt) -> None:
     """Raise BusyError unless the database that the command will find by its name is the one that was backed up."""
     source = backup.backup.source
     if _name_of(server, backup.source_oid) != source:
-        raise BusyError(
-            f"{source!r} is another database than the one that was backed up: it was renamed or replaced meanwhile."
-        )
+        raise BusyError(f"{source!r} is not the database that was backed up: it was renamed or replaced meanwhile.")
 
 
 def what_is_in_the_way(server: Server, backup: Entry) -> tuple[Caution, ...]:
@@ -225,15 +223,15 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
     own, source = backup.backup, backup.backup.source
     if _name_of(server, own.database.oid) == source:
         raise BusyError(
-            "While the command ran, somebody rolled back to its backup.",
-            state=f"{source!r} is as it was before the command, but for what was written to it since that rollback.",
+            "Somebody rolled the database back to this backup while the command ran.",
+            state=f"{source!r} is as it was before the command, plus what was written after that rollback.",
             is_passing=False,
         )
     plan = decide_swap(server, request)
     replaced = plan.live is not None and plan.live.oid != backup.source_oid
     if replaced and _name_of(server, backup.source_oid) is not None:
         raise BusyError(
-            f"{source!r} is another database than the one that was backed up: it was swapped while the command ran.",
+            f"{source!r} is not the database that was backed up: somebody swapped it while the command ran.",
             state=f"What is live now was not touched; the backup {own.name!r} is there.",
             is_passing=False,
         )
@@ -248,7 +246,7 @@ def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRu
     own = backup.backup
     with suppress(SnapkitError):
         if _name_of(server, own.database.oid) == own.source:
-            return RolledBackError(f"The rollback of {own.source!r} was interrupted when it had gone through.")
+            return RolledBackError(f"The rollback of {own.source!r} was interrupted after it was done.")
     return interrupted
 
 
@@ -318,20 +316,20 @@ class GuardReceipt(Outcome):
             return self.failed_as(
                 self.failure,
                 state=f"The command was not run: {source!r} is as it was. The backup {name!r} is there.",
-                hint=f"It is no longer needed? snapkit delete {name}",
+                hint=f"If you no longer need it: snapkit delete {name}",
             )
         match self.rollback:
             case None if self.nothing_written:
                 return RolledBackError(
                     self.failure,
                     state=f"There was nothing to roll back: {source!r} is as it was before the command.",
-                    hint=f"The backup is no longer needed? snapkit delete {name}",
+                    hint=f"If you no longer need the backup: snapkit delete {name}",
                 )
             case None:
                 return SnapkitError(
                     self.failure,
                     state=f"{as_it_was_left} (--on-failure keep).",
-                    hint=f"If it is to go back all the same: snapkit rollback {name}",
+                    hint=f"To roll back anyway: snapkit rollback {name}",
                 )
             case UnknownOutcomeError() as error:
                 return error

@@ -92,13 +92,13 @@ def _check_deletable(entry: Entry) -> None:
         raise UsageError(
             f"{entry.name!r} is pinned{reason}.",
             state="Nothing was dropped.",
-            hint=f"If it is to go all the same: snapkit unpin {entry.name}",
+            hint=f"To drop it anyway, first run: snapkit unpin {entry.name}",
         )
     if entry.state is State.UNMANAGED or (entry.state is State.INVALID and not entry.is_managed):
         raise UsageError(
-            f"{entry.name!r} carries no proof that snapkit made it.",
+            f"{entry.name!r} is not known to be made by snapkit.",
             state="Nothing was dropped.",
-            hint=f"If it is a backup, make it one of ours first: snapkit adopt {entry.name}",
+            hint=f"If it is a backup, first run: snapkit adopt {entry.name}",
         )
 
 

@@ -258,7 +258,7 @@ def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...
     """Warn of what is wrong with the dates and the seals of the source's entries, the one that is taken among them."""
     others = [each for each in gathered.inventory.of_source(plan.source) if each.name != plan.entry.name]
     entry = plan.entry
-    taken = Caution("altered", f"{entry.name} is not as it was sealed: it {entry.altered}. It was taken all the same.")
+    taken = Caution("altered", f"{entry.name} is not as it was sealed: it {entry.altered}. It was used anyway.")
     return entry_cautions([*others, entry], gathered.facts.now) + ((taken,) if entry.altered else ())
 
 

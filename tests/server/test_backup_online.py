@@ -457,7 +457,7 @@ def test_tables_that_are_locked_one_after_the_other_are_waited_for_awake(
         copying.start()
         for holder, oid in zip(holders, oids, strict=True):
             wait_until(lambda: sandbox.execute(waits, oid) == [(1,)])  # noqa: B023 - waited for at once
-            with pytest.raises(BusyError, match="Another snapkit run"):
+            with pytest.raises(BusyError, match="Another run of snapkit"):
                 back_up(sandbox.server(), BackupRequest(), timedelta(seconds=3), lambda progress: None)
             holder.execute("COMMIT")
     copying.join(60)

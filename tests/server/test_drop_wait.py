@@ -43,7 +43,7 @@ def test_a_drop_waits_no_longer_than_it_may_and_says_for_whom(sandbox: Sandbox) 
         assert f"pid {pid} (client backend, postgres, stuck), which is stopped" in said
         assert f"'{first}' could not be dropped within 3.0 s." in said
         (left,) = _invalid(sandbox)
-        assert f"'{first}' was not dropped. It is invalid now, by the name of '{left}'" in said
+        assert f"'{first}' was not dropped. It is invalid now, and its name is '{left}'" in said
         assert sandbox.run("recover", "--json", "--drop-wait", "2s").code == 11
         assert sandbox.run("show", first, "--json").data["entry"]["state"] == "invalid"
     assert sandbox.run("recover").code == 0
@@ -82,7 +82,7 @@ def test_one_signal_ends_the_wait_with_a_true_account(sandbox: Sandbox, tmp_path
             process.kill()
         said = " ".join(err.read_text().split())
         assert f"'{names[1]}' was not dropped. It is invalid now" in said
-        assert "Dropped for certain: nothing." in said
+        assert "Certainly dropped: nothing." in said
         assert "Still to be dropped: 1." in said
     assert sandbox.run("prune", "--keep", "1").code == 0
     assert sandbox.databases() == [sandbox.name, names[2]]

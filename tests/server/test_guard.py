@@ -237,7 +237,7 @@ def test_a_database_that_somebody_else_swapped_is_left_alone(sandbox: Sandbox) -
         ),
     )
     assert done.code == 21, done
-    assert "it was swapped while the command ran" in done.err
+    assert "somebody swapped it while the command ran" in done.err
     assert "snapkit rollback " in done.err
 
 
@@ -569,7 +569,7 @@ def test_no_other_run_drops_the_backup_while_the_command_runs(sandbox: Sandbox) 
     assert (made[0], opened[0], guarded[0]) == (0, 0, 0)
     assert [code for code, _ in refused] == [11, 11, 11]
     for _, said in (*refused, guarded):
-        assert "is what a snapkit guard rolls back to (pid " in said
+        assert "is the backup that a running snapkit guard rolls back to (pid " in said
     assert len(sandbox.items()) == 100
 
 
@@ -638,7 +638,7 @@ def test_a_backup_that_somebody_else_rolled_back_to_is_told(sandbox: Sandbox) ->
     )
     done = sandbox.run("guard", *python(undone + "sys.exit(1)"))
     assert done.code == 21, done
-    assert "somebody rolled back to its backup" in done.err
+    assert "Somebody rolled the database back to this backup" in done.err
     assert f"{sandbox.name!r} is as it was before the command" in done.err
     assert "is gone" not in done.err
 

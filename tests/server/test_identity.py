@@ -90,7 +90,7 @@ def test_what_is_said_of_an_entry_is_not_written_onto_another_that_has_taken_its
     name, other = sandbox.back_up(label="one").backup.name, sandbox.back_up(label="other", pinned=True).backup.name
     with (
         _stopped_at(sandbox, owner, _comments_on(name), lambda: _exchange(sandbox, name, other)) as url,
-        pytest.raises(BusyError, match="is another database") as caught,
+        pytest.raises(BusyError, match="is no longer the same database") as caught,
     ):
         CHANGES[change](sandbox.server(url), name)
     assert caught.value.state == "The transaction was rolled back: nothing was changed."
@@ -160,7 +160,7 @@ def test_a_database_that_takes_the_live_ones_name_meanwhile_is_not_put_aside(
             first if moment == "clone or first rename" else _comments_on(sandbox.name),
             lambda: _exchange(sandbox, sandbox.name, green),
         ) as url,
-        pytest.raises(BusyError, match=f"'{sandbox.name}' is another database") as caught,
+        pytest.raises(BusyError, match=f"'{sandbox.name}' is no longer the same database") as caught,
     ):
         _swap(sandbox.server(url), keep_backup=keep_backup)
     assert caught.value.state == "The transaction was rolled back: nothing was changed."
@@ -174,7 +174,7 @@ def test_the_backup_whose_name_another_has_taken_is_not_swapped_in(sandbox: Sand
     rows = _rows(sandbox)
     with (
         _stopped_at(sandbox, owner, _statement("ALTER", backup), lambda: _exchange(sandbox, backup, other)) as url,
-        pytest.raises(BusyError, match="is another database"),
+        pytest.raises(BusyError, match="is no longer the same database"),
     ):
         _swap(sandbox.server(url))
     _exchange(sandbox, backup, other)
@@ -378,7 +378,7 @@ def test_another_database_under_an_entrys_name_is_not_opened(sandbox: Sandbox) -
     rows = _rows(sandbox)
     with (
         _stopped_at(sandbox, owner, _comments_on(name), lambda: _exchange(sandbox, name, other)) as url,
-        pytest.raises(BusyError, match="is another database"),
+        pytest.raises(BusyError, match="is no longer the same database"),
     ):
         _shell(sandbox, name, url)
     _exchange(sandbox, name, other)
@@ -470,7 +470,7 @@ def test_an_entry_is_not_sealed_over_what_was_said_of_it_meanwhile(sandbox: Sand
     ):
         _shell(sandbox, name, url)
     assert (sandbox.row(name)["comment"], sandbox.row(name)["datallowconn"]) == ("mine", False)
-    assert caught.value.state == f"'{name}' lets nobody in, but is not yet what it was."
+    assert caught.value.state == f"'{name}' does not accept connections, but is not yet as it was."
 
 
 def test_adopting_does_not_write_over_what_was_said_meanwhile(sandbox: Sandbox) -> None:

@@ -170,7 +170,7 @@ def test_a_prune_that_loses_its_connection_does_not_say_that_nothing_was_dropped
     with pytest.raises(ConnectionFailedError) as caught:
         remove(sandbox.server(), choose_by_name(names, sandbox.name), LOCK_WAIT, observe=end_our_session)
     assert caught.value.state is not None
-    assert f"Dropped for certain: {names[0]}." in caught.value.state
+    assert f"Certainly dropped: {names[0]}." in caught.value.state
 
 
 def test_the_backups_of_a_former_owner_are_named_and_come_back_on_demand(sandbox: Sandbox) -> None:

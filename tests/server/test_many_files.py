@@ -82,7 +82,7 @@ def test_before_a_first_backup_its_owner_learns_how_long_clients_would_be_held(
     assert [caution["code"] for caution in said["warnings"]] == ["many_files"]
     checks = {check.name: check for check in diagnose(sandbox.server(url)).checks}
     assert checks["files"].status is Status.WARNING
-    assert "or more, by the number and the size of its files" in checks["method"].message
+    assert "or more, as estimated from the number and size of its files" in checks["method"].message
 
 
 @pytest.mark.usefixtures("client_programs")

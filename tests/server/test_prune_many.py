@@ -86,7 +86,7 @@ def test_ctrl_c_ends_it_after_the_drop_that_is_under_way(sandbox: Sandbox, tmp_p
         assert ran.code == 130
         assert "Traceback" not in ran.err
         said = " ".join(ran.err.split())
-        assert f"Dropped for certain: {names[3]}, {names[2]}. Still to be dropped: 2." in said
+        assert f"Certainly dropped: {names[3]}, {names[2]}. Still to be dropped: 2." in said
         assert "Run the same command again" in said
         assert sandbox.databases() == [sandbox.name, *names[:2], names[4]]
         assert _invalid(sandbox) == []
@@ -100,7 +100,9 @@ def test_a_second_ctrl_c_cuts_the_drop_short(sandbox: Sandbox, tmp_path: Path) -
     with _stopped_at_drop(sandbox, 1, tmp_path, _ctrl_c_twice) as ran:
         assert ran.code == 130
         assert "Traceback" not in ran.err
-        assert "Dropped for certain: nothing. Still to be dropped: 2. What was under way" in " ".join(ran.err.split())
+        assert "Certainly dropped: nothing. Still to be dropped: 2. To see what was in progress" in " ".join(
+            ran.err.split()
+        )
     assert sandbox.run("prune", "--keep", "1").code == 0
     assert sandbox.databases() == [sandbox.name, names[2]]
 

@@ -50,10 +50,10 @@ def test_what_holds_up_several_is_said_once(sandbox: Sandbox) -> None:
     with sandbox.server().connect() as another, source_lock(another, sandbox.name, timedelta(0)):
         ran = sandbox.run("prune", "--keep", "1", "--lock-wait", "0s")
         assert ran.code == 3
-        assert ran.err.count("Another snapkit run is at work") == 1
+        assert ran.err.count("Another run of snapkit is working") == 1
         assert "0 databases dropped" in ran.out
         assert "2 not dropped." in ran.out
-        assert f"For that reason 2 were not dropped: {names[1]}, {names[0]}." in " ".join(ran.err.split())
+        assert f"2 were not dropped for this reason: {names[1]}, {names[0]}." in " ".join(ran.err.split())
 
 
 def test_what_was_shown_and_is_free_by_then_is_dropped(sandbox: Sandbox) -> None:

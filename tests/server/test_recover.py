@@ -210,7 +210,7 @@ def test_who_waits_says_for_whom(sandbox: Sandbox) -> None:
         )
         assert running.stderr is not None
         said = running.stderr.readline()
-        assert f"Waiting for another snapkit run on {sandbox.name} (pid {other.info.backend_pid}, " in said
+        assert f"Waiting for another run of snapkit on {sandbox.name} (pid {other.info.backend_pid}, " in said
         assert "the other run, from the server's own machine, since " in said
         other.execute("SELECT pg_advisory_unlock_all()")
         out, err = running.communicate(timeout=60)

@@ -102,7 +102,7 @@ def test_a_wrong_password_and_a_role_that_is_not_there(small: Cluster) -> None:
     refused(small.url("shop", user="nobody_at_all"), said="has no role nobody_at_all", hint="PGUSER")
     refused(small.url("shop", user="nologin"), said="nologin may not log in", hint='ALTER ROLE "nologin" LOGIN;')
     without = f"postgresql://app@127.0.0.1:{small.port}/shop"
-    refused(without, said="wants a password, and none was given", hint="PGPASSWORD")
+    refused(without, said="asks for a password, and none was given", hint="PGPASSWORD")
 
 
 def test_a_wrong_password_is_tried_once_and_told_in_a_few_lines(small: Cluster) -> None:

@@ -546,7 +546,7 @@ def test_what_has_taken_its_name_as_it_is_sealed_is_not_touched(sandbox: Sandbox
 
     with _gate(sandbox, _is_first_of_sealing, Phase.BEFORE, take_name) as url:
         opening = opened_entry(sandbox.server(url), ShellRequest(name, ("true",)), LOCK_WAIT)
-        with pytest.raises(BusyError, match="is another database") as caught, opening:
+        with pytest.raises(BusyError, match="is no longer the same database") as caught, opening:
             pass
     assert caught.value.hint is not None
     assert "snapkit recover" in caught.value.hint

@@ -125,5 +125,5 @@ def test_a_copy_online_says_that_pg_cron_can_be_in_one_database_only(sandbox: Sa
         connection.execute("INSERT INTO pg_extension VALUES (90000, 'pg_cron', 10, 11, false, '1.5')")
     done = sandbox.run("backup", "--strategy", "online", "--json")
     assert (done.code, done.document["error"]["code"]) == (2, "usage"), done
-    assert "can be in one database of the server only" in done.document["error"]["message"]
+    assert "which only one database of a server can have" in done.document["error"]["message"]
     assert sandbox.databases() == [sandbox.name]

@@ -25,7 +25,7 @@ def test_contents_are_compared_by_number_and_by_checksum() -> None:
         "fewer: 3 in the source, 2 in the copy",
         "gone: 1 in the source, 0 in the copy",
         "new: 0 in the source, 1 in the copy",
-        "other: as many rows in the copy, but other ones",
+        "other: as many in the copy, but other ones",
     )
 
 

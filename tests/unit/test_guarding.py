@@ -220,7 +220,7 @@ def test_a_command_that_could_not_be_started_leaves_a_backup_that_is_named() -> 
     assert shortfall is not None
     assert (shortfall.message, shortfall.hint) == (
         "It cannot be run.",
-        f"It is no longer needed? snapkit delete {NAME}",
+        f"If you no longer need it: snapkit delete {NAME}",
     )
     assert NAME in (shortfall.state or "")
 

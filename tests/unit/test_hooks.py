@@ -102,13 +102,13 @@ def test_a_snapkit_that_a_hook_calls_runs_none() -> None:
     ("ending", "expected"),
     [
         (Ending(0, b"all is well"), None),
-        (Ending(3), "The on_failure hook ended with exit code 3, and said nothing."),
-        (Ending(3, b"\n \n"), "The on_failure hook ended with exit code 3, and said nothing."),
+        (Ending(3), "The on_failure hook ended with exit code 3, without output."),
+        (Ending(3, b"\n \n"), "The on_failure hook ended with exit code 3, without output."),
         (
             Ending(3, b"one\n\ntwo\xff\n"),
             "The on_failure hook ended with exit code 3; it said:\n  one\n  two\ufffd",
         ),
-        (Ending(-9), "The on_failure hook was ended by signal 9, and said nothing."),
+        (Ending(-9), "The on_failure hook was ended by signal 9, without output."),
         (
             Ending(None, b"waiting"),
             "The on_failure hook was still running after 1m (hook-timeout), and was ended; it said:\n  waiting",

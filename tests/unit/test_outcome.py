@@ -59,4 +59,4 @@ def test_what_failed_for_one_reason_is_told_once_and_names_all() -> None:
     first, second = each_error_once([*shared, Failure(entries[2], own)])
     assert second is own
     assert (type(first), first.message, first.hint) == (BusyError, "At work.", "Wait.")
-    assert first.state == f"For that reason 2 were not dropped: {entries[0].name}, {entries[1].name}."
+    assert first.state == f"2 were not dropped for this reason: {entries[0].name}, {entries[1].name}."

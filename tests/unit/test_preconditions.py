@@ -161,7 +161,7 @@ def test_sessions_are_listed_and_the_rest_is_counted() -> None:
     protected = sessions_protected([*many, PROTECTED], "x", '"me"')
     assert protected is not None
     assert (protected.state, protected.is_passing) == ("x", True)
-    assert protected.message == (f"1 session is connected that this role may not disconnect:\n  {PROTECTED.describe()}")
+    assert protected.message == (f"1 session is connected that your role may not disconnect:\n  {PROTECTED.describe()}")
     assert 'GRANT pg_signal_backend TO "me";' in str(protected.hint)
 
 

@@ -191,7 +191,7 @@ def test_within_one_second_the_higher_number_is_kept() -> None:
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ({}, "No rule says what to keep; give at least one, such as --keep 2"),
+        ({}, "No rule says what to keep. Give at least one, such as --keep 2"),
         ({"last": 0}, "--keep must be at least 1"),
         ({"last": -1}, "--keep must be at least 1"),
         ({"daily": 0}, "--keep-daily must be at least 1"),

@@ -44,7 +44,7 @@ def sessions_protected(sessions: Sequence[ClientSession], state: str, role: str)
     if not protected:
         return None
     return PrivilegeError(
-        f"{_count(protected)} connected that this role may not disconnect:\n" + _lines(protected),
+        f"{_count(protected)} connected that your role may not disconnect:\n" + _lines(protected),
         state=state,
         hint=f"A superuser can allow it: GRANT pg_signal_backend TO {role}; "
         "(only a superuser can end the sessions of superusers). Or stop these clients.",

@@ -17,7 +17,7 @@ def takes_no_writes(*, is_standby: bool, is_read_only: bool) -> SnapkitError | N
     """Return the error for a server that takes no writes; None if it takes them."""
     if is_standby:
         return SnapkitError(
-            "This server is a standby, or recovering: it takes no writes.",
+            "This server is a standby, or recovering: it accepts no writes.",
             state=NOTHING_CHANGED,
             hint="Connect to the primary.",
         )

@@ -73,7 +73,7 @@ def compare_contents(wanted: Mapping[str, Contents], found: Mapping[str, Content
     """Compare the rows of each table, and name what differs."""
     numbers = [{name: each.rows for name, each in side.items()} for side in (wanted, found)]
     others = [
-        f"{name}: as many rows in the copy, but other ones"
+        f"{name}: as many in the copy, but other ones"
         for name, each in wanted.items()
         if name in found and found[name].rows == each.rows and found[name].checksum != each.checksum
     ]

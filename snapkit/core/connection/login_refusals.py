@@ -188,7 +188,7 @@ _MESSAGES: Mapping[Refusal, str] = {
     Refusal.STOPPING: "The server {place} is shutting down",
     Refusal.RECOVERING: "The server {place} is recovering from a crash",
     Refusal.NOT_YET: "The server {place} accepts no connections at this moment",
-    Refusal.NO_PASSWORD: "The server {place} wants a password, and none was given",
+    Refusal.NO_PASSWORD: "The server {place} asks for a password, and none was given",
     Refusal.WRONG_PASSWORD: "The server {place} refuses the password of {role}",
     Refusal.LOGIN: "The server {place} refuses the login of {role}",
     Refusal.NO_ROLE: "The server {place} has no role {role}",
@@ -230,9 +230,9 @@ _HINTS: Mapping[Refusal, str] = {
     Refusal.WRONG_PASSWORD: "Check user and password: in the URL, PGPASSWORD or ~/.pgpass. (The server says the same "
     "of a role that does not exist.)",
     Refusal.LOGIN: "Check the user in the connection URL, and which authentication the server's pg_hba.conf demands.",
-    Refusal.NO_ROLE: "Check the user in the connection URL, or PGUSER. Without either it is the name of the system's "
-    "user.",
-    Refusal.MAY_NOT_LOG_IN: "Name a role that may, or let it: ALTER ROLE {quoted_role} LOGIN;",
+    Refusal.NO_ROLE: "Check the user in the connection URL, or PGUSER. Without either, it is the name of the operating "
+    "system's user.",
+    Refusal.MAY_NOT_LOG_IN: "Name a role that may, or allow it: ALTER ROLE {quoted_role} LOGIN;",
     Refusal.NO_DATABASE: "Check the database's name in the connection URL.",
     Refusal.NO_CONNECT: "Its owner, or a superuser, grants it: "
     "GRANT CONNECT ON DATABASE {quoted_database} TO {quoted_role};",

@@ -32,7 +32,7 @@ class Policy:
     def __post_init__(self) -> None:
         """Raise ValueError, with a sentence fit for users, for a policy that says nothing or asks for nothing."""
         if not self.has_backup_rule and self.old is None:
-            raise ValueError("No rule says what to keep; give at least one, such as --keep 2")
+            raise ValueError("No rule says what to keep. Give at least one, such as --keep 2")
         for name, number in (
             ("", self.last),
             ("-daily", self.daily),

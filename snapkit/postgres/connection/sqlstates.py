@@ -39,8 +39,8 @@ _HINTS = {
     "28P01": "Check the password: in the URL, PGPASSWORD or ~/.pgpass.",
     "28000": "Check user, database and address against the server's pg_hba.conf.",
     "53100": "Make room: drop backups that are no longer needed with snapkit prune --keep 1, or enlarge the disk.",
-    "25006": "This server takes no writes: it is a standby, or read-only. Connect to the primary.",
-    "42P04": "Another run was quicker. Run the command again.",
+    "25006": "This server accepts no writes: it is a standby, or read-only. Connect to the primary.",
+    "42P04": "Another run was faster. Run the command again.",
     "57014": "Somebody cancelled the statement on the server. Run the command again.",
 }
 
@@ -131,7 +131,7 @@ def _message(error: Exception) -> str:
         return "The connection to the server was lost."
     primary = original.diag.message_primary
     if primary is None:
-        return "The server cannot be reached, or hung up: " + " ".join(str(original).split())
+        return "The server cannot be reached, or closed the connection: " + " ".join(str(original).split())
     detail = f" {original.diag.message_detail}" if original.diag.message_detail else ""
     if (original.sqlstate or "")[:2] in _ABOUT_VALUES:
         primary, detail = without_values(primary), ""

@@ -253,7 +253,7 @@ class GateKeeper:
 def another_database(name: str, state: str) -> BusyError:
     """Return the error for a template whose name belongs to another database now."""
     return BusyError(
-        f"{name!r} is another database than the one that was looked at: it was renamed or replaced meanwhile.",
+        f"{name!r} is no longer the same database: it was renamed or replaced meanwhile.",
         state=state,
         hint=LOOK_AGAIN,
     )

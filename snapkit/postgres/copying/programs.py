@@ -166,7 +166,7 @@ class Running:
                 self.end()
                 raise StoppedError
         if self._process.returncode != 0:
-            raise ProgramError(self._said() or f"{self.name} ended with {self._process.returncode}, and said nothing.")
+            raise ProgramError(self._said() or f"{self.name} ended with {self._process.returncode}, without output.")
 
     def end(self) -> None:
         """End it if it still runs. It cancels its statements on the server, unless that takes too long."""

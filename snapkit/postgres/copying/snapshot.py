@@ -74,7 +74,7 @@ def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[
             return snapshot, locked
         driver.rollback()
     raise BusyError(
-        "Tables are being made and dropped all the time; they cannot be held still for a moment.",
+        "Tables are created and dropped all the time, so that they cannot all be locked.",
         state=NOTHING_CHANGED,
         hint="Run the command again when that is over, or leave --strategy online out.",
     )

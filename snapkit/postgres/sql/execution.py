@@ -219,7 +219,7 @@ def commit(
             if interrupted and not goes_on:
                 raise
             if is_synchronous and not state.warnings:
-                state.warnings.append("The answer to COMMIT was lost, so that nobody knows whether one has.")
+                state.warnings.append("The answer to COMMIT was lost, so it is not known whether one has.")
     return Committed(tuple(state.warnings), interrupted)
 
 

@@ -54,11 +54,11 @@ def source_lock(
         holder = holder_of(connection, key)
         if deadline.is_over:
             raise BusyError(
-                f"Another snapkit run is at work on {source!r}{holder}.",
+                f"Another run of snapkit is working on {source!r}{holder}.",
                 state=NOTHING_CHANGED,
                 hint="Wait for it to end and run the command again, or wait longer with --lock-wait 5m.",
             )
-        announce(f"Waiting for another snapkit run on {source}{holder}")
+        announce(f"Waiting for another run of snapkit on {source}{holder}")
         acquired = _acquire(connection, key, min(timedelta(seconds=deadline.left), _LOOK_AGAIN))
     try:
         yield tuple(ended.values())

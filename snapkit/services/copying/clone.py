@@ -173,7 +173,7 @@ def _clone(
         except SERVER_ERRORS as error:
             held = hold.held
             if is_connection_loss(error):
-                state += f" Should the server still finish the clone {plan.name!r}, the next run drops it."
+                state += f" If the server still finishes the clone {plan.name!r}, the next run drops it."
             failure = error
     disconnected = tuple(record.disconnected.values())
     record.blockers.pop(gate.pid, None)

@@ -60,11 +60,11 @@ def estimate_by_files(context: RunContext, cloning: Cloning, rules: HoldRules, f
     forecast = foretell(context.state.inventory.entries, context.source, cloning.strategy, cloning.extent)
     if forecast is not None and rules.limit is not None and forecast.duration > rules.limit:
         raise OutageLimitError(
-            f"{forecast.grounds}, clients would be held for {forecast.text}; --max-outage allows "
+            f"{forecast.grounds}, clients would be held for {forecast.text}, but --max-outage is "
             f"{duration_text(rules.limit)}.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy out, so that it is copied while clients work, or allow more time"
-            + (" once: from then on, what that took counts." if forecast.at_least else "."),
+            hint="Leave out --strategy: then the database is copied while clients work. Or allow more time"
+            + (" once: later estimates use the time that this backup took." if forecast.at_least else "."),
         )
     return replace(cloning, forecast=forecast)
 

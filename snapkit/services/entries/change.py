@@ -59,7 +59,7 @@ def rewrite_document(
             raise UsageError(
                 f"{entry.name!r} is {entry.state}; only an entry that is ready can be {done}.",
                 state=NOTHING_CHANGED,
-                hint=f"Make it one of ours first: snapkit adopt {entry.name}"
+                hint=f"First run: snapkit adopt {entry.name}"
                 if entry.state is State.UNMANAGED
                 else how_to_trust(entry)
                 if entry.state is State.ALTERED

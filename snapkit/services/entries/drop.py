@@ -117,8 +117,8 @@ class Drops:
             surely = ", ".join(entry.name for entry in self.removed) or "nothing"
         failed = "".join(f" {each.error.state}" for each in self.failed[:_MOST_NAMES] if each.error.state)
         left = f" Still to be dropped: {self.left}." if self.left else ""
-        seen = "What was under way" if self._under_way else "What there is"
-        return f"Dropped for certain: {surely}.{failed}{left} {seen} is shown by: snapkit list"
+        seen = "what was in progress" if self._under_way else "what there is"
+        return f"Certainly dropped: {surely}.{failed}{left} To see {seen}: snapkit list"
 
 
 def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
@@ -141,7 +141,7 @@ def _check_no_subscription(connection: Connection, entry: Entry) -> None:
     found = replication_of(connection, [entry.database.oid]).subscriptions
     if found:
         raise BusyError(
-            f"{entry.name!r} has subscriptions, with which it cannot be dropped: {', '.join(e.name for e in found)}.",
+            f"{entry.name!r} cannot be dropped because it has subscriptions: {', '.join(e.name for e in found)}.",
             hint="; ".join(map(drop_subscription, found)),
         )
 
@@ -216,9 +216,11 @@ class _Attempt:
         self.was_cut_short = self.interrupted()
         state = self._undropped
         if found == INVALID_CONNECTION_LIMIT:
-            state += f" It is invalid now, by the name of {taken.name!r}: the next run that changes something drops it."
+            state += (
+                f" It is invalid now, and its name is {taken.name!r}. The next command that changes something drops it."
+            )
         elif entry.kind is Kind.PARTIAL or entry.state is State.INVALID:
-            state += " The next run that changes something drops it."
+            state += " The next command that changes something drops it."
         else:
             state += self._given_back(entry, taken)
         if sqlstate_of(error) != QUERY_CANCELED:
@@ -232,7 +234,7 @@ class _Attempt:
         except (SnapkitError, *SERVER_ERRORS) as error:
             if is_connection_loss(error):
                 raise
-            return f" It bears the name of {taken.name!r}, and the next run that changes something drops it."
+            return f" Its name is {taken.name!r} now. The next command that changes something drops it."
         return ""
 
     def _took_too_long(self, waiting: Waiting, state: str) -> BusyError:
@@ -241,7 +243,7 @@ class _Attempt:
         return BusyError(
             f"{self.entry.name!r} could not be dropped {ended}.{why}",
             state=state,
-            hint="See to it that what is waited for goes on, or ends; then run: snapkit recover. To wait longer: "
+            hint="Continue or end what PostgreSQL waits for; then run: snapkit recover. To wait longer: "
             "--drop-wait 10m",
         )
 
@@ -265,7 +267,7 @@ def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
         if len(group) == 1
         else kind(
             message,
-            state=f"For that reason {len(group)} were not dropped: {', '.join(each.entry.name for each in group)}.",
+            state=f"{len(group)} were not dropped for this reason: {', '.join(each.entry.name for each in group)}.",
             hint=hint,
         )
         for (kind, message, hint), group in same.items()
@@ -278,5 +280,5 @@ def not_all_dropped(removed: Sequence[Entry], failed: Sequence[Failure]) -> Snap
         return None
     return PartialError(
         f"{len(failed)} of {len(failed) + len(removed)} could not be dropped.",
-        hint="The reasons stand with each entry in data.failed.",
+        hint="See the error of each entry in data.failed.",
     )

@@ -27,7 +27,8 @@ def check_no_guard_lock(connection: Connection, entry: Entry) -> None:
 
 def _held_by_a_guard(connection: Connection, entry: Entry) -> BusyError:
     return BusyError(
-        f"{entry.name!r} is what a snapkit guard rolls back to{user_of(connection, entry.database.oid, Use.GUARD)}.",
+        f"{entry.name!r} is the backup that a running snapkit guard rolls back "
+        f"to{user_of(connection, entry.database.oid, Use.GUARD)}.",
         state=NOTHING_CHANGED,
         hint="Wait for that guard to end, and run the command again.",
     )

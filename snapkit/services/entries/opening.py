@@ -133,7 +133,7 @@ def open_entry(
         found = who_may_connect(connection, oid)
         if found != privileges_when_open(owner):
             raise SnapkitError(
-                f"Others than {owner} could connect to {entry.name!r} if it were opened: "
+                f"If {entry.name!r} were opened, others than {owner} could connect: "
                 + ", ".join(sorted({each.grantee or "PUBLIC" for each in found} - {owner})),
                 state=NOTHING_CHANGED,
                 hint="Please report this, with the access list that psql shows with \\l",
@@ -230,17 +230,15 @@ def _changed_while_open(database: Database | None, ours: OpenedByUs, source: str
     if database.name == source:
         return _NotSealedError(
             f"{ours.name!r} was made the live database {source!r} by somebody else while it was open.",
-            state="It was left alone: it lets in its owner alone, and is read-only unless a session says otherwise.",
-            hint=f"If it is to be as it was: {read_only} GRANT CONNECT ON DATABASE {name} TO PUBLIC; (or some roles)",
+            state="snapkit left it alone: only its owner can connect, and sessions in it are read-only by default.",
+            hint=f"To make it as it was: {read_only} GRANT CONNECT ON DATABASE {name} TO PUBLIC; (or to some roles)",
         )
     still = "still lets its owner in" if database.allow_connections else "lets nobody in"
     return _NotSealedError(
-        f"{database.name!r} was not sealed again: its comment, by which it is known, was changed by somebody else "
-        "while it was open.",
+        f"{database.name!r} was not sealed again: somebody changed its comment while it was open, and snapkit "
+        "recognises it by its comment.",
         state=f"It {still}.",
-        hint="To have it as it was: snapkit recover, after: "
-        + sql_text(CommentOnDatabase(database.name, ours.document))
-        + ";",
+        hint="To seal it: snapkit recover, after: " + sql_text(CommentOnDatabase(database.name, ours.document)) + ";",
     )
 
 
@@ -251,6 +249,6 @@ def _still_open(error: SnapkitError) -> SnapkitError:
     kind = type(error)
     return kind(
         f"The entry could not be sealed again: {error.message}",
-        state=error.state or "It may still be open to its owner, and to nobody else.",
-        hint="The next run that changes something seals it; to have it done now: snapkit recover",
+        state=error.state or "It may still be open to its owner, but to nobody else.",
+        hint="The next command that changes something seals it. To seal it now: snapkit recover",
     )

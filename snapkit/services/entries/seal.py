@@ -48,8 +48,8 @@ def check_can_be_given_back(
     strange = sorted(each for each in grantors if not roles.role_rights(connection, each).may_act_as_owner)
     if strange:
         raise PrivilegeError(
-            f"CONNECT on {entry.name!r} was granted by {', '.join(strange)} too, and this role cannot grant it again "
-            "as they did, which sealing takes.",
+            f"{', '.join(strange)} granted CONNECT on {entry.name!r}, too. To seal it again, your role must be "
+            "able to grant CONNECT as they did, and it is not.",
             state=state,
             hint=f"{hint} as a superuser, or as a role that is a member of {', '.join(map(quote_name, strange))} too.",
         )
@@ -80,9 +80,9 @@ def check_sealed(connection: Connection, entry: Entry) -> Entry:
     if opened is None:
         return entry
     raise BusyError(
-        f"{entry.name!r} is open: a snapkit shell that was interrupted ({opened.describe()}) has left it so.",
+        f"{entry.name!r} is open: an interrupted snapkit shell ({opened.describe()}) has left it open.",
         state=NOTHING_CHANGED,
-        hint="Seal it with: snapkit recover, and run the command again.",
+        hint="Seal it with: snapkit recover. Then run the command again.",
     )
 
 
@@ -163,10 +163,10 @@ def seal(connection: Connection, entry: Entry) -> Entry:
     """
     metadata, database = entry.metadata, entry.database
     assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
-    state = f"{entry.name!r} is open to its owner {database.owner}, and to nobody else."
+    state = f"{entry.name!r} is open to its owner {database.owner} only."
     with blockers_named(connection, state), committing_locally(connection):
         _shut(connection, entry, state)
-    state = f"{entry.name!r} lets nobody in, but is not yet what it was."
+    state = f"{entry.name!r} does not accept connections, but is not yet as it was."
     with blockers_named(connection, state):
         empty_sealed(connection, entry.database.oid, entry.name, state)
         return _restore(connection, entry, metadata, metadata.opened, state)
@@ -197,8 +197,8 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
         found = who_may_connect(connection, oid)
         if found != wanted:
             raise PrivilegeError(
-                f"This role may not give back who may connect to {entry.name!r}: "
-                f"{_listed(wanted - found)} would be missing, {_listed(found - wanted)} too much.",
+                f"Your role may not restore who can connect to {entry.name!r}: {_listed(wanted - found)} would "
+                f"be missing, {_listed(found - wanted)} would be too much.",
                 state=state,
                 hint="Run: snapkit recover, as a superuser.",
             )

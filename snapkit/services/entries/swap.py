@@ -153,7 +153,7 @@ def _verify(found: Unsealed | None, plan: SwapPlan) -> None:
     """Raise if what is to be live is not as it was at the backup; its other properties it has had since then."""
     if found != plan.unsealed:
         raise SnapkitError(
-            f"The database that is to be live is {found}, where {plan.unsealed} was wanted.",
+            f"The new live database is {found}, not {plan.unsealed}.",
             state=unswapped(plan),
             hint="Please report this, with the output of: snapkit rollback --latest --dry-run",
         )

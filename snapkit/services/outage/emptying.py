@@ -44,7 +44,7 @@ def _starting(pid: int) -> str:
 def _not_emptied(name: str, lines: list[str], state: str) -> SnapkitError:
     seconds = f"{PATIENCE.total_seconds():.0f} s"
     return BusyError(
-        f"{name!r} is still not empty of sessions, {seconds} after they were told to leave:\n" + "\n".join(lines),
+        f"{name!r} still has sessions {seconds} after they were disconnected:\n" + "\n".join(lines),
         state=state,
         hint="See what these sessions wait for (pg_stat_activity on the server), and end them.",
     )

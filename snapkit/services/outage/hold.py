@@ -77,14 +77,14 @@ def door_error(
         )
     if code == OBJECT_IN_USE and record.problem is not None:
         why = translate(record.problem, state)
-        translated.hint = f"The session that was to disconnect them could do so no longer: {why} Run the command again."
+        translated.hint = f"The session that disconnects clients was lost: {why} Run the command again."
     return translated
 
 
 def over_limit(limit: timedelta, held: timedelta, state: str) -> OutageLimitError:
     """Return the error for clients that were held as long as they may be."""
     return OutageLimitError(
-        f"Clients had been held for {duration_text(held)}, and --max-outage allows {duration_text(limit)}: given up.",
+        f"Given up: clients had been held for {duration_text(held)}, and --max-outage is {duration_text(limit)}.",
         state=state,
         hint="Allow more time, run it when fewer clients are busy, or make backups with: --strategy online",
         is_passing=True,

@@ -116,9 +116,9 @@ def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
                 raise UsageError(
                     f"PgBouncer {pooler.place}: what answers there is not PgBouncer's admin console.",
                     state=NOTHING_CHANGED,
-                    hint="End the URL with /pgbouncer, the console's database: "
-                    "--pgbouncer-url postgresql://admin@host:6432/pgbouncer. Other poolers are paused by hand; "
-                    "see docs/poolers.md.",
+                    hint="End the URL with /pgbouncer, the console's database: --pgbouncer-url "
+                    "postgresql://admin@host:6432/pgbouncer. Other poolers are paused by hand: see "
+                    "docs/poolers.md.",
                 )
             yield console
         finally:
@@ -129,8 +129,8 @@ def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
 def named(pooler: Pooler) -> Iterator[None]:
     """Turn what a console says into an error of ours that names it."""
     without = (
-        "To go on without it, leave its --pgbouncer-url out or, where a settings file or a variable names it, give "
-        "--no-pgbouncer; then its clients are disconnected."
+        "To go on without it, leave out its --pgbouncer-url or, if a settings file or a variable names it, give "
+        "--no-pgbouncer. Then its clients are disconnected."
     )
     try:
         yield
@@ -215,8 +215,8 @@ def check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
             raise BusyError(
                 f"PgBouncer {pooler.place}: the database {database.name!r} is {what} already, by an administrator, or "
                 "by a snapkit that was interrupted.",
-                state=NOTHING_CHANGED + " Its clients wait; snapkit does not undo what others have done.",
-                hint=f"If nobody needs it so: {remedy}; on its console, or, for what snapkit has left: "
+                state=NOTHING_CHANGED + " Its clients wait. snapkit does not resume what others have paused.",
+                hint=f"If nobody needs that: {remedy}; on its console. If an interrupted snapkit has left it: "
                 "snapkit recover, with the same --pgbouncer-url.",
             )
 
@@ -297,9 +297,9 @@ def tell_paused(connection: Connection, poolers: Sequence[Pooler], source: str) 
             continue
         if names := [name for name in paused if _can_be_told(name)]:
             message = (
-                f"PgBouncer {pooler.place} holds the clients of {', '.join(names)}: paused by an administrator, or by "
-                "a snapkit that was interrupted. What snapkit has left is resumed by: snapkit recover. By hand: "
-                f"{as_typed(pooler.url(), names)}"
+                f"PgBouncer {pooler.place} holds the clients of {', '.join(names)}: paused by an administrator, "
+                "or by a snapkit that was interrupted. If an interrupted snapkit has left it, resume it with: "
+                f"snapkit recover. By hand: {as_typed(pooler.url(), names)}"
             )
             cautions.append(Caution("pool_paused", message))
     return tuple(cautions)

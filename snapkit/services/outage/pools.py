@@ -181,9 +181,9 @@ def _watchdog(pools: Sequence[Pool], limit: timedelta) -> Iterator[Watchdog]:
     except WatchdogError as error:
         problem = error
     raise SnapkitError(
-        f"The process that is to resume the pools should snapkit die could not be started: {problem}.",
+        f"The watchdog, which resumes the pools if snapkit dies, could not be started: {problem}.",
         state=NOTHING_CHANGED + " Nothing was paused.",
-        hint="Without it nothing is paused. To go on without pausing, leave --pgbouncer-url out, or give "
+        hint="snapkit pauses nothing without it. To go on without pausing, leave out --pgbouncer-url, or give "
         "--no-pgbouncer.",
     ) from problem
 
@@ -199,8 +199,8 @@ def _check_single(pool: Pool, token: str) -> None:
         raise UsageError(
             f"Several PgBouncers answer at {pool.pooler.place}: a load balancer, or so_reuseport.",
             state=NOTHING_CHANGED + " Nothing was paused.",
-            hint="Name each of them by an address of its own, with a --pgbouncer-url for each: where they share a "
-            "port, each can listen on a Unix socket of its own.",
+            hint="Give one --pgbouncer-url for each of them, with an address of its own. If they share a port, "
+            "each can listen on a Unix socket of its own.",
         )
 
 

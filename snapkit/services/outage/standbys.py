@@ -150,13 +150,13 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
     footing = server_facts.footing(connection)
     if footing.behind_pooler:
         raise UsageError(
-            "the connection runs through a pooler, behind which there may be several servers.",
+            "the connection goes through a pooler, behind which there may be several servers.",
             state=NOTHING_CHANGED,
             hint="Name the standby itself with --replica-url.",
         )
     if not footing.is_standby:
         raise UsageError(
-            "this server is not a standby: it takes writes.",
+            "this server is not a standby: it accepts writes.",
             state=NOTHING_CHANGED,
             hint="--replica-url names a streaming standby of the server that DATABASE_URL or --url names.",
         )

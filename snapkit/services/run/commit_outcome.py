@@ -83,7 +83,7 @@ def _ask(server: Server, lost_pid: int, is_done: Question, wait: timedelta) -> b
 
 def _unknown(what: str, expected: str) -> UnknownOutcomeError:
     return UnknownOutcomeError(
-        f"The connection was lost while {what} was being committed, and the server cannot be asked about it.",
-        state="It went through wholly or not at all. It did if " + expected,
+        f"The connection was lost during the COMMIT of {what}, and the server cannot be asked about it.",
+        state="Either all of it is done, or nothing. It is done if " + expected,
         hint="When the server is back: snapkit list",
     )

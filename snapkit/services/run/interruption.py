@@ -19,7 +19,7 @@ class InterruptionState:
 
     def perhaps_done(self) -> None:
         """From here on the change may have gone through."""
-        self.state, self.is_open = "It may have gone through. See what there is: snapkit list", True
+        self.state, self.is_open = "It may be done. See what there is: snapkit list", True
 
     def undone(self) -> None:
         """It has turned out that it has not."""

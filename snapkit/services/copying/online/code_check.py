@@ -20,8 +20,8 @@ def check_code(connection: Connection, state: str) -> None:
     calls = foreign_calls(connection)
     if calls:
         raise UsageError(
-            "Rows are loaded anew, and with them would run, with the rights of a superuser, what others have written:"
-            f"{listed([each.describe() for each in calls])}",
+            "Loading the rows would run code of other roles with a superuser's "
+            f"rights:{listed([each.describe() for each in calls])}",
             state=state,
             hint="Connect as the database's owner, whose rights are enough, or leave --strategy online out.",
         )

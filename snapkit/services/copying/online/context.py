@@ -165,7 +165,7 @@ class CopyContext:
         return SnapkitError(
             f"The copy would not be what {self.plan.template.name!r} is:{listed(differing)}",
             state=self.state,
-            hint="What such a copy cannot keep stands in docs/limits.md. An exact clone: leave --strategy online out.",
+            hint="docs/limits.md lists what such a copy cannot keep. For an exact clone, leave out --strategy online.",
         )
 
     # --- meanwhile ---
@@ -192,8 +192,8 @@ class CopyContext:
         waiting = snapshots.kept_waiting(self.ddl, holder_pid)
         if any(seconds > PATIENCE.total_seconds() for _, seconds in waiting):
             raise BusyError(
-                "Somebody wants a table wholly that the copy reads, and everybody else queues behind them; the copy "
-                "gave way to:\n" + "\n".join(f"  {session.describe()}" for session, _ in waiting),
+                "Somebody waits for an exclusive lock on a table that the copy reads, and others wait behind "
+                "them. The copy was given up for:\n" + "\n".join(f"  {session.describe()}" for session, _ in waiting),
                 state=self.state,
                 hint="Run the command again when no ALTER TABLE, TRUNCATE or the like is under way.",
             )

@@ -129,8 +129,8 @@ def _check_extensions(connection: Connection) -> None:
     """
     if PG_CRON in contents.extension_versions(connection):
         raise UsageError(
-            "The database has the extension pg_cron, which can be in one database of the server only: it cannot be "
-            "copied while clients work.",
+            "The database has the extension pg_cron, which only one database of a server can have. So it cannot "
+            "be copied while clients work.",
             state=NOTHING_CHANGED,
             hint="Leave --strategy online out; where pg_cron's scheduler works from this database, a clone by "
             "files takes --stop-workers. Or let pg_cron be in another database (cron.database_name = 'postgres', "
@@ -139,7 +139,7 @@ def _check_extensions(connection: Connection) -> None:
     differing = compare_versions(contents.extension_versions(connection), contents.offered_versions(connection))
     if differing:
         raise UsageError(
-            f"These extensions would not come into the copy as they are: {', '.join(differing)}.",
+            f"The copy would have other versions of these extensions: {', '.join(differing)}.",
             state=NOTHING_CHANGED,
             hint="Bring them up to date (ALTER EXTENSION ... UPDATE), or leave --strategy online out.",
         )

@@ -35,11 +35,11 @@ from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.survey import RunContext
 
 _HINTS = {
-    PrivilegeError: "The role must be able to read everything in the database, and to make everything in it anew. Give "
-    "it the right, or connect as one that has it, or leave --strategy online out.",
+    PrivilegeError: "Your role must be able to read everything in the database, and to create everything again. Grant "
+    "the right, connect as a role that has it, or leave out --strategy online.",
     DiskFullError: DISK_FULL_HINT,
 }
-_ANOTHER_WAY = "Mend what is told here, or leave --strategy online out: a clone by files neither dumps nor restores."
+_ANOTHER_WAY = "Fix this, or leave out --strategy online: a clone of the files needs no dump."
 
 
 def check_locks(connection: Connection, state: str) -> None:
