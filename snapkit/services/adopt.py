@@ -29,9 +29,9 @@ from snapkit.services.run.survey import ServerState, gather
 
 
 def adopt_entry(server: Server, wanted: str | None, lock_wait: timedelta, observe: Observe = unobserved) -> EntryReport:
-    """Make a backup that the original script made one of ours: seal it, date it, give it the source's properties.
+    """Make a backup of the original script one of ours: seal it, date it by its name, note the source's properties.
 
-    One of ours that was altered is sealed again, as it is. Who is connected to it is disconnected once it is sealed.
+    An altered backup of ours is sealed again, as it is. Sessions inside are ended once it is sealed.
     """
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
@@ -92,7 +92,7 @@ def _noting(document: str, not_given: tuple[str, ...], access: int) -> str:
 
 
 def _disconnect(server: Server, entry: Entry) -> tuple[Caution, ...]:
-    """End the sessions that were inside when the entry was sealed; it is adopted with or without."""
+    """End the sessions that were inside when the entry was sealed; if that fails, it is adopted all the same."""
     try:
         with server.connect() as connection, server_errors(""):
             eviction.disconnect_sealed(connection, entry.database.oid)

@@ -1,4 +1,4 @@
-"""Back up: clone the source to a partial name, then make the clone a backup in one transaction."""
+"""Back up: copy the source under a temporary name, then make the copy a backup in one transaction."""
 
 from __future__ import annotations
 
@@ -58,7 +58,10 @@ from snapkit.services.run.survey import RunContext, address_of, entry_cautions, 
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the user asked for; ``strategy`` None is auto. ``deploy`` is what is known of it without the source."""
+    """What the user asked for.
+
+    ``strategy`` None lets snapkit choose. ``deploy`` is what is known of the deploy without looking into the source.
+    """
 
     label: str | None = None
     pinned: bool = False
@@ -147,9 +150,9 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
 
 
 def _rehearse(server: Server, ddl: Connection, decided: Decision, request: BackupRequest) -> tuple[Caution, ...]:
-    """Prove that sessions can begin with what the backup will have set.
+    """Prove that sessions can begin with the settings that the backup will have.
 
-    Where the backup is a guard's way back, it is not made if they cannot; else that is a warning.
+    If they cannot, a guard makes no backup, since it could not be rolled back to. For all others that is a warning.
     """
     clone = decided.plan.clone
     try:
@@ -172,7 +175,7 @@ def _make(
     *,
     watch: Stopwatch,
 ) -> Copied:
-    """Make the backup; plan it anew where the source was altered so that it would not be one of one moment."""
+    """Make the backup; if somebody alters the source meanwhile, plan anew, so that the backup is of one moment."""
     before = HeldClients()
     attempts_left = ATTEMPTS
     while True:
@@ -217,11 +220,10 @@ def _make_once(
 
 
 def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple[int | None, tuple[Caution, ...]]:
-    """The size of the backup, and a warning where another one would have no room.
+    """Return the size of the backup, and a warning if another one would not fit.
 
-    The backup stands already: that its size cannot be read is a caution, not a failure.
-
-    ``ddl`` is asked, or who takes its place where it was lost at the COMMIT.
+    The backup is complete already: if its size cannot be read, that is a warning, not a failure. ``ddl`` is asked; if
+    it was lost at the COMMIT, a new connection is.
     """
     try:
         with ExitStack() as stack:
@@ -266,9 +268,9 @@ class Copying:
 
 @dataclass(frozen=True, slots=True)
 class BackupPreview:
-    """What a backup would do at the moment of asking.
+    """What a backup would do now.
 
-    ``forecast`` is how long clients would be held, None where nothing tells that, and where nobody ``is_held``.
+    ``forecast`` is how long clients would be held; None if that cannot be estimated, or if nobody would be held.
     """
 
     steps: tuple[WrittenStep, ...]

@@ -1,4 +1,4 @@
-"""A guarded deploy: back up, run the command, see whether all is well; roll back if not, else prune."""
+"""A guarded deploy: back up, run the command, check the application's health; roll back if that fails, else prune."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Swap = Callable[[SwapPlan, Persistence], SwapReceipt]
 
 
 class GuardRollback(Protocol):
-    """How a guard's rollback goes, so that what comes before and after it can be done where that belongs."""
+    """The rollback of a guard, for a caller that does more before it and after it."""
 
     def decide(self, observe: Observe) -> SwapPlan:
         """Return the plan of the rollback, for ``swap`` to hold to; raises SnapkitError."""
@@ -57,7 +57,7 @@ class GuardRollback(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PersistentRollback:
-    """It is tried again while what is in the way may pass; the plan is made anew for each try."""
+    """A rollback that is tried again while the trouble may pass; each try makes its plan anew."""
 
     plan: Callable[[], SwapPlan]
     persistence: Persistence
@@ -78,7 +78,7 @@ _DOING = "to roll back"
 
 
 class Steps(Protocol):
-    """What a guarded deploy consists of. Each step is its caller's, with its progress, hooks and terminal."""
+    """The steps of a guarded deploy. The caller provides them, with progress, hooks and terminal."""
 
     @property
     def command(self) -> ShownCommand:
@@ -94,13 +94,14 @@ class Steps(Protocol):
         """Run the command to its end; raises UsageError if it cannot be started."""
 
     def check(self, backup: BackupReceipt) -> HealthReport:
-        """See whether all is well after the command."""
+        """Check the application's health after the command."""
 
     def roll_back(self, backup: BackupReceipt, end: Ending | None) -> SwapReceipt | None:
         """End what the command has left running, and swap the backup in; raises SnapkitError.
 
-        None where it is proved that nothing was written since the command began: there is nothing to roll back. ``end``
-        None: how the command ended is not known. RolledBackError is for what went through, though no more is known.
+        Returns None if it is proved that nothing was written since the command began: there is nothing to roll back.
+        ``end`` None means that it is not known how the command ended. RolledBackError: the rollback went through,
+        though no more is known.
         """
 
     def prune(self) -> Removal | None:
@@ -110,9 +111,9 @@ class Steps(Protocol):
 def guard(steps: Steps, on_failure: OnFailure) -> GuardReceipt:
     """Go through the steps, and return what came of them.
 
-    Raises SnapkitError only for a backup that could not be made: the command was not run then. Once it runs, nothing
-    that goes wrong with our own part keeps the database from going back. A rollback that failed is in the receipt. That
-    old backups could not be dropped does not make a deploy that went well a failed one.
+    Raises SnapkitError only if the backup could not be made; then the command was not run. Once it runs, no failure of
+    snapkit's own keeps the rollback from being made. The receipt tells of a rollback that failed. If old backups could
+    not be dropped, a deploy that went well is still one that went well.
     """
     backup = steps.back_up()
     receipt = GuardReceipt(backup, steps.command, None, Health.NONE)
@@ -196,7 +197,7 @@ def check_replicated(backup: BackupReceipt, *, allow_unreplicated: bool) -> None
 
 
 def check_backed_up(server: Server, backup: BackupReceipt) -> None:
-    """Raise BusyError unless the database that the command will find by its name is the one that was backed up."""
+    """Raise BusyError if the database that the command would find is not the one that was backed up."""
     source = backup.backup.source
     if _name_of(server, backup.source_oid) != source:
         raise BusyError(f"{source!r} is not the database that was backed up: it was renamed or replaced meanwhile.")
@@ -215,10 +216,10 @@ def what_is_in_the_way(server: Server, backup: Entry) -> tuple[Caution, ...]:
 
 
 def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> SwapPlan:
-    """Return the plan of the rollback to ``backup``, for ``swap`` to hold to.
+    """Return the plan of the rollback to ``backup``, which ``swap`` then holds to.
 
     The command may have dropped the database, and made another of its name. Raises BusyError if somebody else has
-    swapped databases while it ran: what is live then is not what the command worked on.
+    swapped databases while it ran: then the live database is not the one that the command worked on.
     """
     own, source = backup.backup, backup.backup.source
     if _name_of(server, own.database.oid) == source:
@@ -239,9 +240,9 @@ def plan_return(server: Server, backup: BackupReceipt, request: SwapRequest) -> 
 
 
 def account_of(server: Server, backup: BackupReceipt, interrupted: InterruptedRunError) -> SnapkitError:
-    """Return what is to be told of a rollback that was interrupted: RolledBackError if it went through all the same.
+    """Return the error for a rollback that was interrupted: RolledBackError if it went through all the same.
 
-    The server is asked, by OID, since an interruption may come when the swap is committed and not yet told of.
+    The server is asked, by OID, since the interruption may come after the COMMIT.
     """
     own = backup.backup
     with suppress(SnapkitError):

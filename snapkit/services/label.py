@@ -12,7 +12,7 @@ from snapkit.services.entries.change import EntryReport, rewrite_document
 def pin_entry(
     server: Server, wanted: str | None, reason: str | None, lock_wait: timedelta, observe: Observe = unobserved
 ) -> EntryReport:
-    """Protect an entry: prune and delete leave it alone, and a swap takes a clone of it."""
+    """Pin an entry: prune and delete leave it alone, and a rollback swaps in a clone of it."""
     return rewrite_document(
         server,
         wanted,
@@ -33,7 +33,7 @@ def unpin_entry(server: Server, wanted: str | None, lock_wait: timedelta, observ
 def label_entry(
     server: Server, wanted: str | None, label: str, lock_wait: timedelta, observe: Observe = unobserved
 ) -> EntryReport:
-    """Give an entry a label; an empty one takes it away."""
+    """Give an entry a label; an empty label removes it."""
     return rewrite_document(
         server,
         wanted,

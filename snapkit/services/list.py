@@ -1,4 +1,4 @@
-"""Look at the inventory: all entries of a source, or one of them."""
+"""List the inventory, or show one entry."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ Choose = Callable[[ServerState], Verdict]
 
 
 def choose_by_policy(policy: Policy, source: str | None, spared: Collection[int] = ()) -> Choose:
-    """Choose by retention policy; ``source`` None is every source on the server.
+    """Choose by retention policy; ``source`` None means every source on the server.
 
-    ``spared`` are the OIDs of what the run itself has made: no rule drops that.
+    ``spared`` are the OIDs of backups that this run has made: no rule drops them.
     """
 
     def choose(gathered: ServerState) -> Verdict:
@@ -75,12 +75,12 @@ def choose_by_name(names: Sequence[str], source: str, *, latest: bool = False) -
 
 
 def _all_of(preview: RemovalPreview) -> tuple[Entry, ...]:
-    """What was to be dropped when the user was asked; what was in the way of some of it may be gone by now."""
+    """Return all that was to be dropped when the user was asked, even what could not be dropped then."""
     return (*preview.removed, *(failure.entry for failure in preview.failed))
 
 
 def _tell(waits_for: str, *, observe: Observe, phase: str, began: float, done: int, total: int) -> None:
-    """Tell which drop is under way and, if that is so, for what it waits."""
+    """Tell the progress: which drop is under way, and what it waits for, if it waits."""
     elapsed = timedelta(seconds=monotonic() - began)
     said = f"{phase}; it waits for {waits_for}" if waits_for else phase
     observe(Progress(said, elapsed, done, total, waits=bool(waits_for), unit="databases"))
@@ -103,7 +103,7 @@ def _check_deletable(entry: Entry) -> None:
 
 
 def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
-    """Return what would be dropped at this moment, with sizes; nothing is changed."""
+    """Return what would be dropped now, with sizes; nothing is changed."""
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         verdict = choose(gathered)
@@ -118,7 +118,7 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
 
 
 def _pile(connection: Connection, kept: Iterable[Kept], gathered: ServerState) -> tuple[Caution, ...]:
-    """Tell what rollbacks have put aside and no rule was for; and of a disk that is short of room."""
+    """Tell the size of displaced databases that no rule was given for; warn if the disk is nearly full."""
     displaced = tuple(each.entry for each in kept if PUT_ASIDE in each.reasons)
     if not displaced:
         return ()
@@ -141,11 +141,11 @@ def remove(
     shielded: Shielded = nullcontext,
     drop_wait: timedelta = DROP_WAIT,
 ) -> Removal:
-    """Drop what ``choose`` chooses; of what the user was shown (``confirmed``), never more than that.
+    """Drop what ``choose`` chooses, but nothing that the user was not shown (``confirmed``).
 
-    Each source is judged again under its lock, so that a rollback in between cannot make us drop the last backup.
-    Raises the error itself where the only entry could not be dropped. Each drop may take ``drop_wait``. Ctrl-C under
-    ``shielded`` waits a while for the drop that is under way; what then is left, the same call takes up.
+    Each source is judged again under its lock, so that a rollback in between cannot make us drop the last backup. If
+    there was one entry, and it could not be dropped, its error is raised. Each drop may take ``drop_wait``. Under
+    ``shielded``, Ctrl-C waits a while for the drop that is under way; run the same command again for the rest.
     """
     began = monotonic()
     with server.connect() as connection:

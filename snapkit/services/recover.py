@@ -1,10 +1,10 @@
-"""What interrupted runs leave: ``recover`` clears it away, and so does the next run that changes something, in passing.
+"""Clean up after interrupted runs; the next run that changes something does the same for its source.
 
-An entry that is open in a shell whose snapkit was killed is sealed again; see ``entries/seal.py``.
+An entry is sealed again if a shell that was killed left it open (``entries/seal.py``).
 
-A clone that is being made looks just like one that was left. What tells them apart is the lock of its source: the run
-that makes it holds that lock, on the connection whose session makes it, and the server keeps it for as long as that
-session is at work, even if its client has died.
+A clone that is being made looks like one that was left. The lock of its source tells which: the run that makes it holds
+that lock on the session that makes it, and the server keeps it until that session has ended, even if its client has
+died.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ def recover(
 ) -> Recovery:
     """Drop what interrupted runs have left of the server's source, or of every source on the server.
 
-    What is paused of the source on one of the ``poolers`` is resumed, first of all, since clients wait for it. What
-    belongs to a run that is still at work is left alone. Raises the error itself where the only entry that was
-    left could not be dropped.
+    What is still paused on one of the ``poolers`` is resumed first, since clients wait for it. What belongs to a run at
+    work is left alone. If one entry was left, and it could not be dropped, its error is raised.
     """
     drops = Drops(wait=drop_wait)
     ended: list[ClientSession] = []
@@ -127,7 +126,7 @@ def _open_all(
 
 
 def _sources(inventory: Inventory, source: str, *, all_sources: bool, whole: bool) -> tuple[str, ...]:
-    """Return the sources that have something left or, as a ``whole``, that have any entry."""
+    """Return the sources of which something was left; with ``whole`` all that have an entry."""
     left = (entry.source for entry in inventory.entries if whole or is_leftover(entry) or entry.opened is not None)
     others = left if all_sources else ()
     return tuple(dict.fromkeys([source, *others]))
@@ -138,7 +137,7 @@ def _at_work(source: str) -> Caution:
 
 
 def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
-    """Tell a superuser of the files that a crash of the server amid a clone has left."""
+    """Tell a superuser of files that were left when the server crashed during a clone."""
     return tuple(
         Caution(
             "orphaned_files",

@@ -1,4 +1,4 @@
-"""Roll back and undo: swap an entry, or a clone of it, for the live database in one transaction."""
+"""Roll back and undo: swap an entry, or a clone of it, with the live database in one transaction."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SwapRequest:
 
 
 def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
-    """Return what ``swap`` would swap at this moment; raise what it would, and change nothing."""
+    """Return the plan of what ``swap`` would do now; raises as it does, and changes nothing."""
     with server.connect() as connection:
         check_server(connection)
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request)
@@ -81,7 +81,7 @@ def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
 
 
 def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
-    """Return what ``swap`` would do at this moment, and who is connected; nothing is changed."""
+    """Return what ``swap`` would do now, and who is connected; nothing is changed."""
     with server.connect() as connection:
         check_server(connection)
         gathered = gather(connection, server.source)
@@ -115,9 +115,9 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
 
 
 def script_of_swap(server: Server, request: SwapRequest) -> str:
-    """Return a script with which psql does what ``swap`` would do at this moment.
+    """Return a script with which psql does what ``swap`` would do now.
 
-    Raises BusyError for an entry that is open or was left so: ``swap`` would seal it first, which a script cannot.
+    Raises BusyError for an entry that is open: ``swap`` would seal it first, and a script cannot.
     """
     with server.connect() as connection:
         plan, _ = _decide(connection, gather(connection, server.source), server.source, request, check_sealed)
@@ -131,7 +131,7 @@ def _decide(
     request: SwapRequest,
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
 ) -> tuple[SwapPlan, CopyMethod | None]:
-    """Choose and plan; ``ready`` is asked for the entry, and raises if somebody looks into it."""
+    """Choose the entry and make the plan; ``ready`` is given the entry, and raises if a shell has it open."""
     entry = ready(connection, _choose(gathered, source, request))
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
@@ -146,7 +146,7 @@ def _decide(
 
 
 def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:
-    """How many backups of the source there are when the plan has been carried out."""
+    """Return how many backups the source has when the plan was carried out."""
     used_up = plan.entry if plan.clone is None else None
     return ready_backups(gathered.inventory.of_source(plan.source), without=used_up)
 
@@ -176,10 +176,10 @@ def swap(
     confirmed: SwapPlan | None = None,
     persistence: Persistence | None = None,
 ) -> SwapReceipt:
-    """Make an entry the live database and put the live one aside.
+    """Make an entry the live database, and put the live one aside.
 
-    ``confirmed`` is the plan that the user agreed to: if the databases are others by now, BusyError is raised. With
-    ``persistence`` the server is asked for so long what became of a swap whose COMMIT was not answered.
+    ``confirmed`` is the plan that the user agreed to: BusyError is raised if the databases are others by now. With
+    ``persistence`` the server is asked for that long what became of a COMMIT that it did not answer.
     """
     watch = Stopwatch()
     clients = request.clients.ready_to_swap(server, observe)
@@ -248,14 +248,14 @@ def swap(
 
 
 def _stranded(connection: Connection, plan: SwapPlan) -> tuple[Caution, ...]:
-    """Warn of slots and subscriptions that stay with what is put aside, by the name that it then has."""
+    """Warn of replication slots and subscriptions that stay with the displaced database, by its new name."""
     if plan.live is None or plan.displaced_name is None:
         return ()
     return stranded(replication_of(connection, [plan.live.oid]).renamed(plan.displaced_name), plan.source)
 
 
 def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...]:
-    """Warn of what is wrong with the dates and the seals of the source's entries, the one that is taken among them."""
+    """Warn of wrong dates and of altered entries; an altered one that is swapped in is told as such."""
     others = [each for each in gathered.inventory.of_source(plan.source) if each.name != plan.entry.name]
     entry = plan.entry
     taken = Caution("altered", f"{entry.name} is not as it was sealed: it {entry.altered}. It was used anyway.")
@@ -263,7 +263,7 @@ def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...
 
 
 def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
-    """Warn where the code at hand is not that which was there when the backup was made."""
+    """Warn if the code that is checked out is not the code that the backup belongs to."""
     made_from = entry.deploy
     if made_from is None or at_hand is None or not differs(made_from, at_hand):
         return ()
@@ -276,7 +276,7 @@ def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
-    """Run the checks that concern a swap, before anything is touched; return who is connected."""
+    """Check rights and sessions before anything is changed; return who is connected."""
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
     for database in involved:
         check_rights(connection, database)
@@ -284,7 +284,7 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
 
 
 def _rehearse(server: Server, ddl: Connection, plan: SwapPlan, request: SwapRequest) -> tuple[Caution, ...]:
-    """Prove that sessions can begin with what the entry has set; a guard has done so when it made its backup."""
+    """Prove that sessions can begin with the entry's settings; a guard did so when it made its backup."""
     if request.own is not None:
         return ()
     with server_errors(NOTHING_CHANGED):

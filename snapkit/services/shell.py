@@ -1,4 +1,4 @@
-"""Look into an entry: it is open to its owner, read-only, while a command runs."""
+"""Look into an entry: while a command runs, the entry is open to its owner, read-only."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ShellRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenEntry:
-    """An entry that is open, as it is while it is sealed; the command, and the variables by which that reaches it."""
+    """An entry that is open: the entry as it is when sealed, the command, and the variables by which it connects."""
 
     entry: Entry
     command: tuple[str, ...]
@@ -73,11 +73,11 @@ def opened_entry(
     observe: Observe = unobserved,
     shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[OpenEntry]:
-    """Open an entry, read-only and to its owner alone; seal it when the block ends, however it does.
+    """Open an entry, read-only and to its owner alone; seal it when the block ends, however it ends.
 
-    Should we be killed, the next run that changes something seals it. psql is looked for before anything is touched.
-    The sealing runs under ``shielded``, which holds Ctrl-C back. Raises BusyError for an entry that is open already,
-    and the error that fits, with how things stand, where it could not be sealed.
+    If snapkit is killed, the next run that changes something seals it. psql is looked for before anything is changed.
+    The sealing runs under ``shielded``, which holds Ctrl-C back. Raises BusyError if the entry is open already. If it
+    could not be sealed, the error says how things stand.
     """
     with server.connect() as keeper:
         ours: OpenedByUs | None = None

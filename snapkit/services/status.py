@@ -1,4 +1,4 @@
-"""How old the newest backup is."""
+"""Report how old the newest backup is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def report_status(
 ) -> StatusReport:
     """Return how old the newest backup is, of the source or of every source on the server; see ``judge``.
 
-    It warns of what stays paused on one of the ``poolers``.
+    It warns of databases that are still paused on one of the ``poolers``.
     """
     with server.connect() as connection:
         listing = listing_of(connection, server.source, sizes=sizes, all_sources=all_sources)

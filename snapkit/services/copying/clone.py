@@ -1,4 +1,4 @@
-"""Make a clone, sealed from birth, and give it its properties in the transaction that gives it its purpose."""
+"""Make a clone with CREATE DATABASE: nobody can connect to it, and clients of its template wait briefly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from snapkit.services.run.survey import RunContext
 
 @dataclass(frozen=True, slots=True)
 class Cloned:
-    """A clone that stands, not yet of any use. ``outage`` is how long clients of the template waited meanwhile."""
+    """A clone that was made, and is no backup yet. ``outage`` is how long clients of the template waited for it."""
 
     oid: int
     moment: Moment
@@ -62,9 +62,9 @@ class Cloned:
 
 
 class CloneGivenUpError(OutageLimitError):
-    """A clone was cancelled, since clients had been held as long as they may be.
+    """A clone was cancelled, because clients had been held as long as they may be.
 
-    They had been ``held`` in all, and ``disconnected`` are those who had been sent out by then.
+    ``held`` is for how long, ``disconnected`` are the sessions that had been ended by then.
     """
 
     def __init__(self, error: OutageLimitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
@@ -74,9 +74,9 @@ class CloneGivenUpError(OutageLimitError):
 
 
 class CloneAbandonedError(AlteredMeanwhileError):
-    """A clone was given up, or thrown away, since its template was altered meanwhile: another one may be made.
+    """A clone was cancelled or dropped, because its template was altered meanwhile; you may plan and make another.
 
-    ``held`` and ``disconnected`` as for CloneGivenUpError.
+    ``held`` and ``disconnected`` are as for CloneGivenUpError.
     """
 
     def __init__(self, error: SnapkitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
@@ -86,7 +86,7 @@ class CloneAbandonedError(AlteredMeanwhileError):
 
 
 class _SharingRefusedError(SnapkitError):
-    """PostgreSQL was not let share blocks; clients had been ``held``, and ``disconnected``, for that in vain."""
+    """PostgreSQL could not share blocks. Clients had been ``held`` for that in vain, and sessions ``disconnected``."""
 
     def __init__(self, error: SnapkitError, held: timedelta, disconnected: tuple[ClientSession, ...]) -> None:
         super().__init__(error.message, state=error.state)
@@ -106,10 +106,10 @@ class _SharingRefusedError(SnapkitError):
 class TemplateState:
     """What a template has to be when it is cloned.
 
-    ``moment`` is what it was when the plan was made. What it is when nobody is inside is given to ``check``, which
-    raises AlteredMeanwhileError for what does not go with the plan. ``lenders`` are databases of ours that may lend
-    themselves for a gate (``postgres/copying/gate.py``). Where there is none, and the copying is over too soon, the
-    template must not have been altered at all.
+    ``moment`` is what it was when the clone was planned. It is read again when nobody is connected, and given to
+    ``check``, which raises AlteredMeanwhileError if it does not fit the plan. ``lenders`` are backups whose names may
+    be used for a gate (``postgres/copying/gate.py``). Without a gate, and if the copying ends before the template could
+    be read, the template must not have been altered at all.
     """
 
     moment: Moment
@@ -120,13 +120,14 @@ class TemplateState:
 def make_clone(
     context: RunContext, plan: ClonePlan, cloning: Cloning, template: TemplateState, hold: Hold, *, state: str
 ) -> Cloned:
-    """Run CREATE DATABASE while the door of the template is held; ``cloning`` is what ``estimate`` returned.
+    """Run CREATE DATABASE while new clients of the template wait; ``cloning`` is what ``estimate`` returned.
 
-    ``state`` is how things stand for as long as there is no clone, for the errors to say. Raises the error of ours that
-    fits, CloneGivenUpError where clients had been held as long as they may be, CloneAbandonedError where it is to be
-    planned anew; then nothing is left behind, but where the connection was lost.
+    ``state`` says in errors how things stand until there is a clone. Raises CloneGivenUpError if clients were held as
+    long as they may be, CloneAbandonedError if the clone has to be planned anew, else the error that fits. Then nothing
+    is left behind, unless the connection was lost.
 
-    Where PostgreSQL is not let share blocks, files are copied ``instead``, if the plan says so: the door is held anew.
+    If PostgreSQL cannot share blocks and the plan allows it (``instead``), files are copied: clients wait a second
+    time.
     """
     try:
         return _clone(context, plan, cloning, template, hold, state=state)
@@ -215,7 +216,7 @@ def _clone(
 def _problem(
     failure: Exception, plan: ClonePlan, record: DoorRecord, rules: HoldRules, *, held: timedelta, state: str, role: str
 ) -> SnapkitError:
-    """Return the error for a CREATE DATABASE that failed behind a held door."""
+    """Return the error for a CREATE DATABASE that failed while clients waited."""
     disconnected = tuple(record.disconnected.values())
     if sqlstate_of(failure) == UNDEFINED_OBJECT:  # the owner was given another name, or a tablespace
         return CloneAbandonedError(altered_meanwhile(plan.template.name, state), held, disconnected)
@@ -224,7 +225,7 @@ def _problem(
 
 
 def _as_it_is_now(connection: Connection, template: TemplateState, state: str) -> Moment:
-    """Return what the template is now, so that little time is left in which it may be altered unseen."""
+    """Read the template again, to leave little time in which it could be altered unseen."""
     database = template.moment.database
     if versions_of(connection, database.oid) == template.moment.versions:
         return template.moment
@@ -240,10 +241,10 @@ def altered_meanwhile(name: str, state: str) -> AlteredMeanwhileError:
 
 
 def untouched(plan: ClonePlan) -> str:
-    """The state of things when a clone of the live database has failed."""
+    """How things stand when a clone of the live database has failed."""
     return f"{plan.template.name!r} is untouched and open to its clients. No backup was made."
 
 
 def as_roles_are_named(connection: Connection, moment: Moment) -> Properties:
-    """Return the properties of a moment by the names that roles have now; without those of roles that are gone."""
+    """Return the properties with the present names of roles, and without those of roles that were dropped."""
     return moment.properties_now(names_of_roles(connection, moment.roles.values()))

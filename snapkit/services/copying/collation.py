@@ -1,4 +1,4 @@
-"""A database that goes by an earlier version of the system's collations: it is cloned all the same, with a warning."""
+"""Clone a database whose collations have another version than the system's; that works, with a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copy the source in the way that was decided on or, where a clone has to be given up, while clients work."""
+"""Copy the source as was decided. If a clone has to be cancelled, it is copied while clients work."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from snapkit.services.run.survey import RunContext
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """A copy that stands, by the plan that was followed in the end, and how long clients were held for it."""
+    """A copy that was made, the plan that was followed in the end, and how clients were held for it."""
 
     plan: BackupPlan
     choice: Choice
@@ -48,7 +48,7 @@ class Copied:
 def copy_source(
     context: RunContext, decided: Decision, request: CopyRequest, clients: ReadyClients, watch: Stopwatch
 ) -> Copied:
-    """Make the copy in the way that was decided on or, where a clone has to be given up, while clients work."""
+    """Copy the source as was decided; if a clone has to be cancelled, copy it while clients work."""
     plan, way = decided.plan, decided.way
     if isinstance(way, Programs):
         return _copy_online(context, decided.noting(_note(context, plan, request)), way, watch)
@@ -94,7 +94,7 @@ def copy_source(
 
 
 def _files_told(source: str, way: Cloning, cloned: Cloned) -> tuple[Caution, ...]:
-    """Warn of a clone that took long by the number of files, where no earlier backup could have told that."""
+    """Warn if a clone took long because of its many files, and no earlier backup could have told that."""
     if way.forecast is not None and way.forecast.is_own:
         return ()
     extent = replace(way.extent, shares=way.extent.shares and cloned.blocks_shared is not False)
@@ -102,9 +102,9 @@ def _files_told(source: str, way: Cloning, cloned: Cloned) -> tuple[Caution, ...
 
 
 def _check_moment(plan: BackupPlan, moment: Moment) -> None:
-    """Raise for another owner than the one to whom the clone is to be given: rights and plan go by that.
+    """Raise if the source has another owner than was planned for: rights and plan depend on the owner.
 
-    And for a comment that is too long to be kept.
+    Raises too if its comment is too long to be kept.
     """
     plan.as_of(moment)
     if moment.properties.owner != plan.clone.properties.owner:
@@ -122,13 +122,13 @@ _SHORT = timedelta(seconds=1)
 
 
 def _note(context: RunContext, plan: BackupPlan, request: CopyRequest) -> Noted:
-    """Look at the source as late as that can be before clients are held, and with no session of ours left inside."""
+    """Look into the source as late as possible before clients are held; our session inside is gone afterwards."""
     with server_errors(untouched(plan.clone)):
         return note_source(context.server, context.ddl, context.state.facts, plan.clone.template, request.deploy)
 
 
 def _write_checkpoint(context: RunContext, plan: BackupPlan, watch: Stopwatch) -> None:
-    """Make the checkpoint with which PostgreSQL begins a clone a short one."""
+    """Write a checkpoint now, so that the one with which PostgreSQL begins a clone is short."""
     if not plan.before:
         return
     with server_errors(untouched(plan.clone)):

@@ -1,4 +1,4 @@
-"""How a backup is to be made: planned, and checked before anything is touched."""
+"""Decide how a backup is made: plan it, and check it before anything is changed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from snapkit.services.run.survey import RunContext, need_live
 
 
 class Choice(Enum):
-    """Why a copy was made in the way in which it was; the value is for programs."""
+    """Why this way of copying was taken; the values are for programs."""
 
     ASKED = "asked"
     """It was asked for by name."""
@@ -48,10 +48,10 @@ class Choice(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CopyRequest:
-    """How the source is to be copied, and what is to be noted of it; ``strategy`` None is auto.
+    """How the source is to be copied, and what the backup is to note; ``strategy`` None lets snapkit choose.
 
-    ``stop_workers``: whether background workers are ended that will not come back by themselves. ``deploy`` is what is
-    known of the deploy without the source.
+    With ``stop_workers`` background workers are ended even if they would not come back by themselves. ``deploy`` is
+    what is known of the deploy without looking into the source.
     """
 
     clients: Clients
@@ -65,7 +65,7 @@ class CopyRequest:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to be done, and what is needed for it: programs for a copy while clients work, else what is foreseen."""
+    """What is to be done. The ``way`` is an estimate for a clone, or the programs for a copy while clients work."""
 
     plan: BackupPlan
     moment: Moment
@@ -76,14 +76,14 @@ class Decision:
     """The background workers that are inside."""
 
     def noting(self, noted: Noted) -> Decision:
-        """Return it with what a look into the source has found, for the backup's document."""
+        """Return it with what was found in the source, for the backup's document."""
         return replace(self, plan=self.plan.noting(noted.deploy, noted.activity))
 
 
 def decide(context: RunContext, request: CopyRequest) -> Decision:
-    """Plan, and raise, before anything is touched, if it cannot be done.
+    """Make the plan; raise, before anything is changed, if it cannot be carried out.
 
-    Where nobody said how, and a clone would hold clients longer than they may be, it is copied while they work.
+    If the user named no strategy, and a clone would hold clients longer than they may be, it is copied while they work.
     """
     server, connection, facts = context.server, context.ddl, context.state.facts
     plan, moment, method = _plan(context, request)
@@ -107,7 +107,7 @@ def decide(context: RunContext, request: CopyRequest) -> Decision:
 
 
 def decide_by_files(context: RunContext, request: CopyRequest, decided: Decision, files: int | None) -> Decision:
-    """Decide again, as ``decide`` does, now that the number of the source's files is known."""
+    """Decide again, as ``decide`` does, now that it is known how many files the source has."""
     if isinstance(decided.way, Programs):
         return decided
     try:
@@ -119,7 +119,10 @@ def decide_by_files(context: RunContext, request: CopyRequest, decided: Decision
 
 
 def decide_online(context: RunContext, request: CopyRequest, error: OutageLimitError) -> Decision:
-    """Decide to copy while clients work, since a clone would hold them too long; raise ``error`` if that cannot be."""
+    """Decide to copy while clients work, since a clone would hold them too long.
+
+    Raises ``error`` if that is impossible.
+    """
     if request.strategy is not None:
         raise error
     try:

@@ -1,4 +1,4 @@
-"""How a clone is made here, and how long clients would be held for it: known before anything is touched."""
+"""How a clone is made on this server, and how long it would hold clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def method_for(
     *,
     moves: bool = False,
 ) -> CopyMethod:
-    """Return the way to clone ``template`` that is fastest here; ``asked`` and ``moves`` as for ``choose_method``."""
+    """Return the fastest way to clone ``template`` here; ``asked`` and ``moves`` are as for ``choose_method``."""
     facts = gathered.facts
     method = choose_method(asked, facts.version, facts.can_share_blocks, moves=moves)
     if method.falls_back and sharing_failed_last(gathered.inventory.entries, template.tablespace):
@@ -43,9 +43,9 @@ def method_for(
 def estimate(
     context: RunContext, plan: ClonePlan, method: CopyMethod, rules: HoldRules, files: int | None = None
 ) -> Cloning:
-    """Return what is known of a clone beforehand; raise OutageLimitError if it would hold clients too long.
+    """Estimate a clone; raise OutageLimitError if it would hold clients longer than they may be.
 
-    ``files`` is how many the template is made of, where that is known by now (else see ``estimate_by_files``).
+    ``files`` is how many files the template has, if that is known by now (else see ``estimate_by_files``).
     """
     with server_errors(NOTHING_CHANGED):
         total = databases.sizes(context.ddl, [plan.template.oid]).get(plan.template.oid)
@@ -55,7 +55,7 @@ def estimate(
 
 
 def estimate_by_files(context: RunContext, cloning: Cloning, rules: HoldRules, files: int | None) -> Cloning:
-    """Return what is foreseen now that the number of files is known; raise OutageLimitError as ``estimate`` does."""
+    """Estimate again, now that the number of files is known; raises as ``estimate`` does."""
     cloning = replace(cloning, files=files)
     forecast = foretell(context.state.inventory.entries, context.source, cloning.strategy, cloning.extent)
     if forecast is not None and rules.limit is not None and forecast.duration > rules.limit:
@@ -70,7 +70,7 @@ def estimate_by_files(context: RunContext, cloning: Cloning, rules: HoldRules, f
 
 
 def method_cautions(asked: Strategy | None) -> tuple[Caution, ...]:
-    """Warn of a method that was asked for by name and is not safe."""
+    """Warn if the user named a method that is not safe."""
     if asked is not Strategy.WAL_LOG:
         return ()
     return (

@@ -1,4 +1,4 @@
-"""Settings whose parameters an extension defines: an ordinary role sets them from inside a database that has it."""
+"""Set the parameters that an extension defines: an ordinary role can do so only from inside a database that has it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _ENTRY = timedelta(seconds=2)
 
 
 def set_from_inside(context: RunContext, inside: str | None, wanted: Properties, *, oid: int, name: str) -> None:
-    """Give the clone ``name``, by its OID, its settings from a session in the database ``inside``, if it takes that.
+    """Give the clone ``name`` its settings from a session in the database ``inside``, if it has any of extensions.
 
-    A superuser can set what the session does not know. Whatever goes wrong, the transaction that gives the clone all
-    of its properties finds what is lacking, and says so.
+    A superuser needs no such session. Nothing is raised: the transaction that gives the clone all of its properties
+    finds what is lacking, and says so.
     """
     facts = context.state.facts
     own = [each.parameter for each in wanted.settings if "." in each.parameter]

@@ -1,7 +1,6 @@
-"""Prove that a session can begin with the settings of a database that is to be live, while nobody is held for it.
+"""Prove, before clients are held, that sessions can begin with the settings of the database that will be live.
 
-The settings are tried in a session of our own, in the database that snapkit works from: the one that they belong to is
-sealed, and stays so.
+They are tried in a session of our own, in the maintenance database: the database with the settings stays sealed.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _TIMES = 2
 def rehearse(
     server: Server, connection: Connection, settings: Collection[Setting], name: str, state: str
 ) -> tuple[Caution, ...]:
-    """Begin a session with what the database ``name`` has set of libraries to be loaded.
+    """Begin a session that loads the libraries which the database ``name`` has in its settings.
 
-    Raises SnapkitError, with how things stand (``state``), if that is refused. What refuses a session without these
-    settings too proves nothing, nor does a role that may not set them by itself: then it is a caution.
+    Raises SnapkitError, with ``state``, if the server refuses it. It is only a warning if the server refuses a session
+    without these settings too, or if this role may not set them: then nothing is proved.
     """
     ways = entrances(settings)
     if not ways:

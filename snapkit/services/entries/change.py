@@ -1,4 +1,4 @@
-"""Change what an entry says of itself, in one transaction, and report on it."""
+"""Change the document of an entry (its comment) in one transaction, and report the entry as it is then."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def rewrite_document(
     done: str,
     observe: Observe,
 ) -> EntryReport:
-    """Change what an entry says of itself; ``done`` is what it is then, in a word."""
+    """Change the document of an entry; ``done`` is the word for it in messages."""
     with locked(server, lock_wait, observe) as connection:
         gathered = gather(connection, server.source)
         entry = chosen(gathered, server.source, wanted)
@@ -91,7 +91,7 @@ def commit_change(
     *,
     observe: Observe,
 ) -> tuple[Caution, ...]:
-    """Do ``work``, after which the entry's comment is what ``document`` returns, in one transaction."""
+    """Run ``work`` in one transaction, after which the entry's comment is what ``document`` returns."""
     what = f"the change of {entry.name!r}"
 
     def is_done(asked: Connection) -> bool:
@@ -120,7 +120,7 @@ def report_change(
     observe: Observe,
     cautions: tuple[Caution, ...] = (),
 ) -> EntryReport:
-    """Report a change that was made: whatever goes wrong from here on does not unmake it."""
+    """Report a change that was made. Whatever fails from here on does not undo it, and is no error."""
     cautions += sweep_afterwards(server, gathered.inventory, observe)
     with suppress(SnapkitError, KeyboardInterrupt), server.connect() as connection:
         return report_on(connection, entry, gathered.facts.now, change, cautions)
@@ -129,7 +129,7 @@ def report_change(
 
 @dataclass(frozen=True, slots=True)
 class EntryReport(Outcome):
-    """One entry, and what can be known about it; ``change`` says what was done to it, if anything."""
+    """One entry and its properties; ``change`` is what was done to it, if anything."""
 
     entry: Entry
     properties: Properties | None

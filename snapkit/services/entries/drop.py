@@ -1,4 +1,4 @@
-"""Drop entries one by one: one that fails does not stop the rest, and what was done is known wherever it stops."""
+"""Drop entries one after the other. If one drop fails, the others go on."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ https://www.postgresql.org/docs/current/sql-dropdatabase.html"""
 
 @dataclass
 class Drops:
-    """What has been dropped so far, and what could not be; ``wanted`` is how many there are to drop, where known.
+    """What has been dropped so far, and what could not be; ``wanted`` is how many there are to drop, if that is known.
 
-    Under ``shielded``, an interruption waits for the drop that is under way, for a while; it raises KeyboardInterrupt
-    behind it. ``wait`` is for each drop, and ``tell`` hears what one waits for.
+    ``shielded`` holds an interruption back, for a while, until the drop that is under way has ended; then
+    KeyboardInterrupt is raised. Each drop may take ``wait``; ``tell`` is told what it waits for.
     """
 
     removed: list[Entry] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Drops:
     _cut_short: bool = False
 
     def drop(self, connection: Connection, entry: Entry) -> None:
-        """Drop one entry; its source's lock is held. A lost connection is raised: no other drop will go better."""
+        """Drop one entry; the lock of its source is held. A lost connection is raised."""
         try:
             with self.shielded() as interrupted:
                 self._under_way = True
@@ -94,7 +94,7 @@ class Drops:
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Whatever ends the block before its time says what has been dropped until then."""
+        """If the block is ended early, say in the error what had been dropped by then."""
         try:
             yield
         except BusyError:  # its source was not begun with
@@ -110,7 +110,7 @@ class Drops:
 
     @property
     def _state(self) -> str:
-        """The drop that was under way may have gone through all the same."""
+        """What was dropped for certain. The drop that was under way may have gone through, too."""
         if len(self.removed) > _MOST_NAMES:
             surely = f"{len(self.removed)} databases, the last of them {self.removed[-1].name}"
         else:
@@ -122,7 +122,7 @@ class Drops:
 
 
 def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
-    """Return why a drop would fail at this moment, as far as that shows; None: nothing is in its way."""
+    """Return the error that a drop would raise now; None if nothing is in its way."""
     try:
         check_rights(connection, entry.database, createdb=False)
         if entry.state not in (State.INVALID, State.INCOMPLETE):
@@ -137,7 +137,7 @@ def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
 
 
 def _check_no_subscription(connection: Connection, entry: Entry) -> None:
-    """Raise BusyError for an entry that has a subscription: DROP DATABASE is refused, whether it is enabled or not."""
+    """Raise BusyError if the entry has a subscription: even a disabled one makes DROP DATABASE fail."""
     found = replication_of(connection, [entry.database.oid]).subscriptions
     if found:
         raise BusyError(
@@ -148,7 +148,7 @@ def _check_no_subscription(connection: Connection, entry: Entry) -> None:
 
 @dataclass
 class _Attempt:
-    """One drop, from the last look to what has come of it."""
+    """One drop, from the last checks to its outcome."""
 
     connection: Connection
     entry: Entry
@@ -159,7 +159,7 @@ class _Attempt:
     """Whether it was ended because the run was told to end."""
 
     def make(self) -> SnapkitError | None:
-        """Return why the entry was not dropped, with how things stand; None if it was. Raises for a lost connection."""
+        """Return the error if the entry was not dropped, else None. A lost connection is raised."""
         try:
             self._drop()
         except SERVER_ERRORS as error:
@@ -209,7 +209,7 @@ class _Attempt:
             self._judge(entry, taken, waiting, error)
 
     def _judge(self, entry: Entry, taken: Entry, waiting: Waiting, error: Exception) -> None:
-        """Return if it has gone through all the same, which only the server knows; else say why not, and how it is."""
+        """Ask the server whether the drop went through after all; if not, raise, and say how the database is now."""
         found = databases.connection_limit_of(self.connection, taken.database.oid)
         if found is None:
             return
@@ -228,7 +228,7 @@ class _Attempt:
         raise self._took_too_long(waiting, state) from error
 
     def _given_back(self, entry: Entry, taken: Entry) -> str:
-        """Make the entry what it was; return what is to be said where that cannot be done."""
+        """Give the entry its name back; return what to tell if that fails."""
         try:
             give_back(self.connection, entry, taken)
         except (SnapkitError, *SERVER_ERRORS) as error:
@@ -257,7 +257,7 @@ class Failure:
 
 
 def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
-    """Return the errors of the failures, one for all that failed for the same reason; its state names them."""
+    """Return the errors of the failures. Those with the same reason become one error, whose state names all entries."""
     same: dict[tuple[type[SnapkitError], str, str | None], list[Failure]] = {}
     for failure in failures:
         error = failure.error
@@ -275,7 +275,7 @@ def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
 
 
 def not_all_dropped(removed: Sequence[Entry], failed: Sequence[Failure]) -> SnapkitError | None:
-    """Return the error of a run that could not drop all that it was to drop; None if it could."""
+    """Return the error of a run that could not drop everything; None if it could."""
     if not failed:
         return None
     return PartialError(

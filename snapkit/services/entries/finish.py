@@ -29,7 +29,7 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The plan, with what the backup could not be given noted; and whether an interruption came too late."""
+    """The plan, with what the backup could not be given; and whether the run was interrupted too late to stop it."""
 
     plan: BackupPlan
     cautions: tuple[Caution, ...]
@@ -37,7 +37,7 @@ class Finished:
 
 
 def finish_backup(context: RunContext, plan: BackupPlan, cloned: Cloned, standing: InterruptionState) -> Finished:
-    """Make the clone a backup; again where roles were renamed or dropped while that was under way."""
+    """Make the clone a backup; try again if roles were renamed or dropped meanwhile."""
     ddl = context.ddl
     attempts_left = ATTEMPTS
     with server_errors(untouched(plan.clone)):
@@ -80,9 +80,10 @@ def _finish_once(
 
 
 def _follow_source(ddl: Connection, plan: BackupPlan, owner: str) -> tuple[Caution, ...]:
-    """Give the backup to whom the source was given since it was copied: one of another ``owner`` would not be trusted.
+    """If the source got another owner while it was copied, give the backup to that owner too.
 
-    Raises BusyError for a source that has another name by now, and so is not what the backup's document names.
+    A backup with another owner than its source would not be trusted. Raises BusyError if the source has another name by
+    now: it would not be the database that the backup's document names.
     """
     source = plan.clone.template
     now = databases.database_of(ddl, source.oid)

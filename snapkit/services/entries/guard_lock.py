@@ -1,4 +1,4 @@
-"""A guard keeps its backup from being dropped while its command runs, by a lock of its own."""
+"""While the command of a guard runs, a lock keeps its backup from being dropped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from snapkit.services.run.retry import Persistence
 
 
 def check_no_guard_lock(connection: Connection, entry: Entry) -> None:
-    """Raise BusyError if a guard would roll back to an entry at this moment."""
+    """Raise BusyError if a guard may have to roll back to this entry."""
     if is_taken(connection, entry.database.oid, Use.GUARD):
         raise _held_by_a_guard(connection, entry)
 
@@ -36,7 +36,7 @@ def _held_by_a_guard(connection: Connection, entry: Entry) -> BusyError:
 
 @contextmanager
 def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
-    """Keep guards away from an entry that is dropped in the block; raise BusyError if one would roll back to it."""
+    """Hold the guard's lock while an entry is dropped, so that no guard takes it; raise BusyError if one has it."""
     oid = entry.database.oid
     if not take_entry(connection, oid, Use.GUARD):
         raise _held_by_a_guard(connection, entry)
@@ -49,10 +49,10 @@ def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
 
 @contextmanager
 def guard_lock(server: Server, entry: Entry) -> Iterator[Reserve]:
-    """Keep other runs from dropping an entry until the block ends. Its source's lock is held when it begins.
+    """Keep other runs from dropping an entry until the block ends; the lock of its source is held when it begins.
 
-    It is the lock of a session, which goes with it: should the server be restarted meanwhile, it is taken again within
-    seconds. That session is the first of a reserve, which is yielded. Raises BusyError if the entry is gone.
+    The lock belongs to a session. If that session is lost, as in a restart of the server, the lock is taken again
+    within seconds. The session is the first of the reserve that is yielded. Raises BusyError if the entry is gone.
     """
     oid = entry.database.oid
 
@@ -77,10 +77,10 @@ _READY_WITHIN = timedelta(seconds=10)
 
 
 def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
-    """Keep other runs from dropping the backup until the stack is closed; its source's lock is held.
+    """Keep other runs from dropping the backup until the stack is closed; the lock of its source is held.
 
-    Where snapkit works from template1 it is not done, which a caution says: with a session there, no CREATE DATABASE
-    would go through. Raises SnapkitError if it cannot be done.
+    If snapkit works from template1, this is not done, and a warning says so: a session there would block every CREATE
+    DATABASE. Raises SnapkitError if it fails.
     """
     with interruptions(f"The backup {entry.name!r} is complete; the command was not run."):
         if server.works_from_template:
@@ -98,13 +98,13 @@ def keep_from_others(server: Server, entry: Entry, until: ExitStack) -> Kept:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What keeps the way back of a guard open: sessions, and the lock that one of them has."""
+    """What is kept ready for the rollback of a guard: sessions, one of which holds the lock."""
 
     reserve: Reserve | None
     caution: Caution | None = None
 
     def make_ready(self, observe: Observe) -> None:
-        """Have all sessions that the rollback takes, before the command is run; raises SnapkitError."""
+        """Open all sessions that the rollback needs, before the command is run; raises SnapkitError."""
         reserve = self.reserve
         if reserve is not None:
             Persistence(_READY_WITHIN).through(lambda: reserve.fill(_NEEDED), "for the sessions of a rollback", observe)

@@ -1,4 +1,4 @@
-"""The clone of an entry that is to stay: a rollback swaps the clone in."""
+"""A rollback that keeps its entry clones the entry first, and swaps the clone in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from snapkit.services.run.survey import RunContext
 
 
 def clone_entry(context: RunContext, plan: SwapPlan, clone: ClonePlan, cloning: Cloning, hold: Hold) -> Cloned:
-    """Clone the entry, which has to be what it was when the plan was made, and to stay that until it is cloned."""
+    """Clone the entry; raise if it is not what it was when the plan was made, or is altered while it is cloned."""
     ddl, state, database = context.ddl, unswapped(plan), plan.entry.database
     with server_errors(state):
         moment = read_moment(ddl, database.oid, state)
@@ -43,7 +43,7 @@ def clone_entry(context: RunContext, plan: SwapPlan, clone: ClonePlan, cloning: 
 
 
 def with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) -> SwapPlan:
-    """Return the plan with the properties of the clone by the names that roles have by now, if there is a clone."""
+    """Return the plan with the present names of roles in the properties of its clone, if there is one."""
     if plan.clone is None or cloned is None:
         return plan
     with server_errors(unswapped(plan)):
@@ -53,7 +53,7 @@ def with_roles_as_named(ddl: Connection, plan: SwapPlan, cloned: Cloned | None) 
 
 @contextmanager
 def room_for(entry: Entry) -> Iterator[None]:
-    """Where there is no room for the clone of a pinned entry, say how to do without."""
+    """If the disk is full and the entry is pinned, add to the hint that unpinning it makes the clone needless."""
     try:
         yield
     except DiskFullError as error:

@@ -1,4 +1,4 @@
-"""What interrupted runs have left: it is sealed or dropped by the next run that changes something, in passing."""
+"""Seal or drop what interrupted runs have left: the next run that changes something does that."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def drop_leftovers(
     observe: Observe = unobserved,
     within: timedelta = timedelta.max,
 ) -> int:
-    """Drop what was left; return how many were not tried, since those before had taken longer than ``within``."""
+    """Drop what interrupted runs have left, until ``within`` is over; return how many were not tried."""
     began = monotonic()
     left = [entry for entry in inventory.of_source(source) if is_leftover(entry)]
     for number, entry in enumerate(left):
@@ -56,16 +56,16 @@ def drop_leftovers(
 
 
 def sweep(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Seal and drop what interrupted runs have left of the source, and say so.
+    """Seal and drop what interrupted runs have left of the source; return what was done.
 
-    The source's lock is held, and ``inventory`` was read under it: what comes to be afterwards is somebody else's.
+    The lock of the source is held, and ``inventory`` was read under it. What appears later belongs to another run.
     """
     sealed, unsealed = seal_what_was_left(connection, inventory, source)
     return (*map(sealed_caution, sealed), *unsealed, *_sweep_leftovers(connection, inventory, source))
 
 
 def _sweep_leftovers(connection: Connection, inventory: Inventory, source: str) -> tuple[Caution, ...]:
-    """Drop what was left, in passing: whatever goes wrong with that, but for a lost connection, is a caution."""
+    """Drop what was left. If that fails, it is a warning; only a lost connection is raised."""
     with server_errors(NOTHING_CHANGED):
         if not any(map(is_leftover, inventory.of_source(source))) or others_at_work(connection, source):
             return ()
@@ -86,9 +86,9 @@ def _sweep_leftovers(connection: Connection, inventory: Inventory, source: str) 
 
 
 def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> tuple[Caution, ...]:
-    """Sweep, once what the run was for has been done and its lock is free, what ``inventory`` tells of.
+    """Sweep what ``inventory`` shows as left, when the run has done its work and released the lock.
 
-    Whatever goes wrong with that is a caution, not a failure; another run that is at work sees to it itself.
+    If that fails, it is a warning. Another run that is at work sweeps by itself.
     """
     source = server.source
     if not any(is_leftover(entry) or entry.opened is not None for entry in inventory.of_source(source)):
@@ -106,9 +106,9 @@ def sweep_afterwards(server: Server, inventory: Inventory, observe: Observe) -> 
 
 @contextmanager
 def discarded_on_failure(server: Server, ddl: Connection, plan: ClonePlan | None) -> Iterator[None]:
-    """Drop the clone if the block fails or is interrupted; what cannot be dropped now is swept by the next run.
+    """Drop the clone if the block fails or is interrupted. If it cannot be dropped now, the next run sweeps it.
 
-    ``ddl`` is the session that makes it, and has the source's lock.
+    ``ddl`` is the session that makes the clone; it holds the lock of the source.
     """
     own = driver_connection(ddl).info.backend_pid
     try:
@@ -121,10 +121,10 @@ def discarded_on_failure(server: Server, ddl: Connection, plan: ClonePlan | None
 
 
 def _discard(connection: Connection, name: str, source: str, own: int) -> None:
-    """Drop a clone under construction, having looked once more that it is one, and whose.
+    """Drop a clone under construction, if it still is one and belongs to this run.
 
-    A run that works from another maintenance database has a lock of its own, and may have taken the very same name in
-    the same second.
+    A run that uses another maintenance database has a lock of its own, and may have taken the same name in the same
+    second.
     """
     if others_at_work(connection, source, besides=own):
         return

@@ -1,4 +1,4 @@
-"""Open an entry to its owner, so that it can be looked into; and see to it that what was opened is sealed again."""
+"""Open an entry to its owner, so that a command can look into it; and seal it again afterwards."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ _PAUSE = 0.2
 
 
 def check_openable(entry: Entry) -> None:
-    """Raise UsageError for what is not to be looked into. One that was altered is: who else knows what it holds?"""
+    """Raise UsageError if the entry cannot be opened. An altered one can: you may want to see what is in it."""
     if entry.state is not State.ALTERED:
         check_usable(entry)
 
 
 def open_to_owner(server: Server, connection: Connection, entry: Entry, observe: Observe) -> tuple[Caution, ...]:
-    """Open an entry to its owner alone, until the next run that changes something seals it; its source's lock is held.
+    """Open an entry to its owner, until the next run that changes something seals it; the lock of its source is held.
 
-    Raises BusyError if somebody looks into it, and PrivilegeError if this role could not give back what is taken.
+    Raises BusyError if a shell has it open, and PrivilegeError if this role could not restore its privileges.
     """
     oid = entry.database.oid
     with server_errors(NOTHING_CHANGED):
@@ -77,7 +77,7 @@ def open_to_owner(server: Server, connection: Connection, entry: Entry, observe:
 
 @dataclass(frozen=True, slots=True)
 class OpenedByUs:
-    """What we have opened: another run may have sealed it meanwhile, and opened it for itself."""
+    """An entry that this run has opened. Another run may have sealed it since, and opened it for itself."""
 
     oid: int
     name: str
@@ -96,7 +96,7 @@ def opened_by_us(entry: Entry, opened: Opened) -> OpenedByUs:
 
 
 def noted_before_opening(connection: Connection, entry: Entry) -> Opened:
-    """Return what is to be noted of an entry before it is opened; raise if this role could not give it back."""
+    """Return what the document notes before an entry is opened; raise if this role could not restore that."""
     oid = entry.database.oid
     connect = connect_grants(connection, oid)
     check_can_be_given_back(connection, entry, connect, NOTHING_CHANGED, "Run the command")
@@ -122,7 +122,7 @@ def open_entry(
     standing: InterruptionState,
     observe: Observe,
 ) -> tuple[Caution, ...]:
-    """Open the entry; return only if it is open. A Ctrl-C is raised all the same: it is to be sealed then, not used."""
+    """Open the entry, and return when it is open. If Ctrl-C comes, it is raised: the entry is then to be sealed."""
     opening = f"the opening of {entry.name!r}"
     oid, owner = entry.database.oid, entry.database.owner
 
@@ -159,7 +159,7 @@ _Sealed = tuple[list[Entry], tuple[Caution, ...]]
 
 
 def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> _Sealed:
-    """Seal what we have opened, unless that has been done; a server that is away is asked again for a while."""
+    """Seal what this run has opened, unless another run has. If the server cannot be reached, try again for a while."""
     deadline = Deadline(PATIENCE)
     lost_pid = driver_connection(keeper).info.backend_pid
     try:
@@ -187,7 +187,7 @@ def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> _Sealed:
 
 
 def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs) -> _Sealed:
-    """Return the entry, sealed by us or by somebody else."""
+    """Return the entry as it is sealed, by this run or by another."""
     entry = _found(server, connection, ours)
     if entry is not None:
         return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
@@ -195,9 +195,9 @@ def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs) -> _
 
 
 def _found(server: Server, connection: Connection, ours: OpenedByUs) -> Entry | None:
-    """Return the entry, if it is still as we have opened it, under whatever name; None if another run has sealed it.
+    """Return the entry if it is still as this run opened it, whatever its name; None if another run has sealed it.
 
-    Raises _NotSealedError if it is not to be known for ours any more: what somebody has made of it is left alone.
+    Raises _NotSealedError if somebody has changed its comment: then it is left alone.
     """
     inventory = gather(connection, server.source).inventory
     for entry in _present(inventory, ours.oid):
@@ -216,7 +216,7 @@ def _present(inventory: Inventory, oid: int) -> list[Entry]:
 
 
 class _NotSealedError(BusyError):
-    """An entry that was open is not sealed, and not to be; it says all that there is to say."""
+    """An entry that was open stays unsealed, since somebody else has changed it; the error says it all."""
 
 
 def _changed_while_open(database: Database | None, ours: OpenedByUs, source: str) -> _NotSealedError:
@@ -243,7 +243,7 @@ def _changed_while_open(database: Database | None, ours: OpenedByUs, source: str
 
 
 def _still_open(error: SnapkitError) -> SnapkitError:
-    """Say of an entry that could not be sealed who will, and how to have it done now."""
+    """Say of an entry that could not be sealed that the next run seals it, and what to type to have it done now."""
     if isinstance(error, _NotSealedError):
         return error
     kind = type(error)

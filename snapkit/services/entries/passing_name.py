@@ -1,8 +1,7 @@
-"""A name of our own for what is to be dropped: DROP DATABASE goes by name, and is no part of a transaction.
+"""Rename a database before it is dropped: DROP DATABASE goes by name, and cannot run in a transaction.
 
-The transaction that gives a database its passing name sees that it is the one that was meant, and as it was then. From
-then on nobody else has a reason to use the name, and the document says what the database is: should the run die there,
-the next one drops it.
+The transaction that renames it checks that this is the database that was chosen, unchanged. Nobody else has a reason to
+use the new name, and the document says what the database is: if the run dies there, the next one drops it.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from snapkit.postgres.sql.identity import read_facts
 
 
 def take(connection: Connection, entry: Entry) -> Entry:
-    """Give an entry its passing name, and return it as it is then; nobody gets into it any more.
+    """Rename an entry that is to be dropped, let nobody connect any more, and return it as it is then.
 
-    Raises BusyError if it is another database by now, or was altered, a pin included; and what the server raises.
+    Raises BusyError if it is another database by now, or was altered or pinned; and what the server raises.
     """
     database, at = entry.database, entry.created_at
     name = passing_name(entry.source, at, database.oid)
@@ -45,7 +44,7 @@ def take(connection: Connection, entry: Entry) -> Entry:
 
 
 def _check_same(connection: Connection, entry: Entry, assumed: Facts) -> None:
-    """Raise unless the entry is in this transaction as it is ``assumed``."""
+    """Raise if the entry, as this transaction sees it, is not as ``assumed``."""
     oid = entry.database.oid
     try:
         check_facts_found({oid: assumed}, read_facts(connection, [oid]), ROLLED_BACK)
@@ -57,7 +56,7 @@ def _check_same(connection: Connection, entry: Entry, assumed: Facts) -> None:
 
 
 def close(connection: Connection, entry: Entry) -> Entry:
-    """Let nobody into a copy any more that was being filled, and return it as it is then; its mark stays."""
+    """Let nobody connect any more to a copy that was being filled, and return it as it is then; its mark stays."""
     database = entry.database
     if not database.allow_connections:
         return entry
@@ -68,9 +67,9 @@ def close(connection: Connection, entry: Entry) -> Entry:
 
 
 def give_back(connection: Connection, entry: Entry, taken: Entry) -> None:
-    """Give an entry of ours that was not dropped after all its name back, and all else that ``take`` took.
+    """Give an entry that was not dropped its name back, and all else that ``take`` changed.
 
-    That one was altered is written down: by its rows it does not show any more.
+    If it was an altered one, its document notes that: its rows in the catalog no longer show it.
     """
     document = entry.database.document
     if entry.metadata is not None and entry.altered is not None:

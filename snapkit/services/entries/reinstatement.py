@@ -1,4 +1,4 @@
-"""Give a database that an undo has put aside back what it was before the rollback, if nothing was written meanwhile."""
+"""After an undo, give the database that it put aside its former name and document back, if nobody wrote to it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from snapkit.postgres.sql.identity import check_overwritten
 def give_back_what_it_was(
     server: Server, ddl: Connection, plan: SwapPlan, own: int, taken: Collection[str]
 ) -> Returning | None:
-    """Return what the database that ``plan`` has put aside is by now again; None if it stays what it became.
+    """Make the database that ``plan`` has put aside what it was before the rollback; None if it stays as it is.
 
-    It is sealed, and nobody inside: what was not written by now never will be. ``own`` are the transaction IDs that the
-    undo has used besides that of its swap. Whatever goes wrong leaves a displaced database, which is no failure.
+    It is sealed and empty, so nobody can write to it any more. ``own`` is how many transaction IDs the undo used
+    besides the one of its swap. If anything fails, it stays a displaced database, which is no error.
     """
     returning = plan_returning(plan, taken)
     if returning is None or ddl.invalidated:

@@ -1,9 +1,8 @@
-"""Seal an entry that is open, just as it was before it was opened.
+"""Seal an entry that is open: restore its privileges and settings, as they were before it was opened.
 
-What tells an entry that somebody looks into from one that was left open is the entry's lock
-(``postgres/sql/entry_locks.py``): the run that opened it holds that, on a session of its own, until it has sealed the
-entry. Whoever seals one holds it too; so sealing needs no lock of the source, and does not wait for a backup that is
-being made.
+A shell that is at work holds the entry's lock (``postgres/sql/entry_locks.py``) in a session of its own until it has
+sealed the entry. An open entry whose lock is free was left by a shell that was killed. Who seals an entry holds that
+lock too. So sealing needs no lock of the source, and does not wait for a backup that is being made.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ from snapkit.services.run.standby_confirmation import unconfirmed
 def check_can_be_given_back(
     connection: Connection, entry: Entry, connect: tuple[Grant, ...], state: str, hint: str
 ) -> None:
-    """Raise PrivilegeError where others than the owner have granted CONNECT, and this role cannot act as they."""
+    """Raise PrivilegeError if roles other than the owner granted CONNECT, and this role cannot act as them."""
     names = role_names(connection, connect)
     grantors = {each.grantor for each in named(connect, names)} - {entry.database.owner}
     strange = sorted(each for each in grantors if not roles.role_rights(connection, each).may_act_as_owner)
@@ -65,16 +64,16 @@ def who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
 
 
 def check_not_open(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry; raise BusyError if somebody looks into it at this moment."""
+    """Return the entry; raise BusyError if a shell has it open now."""
     if entry.opened is not None and is_taken(connection, entry.database.oid):
         raise open_elsewhere(entry)
     return entry
 
 
 def check_sealed(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry; raise BusyError if it is open, be it that nobody looks into it any more.
+    """Return the entry; raise BusyError if it is open, or was left open.
 
-    For what is not to seal it, and would not do with an entry whose settings and privileges are those of an open one.
+    For callers that must not seal it, and cannot use the settings and privileges of an open entry.
     """
     opened = check_not_open(connection, entry).opened
     if opened is None:
@@ -87,9 +86,9 @@ def check_sealed(connection: Connection, entry: Entry) -> Entry:
 
 
 def need_sealed(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry as it is sealed: one that was left open is sealed now. The source's lock is held.
+    """Return the entry, and seal it first if it was left open; the lock of its source is held.
 
-    Raises BusyError if somebody looks into it, and PrivilegeError if this role may not give back what was taken.
+    Raises BusyError if a shell has it open, and PrivilegeError if this role may not restore its privileges.
     """
     if entry.opened is None:
         return entry
@@ -100,7 +99,7 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
 
 
 def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
-    """Return the entry as it is sealed; None if somebody looks into it, or seals it."""
+    """Seal the entry and return it; None if another run has it open, or is sealing it."""
     oid = entry.database.oid
     if not take_entry(connection, oid):
         return None
@@ -123,9 +122,9 @@ def open_elsewhere(entry: Entry) -> BusyError:
 def seal_what_was_left(
     connection: Connection, inventory: Inventory, source: str
 ) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
-    """Seal what shells that were killed have left open; return that, and a caution for what cannot be sealed.
+    """Seal the entries that killed shells have left open; return them, and a warning for each that cannot be sealed.
 
-    The source's lock is held. A lost connection is raised.
+    The lock of the source is held. A lost connection is raised.
     """
     sealed: list[Entry] = []
     cautions: list[Caution] = []
@@ -157,9 +156,9 @@ def sealed_caution(entry: Entry) -> Caution:
 
 
 def seal(connection: Connection, entry: Entry) -> Entry:
-    """Shut an open entry, empty it of sessions, and give it back what was taken; the entry's lock is held.
+    """Let nobody connect to an open entry, end the sessions inside, and restore it; the entry's lock is held.
 
-    Until the last transaction its document says that it is open, so that whatever ends us before leaves it to the next.
+    Its document says that it is open until the last transaction. So if this run dies, the next one seals it.
     """
     metadata, database = entry.metadata, entry.database
     assert metadata is not None and metadata.opened is not None  # noqa: S101 - the caller has looked
@@ -209,7 +208,7 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
 
 
 def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
-    """Say why the entry, in which nobody is any more, is not what it was before it was opened; None if it is."""
+    """Return how the entry was altered while it was open, now that nobody is inside; None if it was not."""
     prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
     from_first_use = counts_from_first_use(server_version(connection))

@@ -1,4 +1,4 @@
-"""The one transaction of a rollback: live is put aside, and what is to be live takes its name."""
+"""The transaction of a rollback: it puts the live database aside, and gives its name to the one that is swapped in."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from snapkit.services.run.survey import RunContext
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """What came of the one transaction, and the plan as it was followed in the end."""
+    """What the transaction did, and the plan as it was followed in the end."""
 
     plan: SwapPlan
     outage: timedelta
@@ -54,7 +54,7 @@ def swap_databases(
     *,
     persistence: Persistence | None,
 ) -> Swapped:
-    """Run the one transaction."""
+    """Run the transaction, while new clients wait at the server."""
     server, ddl, observe = context.server, context.ddl, context.observe
     state = unswapped(plan)
     names = {restored_oid: plan.source}
@@ -129,7 +129,7 @@ def swap_databases(
 
 
 def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> Mapping[int, Facts]:
-    """Return what the databases are for others than ``ddl``; where the watcher was lost, another session is asked."""
+    """Read the databases as other sessions see them; if the watching session was lost, another one is asked."""
     try:
         return read_facts(watcher, oids)
     except SERVER_ERRORS as error:
@@ -141,7 +141,7 @@ def _seen_from_beside(ddl: Connection, watcher: Connection, oids: list[int]) -> 
 
 @contextmanager
 def _unless(is_done: Callable[[], bool]) -> Iterator[None]:
-    """Take no notice of Ctrl-C that comes when it ``is_done``: what has been committed is told as done."""
+    """Ignore Ctrl-C once it ``is_done``: what is committed is reported as done."""
     try:
         yield
     except KeyboardInterrupt:
@@ -150,7 +150,7 @@ def _unless(is_done: Callable[[], bool]) -> Iterator[None]:
 
 
 def _verify(found: Unsealed | None, plan: SwapPlan) -> None:
-    """Raise if what is to be live is not as it was at the backup; its other properties it has had since then."""
+    """Raise if the database that will be live has not the name, flags and comment that the plan wants."""
     if found != plan.unsealed:
         raise SnapkitError(
             f"The new live database is {found}, not {plan.unsealed}.",

@@ -1,4 +1,4 @@
-"""Empty a database that lets nobody in any more."""
+"""End the sessions in a sealed database."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PAUSE = 0.05
 
 
 def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> None:
-    """End the sessions in a sealed database, and return when none is there and none on its way.
+    """End the sessions in a sealed database; return when nobody is inside, and nobody is about to be.
 
-    Who starts up is asked for first: who has finished by the time of the other look is seen by that. Raises
+    Sessions that are starting up are looked for first: once started, they show among those inside. Raises
     PrivilegeError for sessions that this role may not end, and BusyError when ``PATIENCE`` is over.
     """
     deadline = Deadline(PATIENCE)

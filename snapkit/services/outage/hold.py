@@ -1,4 +1,4 @@
-"""How long clients have been held in a run, how much longer they may be, and the error for who was in the way."""
+"""How long clients have been held, how much longer they may be, and the error if a statement fails meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from snapkit.postgres.sql.ddl import quote_name
 
 
 class Hold:
-    """One hold of clients, under the user's ``rules``: from the PAUSE of a pooler, or from the closing of the door.
+    """One time of holding clients under the user's ``rules``, from the PAUSE of a PgBouncer or the closing of the door.
 
     ``since`` is when it began, in seconds of the monotonic clock; None until ``begin``.
     """
@@ -33,7 +33,7 @@ class Hold:
         self._since = since
 
     def begin(self) -> None:
-        """Note that clients have to wait from now on, if they do not already."""
+        """Note that clients have to wait from now on; nothing changes if they do already."""
         if self._since is None:
             self._since = monotonic()
 
@@ -43,20 +43,20 @@ class Hold:
         return timedelta(0) if self._since is None else timedelta(seconds=monotonic() - self._since)
 
     def left(self) -> timedelta | None:
-        """Return how much longer they may be held; None where they are not yet, or there is no limit."""
+        """Return how much longer they may be held; None if they are not held yet, or if there is no limit."""
         return None if self._since is None else self.rules.left(self.held)
 
     def rest(self) -> HoldRules:
-        """Return what is left of the rules."""
+        """Return the rules for the rest of the time."""
         return self.rules if self._since is None else self.rules.begun(self.held)
 
 
 def door_error(
     error: Exception, record: DoorRecord, rules: HoldRules, *, held: timedelta, state: str, role: str
 ) -> SnapkitError:
-    """Return the error for a statement that failed behind a held door: naming who was in the way, if that was why.
+    """Return the error for a statement that failed while clients were held; it names the sessions that were in its way.
 
-    ``rules`` are the user's own, and clients had been ``held`` in all when it failed.
+    ``rules`` are the user's own; ``held`` is how long clients had been held in all.
     """
     code = sqlstate_of(error)
     disconnect = rules.disconnect

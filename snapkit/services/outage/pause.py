@@ -1,4 +1,4 @@
-"""What is known of a pause: how long clients were held by it, and how each pool fares."""
+"""The state of a pause: how long clients have been held by it, and what is known of each pool."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from snapkit.services.outage.pool_checks import Pooler
 
 @dataclass
 class Pause:
-    """How a pause went; complete once it is over. Without poolers it is none, and nobody was held by it.
+    """How clients were held by PgBouncers; complete when the pause is over. Without PgBouncers nobody was.
 
     ``began`` is when the first PAUSE was sent, ``ended`` when the last pool served its clients again: seconds of the
-    monotonic clock. ``leaving`` is how long the pools took to be empty, or were waited for.
+    monotonic clock. ``leaving`` is how long transactions were waited for.
     """
 
     poolers: tuple[PoolerReceipt, ...] = ()
@@ -29,11 +29,11 @@ class Pause:
     cautions: tuple[Caution, ...] = ()
 
     def hold(self, rules: HoldRules) -> Hold:
-        """Return the hold of which this is the beginning, if there is anything to pause."""
+        """Return the hold that this pause began; one that has not begun if nothing was paused."""
         return Hold(rules, self.began)
 
     def outage(self, at_the_door: timedelta) -> timedelta:
-        """How long clients were held: by the pause, or else at the server's door."""
+        """How long clients were held: by the pause, else at the server's door."""
         if self.began is None or self.ended is None:
             return at_the_door
         return max(at_the_door, timedelta(seconds=self.ended - self.began))
@@ -41,7 +41,7 @@ class Pause:
 
 @dataclass
 class Pool:
-    """The console of one PgBouncer, and a connection for each database there, since a PAUSE may keep one busy."""
+    """The console of one PgBouncer, and one more connection for each database, since a PAUSE may keep one busy."""
 
     pooler: Pooler
     parameters: Mapping[str, str]

@@ -1,6 +1,6 @@
-"""The PgBouncers that were told of: where they are, whether they can be paused, and the resuming of what was left.
+"""Check whether the PgBouncers that the user named can be paused; resume what an interrupted run left paused.
 
-See ``services/outage/pools.py`` for the pause itself.
+The pause itself is in ``services/outage/pools.py``.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _CONNECT_TIMEOUT = "4"
 
 @dataclass(frozen=True, slots=True)
 class Pooler:
-    """A PgBouncer that was told of: ``place`` is where it is, for messages; ``parameters`` lead to its console."""
+    """A PgBouncer that the user named: ``place`` is where it is, for messages; ``parameters`` lead to its console."""
 
     place: str
     parameters: Mapping[str, str] = field(repr=False)  # they may hold a password
     cautions: tuple[Caution, ...] = ()
 
     def url(self) -> str:
-        """Where its console is, for a shell, without a password."""
+        """The URL of its console, without a password, to be typed in a shell."""
         named = self.parameters
         user = f"{quote(named['user'], safe='')}@" if "user" in named else ""
         if (host := named.get("host", "")).startswith("/"):
@@ -55,7 +55,7 @@ class Pooler:
 
 
 def poolers_of(urls: Sequence[str]) -> tuple[Pooler, ...]:
-    """Return the PgBouncers that the URLs name; nothing is connected yet. Raises UsageError, as ``target_of`` does."""
+    """Return the PgBouncers of the URLs; nothing is connected yet. Raises UsageError, as ``target_of`` does."""
     poolers = []
     for number, url in enumerate(urls, 1):
         try:
@@ -69,7 +69,7 @@ def poolers_of(urls: Sequence[str]) -> tuple[Pooler, ...]:
 
 
 def bracketed(steps: tuple[WrittenStep, ...], poolers: Iterable[PoolerReceipt], at: int) -> tuple[WrittenStep, ...]:
-    """Return the steps of a plan with the pause around the one at the index ``at``."""
+    """Return the steps of a plan with PAUSE before, and RESUME after, the step at the index ``at``."""
     poolers = tuple(poolers)
 
     def told(verb: str) -> tuple[WrittenStep, ...]:
@@ -92,9 +92,9 @@ def bracketed(steps: tuple[WrittenStep, ...], poolers: Iterable[PoolerReceipt], 
 def check_poolers(connection: Connection, poolers: Sequence[Pooler], source: str) -> tuple[PoolerReceipt, ...]:
     """Return which databases of each PgBouncer lead to ``source`` on the server of ``connection``.
 
-    Raises before anything is touched: ConnectionFailedError for a console that cannot be reached, PrivilegeError for a
-    user who may look only, UsageError for what is no console of PgBouncer or knows no such database, BusyError for a
-    database that somebody else has paused or disabled.
+    Raises, before anything is changed: ConnectionFailedError if a console cannot be reached; PrivilegeError if the user
+    may not pause; UsageError if it is no console of PgBouncer, or has no such database; BusyError if somebody else has
+    paused or disabled the database.
     """
     receipts = []
     for pooler in poolers:
@@ -108,7 +108,7 @@ def check_poolers(connection: Connection, poolers: Sequence[Pooler], source: str
 
 @contextmanager
 def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
-    """Connect to a console; what it says in the block becomes an error of ours."""
+    """Connect to a console, and turn what it says in the block into snapkit's errors."""
     with named(pooler):
         console = Console(parameters)
         try:
@@ -127,7 +127,7 @@ def opened(pooler: Pooler, parameters: Mapping[str, str]) -> Iterator[Console]:
 
 @contextmanager
 def named(pooler: Pooler) -> Iterator[None]:
-    """Turn what a console says into an error of ours that names it."""
+    """Turn what a console says into an error that names the PgBouncer."""
     without = (
         "To go on without it, leave out its --pgbouncer-url or, if a settings file or a variable names it, give "
         "--no-pgbouncer. Then its clients are disconnected."
@@ -146,7 +146,7 @@ def named(pooler: Pooler) -> Iterator[None]:
 
 
 def left_out_pooler(pooler: Pooler, error: SnapkitError) -> Caution:
-    """Say what it means that a rollback went without a PgBouncer."""
+    """Warn that a rollback went without a PgBouncer."""
     text = error.message.removeprefix(f"PgBouncer {pooler.place}: ").rstrip(".")
     return Caution(
         "pooler_left_out",
@@ -157,7 +157,7 @@ def left_out_pooler(pooler: Pooler, error: SnapkitError) -> Caution:
 
 
 def _address(connection: Connection) -> tuple[frozenset[str], int]:
-    """How the server was reached: its host, by name and by number, and its port."""
+    """Return how the server was reached: its host, as name and as number, and its port."""
     info = driver_connection(connection).info
     return frozenset((info.host, info.hostaddr)), info.port
 
@@ -222,7 +222,7 @@ def check_free(pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
 
 
 def check_admin(console: Console, pooler: Pooler, databases: Sequence[PooledDatabase]) -> None:
-    """Raise PrivilegeError for one who may only look. ENABLE of what is not disabled changes nothing, and tells."""
+    """Raise PrivilegeError if the user may only look. ENABLE shows that: it changes nothing on an enabled database."""
     try:
         console.ask(command("ENABLE", databases[0].name))
     except ConsoleLostError:
@@ -258,9 +258,9 @@ def receipt_of(console: Console, names: Iterable[str]) -> PoolerReceipt:
 def resume_forgotten(
     poolers: Sequence[Pooler], connection: Connection, source: str
 ) -> tuple[tuple[PoolerReceipt, ...], SnapkitError | None]:
-    """Resume what is paused of ``source``; return what was, and the last error: one must not keep the others waiting.
+    """Resume what is paused of ``source``; return what was, and the last error, since the others are to be resumed too.
 
-    The source's lock is held, so that no run is at work that has paused it.
+    The lock of the source is held, so that no run which has paused them is at work.
     """
     resumed: list[PoolerReceipt] = []
     problem: SnapkitError | None = None
@@ -278,9 +278,9 @@ def resume_forgotten(
 
 
 def tell_paused(connection: Connection, poolers: Sequence[Pooler], source: str) -> tuple[Caution, ...]:
-    """Tell of databases that stay paused, though no run is at work that needs it, and of consoles that do not answer.
+    """Warn of databases that are still paused though no run is at work, and of consoles that do not answer.
 
-    ``connection`` does not hold the source's lock for a run that has paused them.
+    ``connection`` must not hold the source's lock for a run that has paused them.
     """
     if not poolers:
         return ()
@@ -306,7 +306,7 @@ def tell_paused(connection: Connection, poolers: Sequence[Pooler], source: str) 
 
 
 def look_at_poolers(connection: Connection, poolers: Sequence[Pooler], source: str) -> tuple[PoolerLook, ...]:
-    """Return for each whether a run could pause it at this moment."""
+    """Return for each PgBouncer whether a run could pause it now."""
     with server_errors(NOTHING_CHANGED):
         is_at_work = bool(poolers) and others_at_work(connection, source)
     looks = []

@@ -1,8 +1,7 @@
-"""Pause the database on each PgBouncer that was told of, act, and resume: clients wait, and none fails.
+"""Pause the source's databases on the PgBouncers that the user named: their clients wait, and no query fails.
 
-Each pool is paused for as short as can be, and stays paused under no circumstances: a watchdog, which outlives us, has
-its own connections open before anything is paused (``postgres/outage/watchdog.py``), and ``recover`` resumes what even
-that could not.
+Pools are paused as briefly as can be. If snapkit dies, a watchdog resumes them: it has its own connections open before
+anything is paused (``postgres/outage/watchdog.py``). If that fails too, ``snapkit recover`` resumes them.
 """
 
 from __future__ import annotations
@@ -61,11 +60,11 @@ def paused(
 ) -> Iterator[Pause]:
     """Hold the clients of ``source`` on each PgBouncer during the block.
 
-    Running transactions may take as long as the rules let them at the door; after that the block begins all the same,
-    with the PAUSE pending, so that nobody new gets in. Raises as ``check_poolers`` does, and SnapkitError where the
-    watchdog cannot be started; nobody is held then. A RESUME that fails is a caution, and the watchdog goes on trying.
-    ``connection``, which holds the source's lock, is kept awake meanwhile. Where the poolers are not ``needed``, those
-    that fail are left out, with a caution, and nothing of that is raised.
+    Running transactions may take as long as the rules allow once clients wait. After that the block begins, with the
+    PAUSE pending, so that nobody new gets in. Raises as ``check_poolers`` does, and SnapkitError if the watchdog cannot
+    be started; then nobody is held. If a RESUME fails, it is a warning, and the watchdog goes on trying.
+    ``connection``, which holds the source's lock, is kept awake meanwhile. If the PgBouncers are not ``needed``, those
+    that fail are left out with a warning, and none of these errors is raised.
     """
     pause = Pause()
     if not poolers:
@@ -121,7 +120,7 @@ def _ready_to_pause(
     awake: Callable[[], None],
     leave_out: _LeaveOut,
 ) -> tuple[Sequence[Pool], Watchdog | None]:
-    """Open what it takes to pause, until the stack is closed; without a watchdog nothing may be paused."""
+    """Open all connections for a pause, until the stack is closed; without a watchdog nothing is paused."""
     token = f"snapkit {secrets.token_hex(4)}"
     pools: list[Pool] = []
     for pooler in poolers:
@@ -151,7 +150,7 @@ def _ready_to_pause(
 
 @contextmanager
 def _poised(pooler: Pooler, source: str, connection: Connection, token: str) -> Iterator[Pool]:
-    """Open what it takes to pause a PgBouncer and to resume it, having looked once more that nobody else has."""
+    """Open the connections to pause one PgBouncer and resume it; check again that nobody else has paused it."""
     parameters = {**pooler.parameters, "application_name": token}
     with opened(pooler, parameters) as console, ExitStack() as stack:
         databases = leading(console, pooler, source, connection)
@@ -189,7 +188,7 @@ def _watchdog(pools: Sequence[Pool], limit: timedelta) -> Iterator[Watchdog]:
 
 
 def _check_single(pool: Pool, token: str) -> None:
-    """Raise if not all our connections, the watchdog's too, have come to one and the same process."""
+    """Raise if our connections, the watchdog's too, have reached more than one PgBouncer process."""
     with named(pool.pooler):
         clients = pool.console.ask("SHOW CLIENTS")
     if not clients or "application_name" not in clients[0]:
@@ -207,7 +206,7 @@ def _check_single(pool: Pool, token: str) -> None:
 def _pause(
     pools: Sequence[Pool], pause: Pause, grace: timedelta, awake: Callable[[], None], leave_out: _LeaveOut
 ) -> None:
-    """Pause everywhere at once; return when all are empty, or ``grace`` is over."""
+    """Send PAUSE to all at once; return when all pools are empty, or ``grace`` is over."""
     deadline = Deadline(_LOGIN_PATIENCE)
     for pool in pools:
         try:
@@ -247,7 +246,7 @@ def _pause(
 
 
 def _wait_for_calm(pool: Pool, deadline: Deadline) -> None:
-    """Wait until no login is under way, nor about to begin: nobody waits for one, or none has begun for a while."""
+    """Wait until PgBouncer is not logging in to the server, and is not about to."""
     calm = 0
     while calm < _CALM_LOOKS and not deadline.is_over:
         rows = pool.console.ask("SHOW POOLS")
@@ -258,7 +257,7 @@ def _wait_for_calm(pool: Pool, deadline: Deadline) -> None:
 
 
 def _afterwards(pool: Pool, pause: Pause) -> Iterator[Caution]:
-    """Say what kept the pause from being what it was meant to be."""
+    """Warn if the pause was ended early, or was longer than PgBouncer lets clients wait."""
     place = pool.pooler.place
     if pool.was_resumed:
         yield Caution(

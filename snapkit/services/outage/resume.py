@@ -1,4 +1,4 @@
-"""Let clients on again, on every PgBouncer at once, and wait until they are served."""
+"""Resume the pools on every PgBouncer at once, and wait until their clients are served."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _RESUME_PATIENCE = 5.0
 
 
 def resume(pools: Sequence[Pool], pause: Pause, watchdog: Watchdog) -> None:
-    """Resume everywhere, on all consoles at once; Ctrl-C begins it anew, once. Done again, it does nothing.
+    """Send RESUME to all consoles at once. After one Ctrl-C it is sent again. A second call does nothing.
 
-    How long clients were held is until they are served again. What cannot be reached any more is not counted: who was
-    connected to a PgBouncer that is gone does not wait there.
+    The outage lasts until clients are served again. A PgBouncer that cannot be reached any more is not counted: nobody
+    waits at one that is gone.
     """
     if pause.ended is not None or not any(pool.left for pool in pools):
         return
@@ -50,7 +50,7 @@ def resume(pools: Sequence[Pool], pause: Pause, watchdog: Watchdog) -> None:
 
 
 def _resume_quickly(pools: Sequence[Pool]) -> None:
-    """Send to all what is answered at once, if all is well; what is not stays ``left``."""
+    """Send RESUME to all; what is not answered at once stays in ``left``."""
     for round_ in range(max(len(pool.left) for pool in pools)):
         asked = [(pool, pool.left[round_]) for pool in pools if len(pool.left) > round_]
         for pool, name in asked:
@@ -66,7 +66,7 @@ def _resume_quickly(pools: Sequence[Pool]) -> None:
 
 
 def _resume_patiently(pool: Pool) -> None:
-    """Find out why not, on a new connection if the old one is gone."""
+    """Try again, on a new connection if the old one is lost."""
     if not pool.left:
         return
     try:
@@ -87,7 +87,7 @@ def _resume_patiently(pool: Pool) -> None:
 
 
 def _await_service(pool: Pool, pause: Pause, deadline: Deadline) -> None:
-    """Wait until those who waited are served. What cannot be learnt, or put back, the watchdog sees to."""
+    """Wait until clients are served again. If that cannot be seen, the watchdog sees to it."""
     if pool.left or pool.is_settled:
         return
     try:
@@ -102,7 +102,7 @@ def _await_service(pool: Pool, pause: Pause, deadline: Deadline) -> None:
 
 
 def _not_served(pooler: Pooler, names: Sequence[str], service: Service) -> Caution:
-    """Say that clients did not just wait. PgBouncer counts nobody whom it refuses."""
+    """Warn that queries may have been refused. PgBouncer does not count the clients whom it refuses."""
     if service.again:
         said = (
             "treated a login that the pause had interrupted as a failed one. snapkit made it log in again right "

@@ -1,7 +1,7 @@
-"""Standbys: checked before anything is touched, and waited for afterwards, until nobody there reads what is displaced.
+"""Check the standbys that the user named, before anything is changed; and wait for them after a swap.
 
-A swap does not disturb a session on a streaming standby: it goes on reading the displaced database under its new name.
-https://www.postgresql.org/docs/current/hot-standby.html
+A swap does not disturb a session on a streaming standby: the session goes on reading the displaced database, under its
+new name, until it is ended. https://www.postgresql.org/docs/current/hot-standby.html
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BETWEEN_ATTEMPTS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """A standby that was told of; ``place`` is where it is, for messages."""
+    """A standby that the user named; ``place`` is where it is, for messages."""
 
     place: str
     server: Server
@@ -53,7 +53,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a standby is to replay: the database ``oid`` gets ``name``, and ``displaced_oid``, if any, is sealed."""
+    """What a standby replays: the database ``oid`` gets ``name``; ``displaced_oid``, if there is one, is sealed."""
 
     what: str
     oid: int
@@ -63,7 +63,7 @@ class Change:
 
 
 def replicas_of(urls: Sequence[str], source: str, maintenance_db: str | None) -> tuple[Replica, ...]:
-    """Return the standbys that the URLs name; nothing is connected yet. Raises UsageError, as ``target_of`` does."""
+    """Return the standbys of the URLs; nothing is connected yet. Raises UsageError, as ``target_of`` does."""
     replicas = []
     for number, url in enumerate(urls, 1):
         try:
@@ -78,14 +78,14 @@ def replicas_of(urls: Sequence[str], source: str, maintenance_db: str | None) ->
 
 
 def untold_standbys(connection: Connection, replicas: Sequence[Replica]) -> tuple[Standby, ...]:
-    """Return the standbys of the server if there are more than were told of; which of them were, it does not show."""
+    """Return the server's standbys, if it has more than the user named. Which of them were named cannot be told."""
     with server_errors(NOTHING_CHANGED):
         standbys = server_facts.standbys(connection)
     return tuple(standbys) if len(standbys) > len(replicas) else ()
 
 
 def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | None) -> tuple[Caution, ...]:
-    """Warn, after a swap, of sessions on standbys that nobody has told of."""
+    """Warn, after a swap, of sessions on standbys that the user has not named."""
     if not standbys or displaced_oid is None:
         return ()
     told_of = f"; --replica-url named {told} of them" if told else ""
@@ -105,10 +105,10 @@ def untold_caution(standbys: Sequence[Standby], told: int, displaced_oid: int | 
 def check_replicas(
     connection: Connection, replicas: Sequence[Replica], occupied: Database | None, *, disconnect: bool
 ) -> tuple[ReplicaReceipt, ...]:
-    """Return where each replica is and who is inside ``occupied`` there; raise if one is not what it is said to be.
+    """Return where each standby is, and who is inside ``occupied`` there.
 
-    UsageError for what is no standby, or another server's; ConnectionFailedError for one that cannot be reached;
-    BusyError and PrivilegeError for sessions there, as ``check_empty_enough`` raises them for the primary.
+    Raises UsageError for a server that is no standby, or another server's; ConnectionFailedError for one that cannot be
+    reached; BusyError and PrivilegeError for sessions there, as ``check_empty_enough`` does on the primary.
     """
     if not replicas:
         return ()
@@ -130,7 +130,7 @@ def _check(replica: Replica, identifier: int | None, occupied: Database | None, 
 
 @contextmanager
 def _reached(replica: Replica) -> Iterator[Connection]:
-    """Connect to a replica; errors name it."""
+    """Connect to a standby; errors name it."""
     try:
         with replica.server.connect() as connection:
             yield connection
@@ -142,10 +142,10 @@ def _reached(replica: Replica) -> Iterator[Connection]:
 
 
 def _check_kinship(connection: Connection, identifier: int | None) -> None:
-    """Raise UsageError for what is not a standby of the server with this system identifier.
+    """Raise UsageError if this is not a standby of the server with this system identifier.
 
-    Where a role may not read that, nothing is compared. It does no harm: what is done on a replica waits for this very
-    swap to arrive there.
+    If a role may not read the identifier, nothing is compared. That does no harm: on a standby nothing is done before
+    it has replayed this very swap.
     """
     footing = server_facts.footing(connection)
     if footing.behind_pooler:
@@ -170,9 +170,9 @@ def _check_kinship(connection: Connection, identifier: int | None) -> None:
 
 
 def check_still_standby(connection: Connection, replica: Replica, state: str) -> None:
-    """Raise BusyError if a replica, which was a standby some moments ago, has been promoted since.
+    """Raise BusyError if a standby was promoted since it was checked, and ConnectionFailedError if it cannot be asked.
 
-    ``connection`` is the working one, which is kept awake. ConnectionFailedError for a replica that cannot be asked.
+    ``connection`` is the working one, which is kept awake.
     """
     with server_errors(state):
         catalog_sessions.keep_awake(connection)
@@ -193,7 +193,7 @@ def check_still_standby(connection: Connection, replica: Replica, state: str) ->
 
 
 def left_out_replica(replica: Replica, error: SnapkitError, displaced_oid: int | None) -> Caution:
-    """Say what it means that a swap went without a replica."""
+    """Warn that a swap went without a standby."""
     text = error.message.removeprefix(f"Standby {replica.place}: ").rstrip(".")
     return Caution(
         "replica_left_out",
@@ -208,7 +208,7 @@ def left_out_replica(replica: Replica, error: SnapkitError, displaced_oid: int |
 
 @dataclasses.dataclass
 class _Log:
-    """How far a replica is; written by its thread."""
+    """How far a standby is; written by the thread that follows it."""
 
     arrived: bool = False
     promoted: bool = False
@@ -222,10 +222,10 @@ class _Log:
 def follow(
     replicas: Sequence[Replica], receipts: Sequence[ReplicaReceipt], change: Change, observe: Observe
 ) -> tuple[tuple[ReplicaReceipt, ...], tuple[Caution, ...]]:
-    """Wait until each replica has replayed a change that is committed, and end the sessions in the displaced database.
+    """Wait until each standby has replayed a committed change, and end the sessions in the displaced database there.
 
-    Returns the receipts with whom it disconnected. Nothing is raised, not for Ctrl-C either: the change stands, and
-    what is not as it should be comes back as cautions. It takes at most ``PATIENCE`` and ``ENDING`` together.
+    Returns the receipts, with the sessions that were ended. Nothing is raised, not even for Ctrl-C: the change is made,
+    and what failed comes back as warnings. It takes at most ``PATIENCE`` and ``ENDING`` together.
     """
     if not replicas:
         return (), ()
@@ -293,7 +293,7 @@ def _wait(connection: Connection, change: Change, log: _Log, stopped: threading.
 
 
 def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: threading.Event) -> None:
-    """End the sessions in the displaced database, which is sealed by now, until none is there and none on its way."""
+    """End the sessions in the displaced database, which is sealed, until nobody is inside or on the way in."""
     oid = change.displaced_oid
     deadline = Deadline(ENDING)
     while oid is not None:
@@ -315,7 +315,7 @@ def _end_sessions(connection: Connection, change: Change, log: _Log, stopped: th
 
 
 def _caution(place: str, log: _Log, change: Change, elapsed: timedelta) -> Caution | None:
-    """Say what is not as it should be on a replica."""
+    """Warn of a standby on which something failed."""
     if log.done:
         return None
     seconds, remedy = f"{elapsed.total_seconds():.0f} s", _remedy_of(change.displaced_oid)

@@ -1,4 +1,4 @@
-"""Background workers that a run has to end: whether they would come back, and whether they have."""
+"""Background workers that a run has to end: will they come back, and have they?"""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ _PROBE_LIMIT = timedelta(seconds=2)
 def check_workers(
     server: Server, connection: Connection, database: Database | None, *, stop: bool
 ) -> tuple[Worker, ...]:
-    """Return the background workers inside a database, as far as this role is shown what a session is.
+    """Return the background workers inside a database, as far as this role may see them.
 
-    Raises BusyError, before anything is touched, for one that would not come back, unless it is to ``stop`` those too.
+    Raises BusyError, before anything is changed, for a worker that would not come back; with ``stop`` those are ended
+    too.
     """
     if database is None:
         return ()
@@ -44,7 +45,7 @@ def check_workers(
 def why_refused(
     server: Server, connection: Connection, database: Database, workers: tuple[Worker, ...]
 ) -> BusyError | None:
-    """Return the error for workers that are not to be ended; None if all would come back."""
+    """Return the error for workers that would not come back; None if all would."""
     with server_errors(NOTHING_CHANGED):
         cron_database = server_facts.cron_database(connection)
         if cron_database != database.name and not any(worker.kind.startswith(PG_CRON) for worker in workers):
@@ -66,9 +67,9 @@ def await_workers(
     *,
     moved: bool = False,
 ) -> tuple[Caution, ...]:
-    """Warn of those workers, of the ones ``before``, that were ended and have not come back to the database ``oid``.
+    """Warn of workers, among those ``before``, that were ended and have not come back to the database ``oid``.
 
-    ``moved`` is whether that is another database than the one they were in. What cannot be seen is not told.
+    ``moved`` says that they were in another database before. Workers that this role may not see are not told.
     """
     gone = {session.pid for session in disconnected}
     ended = [worker for worker in before if worker.pid in gone]

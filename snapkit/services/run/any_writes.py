@@ -1,6 +1,6 @@
-"""Whether a guarded command has written nothing: then nothing need be swapped.
+"""Prove that a guarded command has written nothing: then nothing need be rolled back.
 
-It is proved by the server, or not at all: that nothing can be seen proves nothing.
+The server has to prove it. That no change can be seen is no proof.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PROBE_LIMIT = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A moment, by the transaction ID that was ours then, and by what the sequences said.
+    """A moment, by the transaction ID that we had then, and by the values of the sequences.
 
-    ``pid`` is the session that was asked. It does not outlive a crash, which empties unlogged tables.
+    ``pid`` is the session that was asked. It does not survive a crash of the server, which empties unlogged tables.
     """
 
     oid: int
@@ -34,7 +34,7 @@ class Mark:
 
 
 def mark_moment(server: Server, oid: int) -> Mark | None:
-    """Return a mark of this moment for the source, whose OID is given; None where nothing could be proved by it."""
+    """Return a mark of this moment for the source, by its OID; None if nothing could be proved with it."""
     with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
         if databases.name_of(connection, oid) != server.source:
             return None
@@ -46,9 +46,9 @@ def mark_moment(server: Server, oid: int) -> Mark | None:
 
 
 def nothing_written_since(server: Server, mark: Mark | None) -> bool:
-    """Whether it is proved that nothing was written to the source since the mark, nor is about to be.
+    """Return whether it is proved that nothing was written to the source since the mark, and nobody is about to.
 
-    The ID comes last: whatever is written after the sequences were read has one.
+    The transaction ID is taken last: whatever is written after the sequences were read has one.
     """
     if mark is None:
         return False

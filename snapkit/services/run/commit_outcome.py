@@ -1,4 +1,4 @@
-"""What became of a transaction whose answer to COMMIT was lost: the server is asked again, by OID."""
+"""If the answer to COMMIT was lost, ask the server again what became of the transaction, by OID."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def bears_names(
     persistence: Persistence | None = None,
     observe: Observe = unobserved,
 ) -> bool:
-    """Whether each database, by OID, has its name of after the transaction; see ``went_through``."""
+    """Return whether each database, by OID, has the name that the transaction gives it; see ``went_through``."""
     expected = "\n".join(f"  OID {oid} is named {name!r}" for oid, name in names.items())
     return went_through(
         server,
@@ -51,12 +51,12 @@ def went_through(
     persistence: Persistence | None = None,
     observe: Observe = unobserved,
 ) -> bool:
-    """Ask the server, once nothing can change any more, whether the transaction that was lost ``is_done``.
+    """Ask the server whether the lost transaction ``is_done``, once that can no longer change.
 
-    The source's lock is taken first: the session that lost its connection (``lost_pid``) holds it until it has really
-    ended, and its COMMIT may still arrive until then; so it is told to end. Raises UnknownOutcomeError, which says
-    what ``expected`` one has to look for, if the server cannot be asked within ``PATIENCE``; or as long as
-    ``persistence`` says, where that is longer, and what is in the way may pass.
+    The lock of the source is taken first. The session that was lost (``lost_pid``) holds it until it has ended, and its
+    COMMIT may still arrive before; so it is told to end. If the server cannot be asked within ``PATIENCE``,
+    UnknownOutcomeError says what is ``expected`` to be seen if the transaction went through. With ``persistence`` it is
+    asked for longer, while the trouble may pass.
     """
     least = Persistence(PATIENCE)
     longest = persistence if persistence is not None and persistence.left > least.left else least

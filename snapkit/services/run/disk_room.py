@@ -1,4 +1,4 @@
-"""The room on the server's disk, as far as it can be seen from here, and what takes it."""
+"""The free space on the server's disk, if it can be seen from here, and what takes it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Usage(Protocol):
 def free_bytes(
     connection: Connection, live: Database, usage: Callable[[str], Usage] = lambda path: shutil.disk_usage(path)
 ) -> int | None:
-    """The room on the disk where a clone would go, if that is this machine's: reached by its socket, that is."""
+    """Return the free space where a clone would go; None unless the server is on this machine.
+
+    It is if the connection uses a Unix socket.
+    """
     if not address_of(connection).host.startswith("/") or live.tablespace != "pg_default":
         return None
     directory = server_facts.data_directory(connection)
@@ -38,9 +41,9 @@ def free_bytes(
 
 
 def room_cautions(connection: Connection, live: Database | None, size: int | None = None) -> tuple[Caution, ...]:
-    """Warn where a further backup of ``live`` would not fit; ``size`` is what one takes, if that is known already.
+    """Warn if another backup of ``live`` would not fit; ``size`` is what one takes, if that is known.
 
-    It is good to know, and nothing else: what cannot be read is not told, but for a lost connection.
+    What cannot be read is not told; only a lost connection is raised.
     """
     if live is None:
         return ()
@@ -53,7 +56,7 @@ def room_cautions(connection: Connection, live: Database | None, size: int | Non
 
 
 def pile_of(server: Server) -> tuple[Caution, ...]:
-    """Tell how much rollbacks of the server's source have put aside; nothing where that cannot be read."""
+    """Tell how much space the databases take that rollbacks have put aside; nothing if that cannot be read."""
     with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
         gathered = gather(connection, server.source)
         pile = displaced_cautions(with_sizes(connection, gathered.inventory.of_source(server.source)))

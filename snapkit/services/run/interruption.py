@@ -1,4 +1,4 @@
-"""What an interruption says: how things stand at the moment when it comes."""
+"""An interrupted run says how the databases stand at that moment."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from snapkit.errors import InterruptedRunError, UnknownOutcomeError
 
 
 class InterruptionState:
-    """How things stand at this moment: what an interruption says of it. ``untouched`` is how they stood before."""
+    """How the databases stand, for the error of an interruption; ``untouched`` is how they stood in the beginning."""
 
     def __init__(self, untouched: str) -> None:
         self._untouched = untouched
@@ -22,13 +22,13 @@ class InterruptionState:
         self.state, self.is_open = "It may be done. See what there is: snapkit list", True
 
     def undone(self) -> None:
-        """It has turned out that it has not."""
+        """The change has not gone through."""
         self.state, self.is_open = self._untouched, False
 
 
 @contextmanager
 def interruptions(state: str) -> Iterator[InterruptionState]:
-    """Turn Ctrl-C inside into an error that says what became of the databases: UnknownOutcomeError if that is open."""
+    """Turn Ctrl-C in the block into InterruptedRunError, or UnknownOutcomeError if the change may have gone through."""
     standing = InterruptionState(state)
     try:
         yield standing

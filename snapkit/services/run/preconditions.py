@@ -1,4 +1,4 @@
-"""What has to hold before anything is touched: the server takes writes, the role may act, nobody is in the way."""
+"""Check, before anything is changed: the server takes writes, the role has the rights, nobody is in the way."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ _LOOK_AGAIN = 0.1
 
 
 def check_server(connection: Connection, *, makes_room: bool = False) -> None:
-    """Raise, before anything is touched, if the server takes no writes or a pooler stands before it.
+    """Raise if the server takes no writes, or if a pooler stands between.
 
-    A server that was made read-only, as some are when their disk is full, still lets a run in that ``makes_room``.
+    With ``makes_room`` a server that was made read-only is allowed: some are when their disk is full.
     """
     with server_errors(NOTHING_CHANGED):
         footing = server_facts.footing(connection)
@@ -73,10 +73,10 @@ def grants_lacking(connection: Connection, database: Database, *, createdb: bool
 def check_empty_enough(
     connection: Connection, databases: list[Database], *, disconnect: bool
 ) -> tuple[ClientSession, ...]:
-    """Return who is inside; raise before anything is touched if somebody is there who would not go.
+    """Return the sessions inside; raise, before anything is changed, if one of them would not go.
 
-    BusyError for prepared transactions, and for any session if nobody is to be disconnected; PrivilegeError for a
-    session that this role may not end and that does not end by itself within ``LEAVING``.
+    BusyError for prepared transactions, and for any session if none is to be disconnected; PrivilegeError for a session
+    that this role may not end, and that does not end by itself within ``LEAVING``.
     """
     oids = [database.oid for database in databases]
     with server_errors(NOTHING_CHANGED):
@@ -109,13 +109,13 @@ def _protected(sessions: Iterable[ClientSession]) -> set[tuple[int, datetime | N
 
 
 def _who(session: ClientSession) -> tuple[int, datetime | None]:
-    """What tells a session from a later one of the same process ID, where this role may see it."""
+    """Tell a session from a later one with the same process ID, if this role may see when it began."""
     return session.pid, session.backend_start
 
 
 @contextmanager
 def blockers_named(connection: Connection, state: str) -> Iterator[None]:
-    """Translate what the server raises inside, as ``server_errors`` does, and name for whose lock it was waited."""
+    """Translate errors as ``server_errors`` does, and name the sessions whose locks were waited for."""
     with blockers_seen(connection) as seen, server_errors(state):
         try:
             yield

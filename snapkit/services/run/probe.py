@@ -1,7 +1,6 @@
-"""Look into the live database for what is good to know, and never needed: migrations, and how much was written.
+"""Look into the live database for what is good to know: its migrations, and how much was written to it.
 
-Nothing of it may fail a run, hold it up for long, or be in the way of what it is about: our session inside is gone when
-a look is over.
+If that fails, the run goes on without it. It takes a few seconds at most, and our session inside is gone afterwards.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """What a backup is to say of its source besides what it needs."""
+    """What a backup notes of its source, besides what it needs."""
 
     deploy: Deploy | None
     activity: Activity | None
@@ -54,7 +53,7 @@ class Noted:
 
 
 def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Database, deploy: Deploy | None) -> Noted:
-    """Return what ``deploy`` says, with the migrations found in the source, and its counters at this moment."""
+    """Return ``deploy``, with the migrations found in the source, and the source's write counters at this moment."""
     seen = _look_inside(server, ddl, facts, live, files=True, migrations=True)
     # Read after our own session has gone, so that what it did there does not count as having come after the backup.
     activity = _counters(ddl, live.oid)
@@ -67,13 +66,13 @@ def note_source(server: Server, ddl: Connection, facts: ServerFacts, live: Datab
 
 
 def count_files(server: Server, connection: Connection, facts: ServerFacts, live: Database) -> int | None:
-    """Return of about how many files the live database is made; None where that cannot be read."""
+    """Return about how many files the live database has; None if that cannot be read."""
     return _look_inside(server, connection, facts, live, files=True, tables=False, migrations=False).files
 
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """What is in the live database besides what a backup has: what was written since, and how far migrations are."""
+    """What the live database has and a backup has not: what was written since, and later migrations."""
 
     written_since: Written | None = None
     migrations: tuple[MigrationState, ...] = ()
@@ -88,7 +87,7 @@ def look_at_live(
     *,
     migrations: bool,
 ) -> LeftBehind:
-    """Return what a rollback to ``entry`` puts aside with the live database; nothing where that cannot be read."""
+    """Return what a rollback to ``entry`` would put aside with the live database; empty if that cannot be read."""
     if live is None:
         return LeftBehind()
     noted = entry.metadata.activity if entry.metadata else None
@@ -122,7 +121,7 @@ def _look_inside(
     tables: bool = True,
     migrations: bool,
 ) -> _Seen:
-    """Look into the database by a session of its own, and come back when that is gone."""
+    """Look into the database with a session of its own; return when that session is gone."""
     seen = _Seen()
     pid = None
     with suppress(SnapkitError, *SERVER_ERRORS), server.probe(live.name, _LIMIT, facts.quiet) as inside:
@@ -141,7 +140,7 @@ def _look_inside(
 
 
 def await_end(connection: Connection, pid: int) -> None:
-    """A backend takes a moment to be gone; until then it would be counted among those in the way."""
+    """Wait until a session is gone: until then it would count among those in the way."""
     wait_until(lambda: not sessions.is_there(connection, pid), _LIMIT, every=0.005)
 
 
@@ -153,7 +152,7 @@ def _counters(connection: Connection, oid: int) -> Activity | None:
 
 @contextmanager
 def _unless_lost() -> Iterator[None]:
-    """Let what cannot be read be; the loss of the working connection is another matter: its lock is gone with it."""
+    """Ignore what cannot be read; a lost working connection is raised, since the lock is lost with it."""
     try:
         yield
     except SERVER_ERRORS as error:

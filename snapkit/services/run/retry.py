@@ -1,4 +1,4 @@
-"""Try again, while what is in the way may pass."""
+"""Try again while the trouble may pass."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _HEED = 0.1
 
 
 class Persistence:
-    """How long something is tried again, from now on; it is tried once at the least.
+    """How long something is tried again, counted from now; it is tried once at least.
 
-    Between two tries ``heed`` is called, which raises KeyboardInterrupt if the wait is to end.
+    ``heed`` is called between two tries, and raises KeyboardInterrupt if the wait is to end.
     """
 
     def __init__(self, wait: timedelta, heed: Callable[[], None] = lambda: None) -> None:
@@ -39,11 +39,11 @@ class Persistence:
         return timedelta(seconds=self._deadline.left)
 
     def through(self, attempt: Callable[[], _T], doing: str, observe: Observe) -> _T:
-        """Return what the attempt that goes through returns.
+        """Return what the first try returns that succeeds.
 
-        Raises what an attempt raises that will not pass by itself, or the last one's error once the time is over, and
-        says how often it was tried. ``observe`` is told what is waited for; ``doing`` is what is attempted, in a few
-        words. Where ``heed`` ends the wait, InterruptedRunError says why it was waited.
+        Raises an error that will not pass by itself at once, else the last one when the time is over; it says how often
+        it was tried. ``observe`` is told what is waited for; ``doing`` says in a few words what is tried. If ``heed``
+        ends the wait, InterruptedRunError says why it was waited.
         """
         tries, pause = 0, _FIRST_PAUSE
         while True:

@@ -1,4 +1,4 @@
-"""The source's advisory lock, held on the connection that runs the DDL: one run at a time for each source."""
+"""Hold the source's advisory lock on the connection that runs the DDL: one run at a time for each source."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from snapkit.services.run.preconditions import check_server
 
 @contextmanager
 def locked(server: Server, wait: timedelta, observe: Observe = unobserved) -> Iterator[Connection]:
-    """Open the working connection and hold the lock of the server's source on it; see ``hold_lock``."""
+    """Open the working connection, and hold the lock of the server's source on it; see ``hold_lock``."""
     with server.connect() as connection, lock_on(connection, server.source, wait, observe):
         yield connection
 
 
 @contextmanager
 def lock_on(connection: Connection, source: str, wait: timedelta, observe: Observe) -> Iterator[None]:
-    """Hold a source's lock on the working connection, for what changes something; see ``hold_lock``.
+    """Hold the lock of a source on the working connection, for a run that changes something; see ``hold_lock``.
 
-    Ctrl-C at the release comes too late to matter: the block is done, and the lock goes with the connection.
+    A Ctrl-C when the lock is released is ignored: the block is done, and the lock ends with the connection.
     """
     check_server(connection)
     is_done = False
@@ -44,7 +44,7 @@ def lock_on(connection: Connection, source: str, wait: timedelta, observe: Obser
 def hold_lock(
     connection: Connection, source: str, wait: timedelta, observe: Observe
 ) -> Iterator[tuple[ClientSession, ...]]:
-    """Hold a source's lock, as ``source_lock`` does; ``observe`` is told for whom it has to wait."""
+    """Hold the lock of a source, as ``source_lock`` does; ``observe`` is told who has it while it is waited for."""
     began = monotonic()
 
     def announce(text: str) -> None:

@@ -1,4 +1,4 @@
-"""Synchronous standbys that do not answer: the wait is told of while it lasts, and what it means once it was ended.
+"""Tell that a COMMIT waits for a synchronous standby, and warn if none has confirmed it.
 
 https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION
 """
@@ -13,7 +13,7 @@ from snapkit.core.reporting import Caution, Observe, Progress
 
 
 def telling(observe: Observe, what: str) -> Callable[[], None]:
-    """Return what is to be called now and then while the COMMIT of ``what`` waits: it says for whom, and how long."""
+    """Return a function to call while the COMMIT of ``what`` waits; it tells that, and for how long."""
     began: float | None = None
 
     def tell() -> None:
@@ -26,9 +26,9 @@ def telling(observe: Observe, what: str) -> Callable[[], None]:
 
 
 def unconfirmed(what: str, said: Iterable[str]) -> tuple[Caution, ...]:
-    """Say that no synchronous standby may have ``what``, for each reason in ``said``.
+    """Warn that no synchronous standby may have ``what``, for each reason in ``said``.
 
-    PostgreSQL has no warning at COMMIT but that it no longer waits for one.
+    PostgreSQL itself only warns that it no longer waits for one.
     """
     return tuple(
         Caution(
@@ -41,5 +41,5 @@ def unconfirmed(what: str, said: Iterable[str]) -> tuple[Caution, ...]:
 
 
 def is_confirmed(cautions: Iterable[Caution]) -> bool:
-    """Whether nothing of a run was left without the word of a synchronous standby, by what it warned of."""
+    """Return whether a synchronous standby, if the server has one, has confirmed all of a run, by its warnings."""
     return all(caution.code != "not_replicated" for caution in cautions)

@@ -1,4 +1,4 @@
-"""Time the parts of a run."""
+"""Measure how long the parts of a run take."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from snapkit.core.outage.hold_rules import Phase
 
 
 class Stopwatch:
-    """Times a run from when it is made, and its phases, each from the end of the one before."""
+    """Measures a run from the moment when this is made, and its phases, each from the end of the one before."""
 
     def __init__(self) -> None:
         self._began = self._lapped = monotonic()
         self._phases: list[Phase] = []
 
     def lap(self, name: str, *, holds: bool = False, leaving: timedelta = timedelta(0)) -> None:
-        """Note that the phase ``name`` ends here; ``holds`` says that clients were held in it.
+        """Note that the phase ``name`` ends now; ``holds`` says that clients were held in it.
 
-        ``leaving`` is how much of it was waited for sessions to leave, which is told as a phase of its own before it.
+        ``leaving`` is how much of it went by until all sessions had left; that becomes a phase of its own before it.
         """
         now = monotonic()
         if leaving:

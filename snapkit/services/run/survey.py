@@ -1,4 +1,4 @@
-"""What several services begin with: the facts about the server, its inventory, the live database."""
+"""Read what every run needs to know first: the server, the inventory, the live database."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from snapkit.postgres.sql.ddl import sql_text
 
 @dataclass(frozen=True, slots=True)
 class ServerState:
-    """What is on the server, at one moment, as far as a plan has to know."""
+    """What is on the server at one moment."""
 
     facts: ServerFacts
     inventory: Inventory
@@ -62,7 +62,7 @@ class RunContext:
 
 
 def gather(connection: Connection, source: str) -> ServerState:
-    """Read the facts; raise UsageError where the source is itself a backup."""
+    """Read the state of the server; raise UsageError if the source is itself a backup."""
     _check_version(server_version(connection))  # one that is far too old would not understand
     with server_errors(NOTHING_CHANGED):
         facts, databases = catalog.survey(connection)
@@ -95,7 +95,7 @@ def need_live(gathered: ServerState, source: str) -> Database:
 
 
 def need_known(gathered: ServerState, source: str) -> None:
-    """Raise NotFoundError for a source of which there is nothing: a misspelt name is not one without backups."""
+    """Raise NotFoundError if there is neither a database nor a backup of this name: it may be misspelt."""
     inventory = gathered.inventory
     if not inventory.of_source(source) and not any(entry.source == source for entry in inventory.distrusted):
         need_live(gathered, source)
@@ -115,13 +115,13 @@ def address_of(connection: Connection) -> Address:
 
 
 def entry_cautions(entries: Iterable[Entry], now: datetime) -> tuple[Caution, ...]:
-    """Warn of entries whose date cannot be, and of those that are no way back since somebody has altered them."""
+    """Warn of entries whose date is in the future, and of altered ones, which cannot be rolled back to."""
     entries = tuple(entries)
     return (*ahead_cautions(entries, now), *altered_cautions(entries))
 
 
 def altered_cautions(entries: Iterable[Entry]) -> tuple[Caution, ...]:
-    """Warn of entries that are no way back since somebody has altered them."""
+    """Warn of entries that somebody has altered: you cannot roll back to them."""
     return tuple(
         Caution("altered", f"You cannot roll back to {entry.name}: it {entry.altered}. {how_to_trust(entry)}")
         for entry in entries

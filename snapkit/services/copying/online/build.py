@@ -1,4 +1,4 @@
-"""Complete the copy once all rows are in it: what comes after them is built in the copy alone."""
+"""Complete the copy once it has all rows: its indexes, keys, triggers and statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from snapkit.services.copying.online.context import JOBS, RESTORING, CopyContext
 
 
 def build(context: CopyContext, source: SourceContents) -> None:
-    """Build indexes, keys, triggers and what else comes after the rows; gather the planner's statistics."""
+    """Build indexes, keys, triggers and all else that pg_restore makes after the rows; then run ANALYZE."""
     context.phase = "Building indexes"
 
     def work() -> None:
@@ -35,7 +35,10 @@ def build(context: CopyContext, source: SourceContents) -> None:
 
 
 def _post_data(context: CopyContext, source: SourceContents) -> Iterator[tuple[str, ...]]:
-    """How pg_restore is called: event triggers come last, or they would fire for the views that it refreshes."""
+    """Yield the options for each run of pg_restore.
+
+    Event triggers come last: they would fire for the materialized views that pg_restore refreshes.
+    """
     jobs = f"--jobs={JOBS}"
     if not source.objects.get("event triggers"):
         yield (jobs,)

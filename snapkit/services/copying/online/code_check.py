@@ -1,4 +1,4 @@
-"""Whether code of somebody else's would run with a superuser's rights while a copy is filled."""
+"""Refuse a copy in which somebody else's code would run with a superuser's rights."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _NAMED = 10
 
 
 def check_code(connection: Connection, state: str) -> None:
-    """Raise UsageError if code of somebody else's would run in a copy that a superuser makes of this database.
+    """Raise UsageError if a superuser would run somebody else's code by copying this database.
 
-    Another role in between would be no wall: what runs as the owner after SET ROLE or SET SESSION AUTHORIZATION can
-    RESET it, and is the superuser again.
+    To copy as another role would not help: code that runs after SET ROLE or SET SESSION AUTHORIZATION can use RESET,
+    and is the superuser again.
     """
     calls = foreign_calls(connection)
     if calls:

@@ -1,4 +1,4 @@
-"""Compare the copy with what the source was at its moment."""
+"""Compare the copy with what the source was at the moment that was copied."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _LARGE = "large objects"
 
 
 def compare(context: CopyContext, source: SourceContents) -> tuple[Caution, ...]:
-    """Compare the copy with the source, as that was at its moment; raise SnapkitError, and name what differs.
+    """Compare definitions, rows and large objects; raise SnapkitError, which names what differs.
 
-    What such a copy never has comes back as cautions.
+    Returns warnings of what such a copy cannot have.
     """
     context.phase = "Comparing"
     differing: list[str] = []

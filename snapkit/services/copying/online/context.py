@@ -1,6 +1,6 @@
-"""What the parts of a copy share: the plan, the programs, the session settings, and the group in which tasks run.
+"""What the parts of a copy share: the plan, the programs, the session's settings, and a group for tasks.
 
-While tasks run, sessions that have nothing to do are kept awake, and the copy gives way to whom it keeps waiting.
+While tasks run, idle sessions are kept awake, and the copy gives way to sessions that have waited for it too long.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ DUMPING = (
 
 @dataclass(frozen=True, slots=True)
 class SourceContents:
-    """What was found in the source, at the moment that is copied, to compare the copy with."""
+    """What the source held at the moment that is copied; the copy is compared with it."""
 
     moment: Moment
     division: Division
@@ -70,7 +70,7 @@ class SourceContents:
 
 
 class CopyContext:
-    """One copy under way. ``check`` is given what the source is at the moment that is copied."""
+    """One copy under way. ``check`` is given the source's properties at the moment that is copied, and may raise."""
 
     def __init__(self, context: RunContext, plan: ClonePlan, programs: Programs, check: Check, directory: Path) -> None:
         self.server = context.server
@@ -111,7 +111,7 @@ class CopyContext:
 
     @contextmanager
     def cancelled_with_us(self, connection: Connection) -> Iterator[None]:
-        """Let what a session does in the block be cancelled where all is to stop."""
+        """In the block, cancel what the session does if the tasks are to stop."""
         self._under_way.append(connection)
         try:
             yield
@@ -171,7 +171,7 @@ class CopyContext:
     # --- meanwhile ---
 
     def _beat(self) -> None:
-        """Keep the sessions awake that have nothing to do, tell how far it is, and see whom the copy keeps waiting."""
+        """Keep idle sessions awake, tell the progress, and look who waits for the copy."""
         for connection in self.idle:
             driver_connection(connection).execute("SELECT 1")
         done = databases.sizes(self.ddl, [self.oid]).get(self.oid)
@@ -184,7 +184,7 @@ class CopyContext:
             self._give_way(driver_connection(self.holder).info.backend_pid)
 
     def _cancel(self) -> None:
-        """Cancel what is under way and does not see by itself that it is to stop: a count, or a wait for locks."""
+        """Cancel statements that do not notice by themselves that they are to stop: a count, or a wait for locks."""
         for connection in tuple(self._under_way):
             cancel(connection)
 

@@ -1,6 +1,6 @@
 """Read the source, as of one moment: copy the definitions that come before the rows, and all rows.
 
-One session exports its snapshot; pg_dump and the sessions that relay the large tables all read by it.
+One session exports its snapshot. pg_dump and the sessions that copy the large tables read by that snapshot.
 https://www.postgresql.org/docs/current/app-pgdump.html
 """
 
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """The moment that is copied, the session that counts what there is, and those that relay large tables."""
+    """The moment that is copied, the session that counts rows and objects, and those that copy the large tables."""
 
     snapshot: str
     moment: Moment
@@ -47,10 +47,10 @@ class _Held:
 
 
 def read(context: CopyContext, stack: ExitStack) -> SourceContents:
-    """Copy the definitions that come before the rows, and all rows; return what there is in the source.
+    """Copy the definitions that come before the rows, and all rows; return what the source holds.
 
-    The sessions in ``stack`` are inside the source, and hold its tables, and the rows that die meanwhile, until
-    they are closed.
+    The sessions in ``stack`` keep the source's tables locked, and its dead rows from being vacuumed, until they are
+    closed.
     """
     template = context.plan.template
     context.total = databases.sizes(context.ddl, [template.oid]).get(template.oid)
@@ -76,9 +76,10 @@ def read(context: CopyContext, stack: ExitStack) -> SourceContents:
 
 
 def _hold(context: CopyContext, stack: ExitStack, exporter: Connection) -> _Held:
-    """Lock all tables, and let the sessions that are to read them see one moment; each of them is idle afterwards.
+    """Lock all tables, and give all sessions that read them one snapshot.
 
-    It takes as long as others keep tables locked, so the sessions that have their locks already are kept awake.
+    That takes as long as others keep tables locked. Meanwhile the sessions that have their locks already are kept
+    awake.
     """
     context.phase, context.holder = "Locking tables", exporter
     held: list[_Held] = []
@@ -112,7 +113,7 @@ def _hold(context: CopyContext, stack: ExitStack, exporter: Connection) -> _Held
 
 
 def _moment_of(context: CopyContext, exporter: Connection) -> Moment:
-    """Return what the source is in the very view that is copied; raise if this is not the one that is meant."""
+    """Return the source's properties as of the snapshot; raise if this is another database than was planned for."""
     template = context.plan.template
     oid = databases.own_database(exporter)
     moment = read_moment(exporter, oid, context.state) if oid == template.oid else None
@@ -123,9 +124,9 @@ def _moment_of(context: CopyContext, exporter: Connection) -> Moment:
 
 
 def _check_extensions(connection: Connection) -> None:
-    """pg_restore has extensions installed in the version that the server prefers now.
+    """Raise UsageError if pg_restore could not make the same extensions.
 
-    pg_cron can be made in one database only, so that no pg_restore brings it into another.
+    It installs the version that the server prefers now. And pg_cron can be in one database of the server only.
     """
     if PG_CRON in contents.extension_versions(connection):
         raise UsageError(
@@ -165,7 +166,7 @@ def _make(context: CopyContext) -> None:
 
 @contextmanager
 def _locks(context: CopyContext) -> Iterator[None]:
-    """Say who is in the way if a table cannot be locked."""
+    """If a table cannot be locked, raise an error that names the sessions which have locked it."""
     try:
         yield
     except SERVER_ERRORS as error:
@@ -197,7 +198,7 @@ def _copy_definitions(context: CopyContext, snapshot: str) -> None:
 
 
 def _dump_rest(context: CopyContext, held: _Held) -> Running:
-    """Begin to dump what is not relayed: it takes its locks now, and waits to be read."""
+    """Start pg_dump for the tables that it copies: it takes its locks now, and waits to be read."""
     excluded = [f"--exclude-table-data={table.title}" for table in held.division.relayed]
     words = ("--compress=0", "--section=data", f"--snapshot={held.snapshot}", *excluded)
     return context.program(context.programs.dump, *DUMPING, *words, database=context.plan.template.name, piped=True)

@@ -1,10 +1,8 @@
-"""Copy a database while its clients work: definitions and rows, as of one moment, into a sealed partial.
+"""Copy a database while its clients work: definitions and rows, as of one moment.
 
-Nobody is disconnected, and no connection waits. One session exports its snapshot; pg_dump and sessions that relay the
-large tables all read by it. https://www.postgresql.org/docs/current/app-pgdump.html
-
-The partial lets only its owner in while it is being filled, bears a mark of its own meanwhile, and is sealed again, and
-free of sessions, before it is made a backup.
+Nobody is disconnected, and nobody waits. The copy is made as an empty database, and filled by pg_restore and COPY.
+While it is filled, only its owner can connect, and it is marked as under construction. Before it becomes a backup, it
+is sealed, and the sessions in it are ended.
 """
 
 from __future__ import annotations
@@ -43,9 +41,9 @@ _ANOTHER_WAY = "Fix this, or leave out --strategy online: a clone of the files n
 
 
 def check_locks(connection: Connection, state: str) -> None:
-    """Raise UsageError if the server has no room for the locks that a copy of this database takes.
+    """Raise UsageError if the server's lock table has no room for the locks of this copy.
 
-    Else it would fail when it has begun, and another session's statement, perhaps, that needs one lock at that moment.
+    Else the copy would fail later, and might make another session's statement fail, which needs a lock at that moment.
     """
     locks = snapshots.lock_table(connection)
     if locks.is_too_small:
@@ -53,10 +51,10 @@ def check_locks(connection: Connection, state: str) -> None:
 
 
 def copy_online(context: RunContext, plan: ClonePlan, programs: Programs, check: Check) -> Cloned:
-    """Make the database of the plan, fill it, compare it with its source and seal it.
+    """Make the database of the plan, fill it, compare it with its source, and seal it.
 
-    ``check`` is given what the source is at the moment that is copied, and raises for what does not go with the plan.
-    Raises the error of ours that fits. What was begun is left to whoever discards it (``discarded_on_failure``).
+    ``check`` is given the source's properties at the moment that is copied, and raises if they do not fit the plan.
+    What was begun when an error is raised is dropped by ``discarded_on_failure``.
     """
     began = monotonic()
     with _errors(untouched(plan)), _directory() as directory:
@@ -71,21 +69,21 @@ def copy_online(context: RunContext, plan: ClonePlan, programs: Programs, check:
 
 
 def _seal(copy: CopyContext) -> None:
-    """Let nobody in any more, and see to it that nobody is inside."""
+    """Let nobody connect any more, and end the sessions inside."""
     run(copy.ddl, *copy.plan.closing)
     empty_sealed(copy.ddl, copy.oid, copy.plan.name, copy.state)
 
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """A place for definitions; of rows nothing is written on this machine."""
+    """Make a directory for definitions; rows are never written to this machine."""
     with tempfile.TemporaryDirectory(prefix="snapkit-", ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
 @contextmanager
 def _errors(state: str) -> Iterator[None]:
-    """Turn what can go wrong into errors of ours."""
+    """Turn the errors of programs, files and the server into snapkit's own."""
     try:
         with server_errors(state):
             yield

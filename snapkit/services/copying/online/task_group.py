@@ -1,7 +1,7 @@
-"""Several things at once that take as long as the data is large, while one thread keeps our sessions awake.
+"""Run long tasks side by side, while the caller's thread keeps idle sessions awake.
 
-What lies idle is taken for forgotten, by other runs and by the server (``postgres.server``, ``postgres.locks``); so
-somebody has to say now and then that we are still there.
+An idle session would be taken for forgotten, by other runs (``postgres/sql/locks.py``) and by the server's idle
+timeouts.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _BEAT = 1.0
 
 
 class TaskGroup:
-    """Runs tasks, each in a thread of its own, and ``beat`` once a second meanwhile, in the caller's.
+    """Runs each task in a thread of its own, and calls ``beat`` once a second in the caller's.
 
-    ``cancel`` is called, now and then, for tasks that do not see by themselves that they are to stop.
+    ``cancel`` is called for tasks that do not notice by themselves that they are to stop.
     """
 
     def __init__(self, beat: Task, cancel: Task) -> None:
