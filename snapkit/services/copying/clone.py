@@ -237,7 +237,7 @@ def _as_it_is_now(connection: Connection, template: TemplateState, state: str) -
 
 
 def altered_meanwhile(name: str, state: str) -> AlteredMeanwhileError:
-    return AlteredMeanwhileError(f"{name!r} was altered by somebody else meanwhile.", state=state, hint=LOOK_AGAIN)
+    return AlteredMeanwhileError(f"Somebody has changed {name!r} meanwhile.", state=state, hint=LOOK_AGAIN)
 
 
 def untouched(plan: ClonePlan) -> str:
