@@ -151,7 +151,7 @@ def test_a_source_that_gives_its_name_away_meanwhile_is_not_backed_up(sandbox: S
         backup = Backup(sandbox)
         backup.end()
     assert isinstance(backup.error, BusyError), backup.receipt
-    assert "another database" in backup.error.message
+    assert "no longer the same database" in backup.error.message
     assert set(sandbox.databases()) == there | {blue}
     assert sandbox.items(blue) != []
 
@@ -240,7 +240,7 @@ def test_a_source_that_gave_its_name_away_unseen_is_not_backed_up_either(sandbox
 
     with just_before_the_clone(swap_names), pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate.GateKeeper, "_watch", lambda keeper: None)  # as where the copying is over too soon
-        with pytest.raises(BusyError, match="another database"):
+        with pytest.raises(BusyError, match="no longer the same database"):
             sandbox.back_up()
     assert set(sandbox.databases()) == {blue, sandbox.name}
 
