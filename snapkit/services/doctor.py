@@ -16,16 +16,18 @@ from snapkit.core.inventory.kinds import Strategy
 from snapkit.core.inventory.selection import is_leftover
 from snapkit.core.outcome import Outcome
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, SnapkitError
+from snapkit.errors import NOTHING_CHANGED, ConnectionFailedError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases, server_facts, sessions
 from snapkit.postgres.catalog.dependents import kept_by_entries_alone
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.file_count import file_count
+from snapkit.postgres.copying.programs import find_programs
 from snapkit.postgres.copying.snapshot import lock_table
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import is_taken
+from snapkit.services.copying.decision import check_copying
 from snapkit.services.copying.estimate import method_for
 from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
 from snapkit.services.outage.workers import why_refused
@@ -78,6 +80,7 @@ def _facts(
         free_bytes=free_bytes(connection, live, shutil.disk_usage) if live else None,
         estimates=_estimates(connection, gathered, live, inside.files if inside else None) if live else (),
         locks=inside.locks if inside else None,
+        online_refused=inside.online_refused if inside else None,
         clock_difference=gathered.facts.now - here,
         leftovers=[entry for entry in entries if is_leftover(entry)],
         entries=entries,
@@ -94,14 +97,30 @@ class _Inside:
     extensions: list[str]
     files: int
     locks: LockTable
+    online_refused: UsageError | None
+    """Why it could not be copied while clients work."""
 
 
 def _look_inside(server: Server, facts: server_facts.ServerFacts) -> _Inside | None:
     try:
         with server.enter(server.source, facts.quiet) as connection, server_errors(NOTHING_CHANGED):
-            return _Inside(databases.extensions(connection), file_count(connection), lock_table(connection))
+            return _Inside(
+                databases.extensions(connection),
+                file_count(connection),
+                lock_table(connection),
+                _why_not_online(connection, facts),
+            )
     except ConnectionFailedError:
         return None
+
+
+def _why_not_online(inside: Connection, facts: server_facts.ServerFacts) -> UsageError | None:
+    try:
+        find_programs(facts.version)
+        check_copying(inside, facts)
+    except UsageError as error:
+        return error
+    return None
 
 
 def _estimates(connection: Connection, gathered: ServerState, live: Database, files: int | None) -> list[Estimate]:

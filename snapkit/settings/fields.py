@@ -114,7 +114,7 @@ def _on_failure(text: str) -> OnFailure:
 def _some_duration(text: str) -> timedelta:
     duration = parse_duration(text)
     if not duration:
-        raise ValueError("it must be longer than nothing")
+        raise ValueError("it must be longer than 0")
     return duration
 
 

@@ -18,7 +18,7 @@ from snapkit.core.outage.standbys import Standby
 from snapkit.core.outage.workers import Worker
 from snapkit.core.server.dependents import Dependents, in_the_way
 from snapkit.core.server.replication import Replication, Slot, Subscription
-from snapkit.errors import BusyError
+from snapkit.errors import BusyError, UsageError
 from tests.unit.builders import make_database, make_entry
 
 SESSION = ClientSession(42, "bob", "billing", "10.0.0.1", "idle", None, None, may_terminate=True)
@@ -52,6 +52,7 @@ HEALTHY = Facts(
     free_bytes=10 * 2**20,
     estimates=[Estimate(Strategy.FILE_COPY, Extent(5 * 2**20), Forecast(timedelta(seconds=2)))],
     locks=LockTable(64, 100, 10, 10),
+    online_refused=None,
     clock_difference=timedelta(seconds=1),
     leftovers=(),
     entries=(),
@@ -155,6 +156,18 @@ def test_a_healthy_database_has_nothing_but_ok() -> None:
             {"estimates": [Estimate(Strategy.CLONE, Extent(1), Forecast(timedelta(milliseconds=18)))]},
             Status.OK,
             "(would hold clients for about 18 ms)",
+        ),
+        (
+            "method",
+            {
+                "estimates": [
+                    Estimate(Strategy.CLONE, Extent(1), None),
+                    Estimate(Strategy.ONLINE, Extent(1), Forecast(timedelta(seconds=9))),
+                ],
+                "online_refused": UsageError("There would run:\n  one\n  two."),
+            },
+            Status.OK,
+            "Other strategies: online (not possible: There would run: one; two).",
         ),
         ("method", {"estimates": MANY_FILES}, Status.OK, "22.0 s or more"),
         ("files", {"estimates": MANY_FILES}, Status.WARNING, "clients would be held for 22.0 s or more"),

@@ -173,7 +173,7 @@ def test_no_variable_names_a_hook(tmp_path: Path) -> None:
         ('[hooks]\nbefore-backup = [""]', "must be a text"),
         ('[hooks]\nbefore-backup = ["x", 1]', "must be a text"),
         ('hook-commands = "x"', "unknown key 'hook-commands'"),
-        ('hook-timeout = "0s"', "longer than nothing"),
+        ('hook-timeout = "0s"', "longer than 0"),
     ],
 )
 def test_what_cannot_be_understood(tmp_path: Path, text: str, message: str) -> None:

@@ -315,7 +315,7 @@ def test_a_file_that_is_a_directory_is_a_usage_error(tmp_path: Path) -> None:
         ({"keep": "٢"}, {}, "--keep: '٢' is not a whole number."),
         ({"keep_within": "soon"}, {}, "--keep-within: 'soon' is not a duration"),
         ({"on_failure": "hide"}, {}, "--on-failure: 'hide' is not one of rollback, keep"),
-        ({"max_outage": "0s"}, {}, "--max-outage: it must be longer than nothing"),
+        ({"max_outage": "0s"}, {}, "--max-outage: it must be longer than 0"),
         ({"strategy": "fast"}, {}, "--strategy: 'fast' is not one of auto, clone, file-copy, wal-log"),
         ({}, {"SNAPKIT_LOCK_WAIT": "10"}, "SNAPKIT_LOCK_WAIT: '10' is not a duration"),
         ({}, {"SNAPKIT_KEEP_OLD": "-1"}, "SNAPKIT_KEEP_OLD: '-1' is not a whole number."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snapkit.core.checks.disk_room import MAKE_ROOM, Need, no_room
-from snapkit.core.checks.facts import Check, Estimate, Facts, Status
+from snapkit.core.checks.facts import Check, Estimate, Facts, Status, in_one_line
 from snapkit.core.copying.estimates import many_files
 from snapkit.core.durations import duration_text
 from snapkit.core.inventory.kinds import Strategy
@@ -14,13 +14,15 @@ def check_method(facts: Facts) -> Check:
     if not facts.estimates:
         return Check("method", Status.WARNING, "Without the database, snapkit cannot tell how a clone would be made.")
     chosen, *others = facts.estimates
-    besides = f" Other strategies: {'; '.join(map(_outlook, others))}." if others else ""
-    return Check("method", Status.OK, f"A backup would use {_outlook(chosen)}.{besides}")
+    besides = f" Other strategies: {'; '.join(_outlook(each, facts) for each in others)}." if others else ""
+    return Check("method", Status.OK, f"A backup would use {_outlook(chosen, facts)}.{besides}")
 
 
-def _outlook(estimate: Estimate) -> str:
-    """Say what a method would cost those who work on the database."""
+def _outlook(estimate: Estimate, facts: Facts) -> str:
+    """Say what a method would cost those who work on the database, or why a run would refuse it."""
     forecast = estimate.forecast
+    if estimate.strategy is Strategy.ONLINE and facts.online_refused is not None:
+        return f"{estimate.strategy} (not possible: {in_one_line(facts.online_refused).removesuffix('.')})"
     if forecast is None:
         return f"{estimate.strategy} (how long is not known before the first such backup)"
     time = duration_text(forecast.duration)

@@ -39,10 +39,14 @@ class Check:
 
 
 def problem(name: str, error: SnapkitError) -> Check:
-    """Return the check for what a run refuses with ``error``; lines are put together in one."""
+    """Return the check for what a run refuses with ``error``."""
+    return Check(name, Status.PROBLEM, in_one_line(error), error.hint)
+
+
+def in_one_line(error: SnapkitError) -> str:
+    """Return the message of an error, its lines put together."""
     first, *more = error.message.splitlines()
-    message = f"{first} {'; '.join(line.strip() for line in more)}" if more else first
-    return Check(name, Status.PROBLEM, message, error.hint)
+    return f"{first} {'; '.join(line.strip() for line in more)}" if more else first
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Facts:
     """One for each way that this server knows. The first is the one that a backup would use."""
     locks: LockTable | None
     """The locks that an online copy would take, and the room for locks."""
+    online_refused: SnapkitError | None
+    """Why a copy while clients work would be refused."""
     clock_difference: timedelta
     leftovers: Sequence[Entry]
     entries: Sequence[Entry]

@@ -109,7 +109,7 @@ def _of_one_host(target: Target, option: str) -> Target:
     """Return the target. Raise UsageError if it names several hosts: each of them needs a URL of its own."""
     if "," in target.parameters.get("host", "") + target.parameters.get("hostaddr", ""):
         raise UsageError(
-            "The URL names several hosts, of which one would be reached.",
+            "The URL names several hosts, and only one of them would be reached.",
             state=NOTHING_TOUCHED,
             hint=f"Give {option} once for each of them.",
         )

@@ -93,7 +93,7 @@ def access_for_programs(server: Server, database: str, settings: Mapping[str, st
     secrets = sorted((_SECRETS & parameters.keys()) | ({"options"} if has_service and given else set()))
     if secrets:
         raise UsageError(
-            f"The connection's {', '.join(secrets)} cannot be handed to a client program in secret.",
+            f"The connection's {', '.join(secrets)} cannot be passed to a client program without others seeing it.",
             state=NOTHING_CHANGED,
             hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
         )

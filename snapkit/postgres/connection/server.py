@@ -219,7 +219,7 @@ class Server:
 def _check_names(source: str, maintenance_db: str | None) -> None:
     if source in ("template0", "template1"):
         raise UsageError(
-            f"{source!r} is one of PostgreSQL's own template databases; it is not to be backed up.",
+            f"{source!r} is one of PostgreSQL's own template databases. snapkit does not back it up.",
             state=NOTHING_CHANGED,
             hint="Name the database of your application in the connection URL.",
         )

@@ -16,6 +16,7 @@ from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, OutageLimitError, UsageError
 from snapkit.postgres.catalog import server_facts
 from snapkit.postgres.catalog.databases import locale_of
+from snapkit.postgres.catalog.server_facts import ServerFacts
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.copying.gate import another_database
@@ -92,9 +93,7 @@ def decide(context: RunContext, request: CopyRequest) -> Decision:
     if plan.clone.is_online:
         programs = find_programs(facts.version)
         with server.enter(server.source, facts.quiet) as inside, server_errors(NOTHING_CHANGED):
-            check_locks(inside, NOTHING_CHANGED)
-            if facts.is_superuser:
-                check_code(inside, NOTHING_CHANGED)
+            check_copying(inside, facts)
         return Decision(plan, moment, programs, choice)
     try:
         way = estimate(context, plan.clone, method, request.clients.hold)
@@ -104,6 +103,13 @@ def decide(context: RunContext, request: CopyRequest) -> Decision:
     workers = check_workers(server, connection, plan.clone.template, stop=request.stop_workers)
     check_empty_enough(connection, [plan.clone.template], disconnect=request.clients.will_leave)
     return Decision(plan, moment, way, choice, workers)
+
+
+def check_copying(inside: Connection, facts: ServerFacts) -> None:
+    """Raise UsageError if a copy while clients work cannot be made of the database that ``inside`` is connected to."""
+    check_locks(inside, NOTHING_CHANGED)
+    if facts.is_superuser:
+        check_code(inside, NOTHING_CHANGED)
 
 
 def decide_by_files(context: RunContext, request: CopyRequest, decided: Decision, files: int | None) -> Decision:
