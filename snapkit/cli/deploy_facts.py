@@ -78,8 +78,9 @@ def cost_facts(written: Written | None) -> list[Fact]:
         facts.append(("Written since", f"not known: {written.doubt.describe() if written.doubt else ''}"))
     else:
         about = "at least " if written.doubt else "about "
-        counted = rows_text(written.rows) or "no rows (DDL and TRUNCATE are not counted)"
-        facts.append(("Written since", about + counted))
+        counted = rows_text(written.rows)
+        nothing = "no rows (DDL and TRUNCATE are not counted)"
+        facts.append(("Written since", about + counted if counted else nothing))
         shown = written.tables[:_TABLES_SHOWN]
         facts += [("", f"{each.table.schema}.{each.table.name}: {rows_text(each.rows) or 'nothing'}") for each in shown]
         more = len(written.tables) - _TABLES_SHOWN

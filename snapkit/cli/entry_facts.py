@@ -77,7 +77,7 @@ def _print_facts(result: EntryReport, console: Console) -> None:
         ("Label", entry.label or "none"),
         ("Pinned", (f"yes: {entry.pin_reason}" if entry.pin_reason else "yes") if entry.pinned else "no"),
         *([("Strategy", entry.strategy.value if entry.strategy else "unknown")] if entry.kind is Kind.BACKUP else []),
-        ("Sealed", "no: it can be connected to" if database.allow_connections else "yes"),
+        ("Sealed", "no: sessions can connect to it" if database.allow_connections else "yes"),
         ("Owner", database.owner),
         ("Tablespace", database.tablespace),
         *deploy_facts(entry.deploy),

@@ -49,7 +49,7 @@ class HealthChecks:
             is_fit = False
         if not is_fit:
             raise UsageError(
-                "--health-url is no URL of http:// or https://.",
+                "--health-url must begin with http:// or https://.",
                 state=NOTHING_CHANGED,
                 hint="snapkit guard --help",
             )

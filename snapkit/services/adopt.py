@@ -113,7 +113,7 @@ def _adoptable(gathered: ServerState, wanted: str | None, source: str) -> Entry:
         if wanted not in gathered.names:
             raise
         raise UsageError(
-            f"{wanted!r} is not a backup of {source!r} that the original script made: that has the name "
+            f"{wanted!r} is not a backup of {source!r} that the original script made: such a backup has the name "
             f"{source}_backup_YYYYMMDD_HHMMSS, and no comment.",
             state=NOTHING_CHANGED,
         ) from None

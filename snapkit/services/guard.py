@@ -364,8 +364,8 @@ class GuardReceipt(Outcome):
 def _still(source: str) -> Caution:
     return Caution(
         "nothing_written",
-        f"There was nothing to roll back: while the command ran, nothing was written to {source!r}. The server "
-        "gave out no transaction ID, and no sequence moved.",
+        f"Nothing was written to {source!r} while the command ran: the server gave out no transaction ID, and no "
+        "sequence moved.",
     )
 
 

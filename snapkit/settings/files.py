@@ -141,7 +141,7 @@ def _checked(where: str, table: Mapping[str, object]) -> Mapping[str, str | Sequ
         name = key.replace("-", "_")
         if name not in SETTINGS:
             hint = (
-                f"The connection is named by a flag or by {', '.join(URL_VARIABLES)}, which may stand in .env."
+                f"The connection is named by a flag or by {', '.join(URL_VARIABLES)}, which may be in .env."
                 if name in ("url", "direct_url", "database_url")
                 else f"Known keys: {', '.join(sorted(known.key for known in SETTINGS.values()))}."
             )

@@ -590,7 +590,7 @@ def test_options_that_cannot_be_handed_on_in_secret(
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGSERVICE", "here")
     assert online_backup(sandbox).backup.strategy is Strategy.ONLINE
-    with pytest.raises(UsageError, match="options cannot be handed"):
+    with pytest.raises(UsageError, match="options cannot be passed"):
         online_backup(sandbox, sandbox.url + "&options=-c%20app.token%3Dx")
     assert len(sandbox.databases()) == 2
 

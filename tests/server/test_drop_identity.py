@@ -58,7 +58,7 @@ def test_a_strangers_database_that_takes_the_name_is_not_dropped(sandbox: Sandbo
         _rename(sandbox, name, f"{name}_elsewhere")
         _rename(sandbox, stranger, name)
 
-    with pytest.raises(BusyError, match="replaced by somebody else") as caught:
+    with pytest.raises(BusyError, match="Somebody has altered, renamed or replaced") as caught:
         _delete_and_before_it(sandbox, name, swap_names)
     assert caught.value.state == f"'{name}' was not dropped."
     assert sandbox.row(name)["oid"] == oid

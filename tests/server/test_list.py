@@ -160,7 +160,7 @@ def test_list_takes_what_is_asked_for_in_the_order_that_is_asked_for(sandbox: Sa
     assert by_size["totals"] == [{"source": sandbox.name, "size_bytes": sum(sizes)}]
     assert by_size["total_size_bytes"] == sum(sizes)
     assert "Shown: 1 of 3 databases." in sandbox.run("list", "--limit", "1").out
-    assert f"None of the 3 databases of {sandbox.name} is like that." in sandbox.run("list", "--label", "x").err
+    assert f"None of the 3 databases of {sandbox.name} matches." in sandbox.run("list", "--label", "x").err
     for wrong in (["--kind", "x"], ["--sort", "x"], ["--limit", "0"], ["--since", "x"], ["--format", "x"]):
         ran = sandbox.run("list", *wrong)
         assert (ran.code, wrong[0] in ran.err) == (2, True), ran

@@ -29,7 +29,7 @@ def test_the_summary_tells_what_was_dropped_and_what_was_not(sandbox: Sandbox) -
     said = " ".join(promised.out.split())
     assert "1 database to drop" in said
     assert "; 2 cannot be dropped now:" in said
-    assert said.count("the role lacks: ownership") == 2
+    assert said.count(": ownership") == 2
     document = sandbox.run("prune", "--all", "--keep", "1", "--dry-run", "--json", url=url).data
     assert [each["name"] for each in document["removed"]] == [names[0]]
     assert {each["entry"]["name"] for each in document["failed"]} == set(theirs[:2])

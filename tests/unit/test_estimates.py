@@ -132,7 +132,7 @@ def test_what_was_noted_of_another_source_without_its_files_does_not_hide_that_t
 
 def test_a_forecast_says_what_it_goes_by() -> None:
     assert Forecast(20 * SECOND, at_least=True).text == "20.0 s or more"
-    assert Forecast(20 * SECOND).text == "some 20.0 s"
+    assert Forecast(20 * SECOND).text == "about 20.0 s"
     assert "files" in Forecast(SECOND, at_least=True).grounds
     assert "earlier backups" in Forecast(SECOND).grounds
 

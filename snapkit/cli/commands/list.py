@@ -109,7 +109,7 @@ def _print_inventory(listing: Listing, console: Console, *, wide: bool) -> None:
 def _print_none(listing: Listing, console: Console) -> None:
     whose = f" of {printable(listing.source)}" if listing.source else ""
     if listing.left_out:
-        console.print(f"None of the {count_text(listing.left_out, 'database')}{whose} is like that.")
+        console.print(f"None of the {count_text(listing.left_out, 'database')}{whose} matches.")
     else:
         console.print(f"There are no backups{whose} yet. Make the first one with: snapkit backup")
 
@@ -257,16 +257,20 @@ def list_(
     sizes: Annotated[bool, typer.Option("--sizes", help="Show the size of each database, and the totals.")] = False,
     all_sources: AllSources = False,
     source: Annotated[
-        str | None, typer.Option("--source", metavar="NAME", help="Those of this database, not of the one in the URL.")
+        str | None,
+        typer.Option("--source", metavar="NAME", help="The backups of this database, not of the one in the URL."),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--kind", metavar="KIND", help="Only these: backup, old or partial.", autocompletion=lambda: list(_KINDS)
+            "--kind",
+            metavar="KIND",
+            help="Only entries of this kind: backup, old or partial.",
+            autocompletion=lambda: list(_KINDS),
         ),
     ] = None,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="DURATION", help="Only what is younger, such as 7d.")
+        str | None, typer.Option("--since", metavar="DURATION", help="Only what is younger than this, such as 7d.")
     ] = None,
     label: Annotated[
         str | None, typer.Option("--label", metavar="TEXT", help="Only those whose label contains this.")

@@ -102,7 +102,7 @@ def _origin(entry: Entry, now: datetime) -> str:
         return f"{entry.name}, made {when}{label}"
     gave_way_to = entry.metadata.gave_way_to if entry.metadata else None
     rollback = f"the rollback to {gave_way_to}" if gave_way_to else "a rollback"
-    return f"{entry.name}{label}, live until {rollback} of {when}"
+    return f"{entry.name}{label}, live until {rollback} at {when}"
 
 
 def _why_kept(entry: Entry) -> str:
@@ -227,7 +227,7 @@ def rollback(
     no_pgbouncer: NoPgbouncer = False,
     stop_workers: StopWorkers = False,
     dry_run: DryRunOption = False,
-    sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and do nothing.")] = False,
+    sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and change nothing.")] = False,
     yes: Yes = False,
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
     """Swap a backup in for the live database, which is kept."""

@@ -92,7 +92,7 @@ def lacks_rights(name: str, grants: Mapping[str, str]) -> PrivilegeError | None:
     if not grants:
         return None
     return PrivilegeError(
-        f"For the database {name!r} the role lacks: {', '.join(grants)}.",
+        f"Your role lacks these rights on the database {name!r}: {', '.join(grants)}.",
         state=NOTHING_CHANGED,
         hint="An administrator grants it with: " + " ".join(grants.values()),
     )

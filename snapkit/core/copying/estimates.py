@@ -74,7 +74,7 @@ class Forecast:
     def text(self) -> str:
         """The duration, as a phrase."""
         told = duration_text(self.duration)
-        return f"{told} or more" if self.at_least else f"some {told}"
+        return f"{told} or more" if self.at_least else f"about {told}"
 
     @property
     def grounds(self) -> str:

@@ -95,7 +95,7 @@ def access_for_programs(server: Server, database: str, settings: Mapping[str, st
         raise UsageError(
             f"The connection's {', '.join(secrets)} cannot be passed to a client program without others seeing it.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy online out, or give it otherwise: a service file, a key without passphrase.",
+            hint="Leave out --strategy online, or use a service file, or a key without a passphrase.",
         )
     options, password = startup_options(given, {**CONVERSIONS, **settings}), server.parameters.get("password")
     environment = {"PGPASSWORD": password} if password else {}

@@ -61,7 +61,7 @@ def read_moment(connection: Connection, oid: int, state: str) -> Moment | None:
         comment, properties = databases.comment_of(connection, oid), databases.read_properties(connection, oid)
         if (before, roles) == (versions_of(connection, oid), _roles_of(connection, oid)):
             return Moment(database, comment, properties, before, roles)
-    raise BusyError(f"{name!r} is being changed by somebody again and again.", state=state, hint=LOOK_AGAIN)
+    raise BusyError(f"Somebody changes {name!r} again and again.", state=state, hint=LOOK_AGAIN)
 
 
 def versions_of(connection: Connection, oid: int) -> Versions | None:

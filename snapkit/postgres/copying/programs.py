@@ -57,8 +57,9 @@ def find_programs(server_version: int) -> Programs:
         f"--strategy online needs pg_dump and pg_restore of PostgreSQL {major}, the server's version; there are none "
         f"{where}.",
         state=NOTHING_CHANGED,
-        hint=f"Install the client programs (Debian: postgresql-client-{major}; Fedora: postgresql{major}; Homebrew: "
-        f"postgresql@{major}), or name their directory in {VARIABLE}. Or leave --strategy online out.",
+        hint=f"Install the client programs (Debian: postgresql-client-{major}; Fedora: postgresql{major}; "
+        f"Homebrew: postgresql@{major}), or name their directory in {VARIABLE}. Or leave out --strategy "
+        "online.",
     )
 
 

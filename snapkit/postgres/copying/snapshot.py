@@ -76,7 +76,7 @@ def begin_snapshot(connection: Connection, stopped: Stopped) -> tuple[str, list[
     raise BusyError(
         "Tables are created and dropped all the time, so that they cannot all be locked.",
         state=NOTHING_CHANGED,
-        hint="Run the command again when that is over, or leave --strategy online out.",
+        hint="Run the command again when that is over, or leave out --strategy online.",
     )
 
 

@@ -123,8 +123,8 @@ def _waits_for(connection: Connection, pid: int) -> str:
         return ""
     if event == "ProcSignalBarrier":
         stuck = _stuck(connection)
-        seen = f", which these do not do: {', '.join(stuck)}" if stuck else ""
-        return f"every process of the server to let go of its files{seen}"
+        seen = f", which these have not done: {', '.join(stuck)}" if stuck else ""
+        return f"every process of the server to close its files{seen}"
     if event.startswith("Checkpoint"):
         return "a checkpoint"
     holders = blockers(connection, pid)

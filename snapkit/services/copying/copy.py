@@ -79,8 +79,8 @@ def copy_source(
         held = holding.ended(error.held, error.disconnected)
         given_up = Caution(
             "clone_given_up",
-            f"A clone was given up after {duration_text(held.outage)}, for which clients were held; the database was "
-            "copied while they work.",
+            f"A clone was given up after it had held clients for {duration_text(held.outage)}. The database was "
+            "then copied while clients worked.",
         )
         cautions = (*held.cautions, given_up, *copied.cautions)
         return replace(copied, choice=Choice.OUTAGE_REACHED, held=held, cautions=cautions)

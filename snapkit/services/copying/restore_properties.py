@@ -66,7 +66,7 @@ def restore_properties(
         return Given()
     if not all(any(explains(statement, each) for statement in refused) for each in differences):
         raise SnapkitError(
-            f"The properties of {final_name!r} would not be those of its source: {_listed(differences)}.",
+            f"The properties of {final_name!r} would differ from those of its source: {_listed(differences)}.",
             state="The transaction was rolled back.",
             hint="Please report this, with the output of: snapkit backup --dry-run",
         )

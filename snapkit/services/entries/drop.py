@@ -181,7 +181,7 @@ class _Attempt:
         connection, entry = self.connection, self.entry
         check_rights(connection, entry.database, createdb=False)
         if databases.name_of(connection, entry.database.oid) != entry.name:
-            raise BusyError(f"{entry.name!r} has been renamed or dropped by somebody else.")
+            raise BusyError(f"Somebody has renamed or dropped {entry.name!r}.")
         if entry.state in (State.INVALID, State.INCOMPLETE):
             self._send(entry)
             return

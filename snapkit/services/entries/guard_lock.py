@@ -59,7 +59,7 @@ def guard_lock(server: Server, entry: Entry) -> Iterator[Reserve]:
     def claim(session: Connection) -> None:
         with server_errors(NOTHING_CHANGED):
             if not take_entry(session, oid, Use.GUARD) or databases.name_of(session, oid) != entry.name:
-                raise BusyError(f"{entry.name!r} has been dropped by somebody else.")
+                raise BusyError(f"Somebody has dropped {entry.name!r}.")
 
     def let_go(session: Connection) -> None:  # closing alone would let go of it a moment later
         release_entry(session, oid, Use.GUARD)

@@ -222,18 +222,18 @@ class _NotSealedError(BusyError):
 def _changed_while_open(database: Database | None, ours: OpenedByUs, source: str) -> _NotSealedError:
     if database is None:
         return _NotSealedError(
-            f"{ours.name!r} was dropped by somebody else while it was open.",
+            f"Somebody dropped {ours.name!r} while it was open.",
             state="There is nothing left to seal.",
             hint="See what there is: snapkit list",
         )
     name, read_only = quote_name(database.name), f"ALTER DATABASE {quote_name(database.name)} RESET {READ_ONLY};"
     if database.name == source:
         return _NotSealedError(
-            f"{ours.name!r} was made the live database {source!r} by somebody else while it was open.",
+            f"Somebody made {ours.name!r} the live database {source!r} while it was open.",
             state="snapkit left it alone: only its owner can connect, and sessions in it are read-only by default.",
             hint=f"To make it as it was: {read_only} GRANT CONNECT ON DATABASE {name} TO PUBLIC; (or to some roles)",
         )
-    still = "still lets its owner in" if database.allow_connections else "lets nobody in"
+    still = "still accepts connections of its owner" if database.allow_connections else "does not accept connections"
     return _NotSealedError(
         f"{database.name!r} was not sealed again: somebody changed its comment while it was open, and snapkit "
         "recognises it by its comment.",

@@ -50,7 +50,7 @@ def _check_same(connection: Connection, entry: Entry, assumed: Facts) -> None:
         check_facts_found({oid: assumed}, read_facts(connection, [oid]), ROLLED_BACK)
     except BusyError:
         raise BusyError(
-            f"{entry.name!r} was altered, renamed or replaced by somebody else since it was chosen to be dropped.",
+            f"Somebody has altered, renamed or replaced {entry.name!r} since it was chosen to be dropped.",
             hint=LOOK_AGAIN,
         ) from None
 
@@ -77,4 +77,4 @@ def give_back(connection: Connection, entry: Entry, taken: Entry) -> None:
     with committing_locally(connection), transaction(connection):
         run(connection, *statements_to_give_back(replace(entry.database, document=document), taken.name))
         if databases.name_of(connection, entry.database.oid) != entry.name:
-            raise BusyError(f"{taken.name!r} was renamed by somebody else.")
+            raise BusyError(f"Somebody has renamed {taken.name!r}.")

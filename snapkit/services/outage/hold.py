@@ -72,9 +72,7 @@ def door_error(
         return locked_by_others(list(record.blockers.values()), state)
     translated = translate(error, state)
     if is_sharing_refused(error):
-        return SnapkitError(
-            translated.message, state=state, hint="Leave --strategy out: then files are copied where that is so."
-        )
+        return SnapkitError(translated.message, state=state, hint="Leave out --strategy: then the files are copied.")
     if code == OBJECT_IN_USE and record.problem is not None:
         why = translate(record.problem, state)
         translated.hint = f"The session that disconnects clients was lost: {why} Run the command again."

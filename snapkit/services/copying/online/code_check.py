@@ -23,7 +23,7 @@ def check_code(connection: Connection, state: str) -> None:
             "Loading the rows would run code of other roles with a superuser's "
             f"rights:{listed([each.describe() for each in calls])}",
             state=state,
-            hint="Connect as the database's owner, whose rights are enough, or leave --strategy online out.",
+            hint="Connect as the database's owner, whose rights are enough, or leave out --strategy online.",
         )
 
 

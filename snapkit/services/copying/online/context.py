@@ -163,7 +163,7 @@ class CopyContext:
 
     def differs(self, differing: list[str]) -> SnapkitError:
         return SnapkitError(
-            f"The copy would not be what {self.plan.template.name!r} is:{listed(differing)}",
+            f"The copy would differ from {self.plan.template.name!r}:{listed(differing)}",
             state=self.state,
             hint="docs/limits.md lists what such a copy cannot keep. For an exact clone, leave out --strategy online.",
         )

@@ -133,16 +133,16 @@ def _check_extensions(connection: Connection) -> None:
             "The database has the extension pg_cron, which only one database of a server can have. So it cannot "
             "be copied while clients work.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy online out; where pg_cron's scheduler works from this database, a clone by "
-            "files takes --stop-workers. Or let pg_cron be in another database (cron.database_name = 'postgres', "
-            "jobs by cron.schedule_in_database()).",
+            hint="Leave out --strategy online. If pg_cron's scheduler works from this database, a clone of the "
+            "files needs --stop-workers. Or move pg_cron to another database (cron.database_name = "
+            "'postgres', jobs by cron.schedule_in_database()).",
         )
     differing = compare_versions(contents.extension_versions(connection), contents.offered_versions(connection))
     if differing:
         raise UsageError(
             f"The copy would have other versions of these extensions: {', '.join(differing)}.",
             state=NOTHING_CHANGED,
-            hint="Bring them up to date (ALTER EXTENSION ... UPDATE), or leave --strategy online out.",
+            hint="Bring them up to date (ALTER EXTENSION ... UPDATE), or leave out --strategy online.",
         )
 
 
@@ -156,7 +156,7 @@ def _make(context: CopyContext) -> None:
     made = databases.locale_of(context.ddl, oid)
     if made != plan.create.locale:
         raise SnapkitError(
-            f"The server made a database of {made}, where {plan.create.locale} was wanted.",
+            f"The server made a database of {made}, not of {plan.create.locale}.",
             state=context.state,
             hint="Leave --strategy online out.",
         )

@@ -47,7 +47,7 @@ def check_locks(connection: Connection, state: str) -> None:
     """
     locks = snapshots.lock_table(connection)
     if locks.is_too_small:
-        raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave --strategy online out.")
+        raise UsageError(locks.room, state=state, hint=f"{locks.remedy}, or leave out --strategy online.")
 
 
 def copy_online(context: RunContext, plan: ClonePlan, programs: Programs, check: Check) -> Cloned:
