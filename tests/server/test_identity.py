@@ -445,7 +445,7 @@ def test_an_entry_that_was_renamed_while_it_was_open_is_sealed_under_its_new_nam
 def test_an_entry_that_was_made_live_or_dropped_while_it_was_open_is_left_alone_and_told(sandbox: Sandbox) -> None:
     name = sandbox.back_up().backup.name
     live = sandbox.row(sandbox.name)["oid"]
-    with pytest.raises(BusyError, match="Somebody made .* the live database"):
+    with pytest.raises(BusyError, match="the live database"):
         _shell(sandbox, name, then=lambda: _exchange(sandbox, sandbox.name, name))
     assert sandbox.row(sandbox.name)["datallowconn"]
     assert sandbox.row(name)["oid"] == live
