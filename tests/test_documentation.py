@@ -84,7 +84,26 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     assert sorted(listed) == sorted(name_of(page) for page in DOCS.rglob("*.md"))
 
 
+ARCHITECTURE = (DOCS / "architecture.md").read_text(encoding="utf-8")
+
+
 def test_the_architecture_page_names_what_exists() -> None:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:core|cli|postgres|services)/\w+\.py)`", text):
+    for name in re.findall(r"`((?:core|cli|postgres|services|settings)/[\w/]+(?:\.py|/))`", ARCHITECTURE):
         assert (ROOT / "snapkit" / name).exists(), name
+
+
+def test_the_tree_on_the_architecture_page_is_the_tree() -> None:
+    drawn = re.search(r"```\nsnapkit/.*?\n(.*?)```", ARCHITECTURE, re.DOTALL)
+    assert drawn is not None
+    found: dict[str, set[str]] = {}
+    above: list[str] = []
+    for line in drawn[1].splitlines():
+        if name := re.match(r"( +)(\w+)/ ", line):
+            above = [*above[: len(name[1]) // 2 - 1], name[2]]
+            found["/".join(above)] = set()
+        else:
+            found["/".join(above)] |= set(line.split())
+    files = [path.relative_to(ROOT / "snapkit") for path in (ROOT / "snapkit").rglob("*.py")]
+    there = {(path.parent.as_posix(), path.stem) for path in files if path.stem != "__init__"}
+    outside = {(".", "__main__"), (".", "errors")}
+    assert {(folder, name) for folder, names in found.items() for name in names} == there - outside
