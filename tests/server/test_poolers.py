@@ -299,7 +299,7 @@ def test_a_wrong_user_and_a_wrong_password_are_refused(sandbox: Sandbox, bouncer
 
 
 def test_one_that_cannot_be_reached_is_refused(sandbox: Sandbox) -> None:
-    _refused(sandbox, f"postgresql://a:b@127.0.0.1:{free_port()}", 12, "refused", "leave its --pgbouncer-url out")
+    _refused(sandbox, f"postgresql://a:b@127.0.0.1:{free_port()}", 12, "refused", "leave out its --pgbouncer-url")
 
 
 def test_what_is_no_console_is_refused(sandbox: Sandbox, bouncer: PgBouncer) -> None:
