@@ -27,7 +27,7 @@ def disconnected_facts(sessions: Sequence[ClientSession]) -> list[Fact]:
     at_work = f"; {len(amid)} of them {'was' if len(amid) == 1 else 'were'} at work:" if amid else ""
     rows = [("Disconnected", sessions_text(sessions) + at_work)]
     rows += [("", f"{session.describe()}: {session.doing()}") for session in amid[:5]]
-    return rows + ([("", f"and {len(amid) - 5} more that were at work")] if len(amid) > 5 else [])
+    return rows + ([("", f"and {len(amid) - 5} more")] if len(amid) > 5 else [])
 
 
 def times_text(duration: timedelta, phases: Sequence[Phase]) -> str:

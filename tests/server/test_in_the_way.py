@@ -216,7 +216,7 @@ def test_who_does_not_own_an_entry_is_told_what_it_takes(sandbox: Sandbox, chang
         change(sandbox.server(sandbox.cluster.url(sandbox.name, user=role)), name)
     assert caught.value.hint is not None
     quoted = role.replace('"', '""')
-    alike = "and the same for the database and every backup of it, which go by one owner; or connect as postgres"
+    alike = "and the same for the database and each of its backups, which all need one owner; or connect as postgres"
     assert f'OWNER TO "{quoted}"; ({alike})' in caught.value.hint
     assert name in sandbox.databases()
 

@@ -209,7 +209,7 @@ def test_each_check(name: str, changes: dict[str, Any], status: Status, words: s
     [
         ((), Status.OK, "No PgBouncer is named"),
         ((PoolerLook("db:6432", ("app", "b")),), Status.OK, "db:6432 (app, b)."),
-        ((PoolerLook("db:6432", at_work=True),), Status.OK, "db:6432 (paused by a run that is at work)."),
+        ((PoolerLook("db:6432", at_work=True),), Status.OK, "db:6432 (paused by a running snapkit)."),
         ((PoolerLook("one", ("app",)), PoolerLook("two", problem="It is away.")), Status.PROBLEM, "It is away."),
     ],
 )

@@ -132,8 +132,8 @@ def _quote(name: str) -> str:
             {"is_mine": False, "owner": "root", "owner_is_superuser": True},
             160000,
             {
-                "ownership": "ALTER DATABASE <app> OWNER TO <me>; (and the same for the database and every backup of "
-                "it, which go by one owner; or connect as root)"
+                "ownership": "ALTER DATABASE <app> OWNER TO <me>; (and the same for the database and each of its "
+                "backups, which all need one owner; or connect as root)"
             },
         ),
     ],

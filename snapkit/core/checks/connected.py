@@ -49,7 +49,7 @@ def check_poolers(facts: Facts) -> Check:
     if not facts.poolers:
         return Check("poolers", Status.OK, "No PgBouncer is named (--pgbouncer-url).")
     said = (
-        f"{each.place} ({'paused by a run that is at work' if each.at_work else ', '.join(each.databases)})"
+        f"{each.place} ({'paused by a running snapkit' if each.at_work else ', '.join(each.databases)})"
         for each in facts.poolers
     )
     return Check("poolers", Status.OK, f"PgBouncer can be paused: {'; '.join(said)}.")

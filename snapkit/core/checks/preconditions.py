@@ -78,7 +78,7 @@ def missing_grants(
         alike = ""
         if database.owner_is_superuser:
             grant = f"ALTER DATABASE {quote(database.name)} OWNER TO {role};"
-            alike = "and the same for the database and every backup of it, which go by one owner; "
+            alike = "and the same for the database and each of its backups, which all need one owner; "
         elif grants_set_role_apart(version):
             grant = f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
         else:

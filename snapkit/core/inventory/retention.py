@@ -11,7 +11,7 @@ from snapkit.core.inventory.ordering import is_ahead
 from snapkit.core.inventory.selection import usable_backups
 from snapkit.core.values import dataclass
 
-PUT_ASIDE = "displaced by a rollback"
+DISPLACED = "displaced by a rollback"
 """Why a displaced database is kept if no rule is for displaced databases."""
 
 
@@ -154,7 +154,7 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     if not entry.bears_its_name:
         reasons.append("renamed by hand")
     if entry.kind is Kind.OLD and policy.old is None:
-        reasons.append(PUT_ASIDE)
+        reasons.append(DISPLACED)
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:
         reasons.append("no rule for backups was given")
     return reasons

@@ -38,7 +38,7 @@ _HINTS = {
     "57P03": "The server is starting up, shutting down or recovering. Wait a moment, then run the command again.",
     "28P01": "Check the password: in the URL, PGPASSWORD or ~/.pgpass.",
     "28000": "Check user, database and address against the server's pg_hba.conf.",
-    "53100": "Make room: drop backups that are no longer needed with snapkit prune --keep 1, or enlarge the disk.",
+    "53100": "Make room: drop old backups with snapkit prune --keep 1, or enlarge the disk.",
     "25006": "This server accepts no writes: it is a standby, or read-only. Connect to the primary.",
     "42P04": "Another run was faster. Run the command again.",
     "57014": "Somebody cancelled the statement on the server. Run the command again.",
