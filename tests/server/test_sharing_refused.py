@@ -105,7 +105,7 @@ def test_a_clone_that_was_asked_for_by_name_fails_with_the_way_out(on_two_disks:
         _back_up(server, Strategy.CLONE)
     assert type(caught.value) is SnapkitError
     assert caught.value.hint is not None
-    assert "Leave --strategy out" in caught.value.hint
+    assert "Leave out --strategy" in caught.value.hint
     assert "untouched" in (caught.value.state or "")
     assert sandbox.databases() == [sandbox.name]
 
