@@ -99,7 +99,7 @@ SAMPLES: list[tuple[str, Outcome, str]] = [
     ("doctor", Diagnosis((Check("it", Status.PROBLEM, "It is bad.", "Mend it."),)), "Mend it."),
     ("config", Configuration((SettingInForce("keep", "7", "snapkit.toml"),)), "snapkit.toml"),
     ("recover", Recovery((OLD,), (), ()), OLD.name),
-    ("guard", GUARD, "went through"),
+    ("guard", GUARD, "succeeded"),
     ("guard", replace(GUARD, failure="It failed.", rollback=SWAP, removal=None), OLD.name),
     ("guard", DryRun(BACKUP_PREVIEW), "DROP DATABASE"),
     ("demo", DemoOutcome(), "--keep"),
