@@ -150,7 +150,8 @@ def _columns(listing: Listing, *, short: bool = False, whole: bool = False) -> l
     if listing.source is None:
         columns.append(Column("SOURCE", [printable(entry.source) for entry in entries], rank=1, least=8))
     columns.append(Column("CREATED (UTC)", [utc_text(entry.created_at) for entry in entries], rank=7))
-    columns.append(Column("AGE", [age_text(entry.created_at, now) for entry in entries]))
+    ages = [age_text(entry.created_at, now) for entry in entries]
+    columns.append(Column("AGE", ages, rank=3 if short else 0))  # which the timestamp tells as well, but not the kind
     if listing.sized:
         largest = max(entry.size_bytes or 0 for entry in entries)
         columns.append(Column("SIZE", [size_text(entry.size_bytes).rjust(7) for entry in entries]))
