@@ -252,7 +252,7 @@ def test_a_replica_that_is_down(sandbox: Sandbox, standby: Cluster) -> None:
     finally:
         standby.launch()
     assert f"Standby 127.0.0.1:{standby.port}: " in error["message"]
-    assert "leave its --replica-url out" in error["hint"]
+    assert "leave out its --replica-url" in error["hint"]
     assert PASSWORD not in str(error)
 
 

@@ -80,7 +80,7 @@ def test_a_method_that_the_server_does_not_know_is_refused(asked: Strategy, vers
         choose_method(asked, version, can_share_blocks=False)
     assert caught.value.state == "Nothing was changed."
     assert caught.value.hint is not None
-    assert "Leave --strategy out" in caught.value.hint
+    assert "Leave out --strategy" in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def sessions_busy(sessions: Sequence[ClientSession], state: str) -> BusyError:
     return BusyError(
         f"{_count(sessions)} connected:\n" + _lines(sessions),
         state=state,
-        hint="Stop these clients, or leave --no-disconnect out to disconnect them.",
+        hint="Stop these clients, or leave out --no-disconnect to disconnect them.",
     )
 
 

@@ -15,7 +15,7 @@ _DAMAGING = ("53100", "58030", "XX000", "XX001", "XX002")
 _AT_ONCE = (
     "Do this now, before anything stops or restarts the server: make room on the disk that holds the database. "
     "Then run CHECKPOINT as a superuser until it succeeds. Only then is the server safe. Then: snapkit recover. "
-    "Next time leave --strategy wal-log out."
+    "Next time leave out --strategy wal-log."
 )
 
 

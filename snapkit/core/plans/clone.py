@@ -63,13 +63,13 @@ def choose_method(
         raise UsageError(
             "This server cannot clone by sharing blocks; that takes PostgreSQL 18 or later.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy out: the fastest safe method is chosen.",
+            hint="Leave out --strategy: the fastest safe method is chosen.",
         )
     if asked is Strategy.WAL_LOG and not has_strategy(server_version):
         raise UsageError(
             "--strategy wal-log needs PostgreSQL 15 or later.",
             state=NOTHING_CHANGED,
-            hint="Leave --strategy out: PostgreSQL 14 always copies files.",
+            hint="Leave out --strategy: PostgreSQL 14 always copies files.",
         )
     strategy = asked or (Strategy.CLONE if can_share_blocks and not moves else Strategy.FILE_COPY)
     copies_files = strategy is not Strategy.WAL_LOG

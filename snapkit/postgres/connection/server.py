@@ -227,7 +227,7 @@ def _check_names(source: str, maintenance_db: str | None) -> None:
         raise UsageError(
             f"The maintenance database cannot be the source database {source!r} itself.",
             state=NOTHING_CHANGED,
-            hint="Leave --maintenance-db out, or name another database.",
+            hint="Leave out --maintenance-db, or name another database.",
         )
 
 

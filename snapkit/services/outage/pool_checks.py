@@ -195,8 +195,8 @@ def leading(console: Console, pooler: Pooler, source: str, connection: Connectio
     raise UsageError(
         f"PgBouncer {pooler.place} has no database that leads to {source!r}.",
         state=NOTHING_CHANGED,
-        hint="See what it has with SHOW DATABASES on its console. If no client comes through it, leave its "
-        "--pgbouncer-url out.",
+        hint="See what it has with SHOW DATABASES on its console. If no client comes through it, leave out its "
+        "--pgbouncer-url.",
     )
 
 

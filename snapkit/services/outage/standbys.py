@@ -137,7 +137,7 @@ def _reached(replica: Replica) -> Iterator[Connection]:
     except SnapkitError as error:
         error.message = f"Standby {replica.place}: {error.message}"
         if isinstance(error, ConnectionFailedError):
-            error.hint = " ".join(filter(None, (error.hint, "To go on without it, leave its --replica-url out.")))
+            error.hint = " ".join(filter(None, (error.hint, "To go on without it, leave out its --replica-url.")))
         raise
 
 

@@ -158,7 +158,7 @@ def _make(context: CopyContext) -> None:
         raise SnapkitError(
             f"The server made a database of {made}, not of {plan.create.locale}.",
             state=context.state,
-            hint="Leave --strategy online out.",
+            hint="Leave out --strategy online.",
         )
     with transaction(context.ddl):
         run(context.ddl, *plan.opening)
