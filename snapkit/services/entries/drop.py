@@ -169,7 +169,8 @@ class _Attempt:
         except ConnectionFailedError:
             raise
         except SnapkitError as error:
-            error.state = error.state if error.state and self.entry.name in error.state else self._undropped
+            if error.state is None or error.changed_nothing:
+                error.state = self._undropped
             return error
         return None
 
