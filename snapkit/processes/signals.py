@@ -42,9 +42,15 @@ def taken(take: Take, numbers: Sequence[signal.Signals] = ALL, *, once: bool = F
         return
     before = {each: handler for each in numbers if (handler := signal.getsignal(each)) not in (None, signal.SIG_IGN)}
 
+    is_given_back = False
+
     def give_back() -> None:
+        nonlocal is_given_back
+        if is_given_back:  # a handler that has run since may have given back what was there before it
+            return
         for number, handler in before.items():
             signal.signal(number, handler)
+        is_given_back = True
 
     def take_one(number: int, frame: FrameType | None) -> None:
         if once:

@@ -156,6 +156,18 @@ def test_all_that_is_held_back_is_delivered_and_the_handlers_are_back(early: boo
     assert {signal.getsignal(number) for number in numbers} == {take}
 
 
+@pytest.mark.parametrize("early", [True, False])
+def test_what_is_held_back_counts_as_the_one_that_is_taken(early: bool) -> None:
+    """A handler that takes the first signal only is not put back when it has taken it: the second one comes through."""
+    with uninterrupted():
+        with signals.held_back() as let_come:
+            if early:
+                let_come()
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
 def test_one_that_python_would_forget_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is raised in whatever runs just then, a finalizer too; what that raises is told and forgotten."""
 
