@@ -15,7 +15,7 @@ NOT_RUN: Mapping[Begin, str] = {
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q '.[embedded]' && .venv/bin/snapkit demo"): "CI",
     ("README.md", "python3 -m venv .venv && .venv/bin/pip install -q -e '.[dev]' && .venv/bin/pytest"): "CI",
     ("README.md", "pipx install .          # from a clone of this repository; or: pip install ."): "as the two above",
-    ("architecture.md", "words ─▶ cli ─▶ services ─▶ postgres ─▶ server"): "a drawing",
+    ("architecture.md", "snapkit/        errors"): "a drawing, tests/test_documentation.py",
     ("automation.md", "# snapkit.toml; in pyproject.toml the tables are [tool.snapkit] and [tool.snapkit.hooks]"): (
         "read below; programs of its hooks are not here"
     ),

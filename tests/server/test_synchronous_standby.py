@@ -175,7 +175,7 @@ def test_a_server_that_does_not_heed_the_cancelling_is_asked_what_became_of_it(
         receipt = sandbox.roll_back(hold=HoldRules(limit=SECOND / 2))
     assert sandbox.items() == before
     assert [caution.code for caution in receipt.cautions] == ["not_replicated", "outage_exceeded"]
-    assert "nobody knows" in receipt.cautions[0].message
+    assert "it is not known" in receipt.cautions[0].message
 
 
 def test_a_commit_that_says_it_was_cancelled_is_not_believed_but_looked_up(
