@@ -284,7 +284,7 @@ def test_remains_of_an_interrupted_run_are_swept_by_the_next(sandbox: Sandbox) -
 def test_a_role_without_the_rights_is_told_which_and_how_to_get_them(sandbox: Sandbox) -> None:
     role = sandbox.role("nobody")
     server = sandbox.server(sandbox.cluster.url(sandbox.name, user=role))
-    with pytest.raises(PrivilegeError, match="lacks these rights on the database .*: CREATEDB, ownership") as caught:
+    with pytest.raises(PrivilegeError, match=r"lacks these rights on the database .*: CREATEDB, ownership") as caught:
         back_up(server, BackupRequest(), timedelta(0), lambda progress: None)
     assert caught.value.hint is not None
     assert f'ALTER ROLE "{role}" CREATEDB;' in caught.value.hint
