@@ -12,7 +12,7 @@ from snapkit.core.checks.disk_room import displaced_cautions
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
-from snapkit.core.inventory.retention import DISPLACED, Kept, Policy, Verdict, decide
+from snapkit.core.inventory.retention import Kept, Policy, Verdict, decide
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.drop import plan_drops
 from snapkit.core.plans.statements import WrittenStep
@@ -119,7 +119,7 @@ def preview_removal(server: Server, choose: Choose) -> RemovalPreview:
 
 def _pile(connection: Connection, kept: Iterable[Kept], gathered: ServerState) -> tuple[Caution, ...]:
     """Tell the size of displaced databases that no rule was given for; warn if the disk is nearly full."""
-    displaced = tuple(each.entry for each in kept if DISPLACED in each.reasons)
+    displaced = tuple(each.entry for each in kept if each.is_unruled)
     if not displaced:
         return ()
     return displaced_cautions(with_sizes(connection, displaced)) + room_cautions(connection, gathered.live)

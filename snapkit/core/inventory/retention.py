@@ -11,9 +11,6 @@ from snapkit.core.inventory.ordering import is_ahead
 from snapkit.core.inventory.selection import usable_backups
 from snapkit.core.values import dataclass
 
-DISPLACED = "displaced by a rollback"
-"""Why a displaced database is kept if no rule is for displaced databases."""
-
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -57,6 +54,8 @@ class Kept:
 
     entry: Entry
     reasons: tuple[str, ...]
+    is_unruled: bool = False
+    """Whether it is a displaced database, and no rule for those was given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,9 @@ def decide(entries: Iterable[Entry], policy: Policy, now: datetime, spared: Coll
     for of_source in by_source.values():
         reasons |= _reasons_of_source(of_source, policy, now, spared)
     return Verdict(
-        kept=tuple(Kept(e, tuple(why)) for e in newest_first if (why := reasons[e.database.oid])),
+        kept=tuple(
+            Kept(e, tuple(why), _is_unruled(e, policy)) for e in newest_first if (why := reasons[e.database.oid])
+        ),
         removed=tuple(e for e in newest_first if not reasons[e.database.oid]),
     )
 
@@ -146,6 +147,10 @@ def _kept_by_rules(
         yield from keep([e for e in displaced if not e.pinned][: policy.old], f"last {policy.old} displaced")
 
 
+def _is_unruled(entry: Entry, policy: Policy) -> bool:
+    return entry.is_managed and entry.kind is Kind.OLD and policy.old is None
+
+
 def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     """Why an entry stays whatever the numbers in the policy."""
     if not entry.is_managed:
@@ -153,8 +158,8 @@ def _standing_reasons(entry: Entry, policy: Policy) -> list[str]:
     reasons = ["pinned" + (f": {entry.pin_reason}" if entry.pin_reason else "")] if entry.pinned else []
     if not entry.bears_its_name:
         reasons.append("renamed by hand")
-    if entry.kind is Kind.OLD and policy.old is None:
-        reasons.append(DISPLACED)
+    if _is_unruled(entry, policy):
+        reasons.append("displaced by a rollback")
     if entry.kind is Kind.BACKUP and not policy.has_backup_rule:
         reasons.append("no rule for backups was given")
     return reasons
