@@ -28,7 +28,7 @@ from snapkit.services.entries.guard_lock import keep_from_others
 from snapkit.services.rollback import SwapRequest, swap
 from tests.cluster import PASSWORD, SUPERUSER
 from tests.gate import Action, Gate, Phase
-from tests.sandbox import LOCK_WAIT, Sandbox, command_environment, run_snapkit, wait_until
+from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
 
@@ -112,6 +112,28 @@ def test_old_backups_are_pruned_only_if_all_is_well_and_somebody_said_so(sandbox
     assert done.code == 0
     assert len(done.data["prune"]["removed"]) == 2
     assert [entry.kind for entry in sandbox.entries()].count(Kind.BACKUP) == 2
+
+
+def test_keep_old_alone_prunes_displaced_databases_and_no_backup(sandbox: Sandbox) -> None:
+    for _ in range(3):
+        sandbox.back_up()
+        sandbox.roll_back()
+    kept = [sandbox.back_up().backup.name for _ in range(2)]
+
+    def guard(*flags: str) -> Ran:
+        # The rule for days would drop one of these backups, if it counted.
+        return run_snapkit("guard", *flags, *python(""), url=sandbox.url, SNAPKIT_KEEP_DAILY="1")
+
+    said = "If all is well: drop what no rule keeps"
+    assert said in guard("--dry-run", "--keep-old", "1").out
+    assert said not in guard("--dry-run").out
+    done = guard("--json", "--keep-old", "1")
+    assert [entry["kind"] for entry in done.data["prune"]["removed"]] == ["old", "old"], done
+    assert run_snapkit("guard", *python(""), url=sandbox.url, SNAPKIT_KEEP_OLD="0").code == 0
+    left = sandbox.entries()
+    assert all(entry.kind is Kind.BACKUP for entry in left)
+    assert len(left) == 4
+    assert set(kept) < {entry.name for entry in left}
 
 
 def test_the_database_may_be_kept_as_the_command_left_it(sandbox: Sandbox) -> None:

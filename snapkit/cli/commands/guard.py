@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
     from snapkit.cli.envelope import Document
     from snapkit.core.inventory.entry import Entry
+    from snapkit.core.inventory.retention import Policy
     from snapkit.services.backup import BackupPreview
     from snapkit.services.guard import GuardReceipt
     from snapkit.services.rollback import SwapRequest
+    from snapkit.settings.fields import Settings
 
 
 def _text(result: GuardReceipt | DryRun[BackupPreview], console: Console) -> None:
@@ -145,7 +147,9 @@ def guard(
     ] = None,
     keep_old: Annotated[
         str | None,
-        typer.Option("--keep-old", metavar="N", help="With --keep: keep only the newest N displaced databases, too."),
+        typer.Option(
+            "--keep-old", metavar="N", help="If all is well, keep the newest N displaced databases and drop the others."
+        ),
     ] = None,
     strategy: StrategyOption = None,
     tablespace: Tablespace = None,
@@ -187,10 +191,10 @@ def guard(
         }
     )
     from snapkit.cli.commands.backup import back_up_between_hooks
-    from snapkit.cli.commands.prune import drop, policy_of
+    from snapkit.cli.commands.prune import drop
     from snapkit.cli.commands.rollback import swap_in
 
-    policy = policy_of(settings, "guard") if settings.keep is not None else None
+    policy = _policy(settings)
     from snapkit.processes.foreground import find_command
     from snapkit.processes.health import HealthChecks
 
@@ -263,3 +267,18 @@ def guard(
         if receipt.shortfall and not isinstance(receipt.rollback, SnapkitError):  # which was told of when it happened
             tell_failure(run, Operation.GUARD, receipt.backup.backup, receipt.shortfall)
         return receipt
+
+
+def _policy(settings: Settings) -> Policy | None:
+    """Return the rules by which a deploy that went well prunes; None if it does not.
+
+    A rule that only `prune` has as an option counts beside ``keep``, and drops nothing without it.
+    """
+    from snapkit.cli.commands.prune import policy_of
+    from snapkit.settings.fields import Settings
+
+    if settings.keep is not None:
+        return policy_of(settings, "guard")
+    if settings.keep_old is not None:
+        return policy_of(Settings(settings.connection, keep_old=settings.keep_old), "guard")
+    return None
