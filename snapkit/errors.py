@@ -101,6 +101,10 @@ class InterruptedRunError(SnapkitError):
     """The user said no, or pressed Ctrl-C; the state says how far things had got."""
 
 
+class OutputError(SnapkitError):
+    """What the run has to say could not be written where it was to go, such as a file on a full disk."""
+
+
 def unexpected(raised: BaseException) -> SnapkitError:
     """Return the error for what should not have happened."""
     wrapped = SnapkitError(

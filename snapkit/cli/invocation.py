@@ -48,6 +48,8 @@ class Call:
     option_before_command: str | None = None
     exit_code: int = 0
     """What the run ends with, whether or not anybody is there to read about it."""
+    has_ended: bool = False
+    """Whether the run has come to its end; what comes then is only the telling of it."""
     is_told: bool = False
     """Whether that has been printed: what comes then comes too late, and is not told besides."""
     cautions: tuple[Caution, ...] = ()
@@ -73,7 +75,7 @@ class Call:
 
         ``error`` says what went wrong with our own part; the exit code may be that of the user's command.
         """
-        self.exit_code = exit_code
+        self.exit_code, self.has_ended = exit_code, True
         audit_entry, self.audit_entry = self.audit_entry, None
         if audit_entry is not None:
             self.cautions += audit_entry.end(exit_code, error, result)

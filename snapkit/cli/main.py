@@ -17,8 +17,8 @@ from snapkit.cli.exit_codes import ExitCode, exit_code_of
 from snapkit.cli.help import HelpGroup
 from snapkit.cli.invocation import Call
 from snapkit.cli.registry import registry
-from snapkit.cli.streams import settle
-from snapkit.errors import NotFoundError, SnapkitError, unexpected
+from snapkit.cli.streams import settle, stdout_that_tells
+from snapkit.errors import NotFoundError, OutputError, SnapkitError, unexpected
 
 
 def main(words: Sequence[str]) -> int:
@@ -34,21 +34,32 @@ def main(words: Sequence[str]) -> int:
         main(["--help"])
         return int(ExitCode.USAGE)
     try:
+        with stdout_that_tells():
+            return _run_interruptible(words, call)
+    except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
+        settle()
+        return call.exit_code
+    except OutputError as error:
+        settle()
+        return _report_lost(error, call)
+
+
+def _run_interruptible(words: Sequence[str], call: Call) -> int:
+    try:
         return _run(words, call)
     except KeyboardInterrupt:  # once more, while the first one was dealt with
         try:
             return _report(interrupted(), call)
         except KeyboardInterrupt:  # and again, before that was taken no notice of
             return _report(interrupted(), call)
-    except BrokenPipeError:  # who read our output has gone; what the run ends with stays the same
-        settle()
-        return call.exit_code
 
 
 def _run(words: Sequence[str], call: Call) -> int:
     try:
         application = _application(call, whole="_SNAPKIT_COMPLETE" in os.environ)
         return int(application(args=list(words), prog_name="snapkit", standalone_mode=False) or 0)
+    except OutputError:
+        raise
     except SnapkitError as error:
         return _report(error, call)
     except typer.TyperException as error:
@@ -116,6 +127,18 @@ def _report(error: SnapkitError, call: Call) -> int:
         return call.exit_code
     with uninterrupted():
         return _tell(error, call)
+
+
+def _report_lost(error: OutputError, call: Call) -> int:
+    """Say that the output is lost, and what the run had come to without it."""
+    from snapkit.cli.terminal import print_error
+
+    if call.has_ended:
+        error.state = f"The command itself had ended by then, with exit code {call.exit_code}."
+        error.hint = "To see what there is: snapkit list"
+    call.end(call.exit_code or int(exit_code_of(error)), exit_code_of(error))
+    print_error(error, no_color=call.no_color)
+    return call.exit_code
 
 
 def _tell(error: SnapkitError, call: Call) -> int:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from typing import IO, Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any, cast
+
+from snapkit.errors import OutputError
 
 
 class Forgiving:
@@ -29,6 +32,45 @@ class Forgiving:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class Telling:
+    """A stream whose failures are OutputError, not OSError; a reader that has gone is still BrokenPipeError."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _told():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _told():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"The output could not be written: {error.strerror}.") from error
+
+
+@contextmanager
+def stdout_that_tells() -> Iterator[None]:
+    """Within the block, what cannot be written to stdout raises OutputError."""
+    stdout = sys.stdout
+    sys.stdout = cast("Any", Telling(stdout))
+    try:
+        yield
+    finally:
+        sys.stdout = stdout
 
 
 def settle() -> None:
