@@ -106,10 +106,19 @@ AllSources = Annotated[
 
 def wanted_of(name: str | None, latest: bool) -> str | None:
     """Return the name that was given, None with --latest; raise UsageError unless it is one of the two."""
-    if (name is None) is not latest:
+    if name is not None and latest:
+        raise UsageError("Give a name or --latest, not both.", state=NOTHING_CHANGED, hint="snapkit list")
+    if name is None and not latest:
         raise UsageError(
             "Say which backup: give either its name or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
         )
+    return name if name is None else no_empty_name(name)
+
+
+def no_empty_name(name: str) -> str:
+    """Return the name; raise UsageError if it is empty, as that of a variable that is not set."""
+    if not name.strip():
+        raise UsageError("The name of the backup is empty.", state=NOTHING_CHANGED, hint="snapkit list")
     return name
 
 

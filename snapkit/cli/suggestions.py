@@ -25,6 +25,15 @@ _ELSEWHERE: Mapping[str, str] = {
     "snapshot": "To make a backup: snapkit backup",
     "save": "To make a backup: snapkit backup",
     "clone": "To make a backup: snapkit backup",
+    "dump": "To make a backup: snapkit backup",
+    "pg_dump": "To make a backup: snapkit backup",
+    "checkout": "To put a backup in the place of the live database: snapkit rollback --latest",
+    "reset": "To put a backup in the place of the live database: snapkit rollback --latest",
+    "diff": "To see what a rollback would do: snapkit rollback --latest --dry-run",
+    "snapshots": "To see the backups: snapkit list",
+    "log": "To see the backups: snapkit list",
+    "psql": "To look into a backup with psql: snapkit shell NAME",
+    "clean": "To drop the backups that no rule keeps: snapkit prune --keep 2",
     "rm": "To drop a backup: snapkit delete NAME",
     "remove": "To drop a backup: snapkit delete NAME",
     "drop": "To drop a backup: snapkit delete NAME",
@@ -36,6 +45,10 @@ _ELSEWHERE: Mapping[str, str] = {
     "To see the script: snapkit --show-completion",
 }
 """What other tools call it, and where it leads here."""
+
+_OPTIONS_ELSEWHERE: Mapping[str, str] = {"--keep-last": "--keep", "-d": "--url", "--dbname": "--url"}
+_LABEL_ELSEWHERE: Mapping[str, str] = dict.fromkeys(("-m", "--message", "--name", "--tag"), "--label")
+"""What other tools call an option; the second of the commands that make a backup."""
 
 
 def translated(words: Sequence[str]) -> Sequence[str]:
@@ -59,9 +72,21 @@ def usage_error(error: typer.TyperException, call: Call, words: Sequence[str]) -
         message += f" snapkit {call.command} {call.option_before_command} ..."
     elif call.command is None and words[0] in _ELSEWHERE:
         message, hint = f"No such command {words[0]!r}.", _ELSEWHERE[words[0]]
+    elif call.command is not None and (option := _option_instead(call.command, error)):
+        message, hint = f"{message.partition('. Did')[0].removesuffix('.')}.", f"The option is {option}. {hint}"
     elif call.command is not None and (instead := _instead(call.command, message, words)):
         message, hint = instead
     return UsageError(message, hint=hint)
+
+
+def _option_instead(command: str, error: typer.TyperException) -> str | None:
+    """Return the option that is meant by what another tool calls it."""
+    option = str(getattr(error, "option_name", ""))
+    if command in ("backup", "guard") and option in _LABEL_ELSEWHERE:
+        return _LABEL_ELSEWHERE[option]
+    if option == "--keep-last" and command not in ("prune", "guard"):
+        return None
+    return _OPTIONS_ELSEWHERE.get(option)
 
 
 def _instead(command: str, message: str, words: Sequence[str]) -> tuple[str, str] | None:
@@ -79,6 +104,11 @@ def _instead(command: str, message: str, words: Sequence[str]) -> tuple[str, str
         case "status" if extra:
             hint = "Another database: snapkit status --url URL. All of the server: snapkit status --all"
             return f"{name!r} is one word too many: the connection names the database.", hint
+        case "undo" if extra:
+            hint = f"To put another database in the place of the live one: snapkit rollback {typed}"
+            return f"{name!r} is one word too many: undo takes back the last rollback.", hint
+        case "config" if extra:
+            return f"{name!r} is one word too many: config shows every setting.", "snapkit config"
         case "shell" if message.startswith("No such option"):
             return message, f"The command goes behind two dashes: {_with_dashes(words)}"
     return None

@@ -39,3 +39,31 @@ def test_the_live_database_and_other_sources_cannot_be_named(sandbox: Sandbox) -
         with pytest.raises(NotFoundError):
             _delete(sandbox, name)
     assert sandbox.items()
+
+
+@pytest.mark.parametrize(
+    "words", [["rollback"], ["delete"], ["show"], ["pin"], ["shell"], ["label"], ["rollback", "--dry-run"]]
+)
+def test_an_entry_of_another_source_is_told_for_what_it_is(sandbox: Sandbox, words: list[str]) -> None:
+    name = sandbox.back_up().backup.name
+    after = {"label": ["x"], "shell": ["--", "true"]}.get(words[0], [])
+    other = f"{sandbox.prefix}_other"
+    sandbox.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(other)))
+    ran = sandbox.run(*words, name, *after, url=sandbox.cluster.url(other))
+    assert ran.code == 10
+    assert f"{name!r} is there, but it belongs to {sandbox.name!r}, not to {other!r}." in ran.err
+    assert f"with the URL of {sandbox.name!r}: --url URL" in ran.err
+    assert name in sandbox.databases()
+
+
+@pytest.mark.parametrize("words", [["rollback"], ["delete"], ["show"], ["pin"]])
+def test_names_that_can_mean_nothing(sandbox: Sandbox, words: list[str]) -> None:
+    name = sandbox.back_up().backup.name
+    live = sandbox.run(*words, sandbox.name)
+    assert (live.code, f"{sandbox.name!r} is the name of the live database" in live.err) == (10, True)
+    empty = sandbox.run(*words, "")
+    assert (empty.code, "The name of the backup is empty." in empty.err) == (2, True)
+    if words != ["delete"]:  # which drops both
+        both = sandbox.run(*words, name, "--latest")
+        assert (both.code, "Give a name or --latest, not both." in both.err) == (2, True)
+    assert sandbox.databases() == [sandbox.name, name]

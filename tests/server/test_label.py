@@ -46,3 +46,8 @@ def test_a_label_has_a_bound_and_one_beyond_it_breaks_no_list(sandbox: Sandbox) 
     assert sandbox.run("label", name, "y" * 200).code == 0
     assert "is labelled “v7”." in sandbox.run("label", name, "v7").out
     assert sandbox.run("label", name, "").code == 0
+
+
+def test_an_empty_label_is_none(sandbox: Sandbox) -> None:
+    ran = sandbox.run("backup", "--json", "--label", "")
+    assert (ran.code, ran.data["backup"]["label"]) == (0, None)

@@ -67,6 +67,24 @@ def test_an_end_has_four_digits_at_least_and_is_one(wanted: str) -> None:
         select_one(ALL, wanted, "app")
 
 
+@pytest.mark.parametrize(
+    ("wanted", "message", "hint"),
+    [
+        ("23", "There is no backup '23' of 'app'.", "at least four digits of the end of a timestamp"),
+        ("2399", "There is no backup '2399' of 'app'.", "See what there is: snapkit list"),
+        ("latest", "There is no backup 'latest' of 'app'.", "For the newest backup: --latest"),
+        ("app", "'app' is the name of the live database, not of a backup.", "See its backups: snapkit list"),
+        ("shop_old_20260111_000000", "it belongs to 'shop', not to 'app'.", "with the URL of 'shop': --url URL"),
+    ],
+)
+def test_a_name_that_fits_nothing_is_told_for_what_it_seems_to_be(wanted: str, message: str, hint: str) -> None:
+    others = [*ALL, replace(OLD, database=make_database("shop_old_20260111_000000"), source="shop")]
+    with pytest.raises(NotFoundError) as caught:
+        select_one(ALL, wanted, "app", others)
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
 def test_an_end_that_several_have_is_refused_with_a_list() -> None:
     with pytest.raises(UsageError, match="fits several entries") as caught:
         select_one(ALL, "000000", "app")
@@ -120,12 +138,11 @@ def test_what_fits_several_entries_is_refused_with_a_list(wanted: str, fitting: 
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("wanted", ["", "app", "20260110", "before", "%", "app_backup_20260110_10304_"])
-@pytest.mark.parametrize(("source", "said"), [("app", " of 'app'."), (None, ".")])
-def test_what_fits_nothing_is_not_found(wanted: str, source: str | None, said: str) -> None:
+@pytest.mark.parametrize("wanted", ["", "20260110", "before", "%", "app_backup_20260110_10304_"])
+def test_what_fits_nothing_is_not_found(wanted: str) -> None:
     with pytest.raises(NotFoundError) as caught:
-        select_one(ALL, wanted, source)
-    assert caught.value.message == f"There is no backup {wanted!r}{said}"
+        select_one(ALL, wanted, "app")
+    assert caught.value.message == f"There is no backup {wanted!r} of 'app'."
     assert caught.value.state == "Nothing was changed."
     assert caught.value.hint == "See what there is: snapkit list"
 

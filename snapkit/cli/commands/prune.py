@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from snapkit.cli.arguments import AllSources, DropWait, DryRunOption, Yes
+from snapkit.cli.arguments import AllSources, DropWait, DryRunOption, Yes, no_empty_name
 from snapkit.cli.completion import names_where
 from snapkit.cli.ctrl_c import deferred
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
@@ -229,11 +229,12 @@ def delete(
         raise UsageError(
             "Say which backups: give their names, or --latest.", state=NOTHING_CHANGED, hint="snapkit list"
         )
+    names = [no_empty_name(name) for name in names or ()]
     wait = run.settings({"drop_wait": drop_wait}).drop_wait
     server = run.server()
     from snapkit.services.prune import choose_by_name
 
-    return _remove(run, choose_by_name(names or (), server.source, latest=latest), wait, dry_run=dry_run, yes=yes)
+    return _remove(run, choose_by_name(names, server.source, latest=latest), wait, dry_run=dry_run, yes=yes)
 
 
 def policy_of(settings: Settings, command: str) -> Policy:

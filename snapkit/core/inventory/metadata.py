@@ -299,14 +299,14 @@ MAX_LABEL = 200
 
 
 def checked_label(label: str | None) -> str | None:
-    """Return a label that somebody gives; raise UsageError for one that is too long to be one."""
+    """Return a label that somebody gives, None for an empty one; raise UsageError for one that is too long."""
     if label is not None and len(label) > MAX_LABEL:
         raise UsageError(
             f"The label has {len(label)} characters; it may have {MAX_LABEL}.",
             state=NOTHING_CHANGED,
             hint="The label is shown in every list. For a longer text: snapkit pin NAME --reason TEXT",
         )
-    return label
+    return label or None
 
 
 def shown_label(label: str | None) -> str:

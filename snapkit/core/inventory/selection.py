@@ -84,11 +84,12 @@ LEAST_DIGITS = 4
 """Of the end of a timestamp that is to tell an entry."""
 
 
-def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Entry:
+def select_one(entries: Sequence[Entry], wanted: str, source: str, others: Iterable[Entry] = ()) -> Entry:
     """Return the entry that ``wanted`` names: its whole name, its label, its timestamp part, or an end of that.
 
     An end has four digits at least. Of these the first that fits something counts.
-    Raises NotFoundError where nothing fits, and UsageError, with a list, where several do.
+    Raises NotFoundError where nothing fits, and UsageError, with a list, where several do. ``others`` are entries that
+    may be those of other sources: the error says whose it is if ``wanted`` is the whole name of one.
     """
     for entry in entries:
         if entry.name == wanted:
@@ -97,11 +98,8 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     if not fitting and sum(map(str.isdecimal, wanted)) >= LEAST_DIGITS:
         fitting = [entry for entry in entries if (naming.stamp_of(entry.name) or "").endswith(wanted)]
     if not fitting:
-        raise NotFoundError(
-            f"There is no backup {wanted!r}" + (f" of {source!r}." if source else "."),
-            state=NOTHING_CHANGED,
-            hint="See what there is: snapkit list",
-        )
+        message, hint = _why_nothing_fits(wanted, source, others)
+        raise NotFoundError(message, state=NOTHING_CHANGED, hint=hint)
     if len(fitting) > 1:
         names = "\n".join(f"  {entry.name}" for entry in fitting)
         raise UsageError(
@@ -110,9 +108,33 @@ def select_one(entries: Sequence[Entry], wanted: str, source: str | None) -> Ent
     return fitting[0]
 
 
-def select_among(entries: Sequence[Entry], wanted: str | None, source: str, distrusted: Sequence[Entry] = ()) -> Entry:
+def _why_nothing_fits(wanted: str, source: str, others: Iterable[Entry]) -> tuple[str, str]:
+    """Return message and hint for a name that fits no entry of the source."""
+    if wanted == source:
+        return f"{wanted!r} is the name of the live database, not of a backup.", "See its backups: snapkit list"
+    for entry in others:
+        if entry.name == wanted:
+            return (
+                f"{wanted!r} is there, but it belongs to {entry.source!r}, not to {source!r}.",
+                f"Run the same command with the URL of {entry.source!r}: --url URL",
+            )
+    hint = "See what there is: snapkit list"
+    if wanted == "latest":
+        hint = "For the newest backup: --latest"
+    elif wanted.isdecimal() and len(wanted) < LEAST_DIGITS:
+        hint = f"Give at least four digits of the end of a timestamp. {hint}"
+    return f"There is no backup {wanted!r} of {source!r}.", hint
+
+
+def select_among(
+    entries: Sequence[Entry],
+    wanted: str | None,
+    source: str,
+    distrusted: Sequence[Entry] = (),
+    others: Iterable[Entry] = (),
+) -> Entry:
     """Return the entry that ``wanted`` names; None: the newest ready backup. Raises as those two do."""
-    return latest_backup(entries, source, distrusted) if wanted is None else select_one(entries, wanted, source)
+    return latest_backup(entries, source, distrusted) if wanted is None else select_one(entries, wanted, source, others)
 
 
 def _former_name(entry: Entry) -> str | None:

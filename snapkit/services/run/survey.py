@@ -106,7 +106,7 @@ def chosen(gathered: ServerState, source: str, wanted: str | None) -> Entry:
     inventory = gathered.inventory
     need_known(gathered, source)
     distrusted = [entry for entry in inventory.distrusted if entry.source == source]
-    return select_among(inventory.of_source(source), wanted, source, distrusted)
+    return select_among(inventory.of_source(source), wanted, source, distrusted, inventory.entries)
 
 
 def address_of(connection: Connection) -> Address:
