@@ -137,7 +137,7 @@ def back_up(server: Server, request: BackupRequest, lock_wait: timedelta, observ
         source_oid=plan.clone.template.oid,
         choice=copied.choice,
         address=address,
-        copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared),
+        copy=Copying(cloned.source_bytes, cloned.duration, cloned.blocks_shared, cloned.were_copied),
         outage=held.outage,
         phases=watch.phases,
         duration=watch.elapsed,
@@ -258,6 +258,8 @@ class Copying:
     size: int | None
     duration: timedelta
     blocks_shared: bool | None = None
+    were_copied: bool = False
+    """Whether snapkit had PostgreSQL copy the files, since blocks could not be shared."""
 
     @property
     def rate(self) -> float | None:

@@ -94,6 +94,9 @@ def test_auto_copies_where_blocks_may_not_be_shared_and_remembers_it(on_two_disk
         sent = [text for step in preview_backup(server, BackupRequest()).steps for text in step.sql]
         assert "SET file_copy_method TO copy" in sent
         assert _back_up(server).cautions == ()
+    receipt = sandbox.run("backup").out
+    assert "clone, by a copy of the files: the file system cannot share blocks here" in receipt
+    assert "seems" not in receipt
     sandbox.ruin()
     assert swap(server, SwapRequest(keep_backup=True), LOCK_WAIT, lambda progress: None).cautions == ()
     assert len(sandbox.items()) == 100

@@ -18,6 +18,7 @@ from snapkit.core.checks.in_the_way import (
 )
 from snapkit.core.checks.preconditions import (
     RoleRights,
+    lacks_ownership,
     lacks_rights,
     missing_grants,
     no_live_database,
@@ -146,10 +147,28 @@ def test_which_rights_are_missing(
 
 def test_whoever_changes_only_the_document_need_not_create_databases() -> None:
     rights = RoleRights("me", inherits=True, may_create=False, may_act_as_owner=False)
-    assert missing_grants(rights, MINE, 160000, quote=_quote, createdb=False) == {}
-    assert set(missing_grants(rights, replace(MINE, is_mine=False), 160000, quote=_quote, createdb=False)) == {
-        "ownership"
-    }
+    assert lacks_ownership(rights, MINE, 160000, quote=_quote) is None
+
+
+@pytest.mark.parametrize(
+    ("is_superuser", "hint"),
+    [
+        (False, "Connect as boss. Or ask an administrator to run: GRANT <boss> TO <me>;"),
+        (
+            True,
+            (
+                "Connect as boss. Or ask an administrator to make your role the owner of the database and of each of "
+                "its backups: ALTER DATABASE ... OWNER TO <me>;"
+            ),
+        ),
+    ],
+)
+def test_who_does_not_own_several_is_told_the_same_of_each(is_superuser: bool, hint: str) -> None:
+    theirs = replace(MINE, is_mine=False, owner="boss", owner_is_superuser=is_superuser)
+    errors = [lacks_ownership(ALL, replace(theirs, name=name), 150000, quote=_quote) for name in ("one", "two")]
+    assert [(error.message, error.hint) for error in errors if error] == [
+        ("This takes the rights of the owner 'boss', which your role 'me' does not have.", hint)
+    ] * 2
 
 
 def test_sessions_are_listed_and_the_rest_is_counted() -> None:

@@ -73,6 +73,8 @@ def _strategy(result: BackupReceipt) -> str:
     copy = result.copy
     if copy.blocks_shared:
         text += ", blocks shared"
+    elif copy.were_copied:
+        text += ", by a copy of the files: the file system cannot share blocks here"
     elif copy.blocks_shared is False:
         text += ", but the file system seems to share no blocks"
     match result.choice:  # what has to be said of a way that nobody would have expected

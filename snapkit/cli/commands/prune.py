@@ -63,7 +63,7 @@ def _print_preview(result: RemovalPreview, console: Console) -> None:
     if result.removed or failed:
         cannot = f"; {len(failed)} cannot be dropped now:" if failed else "."
         console.print(f"{count_text(len(result.removed), 'database')} to drop, {size_text(freed)} to free{cannot}")
-        for error in each_error_once(result.failed):
+        for error in each_error_once(result.failed, "would not be dropped"):
             said = " ".join(filter(None, (error.message, error.state, error.hint)))
             console.print(Padding(Text(printable_lines(said), overflow="fold"), (0, 0, 0, 2), expand=False))
     else:

@@ -63,28 +63,51 @@ class RoleRights:
 
 
 def missing_grants(
-    rights: RoleRights, database: Database, version: int, *, quote: Callable[[str], str], createdb: bool = True
+    rights: RoleRights, database: Database, version: int, *, quote: Callable[[str], str]
 ) -> dict[str, str]:
     """Return the rights that the role lacks to clone and rename a database, with the statement that grants each.
 
-    ``rights`` are those with the database's owner, ``version`` is server_version_num. Without ``createdb`` the role
-    need only own the database.
+    ``rights`` are those with the database's owner, ``version`` is server_version_num.
     """
-    role, owner = quote(rights.role), quote(database.owner)
+    role = quote(rights.role)
     grants = {}
-    if createdb and not rights.may_create:
+    if not rights.may_create:
         grants["CREATEDB"] = f"ALTER ROLE {role} CREATEDB;"
-    if not database.is_mine or (createdb and not rights.may_act_as_owner):
-        alike = ""
+    if not database.is_mine or not rights.may_act_as_owner:
+        grant, alike = _grant_of_owner(rights, database, version, quote), ""
         if database.owner_is_superuser:
             grant = f"ALTER DATABASE {quote(database.name)} OWNER TO {role};"
             alike = "and the same for the database and each of its backups, which all need one owner; "
-        elif grants_set_role_apart(version):
-            grant = f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
-        else:
-            grant = f"GRANT {owner} TO {role};" + ("" if rights.inherits else f" ALTER ROLE {role} INHERIT;")
         grants["ownership"] = f"{grant} ({alike}or connect as {database.owner})"
     return grants
+
+
+def _grant_of_owner(rights: RoleRights, database: Database, version: int, quote: Callable[[str], str]) -> str:
+    role, owner = quote(rights.role), quote(database.owner)
+    if grants_set_role_apart(version):
+        return f"GRANT {owner} TO {role} WITH INHERIT TRUE, SET TRUE;"
+    return f"GRANT {owner} TO {role};" + ("" if rights.inherits else f" ALTER ROLE {role} INHERIT;")
+
+
+def lacks_ownership(
+    rights: RoleRights, database: Database, version: int, *, quote: Callable[[str], str]
+) -> PrivilegeError | None:
+    """Return the error for a role that may not drop, rename or mark the database; None if it may.
+
+    It is the same for all databases of one owner, so that it is told once. The arguments are as for ``missing_grants``.
+    """
+    if database.is_mine:
+        return None
+    if database.owner_is_superuser:
+        statement = f"ALTER DATABASE ... OWNER TO {quote(rights.role)};"
+        instead = f"make your role the owner of the database and of each of its backups: {statement}"
+    else:
+        instead = f"run: {_grant_of_owner(rights, database, version, quote)}"
+    return PrivilegeError(
+        f"This takes the rights of the owner {database.owner!r}, which your role {rights.role!r} does not have.",
+        state=NOTHING_CHANGED,
+        hint=f"Connect as {database.owner}. Or ask an administrator to {instead}",
+    )
 
 
 def lacks_rights(name: str, grants: Mapping[str, str]) -> PrivilegeError | None:

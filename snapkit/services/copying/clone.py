@@ -54,6 +54,8 @@ class Cloned:
     """How much of the outage went by before the last session inside had left."""
     blocks_shared: bool | None = None
     """Whether the file system shared blocks, as far as it is known or the time tells."""
+    were_copied: bool = False
+    """Whether snapkit had PostgreSQL copy the files, since blocks could not be shared."""
     cautions: tuple[Caution, ...] = ()
     was_refused: bool = False
     """Whether PostgreSQL was not let share blocks, and files were copied instead."""
@@ -209,6 +211,7 @@ def _clone(
         duration=outage - leaving,
         leaving=leaving,
         blocks_shared=False if cloning.copies else shared,
+        were_copied=cloning.copies,
         source_files=cloning.files,
     )
 

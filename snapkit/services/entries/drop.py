@@ -257,8 +257,11 @@ class Failure:
     error: SnapkitError
 
 
-def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
-    """Return the errors of the failures. Those with the same reason become one error, whose state names all entries."""
+def each_error_once(failures: Iterable[Failure], fate: str = "were not dropped") -> tuple[SnapkitError, ...]:
+    """Return the errors of the failures. Those with the same reason become one error, whose state names all entries.
+
+    ``fate`` is what became of those, or what would.
+    """
     same: dict[tuple[type[SnapkitError], str, str | None], list[Failure]] = {}
     for failure in failures:
         error = failure.error
@@ -268,7 +271,7 @@ def each_error_once(failures: Iterable[Failure]) -> tuple[SnapkitError, ...]:
         if len(group) == 1
         else kind(
             message,
-            state=f"{len(group)} were not dropped for this reason: {', '.join(each.entry.name for each in group)}.",
+            state=f"{len(group)} {fate} for this reason: {', '.join(each.entry.name for each in group)}.",
             hint=hint,
         )
         for (kind, message, hint), group in same.items()

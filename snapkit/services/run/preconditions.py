@@ -13,7 +13,13 @@ from snapkit.core.checks.in_the_way import (
     sessions_busy,
     sessions_protected,
 )
-from snapkit.core.checks.preconditions import lacks_rights, missing_grants, runs_through_pooler, takes_no_writes
+from snapkit.core.checks.preconditions import (
+    lacks_ownership,
+    lacks_rights,
+    missing_grants,
+    runs_through_pooler,
+    takes_no_writes,
+)
 from snapkit.core.client_session import ClientSession
 from snapkit.core.inventory.database import Database
 from snapkit.errors import NOTHING_CHANGED, SnapkitError
@@ -60,14 +66,18 @@ def _raise(error: SnapkitError | None) -> None:
 def check_rights(connection: Connection, database: Database, *, createdb: bool = True) -> None:
     """Raise PrivilegeError if the role does not own the database or, with ``createdb``, may not make and rename any."""
     with server_errors(NOTHING_CHANGED):
-        grants = grants_lacking(connection, database, createdb=createdb)
-    _raise(lacks_rights(database.name, grants))
+        if createdb:
+            error = lacks_rights(database.name, grants_lacking(connection, database))
+        else:
+            rights, version = roles.role_rights(connection, database.owner), server_version(connection)
+            error = lacks_ownership(rights, database, version, quote=quote_name)
+    _raise(error)
 
 
-def grants_lacking(connection: Connection, database: Database, *, createdb: bool = True) -> dict[str, str]:
+def grants_lacking(connection: Connection, database: Database) -> dict[str, str]:
     """Return the rights that the role lacks to clone and rename a database, with the statement that grants each."""
     rights = roles.role_rights(connection, database.owner)
-    return missing_grants(rights, database, server_version(connection), quote=quote_name, createdb=createdb)
+    return missing_grants(rights, database, server_version(connection), quote=quote_name)
 
 
 def check_empty_enough(
