@@ -56,7 +56,11 @@ class Terminal:
         """Ask, where the person sits if stderr goes elsewhere; raise InterruptedRunError unless the answer is yes."""
         try:
             with nullcontext() if sys.stderr.isatty() else _stderr_on(_TERMINAL):
-                agreed = typer.confirm(printable(question), err=True)
+                agreed = bool(
+                    typer.prompt(
+                        f"{printable(question)} [y/N]", default="n", show_default=False, value_proc=_is_yes, err=True
+                    )
+                )
         except typer.Abort:
             self.err.print()
             agreed = False
@@ -111,6 +115,14 @@ class Terminal:
         with display:
             task = display.add_task(printable(phase), total=None, detail="")
             yield observe
+
+
+def _is_yes(answer: str) -> bool:
+    """Return whether the answer is yes; if it is neither yes nor no, say so, and have the question asked again."""
+    answer = answer.strip().lower()
+    if answer not in ("y", "yes", "n", "no"):
+        raise typer.BadParameter("Answer y (yes) or n (no).")
+    return answer.startswith("y")
 
 
 def _tell_once(terminal: Terminal, progress: Progress, told: set[str]) -> None:

@@ -46,6 +46,9 @@ def test_rollback_shows_what_it_will_do_and_asks(sandbox: Sandbox) -> None:
         child.expect(r"\[y/N\]")
         for expected in (backup, "before v42", "nothing is dropped", "1 session (billing), will be disconnected"):
             assert expected in child.before
+        child.sendline("maybe")
+        child.expect(r"Answer y \(yes\) or n \(no\)\.")
+        child.expect(r"\[y/N\]: ")
         child.sendline("n")
         code, output = _finish(child)
     assert code == 130
