@@ -324,7 +324,7 @@ def test_a_copy_made_while_clients_work_has_the_privileges_and_settings_of_its_s
 
     copy = online.copy_online
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("snapkit.services.copying.copy.copy_online", at_first)
+        patch.setattr("snapkit.services.copying.online.run.copy_online", at_first)
         patch.setattr("snapkit.services.copying.online.read.read_moment", then)
         name = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
     assert sandbox.row(name)["datconnlimit"] == 50

@@ -26,7 +26,6 @@ from snapkit.services.copying.clone import (
     untouched,
 )
 from snapkit.services.copying.decision import Choice, CopyRequest, Decision, decide_by_files, decide_online
-from snapkit.services.copying.online.run import copy_online
 from snapkit.services.outage.clients import HeldClients, Holding, ReadyClients
 from snapkit.services.run.probe import Noted, note_source
 from snapkit.services.run.stopwatch import Stopwatch
@@ -112,6 +111,8 @@ def _check_moment(plan: BackupPlan, moment: Moment) -> None:
 
 
 def _copy_online(context: RunContext, decided: Decision, programs: Programs, watch: Stopwatch) -> Copied:
+    from snapkit.services.copying.online.run import copy_online  # which a clone has no use for
+
     plan = decided.plan
     cloned = copy_online(context, plan.clone, programs, lambda moment: _check_moment(plan, moment))
     watch.lap("copy")

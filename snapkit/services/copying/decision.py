@@ -25,8 +25,6 @@ from snapkit.postgres.copying.programs import Programs, find_programs
 from snapkit.postgres.copying.progress import Cloning
 from snapkit.services.copying.collation import with_collation
 from snapkit.services.copying.estimate import estimate, estimate_by_files, method_for
-from snapkit.services.copying.online.code_check import check_code
-from snapkit.services.copying.online.run import check_locks
 from snapkit.services.outage.clients import Clients
 from snapkit.services.outage.workers import check_workers
 from snapkit.services.run.preconditions import check_empty_enough, check_rights
@@ -107,6 +105,9 @@ def decide(context: RunContext, request: CopyRequest) -> Decision:
 
 def check_copying(inside: Connection, facts: ServerFacts) -> None:
     """Raise UsageError if a copy while clients work cannot be made of the database that ``inside`` is connected to."""
+    from snapkit.services.copying.online.code_check import check_code  # which a clone has no use for
+    from snapkit.services.copying.online.run import check_locks
+
     check_locks(inside, NOTHING_CHANGED)
     if facts.is_superuser:
         check_code(inside, NOTHING_CHANGED)
