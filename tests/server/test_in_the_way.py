@@ -216,8 +216,9 @@ def test_who_does_not_own_an_entry_is_told_what_it_takes(sandbox: Sandbox, chang
         change(sandbox.server(sandbox.cluster.url(sandbox.name, user=role)), name)
     assert caught.value.hint is not None
     quoted = role.replace('"', '""')
-    alike = "and the same for the database and each of its backups, which all need one owner; or connect as postgres"
-    assert f'OWNER TO "{quoted}"; ({alike})' in caught.value.hint
+    assert "Connect as postgres." in caught.value.hint
+    assert "the owner of the database and of each of its backups" in caught.value.hint
+    assert f'OWNER TO "{quoted}";' in caught.value.hint
     assert name in sandbox.databases()
 
 
