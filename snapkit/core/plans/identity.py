@@ -48,7 +48,7 @@ class AlteredMeanwhileError(BusyError):
 
 
 def check_names_found(names: Mapping[int, str], found: Mapping[int, str], state: str) -> None:
-    """Raise BusyError unless each database, by OID, bears the name by which statements go; ``state`` as for errors."""
+    """Raise BusyError unless each OID has the name that the statements use. ``state`` is that of the error."""
     for oid, name in names.items():
         if found.get(oid) != name:
             was = f"renamed to {found[oid]!r}" if oid in found else "dropped or replaced"

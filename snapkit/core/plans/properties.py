@@ -1,4 +1,4 @@
-"""What belongs to a database as an object, and a clone by template does not carry: as values, and how to bring it back.
+"""The properties that CREATE DATABASE ... TEMPLATE does not copy, as values, and the statements that restore them.
 
 https://www.postgresql.org/docs/current/manage-ag-templatedbs.html
 """
@@ -79,9 +79,9 @@ class Properties:
 
 
 def for_roles(properties: Properties, names: Mapping[str, str | None]) -> Properties:
-    """Return the properties with roles named as ``names`` says; what is a role's for which that is None, is left out.
+    """Return the properties with roles renamed by ``names``. Where that is None, what belongs to the role is left out.
 
-    A role that ``names`` does not know keeps its name; the owner always does so unless another is given.
+    A role that ``names`` does not know keeps its name. So does the owner, unless another one is given.
     """
 
     def now(role: str) -> str | None:
@@ -105,7 +105,7 @@ def for_roles(properties: Properties, names: Mapping[str, str | None]) -> Proper
 
 
 def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:
-    """Give a fresh clone the properties of its source, save the owner, which CREATE DATABASE gave it already."""
+    """Give a new clone the properties of its source. CREATE DATABASE has set the owner already."""
     return (
         *(() if wanted.privileges is None else _privilege_statements(name, wanted.owner, wanted.privileges)),
         *_setting_statements(name, wanted.settings),
@@ -115,7 +115,7 @@ def statements_to_set(name: str, wanted: Properties) -> tuple[Statement, ...]:
 
 
 def statements_to_replace(name: str, present: Properties, wanted: Properties) -> tuple[Statement, ...]:
-    """Give a database that has properties of its own those of another; ``present`` already has the wanted owner."""
+    """Replace the properties of a database. Its owner (in ``present``) has to be the wanted one already."""
     grantees = sorted({item.grantee for item in present.privileges or ()} - {"", wanted.owner})
     roles = sorted({setting.role for setting in present.settings})
     plainly = _default_privileges(wanted.owner) if present.privileges is not None else None
@@ -154,14 +154,14 @@ def _default_privileges(owner: str) -> frozenset[Privilege]:
 
 
 def _privilege_statements(name: str, owner: str, wanted: frozenset[Privilege]) -> Iterator[Statement]:
-    """Write the access list anew: first nothing, then grant by grant, each when its grantor may give it."""
+    """Write the access list anew: revoke everything, then grant each privilege once its grantor may grant it."""
     yield RevokeAllOnDatabase(name, (None,))
     yield RevokeAllOnDatabase(name, (owner,))
     yield from statements_to_grant(name, owner, wanted)
 
 
 def statements_to_grant(name: str, owner: str, wanted: Collection[Privilege]) -> Iterator[Statement]:
-    """Grant what nobody has yet, each privilege when its grantor may give it, else in the order of the list."""
+    """Grant each privilege once its grantor may grant it, and otherwise in the order of the list."""
     pending = sorted(wanted, key=lambda item: (item.place, *_recipient(item)))
     may_give: set[tuple[str, str]] = set()
     while pending:
@@ -174,7 +174,7 @@ def statements_to_grant(name: str, owner: str, wanted: Collection[Privilege]) ->
 
 
 def _recipient(item: Privilege) -> tuple[str, str]:
-    """What one element of an access list is about: in it stands all that one role has from another."""
+    """The key of one element of an access list: grantor and grantee."""
     return item.grantor, item.grantee
 
 
@@ -186,7 +186,7 @@ _MANY = 50
 
 
 def _grants(name: str, owner: str, items: Sequence[Privilege]) -> Iterator[Statement]:
-    """Grant to all in one statement who stand one behind another and are given the same."""
+    """Put neighbours with the same privileges into one GRANT."""
     elements = [(grantor, _held(group), grantee) for (grantor, grantee), group in groupby(items, _recipient)]
     runs = _runs(elements)
     if len(runs) > _MANY:
@@ -220,7 +220,7 @@ def _setting_statements(name: str, settings: Collection[Setting]) -> Iterator[St
 
 
 def _joined(values: Iterable[str]) -> str:
-    """Write a list as PostgreSQL stores it, but for its keywords, which it puts in quotes too."""
+    """Write a list as PostgreSQL stores it, except that keywords are quoted, too."""
     return ", ".join(value if _PLAIN.fullmatch(value) else '"' + value.replace('"', '""') + '"' for value in values)
 
 
@@ -228,7 +228,7 @@ _PLAIN = re.compile("[a-z_][a-z0-9_]*")
 
 
 def statements_to_correct(name: str, wanted: Properties, found: Properties) -> tuple[Statement, ...]:
-    """Return what stores those lists anew that do not read as the ``wanted`` ones: a keyword with or without quotes."""
+    """Return the statements for lists that differ from the ``wanted`` ones in the quotes around a keyword."""
     present = {(each.role, each.parameter) for each in found.settings}
     return tuple(
         StoreParameter(name, each.role or None, each.parameter, each.value)
@@ -241,10 +241,10 @@ _BETWEEN = ", \t\n\r\f\v"
 
 
 def split_identifiers(text: str) -> tuple[str, ...]:
-    """Split a list as PostgreSQL stores it: comma-separated, each element an identifier, quoted where need be.
+    """Split a list as PostgreSQL stores it: identifiers separated by commas, and quoted where they have to be.
 
-    One without quotes is folded to lower case, as PostgreSQL does when it reads the setting. An empty text is the list
-    of no elements, which is another one than that of an empty name.
+    An identifier without quotes is folded to lower case, as PostgreSQL does when it reads the setting. An empty text is
+    a list without elements. That is not the same as a list with one empty name.
     """
     values: list[str] = []
     position = 0
@@ -278,7 +278,7 @@ def _quoted(text: str, position: int) -> tuple[str, int]:
 
 
 def explains(refused: Statement, difference: Difference) -> bool:
-    """Whether a statement that the role had no right to run accounts for a difference."""
+    """Whether a statement that the role may not run explains a difference."""
     match refused:
         case SetParameter() | StoreParameter() | ResetParameters():
             return difference.name == "settings"

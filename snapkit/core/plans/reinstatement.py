@@ -1,9 +1,9 @@
-"""What an undo gives back to the entry that a rollback used up: what it was, if nothing was written while it was live.
+"""What an undo restores of the entry that a rollback used up: its name and document, if nothing was written meanwhile.
 
-The server hands out transaction IDs in order, one to each transaction that writes. Of those between the rollback and
-the end of the undo all must be snapkit's own; else somebody, in whatever database, has written something. One thing
-needs no transaction ID: ``nextval`` within the values that a sequence has logged already. It logs the first after a
-checkpoint, which each clone by files begins with; so a clone by WAL_LOG proves nothing.
+The server gives out transaction IDs in order, one to each transaction that writes. If all IDs between the rollback and
+the end of the undo are snapkit's own, nobody has written anything, in any database. There is one exception:
+``nextval`` needs no ID while it uses values that the sequence has logged already. The first ``nextval`` after a
+checkpoint does log. A clone by files begins with a checkpoint, a clone by WAL_LOG does not, and so proves nothing.
 https://www.postgresql.org/docs/current/transaction-id.html
 """
 
@@ -25,7 +25,7 @@ _SWAPS = 2
 
 @dataclass(frozen=True, slots=True)
 class Returning:
-    """What a displaced database was before it was live: its name, and its document, to be given back."""
+    """The name and the document that a displaced database had before it was live, and gets back."""
 
     oid: int
     name: str
@@ -33,7 +33,7 @@ class Returning:
 
 
 def plan_returning(plan: SwapPlan, taken: Collection[str]) -> Returning | None:
-    """Return what the database that ``plan`` has put aside was, if a rollback to it was what ``plan`` takes back."""
+    """Return what the database that ``plan`` displaces was before, if ``plan`` takes back a rollback to it."""
     restored, live = plan.entry.metadata, plan.live
     if restored is None or live is None or restored.gave_way_to is None:
         return None
@@ -56,8 +56,8 @@ def plan_returning(plan: SwapPlan, taken: Collection[str]) -> Returning | None:
 def is_unwritten(plan: SwapPlan, returning: Returning, next_transaction: int, own: int) -> bool:
     """Whether nothing can have been written while it was live.
 
-    ``next_transaction`` is the next transaction ID, read when it let nobody in any more; ``own`` are those that the
-    undo has used besides that of its swap.
+    ``next_transaction`` is the next transaction ID, read when nobody could connect to it any more. ``own`` are the IDs
+    that the undo has used besides that of its swap.
     """
     before = plan.entry.order
     if before is None or returning.metadata.strategy is Strategy.WAL_LOG:
@@ -66,6 +66,6 @@ def is_unwritten(plan: SwapPlan, returning: Returning, next_transaction: int, ow
 
 
 def was_backup(plan: SwapPlan) -> str | None:
-    """Return the name of the backup that was live, and that ``plan`` puts aside by taking back the rollback to it."""
+    """Return the name of the backup that is live now, if ``plan`` takes back the rollback to it."""
     returning = plan_returning(plan, ())
     return returning.name if returning is not None and returning.metadata.kind is Kind.BACKUP else None

@@ -8,10 +8,10 @@ from snapkit.core.values import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Locale:
-    """What CREATE DATABASE is told of encoding and sorting where it does not take them from its template.
+    """Encoding and collation for a CREATE DATABASE that does not take them from its template.
 
-    ``provider`` is ``libc``, ``icu`` or ``builtin``, None where there is no choice (PostgreSQL 14); ``name`` and
-    ``rules`` are those of the latter two.
+    ``provider`` is ``libc``, ``icu`` or ``builtin``, and None on PostgreSQL 14, which has no choice. ``name`` and
+    ``rules`` are for ``icu`` and ``builtin``.
     https://www.postgresql.org/docs/current/sql-createdatabase.html
     """
 
@@ -25,15 +25,15 @@ class Locale:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Write all that is dirty to disk, so that the checkpoint of a clone that copies files has little left to do."""
+    """Write dirty buffers to disk, so that the checkpoint in CREATE DATABASE (FILE_COPY) has little left to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreateDatabase:
-    """Clone ``template``; sealed from its first moment, and marked as under construction.
+    """Clone ``template``. The clone is sealed from the start, and marked as unfinished.
 
-    ``method`` is what STRATEGY says; None where the server knows no such word (PostgreSQL 14). ``locale`` is for an
-    empty database, made from template0; ``collation_version`` is to be noted as the template's, whatever the system's.
+    ``method`` is the STRATEGY, None on PostgreSQL 14, which has none. ``locale`` is for an empty database, made from
+    template0. ``collation_version`` is recorded as that of the template, whatever the system has now.
     """
 
     name: str
@@ -55,7 +55,7 @@ class SetCopyMethod:
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Have notifications on ``channel`` sent to this session; ``ends`` them."""
+    """Listen on ``channel`` in this session; with ``ends``, stop listening."""
 
     channel: str
     ends: bool = False
@@ -87,10 +87,10 @@ class AlterDatabase:
 
 @dataclass(frozen=True, slots=True)
 class FreezeDatabase:
-    """Change nothing; but name, owner, access list, flags and limit stay as they are until the transaction ends.
+    """Change nothing, and keep name, owner, access list, flags and limit unchanged until the transaction ends.
 
-    ALTER DATABASE without an option writes the row of pg_database anew, and whoever would change that has to wait. It
-    takes no lock that a client waits for. https://www.postgresql.org/docs/current/sql-alterdatabase.html
+    ALTER DATABASE without an option writes the row of pg_database anew. Whoever wants to change the row has to wait.
+    Clients do not wait for it. https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
 
     name: str
@@ -110,7 +110,7 @@ class CommentOnDatabase:
 
 @dataclass(frozen=True, slots=True)
 class LabelDatabase:
-    """A security label, by the provider that knows what it means; None takes it away."""
+    """Set a security label of a provider; None removes it."""
 
     name: str
     provider: str
@@ -146,7 +146,7 @@ class RevokeOnDatabase:
 
 @dataclass(frozen=True, slots=True)
 class SetRole:
-    """Act as ``role`` until the end of the transaction; None is oneself again."""
+    """Act as ``role`` until the end of the transaction; None ends that."""
 
     role: str | None
 
@@ -163,9 +163,9 @@ class SetParameter:
 
 @dataclass(frozen=True, slots=True)
 class StoreParameter:
-    """A setting as SetParameter's, stored as just this text, in a transaction; for what no list of values is stored as.
+    """Store a setting as exactly this text. For what SetParameter cannot store; it needs a transaction.
 
-    A list of no elements is one: ``SET ... TO ''`` would store a list of one empty name.
+    An example is a list without elements: ``SET ... TO ''`` would store a list with one empty name.
     https://www.postgresql.org/docs/current/sql-alterdatabase.html
     """
 
