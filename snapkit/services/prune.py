@@ -13,7 +13,6 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
 from snapkit.core.inventory.ordering import ahead_cautions
 from snapkit.core.inventory.retention import Kept, Policy, Verdict, decide
-from snapkit.core.outcome import Outcome
 from snapkit.core.plans.drop import plan_drops
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution, Observe, Progress, unobserved
@@ -22,7 +21,7 @@ from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UsageError
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.drop import DROP_WAIT
-from snapkit.services.entries.drop import Drops, Failure, Shielded, each_error_once, hindrance, not_all_dropped
+from snapkit.services.entries.drop import DropOutcome, Drops, Failure, Shielded, hindrance
 from snapkit.services.entries.leftovers import sweep
 from snapkit.services.run.disk_room import room_cautions
 from snapkit.services.run.preconditions import check_server
@@ -202,7 +201,7 @@ class RemovalPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class Removal(Outcome):
+class Removal(DropOutcome):
     """What prune or delete dropped; ``as_confirmed``: exactly what the user was shown beforehand, and agreed to."""
 
     kept: tuple[Kept, ...]
@@ -215,15 +214,3 @@ class Removal(Outcome):
     @property
     def freed_bytes(self) -> int:
         return sum(entry.size_bytes or 0 for entry in self.removed)
-
-    @property
-    def changed(self) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self.removed)
-
-    @property
-    def shortfall(self) -> SnapkitError | None:
-        return not_all_dropped(self.removed, self.failed)
-
-    @property
-    def complaints(self) -> tuple[SnapkitError, ...]:
-        return each_error_once(self.failed)

@@ -17,7 +17,6 @@ from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.recognition import Inventory
 from snapkit.core.inventory.selection import is_leftover
 from snapkit.core.outage.pooled_databases import PoolerReceipt
-from snapkit.core.outcome import Outcome
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.utc import utc_text
 from snapkit.core.values import dataclass
@@ -27,7 +26,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.sql.drop import DROP_WAIT
 from snapkit.postgres.sql.locks import others_at_work
-from snapkit.services.entries.drop import Drops, Failure, each_error_once, not_all_dropped
+from snapkit.services.entries.drop import DropOutcome, Drops, Failure
 from snapkit.services.entries.leftovers import drop_leftovers
 from snapkit.services.entries.opening import open_to_owner
 from snapkit.services.entries.seal import seal_what_was_left
@@ -151,7 +150,7 @@ def _orphaned_files(connection: Connection) -> tuple[Caution, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery(Outcome):
+class Recovery(DropOutcome):
     """What interrupted runs had left, and what became of it; ``ended`` are forgotten sessions of ours.
 
     ``resumed`` are databases of poolers that were paused, and are so no more; ``sealed`` the entries that a shell had
@@ -166,15 +165,3 @@ class Recovery(Outcome):
     opened: tuple[Entry, ...] = ()
     """Those that were opened to their owners, since pg_upgrade wants it so."""
     cautions: tuple[Caution, ...] = ()
-
-    @property
-    def changed(self) -> tuple[str, ...]:
-        return tuple(entry.name for entry in self.removed)
-
-    @property
-    def shortfall(self) -> SnapkitError | None:
-        return not_all_dropped(self.removed, self.failed)
-
-    @property
-    def complaints(self) -> tuple[SnapkitError, ...]:
-        return each_error_once(self.failed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,7 @@ from snapkit.core.durations import duration_text
 from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
+from snapkit.core.outcome import Outcome
 from snapkit.core.plans.drop import statements_to_drop
 from snapkit.core.server.replication import drop_subscription
 from snapkit.errors import (
@@ -278,11 +279,27 @@ def each_error_once(failures: Iterable[Failure], fate: str = "were not dropped")
     )
 
 
-def not_all_dropped(removed: Sequence[Entry], failed: Sequence[Failure]) -> SnapkitError | None:
-    """Return the error of a run that could not drop everything; None if it could."""
-    if not failed:
-        return None
-    return PartialError(
-        f"{len(failed)} of {len(failed) + len(removed)} could not be dropped.",
-        hint="See the error of each entry in data.failed.",
-    )
+class DropOutcome(Outcome):
+    """The result of a run that dropped what it could: ``removed``, and what it could not: ``failed``."""
+
+    __slots__ = ()
+
+    removed: tuple[Entry, ...]
+    failed: tuple[Failure, ...]
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.removed)
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        if not self.failed:
+            return None
+        return PartialError(
+            f"{len(self.failed)} of {len(self.failed) + len(self.removed)} could not be dropped.",
+            hint="See the error of each entry in data.failed.",
+        )
+
+    @property
+    def complaints(self) -> tuple[SnapkitError, ...]:
+        return each_error_once(self.failed)
