@@ -93,6 +93,10 @@ class RollbackFailedError(SnapkitError):
     """A guarded command failed, and so did the rollback."""
 
 
+class DiffersError(SnapkitError):
+    """There are differences, where the user wants that to be an error."""
+
+
 class UnknownOutcomeError(SnapkitError):
     """COMMIT may have been sent, and the server was not asked what became of it, or did not answer."""
 

@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     ROLLED_BACK = 20
     ROLLBACK_FAILED = 21
     UNKNOWN_OUTCOME = 22
+    DIFFERS = 26
     INTERRUPTED = 130
 
     @property
@@ -42,6 +43,7 @@ _CODES: dict[type[errors.SnapkitError], ExitCode] = {
     errors.RolledBackError: ExitCode.ROLLED_BACK,
     errors.RollbackFailedError: ExitCode.ROLLBACK_FAILED,
     errors.UnknownOutcomeError: ExitCode.UNKNOWN_OUTCOME,
+    errors.DiffersError: ExitCode.DIFFERS,
     errors.InterruptedRunError: ExitCode.INTERRUPTED,
 }
 
