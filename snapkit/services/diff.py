@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from snapkit.core.comparison.differences import ChangedDefinition, ChangedTable
 from snapkit.core.comparison.patterns import TablePattern
@@ -39,15 +39,18 @@ class DiffReceipt(Outcome):
     ``tables`` are those with differences, and those that were not compared, sorted by how much changed.
     """
 
+    request: DiffRequest
+    """What was asked for: nothing is said of what was not compared because of that."""
     before: Entry
     after: Entry | None
     live: str
     """The name of the live database."""
+    at: datetime
+    """When the comparison began, by the server's clock."""
     schema: tuple[ChangedDefinition, ...]
     tables: tuple[ChangedTable, ...]
     tables_compared: int
     duration: timedelta
-    fails_if_different: bool = False
     cautions: tuple[Caution, ...] = ()
 
     @property
@@ -64,7 +67,7 @@ class DiffReceipt(Outcome):
 
     @property
     def shortfall(self) -> SnapkitError | None:
-        if not self.fails_if_different or self.identical:
+        if not self.request.fails_if_different or self.identical:
             return None
         if self.identical is None:
             return PartialError("Nothing differs, but some tables could not be compared.")
