@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.comparison.writes import Written
@@ -39,7 +40,7 @@ from snapkit.services.copying.restore_properties import foretell_lack
 from snapkit.services.entries.kept_clone import clone_entry, room_for, with_roles_as_named
 from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.reinstatement import give_back_what_it_was
-from snapkit.services.entries.seal import check_not_open, check_sealed, need_sealed
+from snapkit.services.entries.seal import check_no_shell, check_sealed, take_from_readers
 from snapkit.services.entries.swap import swap_databases, unswapped
 from snapkit.services.outage.clients import Clients
 from snapkit.services.outage.hold import Hold
@@ -69,6 +70,11 @@ class SwapRequest:
     """Whether background workers are ended that will not come back by themselves."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
+
+    @property
+    def command(self) -> str:
+        """The command that asks for it."""
+        return "guard" if self.own is not None else "undo" if self.undo else "rollback"
 
 
 def decide_swap(server: Server, request: SwapRequest) -> SwapPlan:
@@ -129,7 +135,7 @@ def _decide(
     gathered: ServerState,
     source: str,
     request: SwapRequest,
-    ready: Callable[[Connection, Entry], Entry] = check_not_open,
+    ready: Callable[[Connection, Entry], Entry] = check_no_shell,
 ) -> tuple[SwapPlan, CopyMethod | None]:
     """Choose the entry and make the plan; ``ready`` is given the entry, and raises if a shell has it open."""
     entry = ready(connection, _choose(gathered, source, request))
@@ -186,7 +192,9 @@ def swap(
     with locked(server, lock_wait, observe) as ddl:
         gathered = gather(ddl, server.source)
         context = RunContext(server, ddl, gathered, observe)
-        plan, method = _decide(ddl, gathered, server.source, request, need_sealed)
+        plan, method = _decide(
+            ddl, gathered, server.source, request, partial(take_from_readers, command=request.command)
+        )
         _check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
@@ -276,10 +284,15 @@ def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
-    """Check rights and sessions before anything is changed; return who is connected."""
+    """Check rights and sessions before anything is changed; return who is connected.
+
+    Commands that read the entry do not count: they give way.
+    """
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
     for database in involved:
         check_rights(connection, database)
+    if plan.entry.opened is not None:
+        involved.remove(plan.entry.database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
 
 

@@ -410,7 +410,9 @@ def test_a_shell_that_was_killed_leaves_it_to_the_next_run(sandbox: Sandbox, the
         wait_until(lambda: _is_free(sandbox, sandbox.row(name)["oid"]))
         assert sandbox.row(name)["datallowconn"] is True
         assert sandbox.run("show", name, "--json").data["entry"]["opened"]["pid"] == shell.process.pid
-        assert f"Still open to their owners since a snapkit shell was interrupted: {name}." in sandbox.run("doctor").out
+        assert (
+            f"Still open to their owners since a snapkit command was interrupted: {name}." in sandbox.run("doctor").out
+        )
         ran = sandbox.run(*[word.format(name) for word in NEXT[then]])
         assert ran.code == 0, ran
         with pytest.raises(psycopg.OperationalError):

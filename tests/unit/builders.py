@@ -38,6 +38,7 @@ openings = st.builds(
     pid=st.integers(1, 2**22),
     connect=st.lists(st.builds(Grant, _role_oids, _role_oids, st.booleans())).map(lambda each: tuple(sorted(each))),
     read_only=st.none() | texts,
+    reading=st.none() | texts,
 )
 
 

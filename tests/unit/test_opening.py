@@ -47,12 +47,17 @@ def test_what_is_noted_is_read_back(opened: Opened) -> None:
         {"connect": [[1, 2]]},
         {"connect": [[1, 2**32, False]]},
         {"read_only": True},
+        {"reading": 1},
     ],
 )
 def test_a_document_whose_note_is_malformed_is_not_ours(changes: dict[str, Any]) -> None:
     metadata = replace(make_metadata(), unknown={"opened": encode_opened(OPENED) | changes})
     assert decode(encode(metadata)) is None
     assert decode(encode(replace(metadata, unknown={"opened": {}}))) is None
+
+
+def test_the_command_that_has_it_open_is_named() -> None:
+    assert (OPENED.by, replace(OPENED, reading="diff").by) == ("snapkit shell", "snapkit diff")
 
 
 def test_the_document_says_who_has_it_open_and_the_entry_does() -> None:
@@ -137,7 +142,7 @@ def counters(
 def test_what_was_done_to_an_entry_while_it_was_open(
     before: Activity | None, now: Activity | None, prepared: tuple[str, ...], early: bool, said: str | None
 ) -> None:
-    found = written_while_open(before, now, prepared, begins_at_first_use=early)
+    found = written_while_open(before, now, prepared, begins_at_first_use=early, by=OPENED.by)
     assert found is None if said is None else found is not None and found.startswith(said)
 
 

@@ -147,7 +147,7 @@ def _leftovers(facts: Facts) -> Check:
         found.append(f"Leftovers of interrupted runs: {', '.join(entry.name for entry in facts.leftovers)}.")
     if facts.left_open:
         names = ", ".join(entry.name for entry in facts.left_open)
-        found.append(f"Still open to their owners since a snapkit shell was interrupted: {names}.")
+        found.append(f"Still open to their owners since a snapkit command was interrupted: {names}.")
     if found:
         hint = (
             "snapkit recover drops and seals what interrupted runs have left. It does not touch what has another owner."

@@ -40,6 +40,13 @@ class Opened:
     read_only: str | None = None
     counted: Activity | None = None
     """How much had been written to it before it was opened, usually nothing. Earlier versions noted none."""
+    reading: str | None = None
+    """The command that only reads it, such as ``diff``, and gives way to a rollback; None: a shell has it open."""
+
+    @property
+    def by(self) -> str:
+        """Name the command that opened it: ``snapkit shell``."""
+        return f"snapkit {self.reading or 'shell'}"
 
     def describe(self) -> str:
         """Name who has it open in one short phrase."""
@@ -49,21 +56,26 @@ class Opened:
 def encode_opened(opened: Opened) -> dict[str, Any]:
     """Return what stands in the document."""
     counted = {"counted": activities.to_document(opened.counted)} if opened.counted else {}
-    return counted | {
-        "at": iso_utc(opened.at),
-        "user": opened.user,
-        "host": opened.host,
-        "pid": opened.pid,
-        "connect": [[grant.grantor, grant.grantee, grant.grantable] for grant in sorted(opened.connect)],
-        "read_only": opened.read_only,
-    }
+    reading = {"reading": opened.reading} if opened.reading is not None else {}
+    return (
+        counted
+        | reading
+        | {
+            "at": iso_utc(opened.at),
+            "user": opened.user,
+            "host": opened.host,
+            "pid": opened.pid,
+            "connect": [[grant.grantor, grant.grantee, grant.grantable] for grant in sorted(opened.connect)],
+            "read_only": opened.read_only,
+        }
+    )
 
 
 def decode_opened(found: dict[str, Any] | None) -> Opened | None:
     """Read it back; raise KeyError, TypeError or ValueError where it is malformed."""
     if found is None:
         return None
-    read_only = found["read_only"]
+    read_only, reading = found["read_only"], found.get("reading")
     return Opened(
         at=read_iso_utc(found["at"]),
         user=_text(found["user"]),
@@ -75,6 +87,7 @@ def decode_opened(found: dict[str, Any] | None) -> Opened | None:
         ),
         read_only=None if read_only is None else _text(read_only),
         counted=activities.from_document(found.get("counted")),
+        reading=None if reading is None else _text(reading),
     )
 
 

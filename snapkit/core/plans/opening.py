@@ -26,28 +26,25 @@ PUBLIC = 0
 
 
 def written_while_open(
-    before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool
+    before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool, by: str
 ) -> str | None:
     """Return why the entry is not what it was before it was opened, in words that follow its name; None if it is.
 
     ``before`` and ``now`` are its counters while nobody is connected; None if they are not available, or do not count.
-    They include PostgreSQL's catalogs and large objects. ``prepared`` are transactions that were prepared in it and
-    have not ended. Up to PostgreSQL 14 a database's counters begin at its first use (``begins_at_first_use``), and
-    look as if they had been reset then.
+    They include PostgreSQL's catalogs and large objects. ``by`` is the command that had opened it. ``prepared`` are
+    transactions that were prepared in it and have not ended. Up to PostgreSQL 14 a database's counters begin at its
+    first use (``begins_at_first_use``), and look as if they had been reset then.
     """
     if prepared:
         gids = ", ".join(map(repr, prepared))
-        return (
-            f"has prepared transactions from a snapkit shell ({gids}): connect to it, and end each with ROLLBACK "
-            "PREPARED"
-        )
+        return f"has prepared transactions from a {by} ({gids}): connect to it, and end each with ROLLBACK PREPARED"
     if before is None or now is None or _began_anew(before, now, begins_at_first_use):
-        return "was open in a snapkit shell, and it is not known whether anything was written to it"
+        return f"was open in a {by}, and it is not known whether anything was written to it"
     rows = now.rows.since(before.rows)
     if not rows.total:
         return None
     counted = f"{rows.inserted} inserted, {rows.updated} updated, {rows.deleted} deleted, in the catalogs too"
-    return f"was written to in a snapkit shell (rows: {counted})"
+    return f"was written to in a {by} (rows: {counted})"
 
 
 def _began_anew(before: Activity, now: Activity, begins_at_first_use: bool) -> bool:

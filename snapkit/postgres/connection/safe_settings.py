@@ -78,6 +78,16 @@ SAFE_SETTINGS = {
     **OF_PLACE,
 }
 
+READING = {
+    "default_transaction_read_only": "on",
+    "row_security": "off",  # a policy is code of a table's owner, and hides rows: an error says so instead
+    # One session waits for another of ours, or for somebody who reads the result. If snapkit is suspended meanwhile, a
+    # snapshot in the live database would keep VACUUM from its work.
+    "idle_in_transaction_session_timeout": "10min",
+    "idle_session_timeout": "0",
+}
+"""What a session has, besides the safe settings, in which a command reads a database that it compares."""
+
 SAFE_IN_EVERY_VERSION = {name: value for name, value in SAFE_SETTINGS.items() if name != "transaction_timeout"}
 """Those that every version has. They can be set without asking the server which settings it has."""
 

@@ -2,6 +2,10 @@
 
 They are session-level advisory locks, keyed by the entry's OID, one for each kind of use. The server releases such a
 lock when its session ends, for whatever reason.
+
+Several commands may read one entry at the same time. They share a lock of their own, keyed by what the entry's document
+notes of its opening, too. So a reader that was suspended while the entry was sealed, and opened anew, is none of those
+who read it now.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -14,10 +18,11 @@ from enum import StrEnum
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.inventory.opened import Grant
+from snapkit.core.inventory.opened import Grant, Opened
 from snapkit.core.plans.opening import CONNECT
+from snapkit.core.utc import iso_utc
 from snapkit.postgres.catalog.tables import pg_database, pg_roles
-from snapkit.postgres.sql.locks import end_holder_of, holder_of, others_hold
+from snapkit.postgres.sql.locks import end_holder_of, end_holders_of, holder_of, others_hold
 
 
 class Use(StrEnum):
@@ -30,8 +35,11 @@ class Use(StrEnum):
 
     def key(self, oid: int) -> int:
         """Return the 64-bit key of the lock of an entry."""
-        digest = hashlib.sha256(f"{self}:{oid}".encode()).digest()
-        return int.from_bytes(digest[:8], "big", signed=True)
+        return _key(f"{self}:{oid}")
+
+
+def _key(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
 def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
@@ -66,9 +74,44 @@ def user_of(connection: Connection, oid: int, use: Use) -> str:
     return holder_of(connection, use.key(oid), anywhere=True)
 
 
+def _readers_key(oid: int, opened: Opened) -> int:
+    """Return the key of the lock that those share who read an entry as it was ``opened``."""
+    return _key(f"snapkit readers:{oid}:{iso_utc(opened.at)}:{opened.pid}:{opened.user}:{opened.host}")
+
+
+def join_readers(connection: Connection, oid: int, opened: Opened) -> None:
+    """Count among those who read an entry, until the session ends. Nobody ever holds their lock alone: it is there."""
+    connection.execute(select(func.pg_advisory_lock_shared(_readers_key(oid, opened))))
+
+
+def leave_readers(connection: Connection, oid: int, opened: Opened) -> None:
+    """Count no longer among those who read an entry."""
+    connection.execute(select(func.pg_advisory_unlock_shared(_readers_key(oid, opened))))
+
+
+def has_readers(connection: Connection, oid: int, opened: Opened, besides: int | None = None) -> bool:
+    """Whether another session, in any maintenance database, and not ``besides``, reads an entry as it was opened."""
+    return others_hold(connection, _readers_key(oid, opened), besides)
+
+
+def end_reader(connection: Connection, oid: int, opened: Opened, pid: int) -> None:
+    """End the session ``pid`` of ours, whose connection was lost, if it still counts among those who read an entry."""
+    end_holder_of(connection, _readers_key(oid, opened), pid)
+
+
+def end_user(connection: Connection, oid: int) -> None:
+    """End the session that has the lock of an entry, where this role may."""
+    end_holders_of(connection, Use.LOOK.key(oid))
+
+
 def end_holder(connection: Connection, oid: int, pid: int) -> None:
     """End the session ``pid`` of ours, whose connection was lost, if it still has the lock of an entry that is open."""
     end_holder_of(connection, Use.LOOK.key(oid), pid)
+
+
+def say_who(connection: Connection, command: str) -> None:
+    """Let others see in pg_stat_activity which command this session belongs to."""
+    connection.execute(select(func.set_config("application_name", f"snapkit {command}", False)))
 
 
 def stay_idle(connection: Connection) -> None:

@@ -132,6 +132,15 @@ def end_holder_of(connection: Connection, key: int, pid: int) -> None:
     ).all()
 
 
+def end_holders_of(connection: Connection, key: int) -> None:
+    """End the sessions that have this advisory lock, in any database, where this role may."""
+    connection.execute(
+        select(func.pg_terminate_backend(pg_stat_activity.c.pid))
+        .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
+        .where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid(), may_terminate())
+    ).all()
+
+
 def _is_held(key: int) -> ColumnElement[bool]:
     """Whether a row of pg_locks is this lock of ours, granted, in any database."""
     unsigned = key % 2**64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import nullcontext
 from datetime import timedelta
 from time import sleep
 
@@ -21,10 +21,17 @@ from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, Sn
 from snapkit.postgres.catalog import databases, server_facts
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
-from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.probe.write_counters import settled_counters
 from snapkit.postgres.sql.ddl import quote_name, sql_text
-from snapkit.postgres.sql.entry_locks import connect_grants, end_holder, release_entry, take_entry
+from snapkit.postgres.sql.entry_locks import (
+    connect_grants,
+    end_holder,
+    end_reader,
+    has_readers,
+    leave_readers,
+    take_entry,
+)
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.processes.caller import host_name, login_name
@@ -33,6 +40,7 @@ from snapkit.services.entries.seal import (
     check_can_be_given_back,
     facts_of_entry,
     open_elsewhere,
+    released_afterwards,
     seal,
     unconfirmed_sealing,
     who_may_connect,
@@ -65,14 +73,11 @@ def open_to_owner(server: Server, connection: Connection, entry: Entry, observe:
         check_rights(connection, entry.database, createdb=False)
         if not take_entry(connection, oid):
             raise open_elsewhere(entry)
-        try:
+        with released_afterwards(connection, oid):
             document = opened_by_us(entry, noted_before_opening(connection, entry)).document
             return open_entry(
                 server, connection, entry, document, standing=InterruptionState(NOTHING_CHANGED), observe=observe
             )
-        finally:
-            with suppress(*SERVER_ERRORS):  # it goes with the connection
-                release_entry(connection, oid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +100,11 @@ def opened_by_us(entry: Entry, opened: Opened) -> OpenedByUs:
     return OpenedByUs(entry.database.oid, entry.name, opened, document)
 
 
-def noted_before_opening(connection: Connection, entry: Entry) -> Opened:
-    """Return what the document notes before an entry is opened; raise if this role could not restore that."""
+def noted_before_opening(connection: Connection, entry: Entry, reading: str | None = None) -> Opened:
+    """Return what the document notes before an entry is opened; raise if this role could not restore that.
+
+    ``reading`` is the command that only reads it, if it is one.
+    """
     oid = entry.database.oid
     connect = connect_grants(connection, oid)
     check_can_be_given_back(connection, entry, connect, NOTHING_CHANGED, "Run the command")
@@ -110,6 +118,7 @@ def noted_before_opening(connection: Connection, entry: Entry) -> Opened:
         connect=connect,
         read_only=read_only,
         counted=settled_counters(connection, oid),
+        reading=reading,
     )
 
 
@@ -154,43 +163,51 @@ def open_entry(
 # --- afterwards -----------------------------------------------------------------------------------------------------
 
 
-_Sealed = tuple[list[Entry], tuple[Caution, ...]]
+Sealed = tuple[list[Entry], tuple[Caution, ...]]
 """The entry as it is once it is sealed, nothing if it is gone; and what is to be said of the sealing."""
 
 
-def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> _Sealed:
-    """Seal what this run has opened, unless another run has. If the server cannot be reached, try again for a while."""
+def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> Sealed:
+    """Seal what this run has opened, unless another run has, or still reads it.
+
+    If the server cannot be reached, try again for a while.
+    """
     deadline = Deadline(PATIENCE)
     lost_pid = driver_connection(keeper).info.backend_pid
-    try:
-        with server_errors(""):
-            return _seal_if_ours(server, keeper, ours)
-    except SnapkitError as error:
-        if not isinstance(error, ConnectionFailedError):
-            raise _still_open(error) from error
+    is_lost = False
     while True:
         try:
-            with server.connect() as connection, server_errors(""):
-                end_holder(connection, ours.oid, lost_pid)
-                if _found(server, connection, ours) is None:
-                    return _seal_if_ours(server, connection, ours)
-                if take_entry(connection, ours.oid):  # else another run seals it, or our session is about to end
-                    return _seal_if_ours(server, connection, ours)
+            with server.connect() if is_lost else nullcontext(keeper) as connection, server_errors(""):
+                if is_lost:
+                    end_holder(connection, ours.oid, lost_pid)
+                    end_reader(connection, ours.oid, ours.opened, lost_pid)
+                sealed = _seal_if_ours(server, connection, ours, lost_pid)
+                if sealed is not None:
+                    return sealed
                 problem = SnapkitError("Another session holds its lock.")
         except SnapkitError as error:
             if not isinstance(error, ConnectionFailedError):
                 raise _still_open(error) from error
-            problem = error
+            problem, is_lost = error, True
         if deadline.is_over:
             raise _still_open(problem)
         sleep(_PAUSE)
 
 
-def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs) -> _Sealed:
-    """Return the entry as it is sealed, by this run or by another."""
-    entry = _found(server, connection, ours)
-    if entry is not None:
-        return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
+def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, keeper: int) -> Sealed | None:
+    """Return the entry as it is sealed, by this run or by another, or as others read it; None if its lock is taken.
+
+    Then another run opens it or seals it, or our own session that was lost is about to end.
+    """
+    if not take_entry(connection, ours.oid):
+        found = _found(server, connection, ours)
+        return (_present(gather(connection, server.source).inventory, ours.oid), ()) if found is None else None
+    with released_afterwards(connection, ours.oid):
+        entry = _found(server, connection, ours)
+        is_last = not has_readers(connection, ours.oid, ours.opened, besides=keeper)
+        if entry is not None and is_last:
+            return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
+        leave_readers(connection, ours.oid, ours.opened)
     return _present(gather(connection, server.source).inventory, ours.oid), ()
 
 
@@ -208,7 +225,18 @@ def _found(server: Server, connection: Connection, ours: OpenedByUs) -> Entry | 
     if not ours.was_open:
         return None
     database = next((each for each in inventory.databases.values() if each.oid == ours.oid), None)
+    if ours.opened.reading is not None and not _notes_opening(database, ours.opened):
+        return None
     raise _changed_while_open(database, ours, server.source)
+
+
+def _notes_opening(database: Database | None, opened: Opened) -> bool:
+    """Whether a database that is no entry has the comment all the same: it was renamed by hand while it was open.
+
+    A rollback that takes an entry from its readers seals it, and gives it another comment.
+    """
+    found = comments.decode(database.document) if database else None
+    return isinstance(found, comments.Metadata) and found.opened == opened
 
 
 def _present(inventory: Inventory, oid: int) -> list[Entry]:

@@ -1,15 +1,17 @@
 """Seal an entry that is open: restore its privileges and settings, as they were before it was opened.
 
 A shell that is at work holds the entry's lock (``postgres/sql/entry_locks.py``) in a session of its own until it has
-sealed the entry. An open entry whose lock is free was left by a shell that was killed. Who seals an entry holds that
-lock too. So sealing needs no lock of the source, and does not wait for a backup that is being made.
+sealed the entry. Commands that only read an entry share another lock, and hold the entry's own while they open or seal
+it. An open entry with neither lock was left by a command that was killed. Who seals an entry holds its lock, too. So
+sealing needs no lock of the source, and does not wait for a backup that is being made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry
@@ -24,15 +26,25 @@ from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.reporting import Caution
 from snapkit.core.server.version import counts_from_first_use
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
-from snapkit.postgres.catalog import roles, sessions
+from snapkit.postgres.catalog import databases, roles, sessions
 from snapkit.postgres.connection.driver import server_version, take_unconfirmed
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.probe.write_counters import settled_counters
 from snapkit.postgres.sql.ddl import quote_name
-from snapkit.postgres.sql.entry_locks import connect_grants, is_taken, release_entry, role_names, take_entry
+from snapkit.postgres.sql.entry_locks import (
+    connect_grants,
+    end_user,
+    has_readers,
+    is_taken,
+    release_entry,
+    role_names,
+    say_who,
+    take_entry,
+)
 from snapkit.postgres.sql.execution import committing_locally, run, transaction
 from snapkit.postgres.sql.identity import check_overwritten, read_facts
+from snapkit.processes.deadline import wait_until
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.preconditions import blockers_named
 from snapkit.services.run.standby_confirmation import unconfirmed
@@ -63,11 +75,26 @@ def who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
     return named(grants, role_names(connection, grants))
 
 
+def is_at_work(connection: Connection, entry: Entry) -> bool:
+    """Whether those who have opened an entry are still there."""
+    oid, opened = entry.database.oid, entry.opened
+    return opened is not None and (is_taken(connection, oid) or has_readers(connection, oid, opened))
+
+
 def check_not_open(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry; raise BusyError if a shell has it open now."""
-    if entry.opened is not None and is_taken(connection, entry.database.oid):
+    """Return the entry; raise BusyError if a shell has it open now, or another command reads it."""
+    if is_at_work(connection, entry):
         raise open_elsewhere(entry)
     return entry
+
+
+def check_no_shell(connection: Connection, entry: Entry) -> Entry:
+    """Return the entry; raise BusyError if a shell has it open now. Commands that read it give way."""
+    return entry if _is_read(entry) else check_not_open(connection, entry)
+
+
+def _is_read(entry: Entry) -> bool:
+    return entry.opened is not None and entry.opened.reading is not None
 
 
 def check_sealed(connection: Connection, entry: Entry) -> Entry:
@@ -79,7 +106,7 @@ def check_sealed(connection: Connection, entry: Entry) -> Entry:
     if opened is None:
         return entry
     raise BusyError(
-        f"{entry.name!r} is open: an interrupted snapkit shell ({opened.describe()}) has left it open.",
+        f"{entry.name!r} is open: an interrupted {opened.by} ({opened.describe()}) has left it open.",
         state=NOTHING_CHANGED,
         hint="Seal it with: snapkit recover. Then run the command again.",
     )
@@ -88,7 +115,8 @@ def check_sealed(connection: Connection, entry: Entry) -> Entry:
 def need_sealed(connection: Connection, entry: Entry) -> Entry:
     """Return the entry, and seal it first if it was left open; the lock of its source is held.
 
-    Raises BusyError if a shell has it open, and PrivilegeError if this role may not restore its privileges.
+    Raises BusyError if a shell has it open or another command reads it, and PrivilegeError if this role may not restore
+    its privileges.
     """
     if entry.opened is None:
         return entry
@@ -99,18 +127,41 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
 
 
 def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
-    """Seal the entry and return it; None if another run has it open, or is sealing it."""
-    oid = entry.database.oid
+    """Seal the entry and return it; None if another run has it open, reads it, or is sealing it."""
+    oid, opened = entry.database.oid, entry.opened
     if not take_entry(connection, oid):
         return None
-    try:
+    with released_afterwards(connection, oid):
+        if opened is not None and has_readers(connection, oid, opened):
+            return None
         return seal(connection, entry)
+
+
+def as_sealed(entry: Entry) -> Entry:
+    """Return an entry that is open as it will be again when it is sealed."""
+    if entry.metadata is None:
+        return entry
+    database = replace(entry.database, allow_connections=False)
+    return replace(entry, database=database, metadata=entry.metadata.with_opened(None))
+
+
+@contextmanager
+def released_afterwards(connection: Connection, oid: int) -> Iterator[None]:
+    """Release the lock of an entry, which this session has, when the block ends."""
+    try:
+        yield
     finally:
         with suppress(*SERVER_ERRORS):  # it goes with the connection
             release_entry(connection, oid)
 
 
 def open_elsewhere(entry: Entry) -> BusyError:
+    if _is_read(entry) and entry.opened is not None:
+        return BusyError(
+            f"{entry.name!r} is being read by {entry.opened.by} ({entry.opened.describe()}).",
+            state=NOTHING_CHANGED,
+            hint="Wait for that command to end, or end it, and run this one again.",
+        )
     who = f" ({entry.opened.describe()})" if entry.opened else ""
     return BusyError(
         f"{entry.name!r} is open in a snapkit shell{who}.",
@@ -119,17 +170,56 @@ def open_elsewhere(entry: Entry) -> BusyError:
     )
 
 
+_READERS_LEAVE = timedelta(seconds=3)
+"""How long a command that reads an entry may take to open or to seal it, once a rollback waits for that."""
+
+
+def take_from_readers(connection: Connection, entry: Entry, command: str) -> Entry:
+    """Return the entry, and seal it first if it is open, even if commands read it; the lock of its source is held.
+
+    Their sessions inside are ended, and they find that ``command`` has taken the entry. Raises BusyError if a shell has
+    it open, and PrivilegeError if this role may not restore its privileges.
+    """
+    if not _is_read(entry):
+        return need_sealed(connection, entry)
+    oid = entry.database.oid
+    say_who(connection, command)
+    if not wait_until(lambda: take_entry(connection, oid), _READERS_LEAVE, every=0.02):
+        end_user(connection, oid)  # it stands still: it was suspended, or is in trouble
+        if not wait_until(lambda: take_entry(connection, oid), _READERS_LEAVE, every=0.02):
+            raise open_elsewhere(entry)
+    with released_afterwards(connection, oid):
+        now = as_it_is_now(connection, entry)
+        return now if now.opened is None else seal(connection, now)
+
+
+def as_it_is_now(connection: Connection, entry: Entry) -> Entry:
+    """Return an entry that others may have opened or sealed since it was read; its lock is held."""
+    document = databases.comment_of(connection, entry.database.oid)
+    metadata = comments.decode(document)
+    if metadata == entry.metadata or not isinstance(metadata, Metadata):
+        return entry
+    was_altered = metadata.altered is not None and entry.altered is None
+    return replace(
+        entry,
+        database=replace(entry.database, document=document, allow_connections=metadata.opened is not None),
+        metadata=metadata,
+        state=State.ALTERED if was_altered else entry.state,
+        altered=metadata.altered,
+    )
+
+
 def seal_what_was_left(
     connection: Connection, inventory: Inventory, source: str
 ) -> tuple[tuple[Entry, ...], tuple[Caution, ...]]:
-    """Seal the entries that killed shells have left open; return them, and a warning for each that cannot be sealed.
+    """Seal the entries that killed commands have left open; return them, and a warning for each that cannot be sealed.
 
     The lock of the source is held. A lost connection is raised.
     """
     sealed: list[Entry] = []
     cautions: list[Caution] = []
     for entry in inventory.of_source(source):
-        if entry.opened is None or entry.state is not State.READY:
+        if entry.opened is None or entry.state not in (State.READY, State.ALTERED):
             continue
         try:
             with server_errors(""):
@@ -138,7 +228,8 @@ def seal_what_was_left(
             raise
         except SnapkitError as error:
             message = (
-                f"{entry.name}, which an interrupted snapkit shell has left open, could not be sealed: {error.message}"
+                f"{entry.name}, which an interrupted {entry.opened.by} has left open, could not be sealed: "
+                f"{error.message}"
             )
             cautions.append(Caution("not_sealed", message))
         else:
@@ -152,7 +243,7 @@ def unconfirmed_sealing(connection: Connection, entry: Entry) -> tuple[Caution, 
 
 
 def sealed_caution(entry: Entry) -> Caution:
-    return Caution("sealed", f"Sealed {entry.name}, which an interrupted snapkit shell had left open.")
+    return Caution("sealed", f"Sealed {entry.name}, which an interrupted run of snapkit had left open.")
 
 
 def seal(connection: Connection, entry: Entry) -> Entry:
@@ -212,7 +303,7 @@ def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str 
     prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
     from_first_use = counts_from_first_use(server_version(connection))
-    return written_while_open(opened.counted, now, prepared, begins_at_first_use=from_first_use)
+    return written_while_open(opened.counted, now, prepared, begins_at_first_use=from_first_use, by=opened.by)
 
 
 def _listed(items: frozenset[Privilege]) -> str:
