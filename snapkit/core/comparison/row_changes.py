@@ -34,7 +34,7 @@ class Change(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; ``type`` is as format_type() prints it, ``collation`` None for the type's own."""
+    """A column of a table; ``number`` is its attnum, ``type`` is as format_type() prints it."""
 
     number: int
     name: str
@@ -45,11 +45,22 @@ class Column:
     """How it is generated, as in pg_attribute: empty, ``s`` or ``v``."""
     identity: str = ""
     """As in pg_attribute: empty, ``a`` or ``d``."""
+    loose: str | None = None
+    """By which type or collation equal values may print differently (1.0 and 1.00; -0 and 0); None: never."""
+    shapes: tuple[tuple[int, str], ...] = ()
+    """What its values print by, and may be changed without a rewrite: labels of enums, attributes of composite types.
+    By OID, of the label or of the type."""
+    stored_as: str | None = None
+    """``oid`` or ``oid[]`` where its values are OIDs that print as names, as those of regclass do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A table that holds rows itself: a plain one, or a partition. ``file`` is its relfilenode."""
+    """A table that holds rows itself: a plain one, or a partition.
+
+    ``file`` is its relfilenode, ``blocks`` how many it has, ``persistence`` as in pg_class. ``numbers`` are the attnums
+    of its columns, in the order of the root's.
+    """
 
     oid: int
     schema: str
@@ -57,13 +68,14 @@ class Leaf:
     file: int
     blocks: int
     persistence: str = "p"
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A table as users know it: a plain one with itself as its only leaf, or the root of partitions with all of them.
 
-    ``key`` names the columns of its primary key, else of a unique index over NOT NULL columns; None: it has neither.
+    ``keys`` are the columns of its primary key first, then those of its unique indexes over NOT NULL columns.
     ``reason`` says why it cannot be read; None: it can.
     """
 
@@ -72,19 +84,20 @@ class Relation:
     name: str
     columns: tuple[Column, ...]
     leaves: tuple[Leaf, ...]
-    key: tuple[str, ...] | None = None
+    keys: tuple[tuple[str, ...], ...] = ()
     partitioned: bool = False
     kind: str = "r"
-    """As in pg_class: ``r`` or ``p`` for tables, ``m`` for materialised views."""
+    """As in pg_class: ``r`` or ``p`` for tables, ``m`` for materialised views, ``f`` for foreign tables."""
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A table in both databases, or in one of them; ``columns`` are those that both have, as each side knows them.
+    """A table in both databases, or in one of them.
 
-    ``key`` are the pairs of columns by which rows are recognised; None: by whole value. ``reason`` says why they cannot
-    be compared.
+    ``columns`` are those that both have, as each side knows them, without virtual ones. ``key`` are the pairs of
+    columns by which rows are recognised; None: by whole value. Of a table of one side only both have its own columns,
+    twice. ``reason`` says why the two cannot be compared.
     """
 
     before: Relation | None
@@ -92,6 +105,10 @@ class Pair:
     columns: tuple[tuple[Column, Column], ...] = ()
     key: tuple[tuple[Column, Column], ...] | None = None
     reason: str | None = None
+    versions_tell: bool = False
+    """Whether the same row version in both databases has the same values: not where types print otherwise since."""
+    related: bool = False
+    """Whether the two databases were once the same files, so that an OID means the same in both."""
 
     @property
     def shown(self) -> Relation:

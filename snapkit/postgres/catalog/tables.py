@@ -5,9 +5,24 @@ https://www.postgresql.org/docs/current/catalogs.html
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnClause, DateTime, Integer, TableClause, Text, column, table
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnClause,
+    ColumnElement,
+    DateTime,
+    Integer,
+    TableClause,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    table,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 
@@ -129,3 +144,12 @@ pg_shdescription = catalog_table(
 
 PG_DATABASE_OID = 1262
 """The OID of pg_database itself: the class of a database in pg_locks and in the shared catalogs."""
+
+
+def is_one_of(oid: ColumnElement[Any], oids: Collection[int]) -> ColumnElement[bool]:
+    """Whether an OID is one of these; they may be many, and go up to 2^32."""
+    return oid == func.any(cast(literal(list(oids), ARRAY(BigInteger)), ARRAY(OID)))
+
+
+FIRST_OWN = 16384
+"""The first OID of objects that users make (FirstNormalObjectId)."""

@@ -34,9 +34,9 @@ from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.comparison.definitions import Contents, LeftOut
 from snapkit.core.copying.division import Counted, Table
-from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_namespace
+from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.connection.driver import driver_connection
-from snapkit.postgres.copying.given_objects import FIRST_OWN, given_objects
+from snapkit.postgres.copying.given_objects import given_objects
 
 _depend = catalog_table("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
 _partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))

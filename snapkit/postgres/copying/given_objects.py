@@ -32,10 +32,7 @@ from sqlalchemy.dialects.postgresql import OID, aggregate_order_by
 from sqlalchemy.types import UserDefinedType
 
 from snapkit.core.comparison.definitions import Fingerprint
-from snapkit.postgres.catalog.tables import catalog_table
-
-FIRST_OWN = 16384
-"""The first OID of objects that users make (FirstNormalObjectId)."""
+from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table
 
 _PUBLIC_SCHEMA = 2200
 """The OID of the schema public, which pg_dump treats by itself."""

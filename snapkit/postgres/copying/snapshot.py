@@ -13,10 +13,9 @@ from snapkit.core.copying.division import Table
 from snapkit.core.copying.lock_room import LockTable
 from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.catalog.sessions import SESSION_COLUMNS, may_terminate
-from snapkit.postgres.catalog.tables import catalog_table, pg_class, pg_locks, pg_stat_activity
+from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table, pg_class, pg_locks, pg_stat_activity
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.contents import tables
-from snapkit.postgres.copying.given_objects import FIRST_OWN
 from snapkit.postgres.copying.relay import Stopped, StoppedError
 
 _ATTEMPTS = 20

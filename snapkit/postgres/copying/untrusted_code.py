@@ -29,8 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, OID, REGCLASS
 
 from snapkit.core.copying.untrusted_code import Call
-from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_roles
-from snapkit.postgres.copying.given_objects import FIRST_OWN
+from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table, pg_attribute, pg_class, pg_roles
 
 _PG_PROC = 1255
 """The OID of pg_proc itself."""

@@ -1,0 +1,69 @@
+"""A session that reads rows to compare them: its settings, its snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import Connection, DateTime, func, select
+
+from snapkit.core.comparison.row_changes import Relation
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.safe_settings import set_settings
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+
+_SETTINGS = {
+    # An error, rather than only those rows that a policy lets through.
+    "row_security": "off",
+    # One side waits while the other is at work, and while what was found is joined.
+    "idle_in_transaction_session_timeout": "10min",
+    # Clients are at work: one process a side is enough. And nothing is gained by compiling.
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    "work_mem": "32MB",
+}
+
+_CANCELLING = 5.0
+"""Seconds in which the server has to accept a request to cancel."""
+
+
+def settle(connection: Connection) -> None:
+    """Set up a session to read rows."""
+    set_settings(connection, _SETTINGS)
+
+
+@contextmanager
+def snapshot(connection: Connection, relation: Relation | None) -> Iterator[datetime]:
+    """Keep one snapshot in the block, and the relation's tables from being dropped, truncated or rewritten.
+
+    LOCK TABLE comes first, and takes no snapshot: a table that is truncated between lock and snapshot would look empty
+    to an older snapshot. Yields the moment of the snapshot. Raises what LOCK TABLE raises.
+    https://www.postgresql.org/docs/current/sql-lock.html
+    """
+    driver = driver_connection(connection)
+    driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    try:
+        if relation is not None:
+            _lock(driver, relation)
+        yield connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()
+    finally:
+        with suppress(*SERVER_ERRORS):  # the connection is lost, and the transaction with it
+            driver.rollback()
+
+
+def _lock(driver: psycopg.Connection[object], relation: Relation) -> None:
+    """Materialised views cannot be named in LOCK TABLE: whoever reads one locks it."""
+    if relation.kind not in ("r", "p"):
+        return
+    names = {(relation.schema, relation.name), *((leaf.schema, leaf.name) for leaf in relation.leaves)}
+    named = sql.SQL(", ").join(sql.SQL("ONLY {}").format(sql.Identifier(*name)) for name in sorted(names))
+    driver.execute(sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE").format(named))
+
+
+def cancel(connection: Connection) -> None:
+    """Cancel what another thread is running on a connection, if anything."""
+    with suppress(psycopg.Error):
+        driver_connection(connection).cancel_safe(timeout=_CANCELLING)

@@ -1,0 +1,87 @@
+"""The two databases that are compared: a session in each, both in one transaction while a table is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from typing import TypeVar
+
+from snapkit.core.comparison.row_changes import Relation
+from snapkit.postgres.comparison import reading
+from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.sql.stall_watch import watching_for_stalls
+
+_T = TypeVar("_T")
+
+_BEAT = 1.0
+"""Seconds between two calls of ``beat`` while both sides are at work."""
+
+
+class Sides:
+    """``before`` and ``after``: sessions that nobody else uses meanwhile.
+
+    ``beat`` is called about once a second while both are at work, in the caller's thread. What it raises stops them.
+    """
+
+    def __init__(self, before: Connection, after: Connection, beat: Callable[[], None] = lambda: None) -> None:
+        self.before = before
+        self.after = after
+        self._beat = beat
+        self._threads = ThreadPoolExecutor(2, "side")
+        for side in (before, after):
+            reading.settle(side)
+
+    def close(self) -> None:
+        """End the threads. The sessions are the caller's."""
+        self._threads.shutdown()
+
+    @contextmanager
+    def snapshot(self, before: Relation | None = None, after: Relation | None = None) -> Iterator[datetime]:
+        """Keep one snapshot of each database in the block, and both tables from being dropped or rewritten.
+
+        Yields the moment of the snapshot of ``after``. What is read of a table before the block may be out of date in
+        it: read it again (``relations(connection, [oid])``). Raises what LOCK TABLE raises: a table may be gone.
+        https://www.postgresql.org/docs/current/transaction-iso.html#XACT-REPEATABLE-READ
+        """
+        with ExitStack() as stack:
+            stack.enter_context(reading.snapshot(self.before, before))
+            yield stack.enter_context(reading.snapshot(self.after, after))
+
+    def both(self, work: Callable[[Connection], _T], after: Callable[[Connection], _T] | None = None) -> tuple[_T, _T]:
+        """Do the same on both sides at the same time, or another thing on ``after``, and return what comes out.
+
+        If one raises, or Ctrl-C comes, the other is cancelled and waited for, and it is raised.
+        """
+        doing = [
+            self._threads.submit(self._patiently, work, self.before),
+            self._threads.submit(self._patiently, after or work, self.after),
+        ]
+        try:
+            self._wait(doing)
+        except BaseException:
+            self._cancel(doing)
+            raise
+        if any(each.done() and each.exception() for each in doing):
+            self._cancel(doing)
+        return doing[0].result(), doing[1].result()
+
+    @staticmethod
+    def _patiently(work: Callable[[Connection], _T], connection: Connection) -> _T:
+        with watching_for_stalls(connection):
+            return work(connection)
+
+    def _wait(self, doing: list[Future[_T]]) -> None:
+        while wait(doing, _BEAT, FIRST_EXCEPTION).not_done:
+            if any(each.done() and each.exception() for each in doing):
+                return
+            self._beat()
+
+    def _cancel(self, doing: list[Future[_T]]) -> None:
+        """Cancel until both have ended: a task may be between two statements when the first word comes."""
+        while unfinished := wait(doing, 0).not_done:
+            for each, side in zip(doing, (self.before, self.after), strict=True):
+                if each in unfinished:
+                    reading.cancel(side)
+            wait(doing, _BEAT)
