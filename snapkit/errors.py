@@ -93,6 +93,10 @@ class RollbackFailedError(SnapkitError):
     """A guarded command failed, and so did the rollback."""
 
 
+class ConflictError(SnapkitError):
+    """Rows could not be brought back as asked; nothing was changed."""
+
+
 class DiffersError(SnapkitError):
     """There are differences, where the user wants that to be an error."""
 

@@ -23,6 +23,7 @@ class ExitCode(IntEnum):
     ROLLED_BACK = 20
     ROLLBACK_FAILED = 21
     UNKNOWN_OUTCOME = 22
+    CONFLICT = 24
     DIFFERS = 26
     INTERRUPTED = 130
 
@@ -43,6 +44,7 @@ _CODES: dict[type[errors.SnapkitError], ExitCode] = {
     errors.RolledBackError: ExitCode.ROLLED_BACK,
     errors.RollbackFailedError: ExitCode.ROLLBACK_FAILED,
     errors.UnknownOutcomeError: ExitCode.UNKNOWN_OUTCOME,
+    errors.ConflictError: ExitCode.CONFLICT,
     errors.DiffersError: ExitCode.DIFFERS,
     errors.InterruptedRunError: ExitCode.INTERRUPTED,
 }
