@@ -7,6 +7,9 @@ from itertools import count
 
 from hypothesis import strategies as st
 
+from snapkit.core.comparison.differences import ChangedDefinition, ChangedTable, ShownRow
+from snapkit.core.comparison.row_changes import Method
+from snapkit.core.comparison.writes import Rows
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import PARTIAL_CONNECTION_LIMIT, Database
 from snapkit.core.inventory.entry import Entry
@@ -17,6 +20,7 @@ from snapkit.core.inventory.opened import Grant, Opened
 from snapkit.core.plans.clone import ClonePlan, CopyMethod, Template, plan_clone
 from snapkit.core.plans.properties import Privilege, Properties, SecurityLabel, Setting
 from snapkit.core.plans.statements import CommentOnDatabase, CreateDatabase, RenameDatabase, Statement, Step
+from snapkit.services.diff import DiffReceipt, DiffRequest
 
 NOW = datetime(2026, 7, 15, 12, 0, 0, tzinfo=UTC)
 AT = datetime(2026, 1, 10, 10, 30, 45, tzinfo=UTC)
@@ -185,3 +189,42 @@ def names_after(steps: tuple[Step, ...], *before: str) -> dict[str, str]:
 
 def clone_of(entry: Entry) -> ClonePlan:
     return plan_clone(Template(entry.database, PROPERTIES), "app", FILE_COPY, FreeNames(LATER, []))
+
+
+def make_diff(
+    schema: tuple[ChangedDefinition, ...] = (),
+    tables: tuple[ChangedTable, ...] = (),
+    *,
+    request: DiffRequest | None = None,
+    after: Entry | None = None,
+    label: str | None = "before v42",
+    compared: int = 27,
+) -> DiffReceipt:
+    """Return what differs between a backup of two hours ago and the live database ``app``, or ``after``."""
+    return DiffReceipt(
+        request=request or DiffRequest(),
+        before=make_entry(label=label),
+        after=after,
+        live="app",
+        at=AT + timedelta(hours=2),
+        schema=schema,
+        tables=tables,
+        tables_compared=compared,
+        duration=timedelta(seconds=1.234),
+    )
+
+
+def make_changed_table(
+    table: str = "item",
+    rows: Rows | None = None,
+    *,
+    schema: str = "public",
+    shown: tuple[ShownRow, ...] | None = None,
+    as_of: datetime | None = AT + timedelta(hours=2),
+    method: Method = Method.VERSIONS,
+    reason: str | None = None,
+) -> ChangedTable:
+    """Return a table with differences; with a ``reason``, one that was not compared."""
+    if reason is not None:
+        return ChangedTable(schema, table, None, Method.NOT_COMPARED, None, reason)
+    return ChangedTable(schema, table, rows or Rows(updated=1), method, as_of, None, shown)
