@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from snapkit.core.client_session import ClientSession
+from snapkit.core.comparison.lineage import Lineage
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.copying.estimates import Forecast, many_files
 from snapkit.core.deploy.deploy import Deploy
@@ -34,7 +35,7 @@ from snapkit.postgres.copying.gate import another_database
 from snapkit.postgres.copying.programs import Programs
 from snapkit.postgres.copying.progress import Cloning
 from snapkit.postgres.sql.stall_watch import watching_for_stalls
-from snapkit.services.copying.clone import CloneAbandonedError, untouched
+from snapkit.services.copying.clone import CloneAbandonedError, Cloned, untouched
 from snapkit.services.copying.collation import collation_cautions
 from snapkit.services.copying.copy import Copied, copy_source
 from snapkit.services.copying.decision import Choice, CopyRequest, Decision, decide, decide_by_files
@@ -49,6 +50,7 @@ from snapkit.services.outage.standbys import Change
 from snapkit.services.outage.workers import await_workers
 from snapkit.services.run.disk_room import room_cautions
 from snapkit.services.run.interruption import InterruptionState, interruptions
+from snapkit.services.run.lineage import lineages
 from snapkit.services.run.preconditions import check_server
 from snapkit.services.run.probe import count_files
 from snapkit.services.run.source_lock import lock_on
@@ -212,11 +214,18 @@ def _make_once(
         copied = copy_source(context, decided, replace(request, clients=clients.asked), clients, watch)
         cloned = copied.cloned
         plan = copied.plan.as_of(cloned.moment).measured(cloned.source_bytes, cloned.duration, cloned.source_files)
+        plan = plan.descending(_lineage(context, cloned))
         set_from_inside(context, context.source, plan.clone.properties, oid=cloned.oid, name=plan.clone.name)
         done = finish_backup(context, plan, cloned, standing)
         watch.lap("finish")
         cautions = copied.cautions + done.cautions
         return replace(copied, plan=done.plan, interrupted=done.interrupted, cautions=cautions)
+
+
+def _lineage(context: RunContext, cloned: Cloned) -> Lineage | None:
+    """Return where the copy comes from; None for one that is not the files of its source."""
+    source = lineages(context.ddl, context.state).of(cloned.moment.database.oid)
+    return None if cloned.boundary is None or source is None else source.cloned(cloned.oid, cloned.boundary)
 
 
 def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple[int | None, tuple[Caution, ...]]:

@@ -48,6 +48,7 @@ from snapkit.services.outage.pool_checks import bracketed
 from snapkit.services.outage.standbys import Change, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
 from snapkit.services.run.interruption import interruptions
+from snapkit.services.run.lineage import lineages
 from snapkit.services.run.preconditions import check_empty_enough, check_rights, check_server
 from snapkit.services.run.probe import look_at_live
 from snapkit.services.run.retry import Persistence
@@ -148,7 +149,11 @@ def _decide(
             properties = databases.read_properties(connection, entry.database.oid)
             clone = plan_clone(Template(entry.database, properties), source, method, gathered.free_names)
             clone = with_collation(connection, clone)
-    return plan_swap(source, live, entry, clone, gathered.free_names, comment=comment, order=facts.order), method
+        known = lineages(connection, gathered)
+    plan = plan_swap(
+        source, live, entry, clone, gathered.free_names, comment=comment, order=facts.order, lineages=known
+    )
+    return plan, method
 
 
 def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:
@@ -217,7 +222,7 @@ def swap(
                 cautions += cloned.cautions
                 inside, wanted, name = plan.live.name if plan.live else None, cloned.moment.properties, plan.clone.name
                 set_from_inside(context, inside, wanted, oid=restored_oid, name=name)
-                plan = plan.cloned(restored_oid)
+                plan = plan.cloned(restored_oid, cloned.boundary)
                 watch.lap("clone")
             if plan.live is not None and clients.let_transactions_end(ddl, plan.live.oid, observe, unswapped(plan)):
                 watch.lap("grace")

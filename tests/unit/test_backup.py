@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from snapkit.core.comparison.lineage import Boundary, Lineage
 from snapkit.core.comparison.writes import Activity, Rows
 from snapkit.core.copying.moment import Moment, Versions
 from snapkit.core.deploy.deploy import Deploy
@@ -172,3 +173,12 @@ def test_what_a_backup_lacks_is_noted() -> None:
         Template(make_database("app"), PROPERTIES), FILE_COPY, FreeNames(AT, []), may_checkpoint=False
     ).lacking(("setting jit",), 1)
     assert '"not_given":["setting jit"]' in plan.document
+
+
+def test_where_a_backup_comes_from_is_noted_once_it_is_copied() -> None:
+    lineage = Lineage(5, 1).cloned(2, Boundary(7, 9, (7,), 4096))
+    plan = plan_backup(Template(make_database("app"), PROPERTIES), FILE_COPY, FreeNames(AT, []), may_checkpoint=False)
+    assert plan.metadata.lineage is None
+    noted = plan.descending(lineage)
+    assert noted.metadata.lineage == lineage
+    assert document_in(list(noted.finish), plan.clone.name) == noted.metadata

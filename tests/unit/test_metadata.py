@@ -24,6 +24,7 @@ from snapkit.core.inventory.metadata import (
 from snapkit.core.inventory.sealed import Seal
 from snapkit.errors import UsageError
 from tests.unit.builders import AT, make_entry, make_metadata, openings, texts
+from tests.unit.test_lineage import FIRST, lineages
 
 KNOWN = {
     "snapkit",
@@ -51,6 +52,8 @@ KNOWN = {
     "dropping",
     "not_given",
     "shares_blocks",
+    "lineage",
+    "heir",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -82,6 +85,8 @@ documents_of_ours = st.builds(
     dropping=st.none() | texts,
     not_given=st.lists(texts, max_size=3).map(tuple),
     shares_blocks=st.none() | st.booleans(),
+    lineage=st.none() | lineages,
+    heir=st.none() | lineages,
     unknown=unknown_keys,
 )
 
@@ -332,3 +337,17 @@ def test_what_a_backup_could_not_be_given_stands_in_its_document() -> None:
     noted = replace(entry, metadata=replace(entry.metadata, not_given=("setting work_mem",)))
     assert noted.not_given == ("setting work_mem",)
     assert replace(entry, metadata=None).not_given == ()
+
+
+def test_where_it_comes_from_is_left_out_where_a_long_comment_needs_the_room() -> None:
+    metadata = make_metadata().with_lineage(FIRST, FIRST)
+    assert (metadata.lineage, metadata.heir) == (FIRST, FIRST)
+    long = replace(metadata, comment="x" * (MAX_BYTES // 2)).with_lineage(FIRST)
+    assert (long.lineage, long.heir) == (None, None)
+
+
+def test_a_note_of_a_lineage_that_is_not_understood_is_kept() -> None:
+    later = document(lineage={"system": 1, "oid": 2, "from": [], "more": True})
+    read = decode(later)
+    assert isinstance(read, Metadata)
+    assert json.loads(encode(read))["lineage"]["more"] is True

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from snapkit.core.comparison.lineage import Boundary, Lineage, Lineages
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import INVALID_CONNECTION_LIMIT
 from snapkit.core.inventory.entry import Entry
@@ -283,3 +284,17 @@ def test_a_displaced_database_carries_a_document_that_reads_back() -> None:
 
 
 # Sharing blocks
+
+
+def test_what_is_put_aside_notes_where_it_comes_from_and_what_went_live() -> None:
+    entry, live = make_entry(), make_database("app", oid=1)
+    known = Lineages(5, (Lineage(5, 1).cloned(entry.database.oid, Boundary(7, 9)),))
+    used_up = plan_swap("app", live, entry, None, FreeNames(LATER, []), lineages=known)
+    assert used_up.displaced_metadata.lineage == Lineage(5, 1)
+    assert used_up.displaced_metadata.heir == known.known[0]
+    kept = plan_swap("app", live, entry, clone_of(entry), FreeNames(LATER, []), lineages=known)
+    assert kept.cloned(16400).displaced_metadata.heir == known.known[0]
+    heir = kept.cloned(16400, Boundary(20, 30)).displaced_metadata.heir
+    assert heir == known.known[0].cloned(16400, Boundary(20, 30))
+    nobody = plan_swap("app", None, entry, None, FreeNames(LATER, []), lineages=known)
+    assert (nobody.displaced_metadata.lineage, nobody.displaced_metadata.heir) == (None, known.known[0])

@@ -13,7 +13,9 @@ from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
+from snapkit.core.comparison import lineage as lineages
 from snapkit.core.comparison import writes as activities
+from snapkit.core.comparison.lineage import Lineage
 from snapkit.core.comparison.writes import Activity
 from snapkit.core.deploy import deploy as deploys
 from snapkit.core.deploy.deploy import Deploy
@@ -60,6 +62,8 @@ _KNOWN = frozenset(
         "used_up",
         "not_given",
         "shares_blocks",
+        "lineage",
+        "heir",
     )
 )
 
@@ -112,6 +116,10 @@ class Metadata:
     """Of a backup: the names of those properties of its source that it could not be given."""
     shares_blocks: bool | None = None
     """False if PostgreSQL could not share blocks for it, so that the next backup does not try again."""
+    lineage: Lineage | None = None
+    """Where the files of the database come from."""
+    heir: Lineage | None = None
+    """Where those of another come from, which has no document of its own: of the database that is live."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def lacking(self, not_given: tuple[str, ...], access: int) -> Metadata:
@@ -131,6 +139,11 @@ class Metadata:
 
     def with_dropping(self, name: str | None) -> Metadata:
         return replace(self, dropping=name)
+
+    def with_lineage(self, lineage: Lineage | None, heir: Lineage | None = None) -> Metadata:
+        """Note where the database comes from, and the live one; without, where a long comment needs the room."""
+        noted = replace(self, lineage=lineage, heir=heir)
+        return noted if len(encode(noted)) <= MAX_BYTES // 2 else replace(self, lineage=None, heir=None)
 
     def with_pin(self, pinned: bool, reason: str | None = None) -> Metadata:
         return replace(self, pinned=pinned, pin_reason=reason if pinned else None)
@@ -178,6 +191,8 @@ def encode(metadata: Metadata) -> str:
         "used_up": metadata.used_up,
         "not_given": list(metadata.not_given) or None,
         "shares_blocks": metadata.shares_blocks,
+        "lineage": lineages.to_document(metadata.lineage) if metadata.lineage else None,
+        "heir": lineages.to_document(metadata.heir) if metadata.heir else None,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -237,7 +252,11 @@ def _read(document: dict[str, Any]) -> Metadata:
     allow = document.get("allow_connections", True)
     deploy = deploys.from_document(document.get("deploy"))
     activity = activities.from_document(document.get("activity"))
+    lineage = lineages.from_document(document.get("lineage"))
+    heir = lineages.from_document(document.get("heir"))
     notes = {
+        "lineage": lineages.to_document(lineage) if lineage else None,
+        "heir": lineages.to_document(heir) if heir else None,
         "deploy": deploys.to_document(deploy) if deploy else None,
         "activity": activities.to_document(activity) if activity else None,
     }
@@ -268,6 +287,8 @@ def _read(document: dict[str, Any]) -> Metadata:
         used_up=_optional(document, "used_up", str),
         shares_blocks=_optional(document, "shares_blocks", bool),
         not_given=_names(_optional(document, "not_given", list)),
+        lineage=lineage,
+        heir=heir,
         unknown={
             key: value
             for key, value in document.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from snapkit.core.comparison.lineage import Lineage
 from snapkit.core.comparison.writes import Activity
 from snapkit.core.copying.moment import Moment
 from snapkit.core.deploy.deploy import Deploy
@@ -59,6 +60,11 @@ class BackupPlan:
         if len(self.document) > comments.MAX_BYTES // 2:
             return self
         metadata = replace(self.metadata, deploy=deploy, activity=activity)
+        return replace(self, metadata=metadata, document=comments.encode(metadata))
+
+    def descending(self, lineage: Lineage | None) -> BackupPlan:
+        """Return the plan with it noted where the backup comes from, now that it is copied."""
+        metadata = self.metadata.with_lineage(lineage)
         return replace(self, metadata=metadata, document=comments.encode(metadata))
 
     def lacking(self, not_given: tuple[str, ...], access: int) -> BackupPlan:

@@ -48,6 +48,8 @@ def plan_returning(plan: SwapPlan, taken: Collection[str]) -> Returning | None:
         gave_way_to_oid=aside.gave_way_to_oid,
         gave_way_at=aside.order,
         used_up=aside.used_up,
+        lineage=aside.lineage or former.lineage,
+        heir=aside.heir,
     )
     free = name if name not in taken else free_name(former.source, former.kind, former.created_at, taken)
     return Returning(live.oid, free, metadata)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from snapkit.core.comparison.lineage import UNKNOWN, Boundary, Lineages
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.database import Database, Unsealed, check_live
 from snapkit.core.inventory.entry import Entry, check_usable
@@ -48,9 +49,13 @@ class SwapPlan:
     def displaced_document(self) -> str:
         return comments.encode(self.displaced_metadata)
 
-    def cloned(self, oid: int) -> SwapPlan:
-        """Return the plan with the OID of the clone, now that it is made, noted on what is put aside for it."""
-        return replace(self, displaced_metadata=replace(self.displaced_metadata, gave_way_to_oid=oid))
+    def cloned(self, oid: int, boundary: Boundary | None = None) -> SwapPlan:
+        """Return the plan with the clone, now that it is made, noted on what is put aside for it: its OID, and that it
+        was cloned from the entry after ``boundary``."""
+        aside = replace(self.displaced_metadata, gave_way_to_oid=oid)
+        if aside.heir is not None and boundary is not None:
+            aside = aside.with_lineage(aside.lineage, aside.heir.cloned(oid, boundary))
+        return replace(self, displaced_metadata=aside)
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
@@ -157,10 +162,12 @@ def plan_swap(
     *,
     comment: str | None = None,
     order: int | None = None,
+    lineages: Lineages = UNKNOWN,
 ) -> SwapPlan:
     """Plan to make ``entry`` (or ``clone``, its clone) the live database ``source``; ``comment`` is the live one's.
 
-    ``order`` is as in the document. Raises UsageError for an entry that cannot be rolled back to.
+    ``order`` is as in the document, ``lineages`` what is known of the databases. Raises UsageError for an entry that
+    cannot be rolled back to.
     """
     check_usable(entry)
     if live is not None:
@@ -178,6 +185,7 @@ def plan_swap(
     former = comments.used_up_by(entry.metadata, live.oid) if entry.metadata and live else None
     if former is not None:
         displaced = replace(displaced, label=former.label)
+    displaced = displaced.with_lineage(lineages.of(live.oid) if live else None, lineages.of(entry.database.oid))
     comments.encode(displaced)  # what cannot be kept is refused now, and not first when clients are held
     return SwapPlan(
         source=source,

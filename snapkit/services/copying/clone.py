@@ -8,6 +8,7 @@ from datetime import timedelta
 from time import monotonic
 
 from snapkit.core.client_session import ClientSession
+from snapkit.core.comparison.lineage import Boundary
 from snapkit.core.copying.estimates import blocks_were_shared, is_brief
 from snapkit.core.copying.moment import Moment
 from snapkit.core.copying.wal_log import with_danger
@@ -19,6 +20,7 @@ from snapkit.core.plans.properties import Properties
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, OutageLimitError, PrivilegeError, SnapkitError, UsageError
+from snapkit.postgres.catalog.boundary import present_boundary
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import (
     SERVER_ERRORS,
@@ -61,6 +63,8 @@ class Cloned:
     """Whether PostgreSQL was not let share blocks, and files were copied instead."""
     source_files: int | None = None
     """Of how many files the template was, where that is known."""
+    boundary: Boundary | None = None
+    """A moment shortly before the files were copied; None if they were not."""
 
 
 class CloneGivenUpError(OutageLimitError):
@@ -151,6 +155,7 @@ def _clone(
     server, ddl, facts = context.server, context.ddl, context.state.facts
     with server_errors(state):
         run(ddl, *plan.settings)
+        boundary = present_boundary(ddl)  # an earlier moment is safe, a later one is not
     failure: Exception | None = None
     with ExitStack() as stack:
         # Opened only now: the server ends a session that has long been idle.
@@ -213,6 +218,7 @@ def _clone(
         blocks_shared=False if cloning.copies else shared,
         were_copied=cloning.copies,
         source_files=cloning.files,
+        boundary=boundary,
     )
 
 

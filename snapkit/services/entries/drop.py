@@ -38,6 +38,7 @@ from snapkit.services.entries.guard_lock import check_no_guard_lock, to_be_dropp
 from snapkit.services.entries.passing_name import close, give_back, take
 from snapkit.services.entries.seal import check_not_open, need_sealed
 from snapkit.services.outage.emptying import empty_sealed
+from snapkit.services.run.lineage import keep_heir
 from snapkit.services.run.preconditions import check_empty_enough, check_rights
 
 _MOST_NAMES = 10
@@ -189,7 +190,9 @@ class _Attempt:
             return
         _check_no_subscription(connection, entry)
         with to_be_dropped(connection, entry):
-            self._send(need_sealed(connection, entry))
+            sealed = need_sealed(connection, entry)
+            keep_heir(connection, entry.source, entry)
+            self._send(sealed)
 
     def _send(self, entry: Entry) -> None:
         if entry.database.is_open_partial:

@@ -26,6 +26,7 @@ from snapkit.services.copying.restore_properties import give_back, restore_prope
 from snapkit.services.outage.hold import Hold, door_error
 from snapkit.services.run.commit_outcome import bears_names
 from snapkit.services.run.interruption import InterruptionState
+from snapkit.services.run.lineage import note_heir
 from snapkit.services.run.retry import Persistence
 from snapkit.services.run.standby_confirmation import telling, unconfirmed
 from snapkit.services.run.survey import RunContext
@@ -60,6 +61,10 @@ def swap_databases(
     names = {restored_oid: plan.source}
     if plan.live is not None and plan.displaced_name is not None:
         names[plan.live.oid] = plan.displaced_name
+    if plan.live is None:  # else what is put aside notes it
+        with server_errors(state):
+            used_up = None if plan.clone else plan.entry.database.oid
+            note_heir(ddl, plan.source, plan.displaced_metadata.heir, used_up)
     doors = [plan.entry.database.oid, *names]
     cautions: list[Caution] = []
     closed_at = 0.0
