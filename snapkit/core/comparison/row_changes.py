@@ -50,6 +50,8 @@ class Column:
     shapes: tuple[tuple[int, str], ...] = ()
     """What its values print by, and may be changed without a rewrite: labels of enums, attributes of composite types.
     By OID, of the label or of the type."""
+    type_name: str = ""
+    """Its type without length or precision, as in pg_type."""
     stored_as: str | None = None
     """``oid`` or ``oid[]`` where its values are OIDs that print as names, as those of regclass do."""
 

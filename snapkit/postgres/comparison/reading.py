@@ -35,6 +35,11 @@ def settle(connection: Connection) -> None:
     set_settings(connection, _SETTINGS)
 
 
+def encoding(connection: Connection) -> str | None:
+    """Return the encoding of the database."""
+    return driver_connection(connection).info.parameter_status("server_encoding")
+
+
 @contextmanager
 def snapshot(connection: Connection, relation: Relation | None) -> Iterator[datetime]:
     """Keep one snapshot in the block, and the relation's tables from being dropped, truncated or rewritten.

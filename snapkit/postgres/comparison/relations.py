@@ -62,6 +62,7 @@ _attribute = catalog_table(
     column("atttypmod", Integer),
     column("attcollation", OID),
 )
+_type = catalog_table("pg_type", column("oid", OID), column("typname", Text))
 _index = catalog_table(
     "pg_index",
     column("indexrelid", OID),
@@ -127,7 +128,7 @@ def _tables(oids: Collection[int] | None) -> Select[Any]:
             _class.c.relispartition,
             _class.c.relispopulated,
             func.coalesce(func.pg_relation_filenode(_class.c.oid), 0).label("file"),
-            case((has_file, func.coalesce(func.pg_relation_size(_class.c.oid), 0) / block), else_=0).label("blocks"),
+            case((has_file, func.coalesce(func.pg_relation_size(_class.c.oid), 0) // block), else_=0).label("blocks"),
             func.row_security_active(_class.c.oid, type_=Boolean).label("has_policies"),
             func.has_table_privilege(_class.c.oid, "SELECT", type_=Boolean).label("may_read"),
             func.has_schema_privilege(_class.c.relnamespace, "USAGE", type_=Boolean).label("may_name"),
@@ -157,12 +158,13 @@ def _columns(connection: Connection, tables: Sequence[int]) -> dict[int, list[Co
             _attribute.c.attname,
             func.format_type(_attribute.c.atttypid, _attribute.c.atttypmod, type_=Text).label("type"),
             _attribute.c.atttypid,
+            _type.c.typname,
             _attribute.c.attnotnull,
             _attribute.c.attgenerated,
             _attribute.c.attidentity,
             case((~_collation.c.collisdeterministic, _collation.c.collname)).label("loose_collation"),
         )
-        .select_from(_attribute)
+        .join_from(_attribute, _type, _type.c.oid == _attribute.c.atttypid)
         .outerjoin(_collation, _collation.c.oid == _attribute.c.attcollation)
         .where(_live(tables))
         .order_by(_attribute.c.attrelid, _attribute.c.attnum)
@@ -180,6 +182,7 @@ def _column(row: Row[Any], traits: Traits) -> Column:
         name=row.attname,
         type=row.type,
         type_oid=row.atttypid,
+        type_name=row.typname,
         not_null=row.attnotnull,
         generated=row.attgenerated,
         identity=row.attidentity,

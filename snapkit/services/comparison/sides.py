@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import TypeVar
 
-from snapkit.core.comparison.row_changes import Relation
+from snapkit.core.comparison.row_changes import Pair, Relation
 from snapkit.postgres.comparison import reading
+from snapkit.postgres.comparison.row_text import RowText
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.sql.stall_watch import watching_for_stalls
 
@@ -32,6 +33,11 @@ class Sides:
         self._threads = ThreadPoolExecutor(2, "side")
         for side in (before, after):
             reading.settle(side)
+        self._recoded = reading.encoding(before) != reading.encoding(after)
+
+    def text(self, pair: Pair, *, is_before: bool) -> RowText:
+        """How the rows of one side are read."""
+        return RowText(pair, is_before, self._recoded)
 
     def close(self) -> None:
         """End the threads. The sessions are the caller's."""
@@ -54,34 +60,36 @@ class Sides:
 
         If one raises, or Ctrl-C comes, the other is cancelled and waited for, and it is raised.
         """
-        doing = [
-            self._threads.submit(self._patiently, work, self.before),
-            self._threads.submit(self._patiently, after or work, self.after),
-        ]
+        before, then = self._do((self.before, work), (self.after, after or work))
+        return before, then
+
+    def one(self, work: Callable[[Connection], _T], *, is_before: bool) -> _T:
+        """Do something on one side."""
+        (done,) = self._do((self.before if is_before else self.after, work))
+        return done
+
+    def _do(self, *tasks: tuple[Connection, Callable[[Connection], _T]]) -> list[_T]:
+        doing = {self._threads.submit(self._patiently, work, side): side for side, work in tasks}
         try:
-            self._wait(doing)
-        except BaseException:
+            while wait(doing, _BEAT, FIRST_EXCEPTION).not_done and not self._failed(doing):
+                self._beat()
+        finally:
             self._cancel(doing)
-            raise
-        if any(each.done() and each.exception() for each in doing):
-            self._cancel(doing)
-        return doing[0].result(), doing[1].result()
+        return [each.result() for each in doing]
+
+    @staticmethod
+    def _failed(doing: Iterable[Future[_T]]) -> bool:
+        return any(each.done() and each.exception() for each in doing)
 
     @staticmethod
     def _patiently(work: Callable[[Connection], _T], connection: Connection) -> _T:
         with watching_for_stalls(connection):
             return work(connection)
 
-    def _wait(self, doing: list[Future[_T]]) -> None:
-        while wait(doing, _BEAT, FIRST_EXCEPTION).not_done:
-            if any(each.done() and each.exception() for each in doing):
-                return
-            self._beat()
-
-    def _cancel(self, doing: list[Future[_T]]) -> None:
-        """Cancel until both have ended: a task may be between two statements when the first word comes."""
+    @staticmethod
+    def _cancel(doing: dict[Future[_T], Connection]) -> None:
+        """Cancel what is not done, until it has ended: it may be between two statements when the first word comes."""
         while unfinished := wait(doing, 0).not_done:
-            for each, side in zip(doing, (self.before, self.after), strict=True):
-                if each in unfinished:
-                    reading.cancel(side)
+            for each in unfinished:
+                reading.cancel(doing[each])
             wait(doing, _BEAT)

@@ -1,0 +1,75 @@
+"""Places of rows, many of them: in memory as long as they are few, else in a file that goes with the process."""
+
+from __future__ import annotations
+
+import struct
+import weakref
+from collections.abc import Iterable, Iterator
+from os import SEEK_END
+from tempfile import SpooledTemporaryFile
+
+from snapkit.core.comparison.row_changes import Place
+from snapkit.core.comparison.tids import WIDTH, batches
+
+_IN_MEMORY = 2**22
+"""Bytes."""
+
+_HEAD = struct.Struct(">II")
+_PAIR = struct.Struct(">IIHIIH")
+_BATCH = 8192
+"""Places that are handed out at once."""
+
+
+class Spool:
+    """Places by the OID of their leaf, as ``tids`` (``core.comparison.tids``), in the order in which they were put."""
+
+    def __init__(self) -> None:
+        self._file = _file_of(self)
+        self.places = 0
+        """How many there are."""
+
+    def put(self, leaf: int, tids: bytes) -> None:
+        self._file.seek(0, SEEK_END)
+        for some in batches(tids, _BATCH):
+            self._file.write(_HEAD.pack(leaf, len(some)) + some)
+        self.places += len(tids) // WIDTH
+
+    def __iter__(self) -> Iterator[tuple[int, bytes]]:
+        """Return leaves and ``tids``, some thousands at a time."""
+        at = 0
+        while head := self._read(at, _HEAD.size):
+            leaf, size = _HEAD.unpack(head)
+            yield leaf, self._read(at + _HEAD.size, size)
+            at += _HEAD.size + size
+
+    def _read(self, at: int, size: int) -> bytes:
+        self._file.seek(at)  # somebody else may have read meanwhile
+        return self._file.read(size)
+
+
+class PairSpool:
+    """Rows with their places on both sides."""
+
+    def __init__(self) -> None:
+        self._file = _file_of(self)
+        self.rows = 0
+
+    def put(self, pairs: Iterable[tuple[Place, Place]]) -> None:
+        packed = [_PAIR.pack(*before, *after) for before, after in pairs]
+        self._file.seek(0, SEEK_END)
+        self._file.write(b"".join(packed))
+        self.rows += len(packed)
+
+    def __iter__(self) -> Iterator[list[tuple[Place, Place]]]:
+        """Return some thousands at a time."""
+        for at in range(0, self.rows, _BATCH):
+            self._file.seek(at * _PAIR.size)
+            found = _PAIR.iter_unpack(self._file.read(_BATCH * _PAIR.size))
+            yield [(Place(*numbers[:3]), Place(*numbers[3:])) for numbers in found]
+
+
+def _file_of(spool: object) -> SpooledTemporaryFile[bytes]:
+    """Return a file that is closed, and so gone, when nobody has the spool any more."""
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
+    weakref.finalize(spool, file.close)
+    return file
