@@ -24,6 +24,9 @@ _SETTINGS = {
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
     "work_mem": "32MB",
+    # Ranges of blocks are read by themselves, and in order.
+    "enable_tidscan": "on",
+    "synchronize_seqscans": "off",
 }
 
 _CANCELLING = 5.0

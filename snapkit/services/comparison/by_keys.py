@@ -43,11 +43,16 @@ def by_keys(sides: Sides, pair: Pair, step: Step, as_of: datetime | None = None)
     Of a table of one side only all rows are inserted or deleted, and none is read.
     """
     collector = Collector(sides, pair)
-    if pair.before and pair.after:
+    compare_leaves(sides, pair, step, collector)
+    return collector.finish(Method.KEYS if pair.key else Method.VALUES, as_of)
+
+
+def compare_leaves(sides: Sides, pair: Pair, step: Step, collector: Collector) -> None:
+    """Feed the collector with what differs in the leaves of the pair, which may be some of those of its table."""
+    if pair.before and pair.before.leaves and pair.after and pair.after.leaves:
         _compare(sides, pair, step, collector)
     else:
         _take_all(sides, pair, step, collector)
-    return collector.finish(Method.KEYS if pair.key else Method.VALUES, as_of)
 
 
 _Piece = tuple[Leaf, Blocks]

@@ -1,0 +1,88 @@
+"""Compare the rows of a table: each of its leaves by the fastest method that proves what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from snapkit.core.comparison.lineage import Kinship
+from snapkit.core.comparison.pairing import pair_tables
+from snapkit.core.comparison.row_changes import Leaf, Method, Pair, Relation
+from snapkit.postgres.comparison.relations import relations
+from snapkit.postgres.connection.server import Connection
+from snapkit.services.comparison.by_keys import compare_leaves
+from snapkit.services.comparison.by_versions import Step, by_versions
+from snapkit.services.comparison.changed_rows import ChangedRows
+from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
+from snapkit.services.comparison.sides import Sides
+
+_GONE = "it was renamed, moved or dropped meanwhile"
+
+
+def compare_rows(sides: Sides, pair: Pair, kinship: Kinship, step: Step, as_of: datetime) -> ChangedRows:
+    """Compare the rows of both sides, within one snapshot of each (``Sides.snapshot``).
+
+    ``as_of`` is the moment of the snapshot of ``after``. ``step`` is called with the number of blocks that have been
+    compared since its last call. A table that cannot be compared is a result, too (``Method.NOT_COMPARED``). Raises
+    what the server raises.
+    """
+    present = _present(sides, pair, kinship)
+    if present is None or present.reason is not None:
+        return _not_compared(sides, pair, present.reason if present and present.reason else _GONE)
+    collector = Collector(sides, present)
+    same_file, rest = _divided(present, kinship)
+    for before, after in same_file:
+        for only_before, only_after in by_versions(sides, before, after, step):
+            collector.put(BEFORE, before.oid, only_before)
+            collector.put(AFTER, after.oid, only_after)
+    if rest is None:
+        return collector.finish(Method.VERSIONS, as_of)
+    compare_leaves(sides, rest, step, collector)
+    return collector.finish(Method.KEYS if present.key else Method.VALUES, as_of)
+
+
+def _not_compared(sides: Sides, pair: Pair, reason: str) -> ChangedRows:
+    found = ChangedRows(sides, pair, Method.NOT_COMPARED, None)
+    found.reason = reason
+    return found
+
+
+def _present(sides: Sides, pair: Pair, kinship: Kinship) -> Pair | None:
+    """Return the pair as both snapshots see it; None if it is another one by now."""
+
+    def read(relation: Relation | None, connection: Connection) -> list[Relation]:
+        return relations(connection, [relation.oid]) if relation else []
+
+    before, after = sides.both(
+        lambda connection: read(pair.before, connection), lambda connection: read(pair.after, connection)
+    )
+    found = pair_tables(before, after, related=kinship.proved)
+    return found[0] if [_names(each) for each in found] == [_names(pair)] else None
+
+
+def _names(pair: Pair) -> list[set[tuple[int, str, str]] | None]:
+    """What has been locked on either side."""
+    return [_locked(side) if side else None for side in (pair.before, pair.after)]
+
+
+def _locked(relation: Relation) -> set[tuple[int, str, str]]:
+    leaves = {(leaf.oid, leaf.schema, leaf.name) for leaf in relation.leaves}
+    return {(relation.oid, relation.schema, relation.name), *leaves}
+
+
+def _divided(pair: Pair, kinship: Kinship) -> tuple[list[tuple[Leaf, Leaf]], Pair | None]:
+    """Return the leaves that are still the same file on both sides, and a pair of all others; None: there are none."""
+    if pair.before is None or pair.after is None or not kinship.proved or not pair.versions_tell:
+        return [], pair
+    theirs = {leaf.oid: leaf for leaf in pair.after.leaves}
+    same = [
+        (leaf, theirs[leaf.oid])
+        for leaf in pair.before.leaves
+        if leaf.oid in theirs and leaf.file and leaf.file == theirs[leaf.oid].file
+    ]
+    oids = {leaf.oid for leaf, _ in same}
+    before, after = (
+        replace(each, leaves=tuple(leaf for leaf in each.leaves if leaf.oid not in oids))
+        for each in (pair.before, pair.after)
+    )
+    return same, replace(pair, before=before, after=after) if before.leaves or after.leaves else None
