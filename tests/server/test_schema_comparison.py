@@ -16,7 +16,9 @@ from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
+from snapkit.services.comparison.schema import compare_schemas
 from tests.cluster import Cluster
+from tests.sandbox import Sandbox
 
 READER, WRITER = "schema_reader", "schema_writer"
 BASE = "schema_base"
