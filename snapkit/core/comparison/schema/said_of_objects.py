@@ -48,7 +48,7 @@ def privileges_of(
         title = target.title if target else all_rows[0].title
         text = "\n".join(f"{each.way} {each.privileges} ON {title} {each.who};" for each in all_rows)
         raw = "\n".join(f"{each.way} {each.privileges} {each.who}" for each in all_rows)
-        yield _said("privilege", address, target, title, text, raw)
+        yield _said("privilege", address, target, title, text, raw=raw)
 
 
 def default_privileges_of(granted: Iterable[Granted]) -> Iterator[Definition]:
@@ -70,7 +70,7 @@ def comments_of(
     for each in remarks:
         if target := _target(each.address, objects, aliases):
             title = target.title
-            yield _said("comment", each.address, target, title, f"COMMENT ON {title} IS {each.text};", each.text)
+            yield _said("comment", each.address, target, title, f"COMMENT ON {title} IS {each.text};", raw=each.text)
 
 
 def labels_of(
@@ -80,7 +80,7 @@ def labels_of(
         if target := _target(each.address, objects, aliases):
             text = f"SECURITY LABEL FOR {each.provider} ON {target.title} IS {each.text};"
             at = f"{each.address} {each.provider}"
-            yield _said("security label", at, target, target.title, text, each.text)
+            yield _said("security label", at, target, target.title, text, raw=each.text)
 
 
 def _target(address: str, objects: Mapping[str, Definition], aliases: Mapping[str, Alias]) -> Definition | None:
@@ -93,7 +93,7 @@ def _target(address: str, objects: Mapping[str, Definition], aliases: Mapping[st
     return objects.get(address.rpartition(".")[0] + ".0")
 
 
-def _said(kind: str, address: str, target: Definition | None, title: str, text: str, raw: str) -> Definition:
+def _said(kind: str, address: str, target: Definition | None, title: str, text: str, *, raw: str) -> Definition:
     if target is None:
         return Definition(f"{address} {kind}", kind, None, (title,), title, text, raw=raw)
     return Definition(

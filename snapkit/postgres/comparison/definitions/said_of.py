@@ -108,20 +108,20 @@ def _objects() -> list[Select[Any]]:
     found = []
     for name, (owner, acl, kind) in _WITH_PRIVILEGES.items():
         rows = catalog(name, owner, acl)
-        found.append(_object(name, rows.c.oid, literal(0), literal(kind), rows.c[owner], rows.c[acl]))
+        found.append(_object(name, rows.c.oid, literal(0), literal(kind), rows.c[owner], acl=rows.c[acl]))
     c = relation.c
     relkind = case((c.relkind == "S", "s"), else_="r")
     kept = c.relpersistence != "t"
-    found.append(_object("pg_class", c.oid, literal(0), relkind, c.relowner, c.relacl).where(kept))
+    found.append(_object("pg_class", c.oid, literal(0), relkind, c.relowner, acl=c.relacl).where(kept))
     part = catalog_table("pg_attribute", *(column(name) for name in ("attrelid", "attnum", "attacl", "attisdropped")))
-    of_column = _object("pg_class", c.oid, part.c.attnum, literal("c"), c.relowner, part.c.attacl)
+    of_column = _object("pg_class", c.oid, part.c.attnum, literal("c"), c.relowner, acl=part.c.attacl)
     found.append(
         of_column.join_from(relation, part, part.c.attrelid == c.oid).where(kept, part.c.attisdropped.is_(False))
     )
     return found
 
 
-def _object(name: str, oid: Any, part: Any, kind: Any, owner: Any, acl: Any) -> Select[Any]:
+def _object(name: str, oid: Any, part: Any, kind: Any, owner: Any, *, acl: Any) -> Select[Any]:
     return select(
         literal(CLASSES[name]).label("classid"),
         oid.label("oid"),
