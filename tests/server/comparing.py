@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -87,22 +87,28 @@ def two_databases(sandbox: Sandbox, *statements: str) -> Iterator[TwoDatabases]:
     yield TwoDatabases(sandbox, before, sandbox.name)
 
 
-def truth(both: TwoDatabases, table: str, columns: Sequence[str], key: Sequence[str]) -> list[Changed]:
+def truth(both: TwoDatabases, table: str, columns: Sequence[str], key: Mapping[str, str]) -> list[Changed]:
     """Find what differs between a table of both databases by reading all of it, and comparing in Python.
 
-    ``columns`` are expressions that are compared, as text; ``key`` some of them, and none: by whole value.
+    ``columns`` are expressions that are compared, as text. ``key`` are some of them, each with an expression whose text
+    is the same for values that are equal; empty: by whole value.
     """
-    sides = [_read(both.sandbox, name, table, columns) for name in (both.before, both.after)]
+    names = [*columns, *key.values()]
+    sides = [_read(both.sandbox, name, table, names) for name in (both.before, both.after)]
+    width = len(columns)
     if not key:
         before, after = map(Counter, sides)
-        gone = [("deleted", None, row, None) for row in (before - after).elements()]
-        came = [("inserted", None, None, row) for row in (after - before).elements()]
+        gone: list[Changed] = [("deleted", None, row, None) for row in (before - after).elements()]
+        came: list[Changed] = [("inserted", None, None, row) for row in (after - before).elements()]
         return sorted([*gone, *came], key=repr)
     at = [columns.index(each) for each in key]
-    old, new = ({tuple(row[each] for each in at): row for row in side} for side in sides)
-    found: list[Changed] = [("deleted", each, old[each], None) for each in old.keys() - new.keys()]
-    found += [("inserted", each, None, new[each]) for each in new.keys() - old.keys()]
-    found += [("updated", each, old[each], new[each]) for each in old.keys() & new.keys() if old[each] != new[each]]
+    old, new = ({row[width:]: row[:width] for row in side} for side in sides)
+    found: list[Changed] = []
+    for each in old.keys() | new.keys():
+        was, now = old.get(each), new.get(each)
+        if was != now:
+            change = "inserted" if was is None else "deleted" if now is None else "updated"
+            found.append((change, tuple((now or was or ())[place] for place in at), was, now))
     return sorted(found, key=repr)
 
 
