@@ -224,8 +224,10 @@ def _make_once(
 
 def _lineage(context: RunContext, cloned: Cloned) -> Lineage | None:
     """Return where the copy comes from; None for one that is not the files of its source."""
+    if cloned.boundary is None:
+        return None
     source = lineages(context.ddl, context.state).of(cloned.moment.database.oid)
-    return None if cloned.boundary is None or source is None else source.cloned(cloned.oid, cloned.boundary)
+    return source.cloned(cloned.oid, cloned.boundary) if source is not None else None
 
 
 def _measure(server: Server, ddl: Connection, oid: int, live: Database) -> tuple[int | None, tuple[Caution, ...]]:

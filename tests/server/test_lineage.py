@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
 import pytest
+from psycopg import sql
 
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.inventory.database import Database
+from snapkit.core.inventory.kinds import Kind, State, Strategy
 from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.entries.reading import reading_entries
 from snapkit.services.run.survey import gather
@@ -120,3 +123,81 @@ def test_all_pairs_with_the_oldest_pruned(sandbox: Sandbox, keep: bool) -> None:
     number = len(present(sandbox))
     assert number > 1
     assert assert_true(sandbox) == number * (number - 1) // 2
+
+
+def test_what_the_dropped_ones_told_of_the_live_database_goes_from_one_to_the_next(sandbox: Sandbox) -> None:
+    first = sandbox.back_up().backup.name
+    write(sandbox, "after the first backup")
+    sandbox.roll_back(sandbox.back_up().backup.name)
+    write(sandbox, "after the rollback")
+    for _ in range(3):  # they come from what is live, and so tell of it
+        sandbox.back_up()
+    before = kin(sandbox, present(sandbox)[first], present(sandbox)[sandbox.name])
+    assert before.boundary is not None
+    names = [name for name in present(sandbox) if name not in (first, sandbox.name)]
+    assert len(names) == 4
+    ran = sandbox.run("delete", *names, "--yes")
+    assert (ran.code, set(present(sandbox))) == (0, {first, sandbox.name}), ran
+    assert kin(sandbox, present(sandbox)[first], present(sandbox)[sandbox.name]) == before
+    assert assert_true(sandbox) == 1
+    assert sandbox.run("rollback", first).code == 0
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_what_goes_live_in_place_of_none_is_known_by_another(sandbox: Sandbox, keep: bool) -> None:
+    first = sandbox.back_up().backup.name
+    write(sandbox, "after the first backup")
+    second = sandbox.back_up().backup.name
+    sandbox.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(sandbox.name)))
+    sandbox.roll_back(second, keep_backup=keep)
+    write(sandbox, "after the rollback")
+    number = len(present(sandbox))
+    assert number == 3 if keep else 2
+    assert assert_true(sandbox) == number * (number - 1) // 2
+    assert all(entry.state is State.READY for entry in sandbox.entries())
+    assert first in present(sandbox)
+
+
+def test_what_is_not_the_files_of_its_source_has_no_kin(sandbox: Sandbox) -> None:
+    first = sandbox.back_up().backup.name
+    online = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
+    there = present(sandbox)
+    assert [kin(sandbox, there[online], there[name]).proved for name in (first, sandbox.name)] == [False, False]
+    sandbox.roll_back(online, keep_backup=True)
+    there = present(sandbox)
+    found = kin(sandbox, there[online], there[sandbox.name])
+    assert (found.proved, found.databases) == (True, (there[online].oid, there[sandbox.name].oid))
+
+
+def test_a_document_that_was_carried_elsewhere_proves_nothing(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    document = sandbox.row(name)["comment"]
+    copy = sql.Identifier(name.replace("_backup_", "_backup_copied_"))
+    sandbox.execute(sql.SQL("CREATE DATABASE {} ALLOW_CONNECTIONS false").format(copy))
+    sandbox.execute(sql.SQL("COMMENT ON DATABASE {} IS {}").format(copy, sql.Literal(document)))
+    there = present(sandbox)
+    assert len(there) == 3
+    assert kin(sandbox, there[name], there[sandbox.name]).proved
+    assert not kin(sandbox, there[copy.as_string(None)[1:-1]], there[sandbox.name]).proved
+    elsewhere = json.loads(document)
+    elsewhere["lineage"]["system"] += 1
+    sandbox.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(json.dumps(elsewhere)))
+    )
+    assert not kin(sandbox, present(sandbox)[name], present(sandbox)[sandbox.name]).proved
+
+
+def test_a_label_a_pin_and_a_shell_leave_it_and_so_does_an_undo_that_gives_a_backup_back(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    before = kin(sandbox, present(sandbox)[name], present(sandbox)[sandbox.name])
+    assert before.boundary is not None
+    for words in (["label", name, "x"], ["pin", name], ["unpin", name]):
+        assert sandbox.run(*words).code == 0
+    versions(sandbox, name)
+    assert kin(sandbox, present(sandbox)[name], present(sandbox)[sandbox.name]) == before
+    sandbox.roll_back(name)
+    sandbox.undo()
+    assert [entry.kind for entry in sandbox.entries()] == [Kind.BACKUP]
+    assert kin(sandbox, present(sandbox)[name], present(sandbox)[sandbox.name]) == before
+    write(sandbox, "after the undo")
+    assert assert_true(sandbox) == 1

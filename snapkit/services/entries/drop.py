@@ -66,14 +66,19 @@ class Drops:
     tell: Tell = lambda what: None
     _under_way: bool = False
     _cut_short: bool = False
+    _rewritten: dict[int, Entry] = field(default_factory=dict)
+    """Entries in which something was noted for one that was dropped, by OID, as they are since."""
 
     def drop(self, connection: Connection, entry: Entry) -> None:
         """Drop one entry; the lock of its source is held. A lost connection is raised."""
         try:
             with self.shielded() as interrupted:
                 self._under_way = True
+                entry = self._rewritten.get(entry.database.oid, entry)
                 attempt = _Attempt(connection, entry, self.wait, self.tell, interrupted or (lambda: False))
                 error = attempt.make()
+                if attempt.heir is not None:
+                    self._rewritten[attempt.heir.database.oid] = attempt.heir
                 if error is None:
                     self.removed.append(entry)
                 else:
@@ -159,6 +164,8 @@ class _Attempt:
     interrupted: Interrupted
     was_cut_short: bool = False
     """Whether it was ended because the run was told to end."""
+    heir: Entry | None = None
+    """Another entry, in which was noted what this one alone had told."""
 
     def make(self) -> SnapkitError | None:
         """Return the error if the entry was not dropped, else None. A lost connection is raised."""
@@ -191,7 +198,7 @@ class _Attempt:
         _check_no_subscription(connection, entry)
         with to_be_dropped(connection, entry):
             sealed = need_sealed(connection, entry)
-            keep_heir(connection, entry.source, entry)
+            self.heir = keep_heir(connection, entry.source, entry)
             self._send(sealed)
 
     def _send(self, entry: Entry) -> None:

@@ -181,6 +181,8 @@ def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> Sealed:
                 if is_lost:
                     end_holder(connection, ours.oid, lost_pid)
                     end_reader(connection, ours.oid, ours.opened, lost_pid)
+                if not is_lost and ours.opened.reading is None:  # a shell has the entry's lock all the time
+                    return _seal(server, connection, ours)
                 sealed = _seal_if_ours(server, connection, ours, lost_pid)
                 if sealed is not None:
                     return sealed
@@ -203,11 +205,17 @@ def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, keep
         found = _found(server, connection, ours)
         return (_present(gather(connection, server.source).inventory, ours.oid), ()) if found is None else None
     with released_afterwards(connection, ours.oid):
-        entry = _found(server, connection, ours)
-        is_last = not has_readers(connection, ours.oid, ours.opened, besides=keeper)
-        if entry is not None and is_last:
-            return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
+        if not has_readers(connection, ours.oid, ours.opened, besides=keeper):
+            return _seal(server, connection, ours)
         leave_readers(connection, ours.oid, ours.opened)
+    return _present(gather(connection, server.source).inventory, ours.oid), ()
+
+
+def _seal(server: Server, connection: Connection, ours: OpenedByUs) -> Sealed:
+    """Return the entry as it is sealed, by this run or by another; its lock is held."""
+    entry = _found(server, connection, ours)
+    if entry is not None:
+        return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
     return _present(gather(connection, server.source).inventory, ours.oid), ()
 
 

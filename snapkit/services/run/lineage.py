@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from snapkit.core.comparison.lineage import Lineage, Lineages
 from snapkit.core.inventory import metadata as comments
@@ -44,20 +45,30 @@ def _in(document: Metadata, oid: int) -> Iterator[Lineage]:
         yield document.heir
 
 
-def keep_heir(connection: Connection, source: str, gone: Entry) -> None:
+def keep_heir(connection: Connection, source: str, gone: Entry) -> Entry | None:
     """Before an entry is dropped, note in another what it alone tells: where the live database comes from.
 
-    The lock of the source is held. If it cannot be noted, tables are compared by keys later, which takes longer. A lost
-    connection is raised.
+    Return that other entry as it is then, if there is one. The lock of the source is held. If it cannot be noted,
+    tables are compared by keys later, which takes longer. A lost connection is raised.
     """
-    told = tuple(_in(gone.metadata, gone.database.oid)) if gone.metadata is not None else ()
+    told = _told_of_others(gone)
     live = databases.oid_of(connection, source) if told else None
     if live is None or not any(each.of_ancestor(live) for each in told):
-        return
+        return None
     with _unless_lost():
         heir = lineages(connection, gather(connection, source)).of(live)
-        if heir is not None:
-            _note(connection, source, heir, gone.database.oid)
+        if heir is not None and heir.ancestors:
+            return _note(connection, source, heir, gone.database.oid)
+    return None
+
+
+def _told_of_others(entry: Entry) -> list[Lineage]:
+    """Return the lineages of other databases that the document of an entry tells, without those that come of none."""
+    if entry.metadata is None:
+        return []
+    own, heir = entry.metadata.lineage, entry.metadata.heir
+    parent = own.of_ancestor(own.ancestors[0].oid) if own is not None and own.ancestors else None
+    return [each for each in (parent, heir) if each is not None and each.ancestors]
 
 
 def note_heir(connection: Connection, source: str, heir: Lineage | None, used_up: int | None) -> None:
@@ -65,7 +76,7 @@ def note_heir(connection: Connection, source: str, heir: Lineage | None, used_up
 
     ``used_up`` is the OID of the entry that becomes live itself; None for its clone. The rest is as for ``keep_heir``.
     """
-    if heir is not None:
+    if heir is not None and heir.ancestors:
         with _unless_lost():
             _note(connection, source, heir, used_up)
 
@@ -80,8 +91,8 @@ def _unless_lost() -> Iterator[None]:
             raise
 
 
-def _note(connection: Connection, source: str, heir: Lineage, without: int | None) -> None:
-    """Note it in an entry other than ``without``, unless one of them tells it already."""
+def _note(connection: Connection, source: str, heir: Lineage, without: int | None) -> Entry | None:
+    """Note it in an entry other than ``without``, and return that; None if one of them tells it already."""
     documents = [
         (entry, entry.metadata)
         for entry in gather(connection, source).inventory.of_source(source)
@@ -89,11 +100,13 @@ def _note(connection: Connection, source: str, heir: Lineage, without: int | Non
     ]
     for entry, document in documents:
         if heir in [each.of_ancestor(heir.oid) for each in _in(document, entry.database.oid)]:
-            return
+            return None
     for entry, document in documents:
         if entry.opened is None and entry.database.is_mine:
-            text = comments.encode(document.with_lineage(document.lineage, heir))
+            noted = document.with_lineage(document.lineage, heir)
+            text = comments.encode(noted)
             with committing_locally(connection), transaction(connection):
                 run(connection, CommentOnDatabase(entry.name, text), FreezeDatabase(entry.name))
                 check_overwritten(connection, {entry.database.oid: facts_of(entry.database, entry.database.document)})
-            return
+            return replace(entry, metadata=noted, database=replace(entry.database, document=text))
+    return None
