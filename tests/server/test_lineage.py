@@ -158,7 +158,8 @@ def test_what_goes_live_in_place_of_none_is_known_by_another(sandbox: Sandbox, k
     assert first in present(sandbox)
 
 
-def test_what_is_not_the_files_of_its_source_has_no_kin(sandbox: Sandbox) -> None:
+def test_what_is_not_the_files_of_its_source_has_no_kin(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNAPKIT_PG_BIN", str(sandbox.cluster.binaries))
     first = sandbox.back_up().backup.name
     online = sandbox.back_up(strategy=Strategy.ONLINE).backup.name
     there = present(sandbox)
