@@ -18,6 +18,7 @@ from snapkit.cli.diff_story import (
     columns_of,
     compared,
     definition_counts,
+    definition_texts,
     fate_of,
     groups,
     headline,
@@ -80,9 +81,9 @@ def _definitions(receipt: DiffReceipt) -> Html:
 
 
 def _group(group: Group) -> Html:
-    title = f"{group.object} {group.name}"
-    own = _definition(group.own, title) if group.own else joined(_sign("~", "changed"), " ", element("strong", title))
-    parts = [element("li", _definition(part, f"{part.object} {name}")) for name, part in group.parts]
+    whole = f"{group.object} {group.name}"
+    own = _definition(group.own, whole) if group.own else joined(_sign("~", "changed"), " ", element("strong", whole))
+    parts = [element("li", _definition(part, title)) for title, part in group.parts]
     return element("li", own, element("ul", *parts, class_="definitions") if parts else Html())
 
 
@@ -93,7 +94,7 @@ def _sign(sign: str, class_: str) -> Html:
 def _definition(each: ChangedDefinition, title: str) -> Html:
     class_ = _DEFINITION_CLASSES[each.change]
     head = joined(_sign(DEFINITION_SIGNS[each.change], class_), " ", element("strong", title), f" {each.change.value}")
-    before, after = each.before or "", each.after or ""
+    before, after = definition_texts(each)
     if each.change is DefinitionChange.CHANGED:
         lines = [_line(line) for line in line_changes(before, after)]
         return joined(head, element("pre", Html("\n".join(lines))))

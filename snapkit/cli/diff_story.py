@@ -25,7 +25,7 @@ SIGNS = {Change.INSERTED: "+", Change.UPDATED: "~", Change.DELETED: "-"}
 DEFINITION_SIGNS = {DefinitionChange.ADDED: "+", DefinitionChange.CHANGED: "~", DefinitionChange.REMOVED: "-"}
 
 _ON_TABLES = frozenset(("column", "index", "constraint", "trigger", "policy", "rule"))
-"""Kinds of objects whose name begins with that of their table."""
+"""Kinds of objects whose name always begins with that of their table. Of others, as of comments, it may."""
 _FEW_TABLES = 3
 
 
@@ -37,7 +37,7 @@ class Group:
     name: str
     own: ChangedDefinition | None
     parts: tuple[tuple[str, ChangedDefinition], ...] = ()
-    """Each with its name within the table."""
+    """Each with its title within the table."""
 
 
 def counted(number: int, noun: str) -> str:
@@ -119,15 +119,16 @@ def groups(receipt: DiffReceipt) -> list[Group]:
     """Return the definitions by object: first tables, each with what lies on it, then everything else by kind."""
     tables = {(table.schema, table.table) for table in receipt.tables}
     tables |= {(each.schema or "", each.name) for each in receipt.schema if each.object == "table"}
+    tables |= {(each.schema or "", _table_of(each, tables)) for each in receipt.schema if each.object in _ON_TABLES}
     owns: dict[str, ChangedDefinition] = {}
     parts: dict[str, list[tuple[str, ChangedDefinition]]] = {}
     others: list[Group] = []
     for each in receipt.schema:
         if each.object == "table":
             owns[named(each.schema, each.name)] = each
-        elif each.object in _ON_TABLES and "." in each.name:
-            table = _table_of(each, tables)
-            parts.setdefault(named(each.schema, table), []).append((each.name[len(table) + 1 :], each))
+        elif (table := _table_of(each, tables)) and (each.object in _ON_TABLES or (each.schema or "", table) in tables):
+            title = f"{each.object} {each.name[len(table) + 1 :]}".strip()
+            parts.setdefault(named(each.schema, table), []).append((title, each))
         else:
             others.append(Group(each.object, named(each.schema, each.name), each))
     of_tables = [
@@ -137,10 +138,22 @@ def groups(receipt: DiffReceipt) -> list[Group]:
 
 
 def _table_of(part: ChangedDefinition, tables: set[tuple[str, str]]) -> str:
-    """Return the table that a part's name begins with: a known one, or what stands before the first dot."""
-    ends = (at for at, letter in enumerate(part.name) if letter == ".")
+    """Return the table that an object's name begins with: a known one, or what stands before the first dot."""
+    ends = [*(at for at, letter in enumerate(part.name) if letter == "."), len(part.name)]
     heads = [part.name[:end] for end in ends]
     return next((head for head in reversed(heads) if (part.schema or "", head) in tables), heads[0])
+
+
+def definition_texts(each: ChangedDefinition) -> tuple[str, str]:
+    """Return the definition before and after, without what its title says already; empty where there is none."""
+    texts = [(side or "").rstrip("\n") for side in (each.before, each.after)]
+    if each.object == "column":
+        name = each.name.rpartition(".")[2]
+        heads = (f"{name} ", f'"{name}" ')
+        if all(text.startswith(heads) for text in texts if text):
+            texts = [text.removeprefix(heads[0]).removeprefix(heads[1]) for text in texts]
+    before, after = texts
+    return before, after
 
 
 def named(schema: str | None, name: str) -> str:

@@ -19,6 +19,7 @@ from snapkit.cli.diff_story import (
     changed_tables,
     compared,
     definition_counts,
+    definition_texts,
     fate_of,
     groups,
     headline,
@@ -87,8 +88,8 @@ def _print_group(group: Group, console: Console) -> None:
         _print_definition(group.own, f"{group.object} {group.name}", console, _MARGIN)
     else:
         _print_indented(Text.assemble(("~", "yellow"), f" {group.object} {printable(group.name)}"), console, _MARGIN)
-    for name, part in group.parts:
-        _print_definition(part, f"{part.object} {name}", console, 3 * _MARGIN)
+    for title, part in group.parts:
+        _print_definition(part, title, console, 3 * _MARGIN)
 
 
 def _print_definition(each: ChangedDefinition, title: str, console: Console, margin: int) -> None:
@@ -105,7 +106,7 @@ def _print_definition(each: ChangedDefinition, title: str, console: Console, mar
 
 def _in_one_line(each: ChangedDefinition) -> Text | None:
     """The definition behind its title; None if it takes more than a line."""
-    before, after = each.before or "", each.after or ""
+    before, after = definition_texts(each)
     if "\n" in before or "\n" in after:
         return None
     if each.change is not DefinitionChange.CHANGED:
@@ -116,7 +117,7 @@ def _in_one_line(each: ChangedDefinition) -> Text | None:
 
 
 def _lines(each: ChangedDefinition, most: int | None) -> Iterator[Text]:
-    before, after = each.before or "", each.after or ""
+    before, after = definition_texts(each)
     if each.change is DefinitionChange.CHANGED:
         for line in line_changes(before, after):
             yield Text(f"{line.mark.value} ", style=_LINE_STYLES[line.mark]).append_text(_line_text(line))

@@ -13,6 +13,7 @@ from snapkit.cli.diff_story import (
     columns_of,
     compared,
     definition_counts,
+    definition_texts,
     fate_of,
     groups,
     headline,
@@ -93,17 +94,34 @@ def test_definitions_are_grouped_by_table_then_by_kind() -> None:
         definition("table", "item", DefinitionChange.CHANGED),
         definition("function", "total(bigint)"),
         definition("trigger", "other.name.with.dots"),
+        definition("comment", "item"),
+        definition("privilege", "other.name"),
+        definition("comment", "elsewhere"),
     )
     found = groups(make_diff(schema, (make_changed_table("a.b"),)))
     assert [(group.object, group.name, [name for name, _ in group.parts]) for group in found] == [
-        ("table", "public.a.b", ["price_idx"]),
-        ("table", "public.item", ["colour"]),
-        ("table", "public.other", ["name.with.dots"]),
+        ("table", "public.a.b", ["index price_idx"]),
+        ("table", "public.item", ["column colour", "comment"]),
+        ("table", "public.other", ["trigger name.with.dots", "privilege name"]),
+        ("comment", "public.elsewhere", []),
         ("function", "public.total(bigint)", []),
         ("view", "public.cheap", []),
     ]
-    assert [group.own is not None for group in found] == [False, True, False, True, True]
-    assert definition_counts(schema) == "5 added, 1 changed"
+    assert [group.own is not None for group in found] == [False, True, False, True, True, True]
+    assert definition_counts(schema) == "8 added, 1 changed"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "said"),
+    [
+        ("item.price", "price int", "price bigint\n", ("int", "bigint")),
+        ("item.Price", None, '"Price" bigint', ("", "bigint")),
+        ("item.price", "cost int", "price int", ("cost int", "price int")),
+    ],
+)
+def test_a_columns_name_is_said_once(name: str, before: str | None, after: str, said: tuple[str, str]) -> None:
+    column = ChangedDefinition("column", "public", name, DefinitionChange.CHANGED, before, after)
+    assert definition_texts(column) == said
 
 
 counts = st.integers(0, 10**9)
