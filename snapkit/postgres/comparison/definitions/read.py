@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, select, union_all
 
 from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.comparison.schema.said_of_objects import comments_of, default_privileges_of, labels_of, privileges_of
+from snapkit.core.server.version import major_version
 from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.comparison.definitions import said_of
 from snapkit.postgres.comparison.definitions.columns import columns
@@ -23,7 +25,7 @@ from snapkit.postgres.comparison.definitions.on_tables import on_tables
 from snapkit.postgres.comparison.definitions.routines import routines
 from snapkit.postgres.comparison.definitions.tables_and_views import relations
 from snapkit.postgres.comparison.definitions.types_of_users import types
-from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.driver import driver_connection, server_version
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors, sqlstate_of
 
 _ATTEMPTS = 10
@@ -58,7 +60,7 @@ def _read_once(connection: Connection) -> list[Definition] | None:
         with _snapshot(connection):
             found = definitions_in_snapshot(connection)
         with _snapshot(connection):
-            now = Counter(connection.execute(_hashes(connection)).scalars())
+            now = Counter(connection.execute(_hashes(_version(connection))).scalars())
     except SERVER_ERRORS as error:
         if sqlstate_of(error) in _GONE_MEANWHILE:
             return None
@@ -79,7 +81,7 @@ def _snapshot(connection: Connection) -> Iterator[None]:
 
 def definitions_in_snapshot(connection: Connection) -> list[Definition]:
     """Return all definitions, by the snapshot of the present transaction. Raises what the server says."""
-    found = [Definition(*row) for query in _queries(connection) for row in connection.execute(query)]
+    found = [Definition(*row) for query in _queries(_version(connection)) for row in connection.execute(query)]
     objects = {each.address: each for each in found}
     aliases = {each.address: each for each in said_of.aliases(connection)}
     found += privileges_of(said_of.privileges(connection), objects, aliases)
@@ -89,23 +91,24 @@ def definitions_in_snapshot(connection: Connection) -> list[Definition]:
     return found
 
 
-def _queries(connection: Connection) -> Iterator[Select[Any]]:
-    version = _version(connection)
-    yield from of_database(version)
-    yield user_mappings()
-    yield from types(version)
-    yield from relations()
-    yield columns(version)
-    yield from on_tables()
-    yield from routines()
+@cache
+def _queries(version: int) -> tuple[Select[Any], ...]:
+    return (
+        *of_database(version),
+        user_mappings(),
+        *types(version),
+        *relations(),
+        columns(version),
+        *on_tables(),
+        *routines(),
+    )
 
 
-def _hashes(connection: Connection) -> Any:
+@cache
+def _hashes(version: int) -> CompoundSelect[Any]:
     """Select the hashes of all objects alone, for which PostgreSQL prints nothing."""
-    return union_all(*(select(query.subquery(f"q{n}").c.raw) for n, query in enumerate(_queries(connection))))
+    return union_all(*(select(query.subquery(f"q{n}").c.raw) for n, query in enumerate(_queries(version))))
 
 
 def _version(connection: Connection) -> int:
-    version = connection.dialect.server_version_info
-    assert version is not None  # noqa: S101 - it is known once the engine has connected
-    return int(version[0])
+    return major_version(server_version(connection))
