@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 import psycopg
@@ -17,8 +18,10 @@ from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.services.comparison.schema import compare_schemas
+from snapkit.services.comparison.sides import Sides
+from snapkit.services.entries.reading import reading_entries
 from tests.cluster import Cluster
-from tests.sandbox import Sandbox
+from tests.sandbox import LOCK_WAIT, Sandbox
 
 READER, WRITER = "schema_reader", "schema_writer"
 BASE = "schema_base"
@@ -358,10 +361,65 @@ def test_a_clone_is_the_same_and_what_is_done_to_it_is_told(sandbox: Sandbox, re
     clone = f"{sandbox.prefix}_clone"
     sandbox.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (clone, sandbox.name))))
     server = sandbox.server()
-    with server.enter(clone, {}) as entry, server.enter(sandbox.name, {}) as live:
-        assert compare_schemas(entry, live, related=related) == ()
+    with server.enter(clone, {}) as entry, server.enter(sandbox.name, {}) as live, closing(Sides(entry, live)) as sides:
+        assert compare_schemas(sides, related=related) == ()
         with sandbox.connect() as connection:
             connection.execute("ALTER TABLE item ADD COLUMN ruined bool DEFAULT true")
-        (change,) = compare_schemas(entry, live, related=related)
+        (change,) = compare_schemas(sides, related=related)
     assert (change.object, change.schema, change.name) == ("column", "public", "item.ruined")
     assert (change.before, change.after) == (None, "ruined boolean DEFAULT true")
+
+
+def of_the_database(sandbox: Sandbox, role: str) -> list[str]:
+    """Change all that is of the database as a whole."""
+    name = sql.Identifier(sandbox.name)
+    statements = [
+        "COMMENT ON DATABASE {} IS 'mine'",
+        "ALTER DATABASE {} SET work_mem = '5MB'",
+        "ALTER DATABASE {} SET app.token = 'sesame'",
+        f"ALTER ROLE {role} IN DATABASE {{}} SET statement_timeout = 1",
+        "GRANT CREATE ON DATABASE {} TO PUBLIC",
+        "ALTER DATABASE {} CONNECTION LIMIT 50",
+        f"ALTER DATABASE {{}} OWNER TO {role}",
+    ]
+    for statement in statements:
+        sandbox.execute(sql.SQL(statement).format(name))
+    return [
+        "added comment database",
+        "added privilege database",
+        "added setting app.token",
+        "added setting connection limit",
+        f"added setting statement_timeout for role {role}",
+        "added setting work_mem",
+        "changed owner database",
+    ]
+
+
+def test_an_open_entry_has_the_settings_and_privileges_of_its_source(sandbox: Sandbox) -> None:
+    role = sandbox.role("owner")
+    sandbox.execute(
+        sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = off").format(sql.Identifier(sandbox.name))
+    )
+    sandbox.back_up()
+    with compared(sandbox) as sides:
+        assert compare_schemas(sides, related=True) == ()
+        expected = of_the_database(sandbox, role)
+        found = compare_schemas(sides, related=True)
+    assert told(found) == lines(expected)
+    assert "sesame" not in repr(found)
+    sandbox.back_up()
+    with compared(sandbox) as sides:
+        assert compare_schemas(sides, related=True) == ()
+
+
+@contextmanager
+def compared(sandbox: Sandbox) -> Iterator[Sides]:
+    """The newest entry, opened, and the live database."""
+    server = sandbox.server()
+    with (
+        reading_entries(server, [None], LOCK_WAIT, command="diff") as reading,
+        reading.enter(reading.entries[0]) as entry,
+        reading.enter_live() as live,
+        closing(Sides(entry, live)) as sides,
+    ):
+        yield sides

@@ -118,7 +118,7 @@ def statements_to_replace(name: str, present: Properties, wanted: Properties) ->
     """Replace the properties of a database. Its owner (in ``present``) has to be the wanted one already."""
     grantees = sorted({item.grantee for item in present.privileges or ()} - {"", wanted.owner})
     roles = sorted({setting.role for setting in present.settings})
-    plainly = _default_privileges(wanted.owner) if present.privileges is not None else None
+    plainly = default_privileges(wanted.owner) if present.privileges is not None else None
     privileges = plainly if wanted.privileges is None else wanted.privileges
     providers = {each.provider for each in present.security_labels} - {each.provider for each in wanted.security_labels}
     return (
@@ -143,7 +143,7 @@ def _label_statements(name: str, labels: Collection[SecurityLabel]) -> Iterator[
         yield LabelDatabase(name, label.provider, label.label)
 
 
-def _default_privileges(owner: str) -> frozenset[Privilege]:
+def default_privileges(owner: str) -> frozenset[Privilege]:
     """What a database's access list is taken to be while nobody has changed it (acldefault('d', owner)).
 
     https://www.postgresql.org/docs/current/ddl-priv.html
@@ -343,7 +343,7 @@ def _by_grantee(privileges: frozenset[Privilege]) -> str:
 
 def _in_effect(properties: Properties) -> Properties:
     """Write out the default privileges."""
-    privileges = _default_privileges(properties.owner) if properties.privileges is None else properties.privileges
+    privileges = default_privileges(properties.owner) if properties.privileges is None else properties.privileges
     return replace(properties, privileges=privileges)
 
 

@@ -3,7 +3,7 @@ since an entry has another name than the live database."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from hashlib import sha256
 
 from snapkit.core.comparison.schema.defined_objects import Definition
@@ -18,15 +18,15 @@ class DatabaseItself:
     """A database as a whole.
 
     ``settings`` are role ("" for all), parameter and value; ``privileges`` are statements such as ``GRANT CONNECT TO
-    app``; ``labels`` are provider and label. What is None could not be compared.
+    app``; ``labels`` are provider and label.
     """
 
     owner: str
     comment: str | None
-    connection_limit: int | None
-    settings: frozenset[tuple[str, str, str]] | None
-    privileges: frozenset[str] | None
-    labels: frozenset[tuple[str, str]] | None
+    connection_limit: int
+    settings: frozenset[tuple[str, str, str]] = frozenset()
+    privileges: frozenset[str] = frozenset()
+    labels: frozenset[tuple[str, str]] = frozenset()
 
 
 def definitions_of(database: DatabaseItself) -> Iterator[Definition]:
@@ -34,19 +34,14 @@ def definitions_of(database: DatabaseItself) -> Iterator[Definition]:
     yield Definition("0.0.0", DATABASE, None, (DATABASE,), "DATABASE", "", owner=database.owner)
     if database.comment is not None:
         yield _said("comment", DATABASE, f"COMMENT ON DATABASE IS {_quoted(database.comment)};")
-    if database.connection_limit is not None and database.connection_limit >= 0:
+    if database.connection_limit >= 0:
         yield _said("setting", "connection limit", f"CONNECTION LIMIT {database.connection_limit}")
     if database.privileges:
         yield _said("privilege", DATABASE, "\n".join(sorted(database.privileges)))
-    for provider, label in sorted(database.labels or ()):
+    for provider, label in sorted(database.labels):
         yield _said("security label", f"{DATABASE} {provider}", f"SECURITY LABEL FOR {provider} IS {_quoted(label)};")
-    for role, parameter, value in sorted(database.settings or ()):
+    for role, parameter, value in sorted(database.settings):
         yield _setting(role, parameter, value)
-
-
-def comparable(one: DatabaseItself, other: DatabaseItself) -> Iterable[str]:
-    """Return the kinds of definitions that both databases tell."""
-    return ()
 
 
 def _said(kind: str, name: str, text: str) -> Definition:

@@ -33,7 +33,7 @@ _CATALOGS = (
 
 def fingerprint(connection: Connection) -> frozenset[Any]:
     """Return the number of rows of each catalog, and the sum of a 64-bit hash of each row."""
-    return frozenset(connection.execute(_query(major_version(server_version(connection)))).tuples())
+    return frozenset(tuple(row) for row in connection.execute(_query(major_version(server_version(connection)))))
 
 
 @cache
