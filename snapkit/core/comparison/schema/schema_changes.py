@@ -14,6 +14,7 @@ from typing import NamedTuple
 from snapkit.core.comparison.differences import ChangedDefinition, DefinitionChange
 from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.comparison.schema.printed_whole import Parts, parts_by_owner, whole
+from snapkit.core.comparison.schema.reprinted import means_the_same
 
 Same = Callable[[str, str], bool]
 """Whether two texts define the same."""
@@ -52,7 +53,7 @@ _PLACES = {kind: place for place, kind in enumerate(_ORDER)}
 
 
 def schema_changes(
-    before: Iterable[Definition], after: Iterable[Definition], *, related: bool, same: Same = str.__eq__
+    before: Iterable[Definition], after: Iterable[Definition], *, related: bool, same: Same = means_the_same
 ) -> tuple[ChangedDefinition, ...]:
     """Return what differs, in the order in which it is read.
 

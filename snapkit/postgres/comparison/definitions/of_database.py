@@ -193,7 +193,14 @@ def _foreign_data_wrappers() -> Select[Any]:
         _options(c.fdwoptions),
     )
     return by_itself(
-        rows, "foreign data wrapper", c.fdwname, title, text, raw=row_of(rows), owner=c.fdwowner, secret=c.fdwoptions
+        rows,
+        "foreign data wrapper",
+        c.fdwname,
+        title,
+        text,
+        raw=row_of(rows),
+        owner=c.fdwowner,
+        secret=c.fdwoptions,
     )
 
 
@@ -213,7 +220,14 @@ def _foreign_servers() -> Select[Any]:
         _options(c.srvoptions),
     )
     return by_itself(
-        rows, "foreign server", c.srvname, title, text, raw=row_of(rows), owner=c.srvowner, secret=c.srvoptions
+        rows,
+        "foreign server",
+        c.srvname,
+        title,
+        text,
+        raw=row_of(rows),
+        owner=c.srvowner,
+        secret=c.srvoptions,
     )
 
 

@@ -178,8 +178,11 @@ def hashed(*pieces: Any) -> Piece:
     return func.encode(func.sha256(func.textsend(func.concat_ws(" ", *pieces))), "hex", type_=Text)
 
 
-def hidden(value: Any) -> Piece:
-    return when(value.is_not(None), hashed(value), "")
+def hidden(options: Any) -> Piece:
+    """A hash of options, whose order does not matter; empty for none."""
+    one = func.unnest(options).table_valued(column("option", Text), name="one").render_derived()
+    all_of_them = select(listed(one.c.option, one.c.option.collate("C"))).select_from(one).scalar_subquery()
+    return when(options.is_not(None), hashed(all_of_them), "")
 
 
 # --- conditions ---
