@@ -15,7 +15,7 @@ FALLING = Sequence(2, "public", "below", -100, -1, -(2**63), -1, -1)
 
 
 def moved(own: Sequence, live: Sequence, earlier: Sequence | None = None, over: timedelta = MINUTE) -> int | None:
-    found = moves([(own, live)], [earlier] if earlier else [], over)
+    found = moves([(own, live)], [([earlier], over)] if earlier else [])
     return found[0].value if found else None
 
 
@@ -49,6 +49,12 @@ def test_how_far_a_sequence_is_moved(
 
 def test_without_time_there_is_no_rate() -> None:
     assert moved(RISING, replace(RISING, value=7100), RISING, timedelta(0)) == 7100 + LEAST
+
+
+def test_the_fastest_rate_counts() -> None:
+    live = replace(RISING, value=7100)
+    looks = [([RISING], 10 * MINUTE), ([RISING], MINUTE), ([], MINUTE)]
+    assert [each.value for each in moves([(RISING, live)], looks)] == [7100 + 70_000]
 
 
 @given(

@@ -65,39 +65,39 @@ def paired(own: Iterable[Sequence], live: Iterable[Sequence], *, related: bool) 
     return [(each, counterpart) for each, counterpart in found if counterpart is not None]
 
 
-def moves(pairs: Iterable[tuple[Sequence, Sequence]], earlier: Iterable[Sequence], over: timedelta) -> list[Move]:
-    """Return how sequences are to be moved; the first of each pair is the one to be moved.
+Looks = Iterable[tuple[Iterable[Sequence], timedelta]]
+"""What live sequences were like some time ago, and how long ago that was."""
 
-    Its own value is that of the backup. ``earlier`` are the live ones ``over`` that time ago. A sequence that nobody
-    has used since the backup is moved, too: somebody may use it until the swap.
+
+def moves(pairs: Iterable[tuple[Sequence, Sequence]], looks: Looks) -> list[Move]:
+    """Return how sequences are to be moved; the first of each pair is the one to be moved, with the backup's value.
+
+    A sequence that nobody has used since the backup is moved, too: somebody may use it until the swap.
     """
-    before = {each.oid: each for each in earlier}
-    found = ((own, live, _target(own, live, before.get(live.oid), over)) for own, live in pairs)
-    return [
-        Move(own.oid, own.schema, own.name, target, live.oid)
-        for own, live, target in found
-        if target is not None and target != own.value
-    ]
+    before = [({each.oid: each for each in sequences}, ago) for sequences, ago in looks]
+    found = (
+        (own, live, _target(own, live, max((_used(then.get(live.oid), live, ago) for then, ago in before), default=0)))
+        for own, live in pairs
+    )
+    return [Move(own.oid, own.schema, own.name, target, live.oid) for own, live, target in found if target is not None]
 
 
-def _target(own: Sequence, live: Sequence, before: Sequence | None, over: timedelta) -> int | None:
-    """Past the live value by the margin, but not beyond the last value that the sequence has."""
+def _target(own: Sequence, live: Sequence, steps: int) -> int | None:
+    """Past the live value by the margin, but not beyond the last value that the sequence has; None: it is there."""
     if not live.readable:
         return None
     base = live.value if live.value is not None else own.value if own.value is not None else own.start
-    steps = max(LEAST, _used(before, live, over))
-    target = base + steps * own.increment
+    target = base + max(LEAST, steps) * own.increment
     target = min(target, own.greatest) if own.is_rising else max(target, own.least)
     return None if own.value is not None and own.is_past(target) else target
 
 
-def _used(before: Sequence | None, now: Sequence, over: timedelta) -> int:
+def _used(before: Sequence | None, now: Sequence, ago: timedelta) -> int:
     """How many steps it would make in the time ahead, by those since ``before``."""
-    if before is None or now.value is None or over <= timedelta(0):
+    if before is None or now.value is None or ago <= timedelta(0):
         return 0
     first = before.value if before.value is not None else before.start
-    steps = (now.value - first) / now.increment
-    return max(0, int(steps * (AHEAD / over)))
+    return max(0, int((now.value - first) / now.increment * (AHEAD / ago)))
 
 
 def behind(moved: Iterable[Move], displaced: Iterable[Sequence]) -> list[Move]:

@@ -103,6 +103,8 @@ class ClonePlan:
     create: CreateDatabase
     instead: tuple[Statement, ...] = ()
     """What is set for a second try if PostgreSQL cannot share blocks."""
+    was_open: bool = False
+    """Whether a clone by files was open to its owner meanwhile, and sealed again."""
 
     def noting_collation(self, version: str | None) -> ClonePlan:
         """Return the plan with the version of the system's collations that the clone is to note; None: the system's."""
@@ -124,7 +126,7 @@ class ClonePlan:
     @property
     def fenced(self) -> Properties | None:
         """The properties of the clone after it was given to its owner, if they are not those of a new database."""
-        if not self.is_online:
+        if not self.is_online and not self.was_open:
             return None
         owner = self.properties.owner
         own = frozenset(Privilege(owner, owner, each, False) for each in ("CONNECT", "CREATE", "TEMPORARY"))
