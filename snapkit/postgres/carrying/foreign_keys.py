@@ -12,14 +12,15 @@ from sqlalchemy import Connection, Integer, Text, column, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.carrying.three_versions import Values
-from snapkit.core.values import dataclass
-from snapkit.postgres.carrying.live_rows import NUMBER, STAGE, LiveTable, staged
+from snapkit.core.restoring.live_table import ForeignKey
+from snapkit.postgres.carrying.live_rows import NUMBER, STAGE, WrittenTable, staged
 from snapkit.postgres.catalog.tables import catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.connection.driver import driver_connection
 
 _constraint = catalog_table(
     "pg_constraint",
     column("oid", OID),
+    column("conname", Text),
     column("contype", Text),
     column("conparentid", OID),
     column("conrelid", OID),
@@ -27,16 +28,6 @@ _constraint = catalog_table(
     column("conkey", ARRAY(Integer)),
     column("confkey", ARRAY(Integer)),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
-    """Some columns of a table refer to those of its ``parent``; each table is (OID, schema, name)."""
-
-    child: tuple[int, str, str]
-    columns: tuple[str, ...]
-    parent: tuple[int, str, str]
-    referred: tuple[str, ...]
 
 
 def foreign_keys(connection: Connection) -> list[ForeignKey]:
@@ -50,7 +41,7 @@ def foreign_keys(connection: Connection) -> list[ForeignKey]:
         .join_from(pg_class, pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
         .where(pg_class.c.oid.in_(oids))
     )
-    tables = {row.oid: (row.oid, row.nspname, row.relname) for row in named}
+    tables = {row.oid: (row.nspname, row.relname) for row in named}
     attributes = connection.execute(
         select(pg_attribute.c.attrelid, pg_attribute.c.attnum, pg_attribute.c.attname).where(
             pg_attribute.c.attrelid.in_(oids), pg_attribute.c.attnum > 0
@@ -59,26 +50,32 @@ def foreign_keys(connection: Connection) -> list[ForeignKey]:
     names = {(row.attrelid, row.attnum): row.attname for row in attributes}
     return [
         ForeignKey(
-            tables[row.conrelid],
-            tuple(names[row.conrelid, each] for each in row.conkey),
-            tables[row.confrelid],
-            tuple(names[row.confrelid, each] for each in row.confkey),
+            name=row.conname,
+            child=row.conrelid,
+            child_name=tables[row.conrelid],
+            child_columns=tuple(names[row.conrelid, each] for each in row.conkey),
+            parent=row.confrelid,
+            parent_name=tables[row.confrelid],
+            parent_columns=tuple(names[row.confrelid, each] for each in row.confkey),
+            operators=(),
         )
         for row in rows
     ]
 
 
 def without_parent(
-    connection: Connection, table: LiveTable, key: ForeignKey, rows: Sequence[Values]
+    connection: Connection, table: WrittenTable, key: ForeignKey, rows: Sequence[Values]
 ) -> Collection[int]:
-    """Return the places of the rows whose parent is not there. The parents of the others stay until the transaction ends.
+    """Return the places of the rows whose parent is not there. Nobody can delete the other parents until COMMIT.
 
     ``rows`` have the values of the key's columns.
     """
     driver = driver_connection(connection)
-    parent, same = sql.Identifier(*key.parent[1:]), _same(key.referred, key.columns)
-    whole = sql.SQL(" AND ").join(sql.SQL("late.{} IS NOT NULL").format(sql.Identifier(each)) for each in key.columns)
-    with staged(connection, table, rows, key.columns):
+    parent, same = sql.Identifier(*key.parent_name), _same(key.parent_columns, key.child_columns)
+    whole = sql.SQL(" AND ").join(
+        sql.SQL("late.{} IS NOT NULL").format(sql.Identifier(each)) for each in key.child_columns
+    )
+    with staged(connection, table, rows, key.child_columns):
         driver.execute(
             sql.SQL("SELECT 1 FROM {} AS other JOIN {} AS late ON {} FOR KEY SHARE OF other").format(
                 parent, STAGE, same
@@ -92,10 +89,12 @@ def without_parent(
         return {number for (number,) in found}
 
 
-def with_children(connection: Connection, table: LiveTable, key: ForeignKey, rows: Sequence[Values]) -> Collection[int]:
+def with_children(
+    connection: Connection, table: WrittenTable, key: ForeignKey, rows: Sequence[Values]
+) -> Collection[int]:
     """Return the places of the rows that others refer to; ``rows`` have the values of the columns referred to."""
-    child, same = sql.Identifier(*key.child[1:]), _same(key.columns, key.referred)
-    with staged(connection, table, rows, key.referred):
+    child, same = sql.Identifier(*key.child_name), _same(key.child_columns, key.parent_columns)
+    with staged(connection, table, rows, key.parent_columns):
         found = driver_connection(connection).execute(
             sql.SQL("SELECT late.{} FROM {} AS late WHERE EXISTS (SELECT 1 FROM {} AS other WHERE {})").format(
                 NUMBER, STAGE, child, same

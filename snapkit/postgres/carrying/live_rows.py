@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from snapkit.core.carrying.three_versions import Values
 from snapkit.core.values import dataclass
+from snapkit.postgres.carrying.refusals import refusal_of
 from snapkit.postgres.connection.driver import driver_connection
 
 STAGE = sql.Identifier("pg_temp", "snapkit_late_rows")
@@ -24,9 +25,10 @@ NUMBER = sql.Identifier("snapkit: number")
 
 
 @dataclass(frozen=True, slots=True)
-class LiveTable:
+class WrittenTable:
     """A table of the live database. ``columns`` are those that are compared and written, ``key`` some of them."""
 
+    oid: int
     schema: str
     name: str
     columns: tuple[str, ...]
@@ -36,10 +38,26 @@ class LiveTable:
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name)
 
+    def places(self, names: Sequence[str]) -> tuple[int, ...] | None:
+        """Return where these columns are among all; None if one is not there."""
+        return tuple(map(self.columns.index, names)) if set(names) <= set(self.columns) else None
+
     @property
     def key_places(self) -> tuple[int, ...]:
-        """Where the columns of the key are among all."""
-        return tuple(self.columns.index(each) for each in self.key)
+        return self.places(self.key) or ()
+
+
+@contextmanager
+def taking_back(connection: Connection) -> Iterator[None]:
+    """If the block fails, take back what it has written. Raises RefusedRowsError where PostgreSQL does not take the rows."""
+    try:
+        with driver_connection(connection).transaction():
+            yield
+    except psycopg.Error as error:
+        refusal = refusal_of(error)
+        if refusal is None:
+            raise
+        raise refusal from error
 
 
 def turn_triggers_off(connection: Connection) -> bool:
@@ -58,7 +76,9 @@ def turn_triggers_off(connection: Connection) -> bool:
 
 
 @contextmanager
-def staged(connection: Connection, table: LiveTable, rows: Sequence[Values], columns: Sequence[str]) -> Iterator[None]:
+def staged(
+    connection: Connection, table: WrittenTable, rows: Sequence[Values], columns: Sequence[str]
+) -> Iterator[None]:
     """Have a passing table with these values of some columns while the block runs, numbered from 0 on."""
     driver = driver_connection(connection)
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -74,7 +94,7 @@ def staged(connection: Connection, table: LiveTable, rows: Sequence[Values], col
     driver.execute(sql.SQL("DROP TABLE {}").format(STAGE))
 
 
-def locked_rows(connection: Connection, table: LiveTable, keys: Sequence[Values]) -> dict[int, Values]:
+def locked_rows(connection: Connection, table: WrittenTable, keys: Sequence[Values]) -> dict[int, Values]:
     """Return the live rows that have these keys, by the place of the key in ``keys``; they stay locked."""
     driver = driver_connection(connection)
     with staged(connection, table, keys, table.key):
@@ -91,7 +111,7 @@ def locked_rows(connection: Connection, table: LiveTable, keys: Sequence[Values]
             return {int(row[0]): row[1:] for row in copy.rows()}
 
 
-def insert_rows(connection: Connection, table: LiveTable, rows: Sequence[Values]) -> None:
+def insert_rows(connection: Connection, table: WrittenTable, rows: Sequence[Values]) -> None:
     """Insert rows with all their values, identity columns too."""
     names = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     with staged(connection, table, rows, table.columns):
@@ -102,7 +122,7 @@ def insert_rows(connection: Connection, table: LiveTable, rows: Sequence[Values]
         )
 
 
-def update_rows(connection: Connection, table: LiveTable, rows: Sequence[Values], columns: Sequence[int]) -> None:
+def update_rows(connection: Connection, table: WrittenTable, rows: Sequence[Values], columns: Sequence[int]) -> None:
     """Set some columns of the rows that have the keys of these."""
     changed = [table.columns[each] for each in columns]
     picked = [(*(row[each] for each in table.key_places), *(row[each] for each in columns)) for row in rows]
@@ -117,7 +137,7 @@ def update_rows(connection: Connection, table: LiveTable, rows: Sequence[Values]
         )
 
 
-def delete_rows(connection: Connection, table: LiveTable, keys: Sequence[Values]) -> None:
+def delete_rows(connection: Connection, table: WrittenTable, keys: Sequence[Values]) -> None:
     with staged(connection, table, keys, table.key):
         driver_connection(connection).execute(
             sql.SQL("DELETE FROM {} AS live USING {} AS late WHERE {}").format(
@@ -126,7 +146,7 @@ def delete_rows(connection: Connection, table: LiveTable, keys: Sequence[Values]
         )
 
 
-def _same_key(table: LiveTable) -> sql.Composed:
+def _same_key(table: WrittenTable) -> sql.Composed:
     return sql.SQL(" AND ").join(
         sql.SQL("live.{} = late.{}").format(sql.Identifier(each), sql.Identifier(each)) for each in table.key
     )

@@ -62,7 +62,7 @@ def look_at_sequences(context: RunContext) -> Look | None:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The plan, now that its clone was open meanwhile; the sequences that were moved, and what is to be said of others."""
+    """The plan, now that its clone was open meanwhile; the sequences that were moved, and warnings of the others."""
 
     plan: SwapPlan
     moves: tuple[Move, ...] = ()

@@ -48,9 +48,7 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="snapkit-", ignore_cleanup_errors=True)
-        self._rows = sqlite3.connect(
-            f"{self._directory.name}/touched", check_same_thread=False, isolation_level=None
-        )
+        self._rows = sqlite3.connect(f"{self._directory.name}/touched", check_same_thread=False, isolation_level=None)
         # Nobody reads it after us, whatever happens.
         self._rows.execute("PRAGMA journal_mode = OFF")
         self._rows.execute("PRAGMA synchronous = OFF")
@@ -96,4 +94,3 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
             return UNTOUCHED
         values = json.loads(found[0])
         return AtBoundary(is_known=True, values=None if values is None else tuple(values))
-
