@@ -49,7 +49,7 @@ class WrittenTable:
 
 @contextmanager
 def taking_back(connection: Connection) -> Iterator[None]:
-    """If the block fails, take back what it has written. Raises RefusedRowsError where PostgreSQL does not take the rows."""
+    """If the block fails, take back what it has written. Raises RefusedRowsError if PostgreSQL refuses rows."""
     try:
         with driver_connection(connection).transaction():
             yield
