@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.any_version
 SCHEMA = """
     CREATE TABLE customer (id int PRIMARY KEY, email text UNIQUE, town text);
     CREATE TABLE "or""der" (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, customer int REFERENCES customer,
-                            total numeric(8, 2) CHECK (total >= 0), 
+                            total numeric(8, 2) CHECK (total >= 0),
                             "twice %" numeric GENERATED ALWAYS AS (total * 2) STORED);
     CREATE TABLE node (id int PRIMARY KEY, parent int REFERENCES node);
     CREATE TABLE seen (what text);
@@ -46,7 +47,7 @@ class Bringing:
         self.carrier: Carrier
 
     def __call__(self, *, triggers: bool = False, chunk: int = 1000, **changed: Sequence[Changed]) -> None:
-        oids = dict(self.query("SELECT relname::text, oid::int FROM pg_class"))
+        oids = {name: oid for name, oid in self.query("SELECT relname::text, oid::int FROM pg_class")}  # noqa: C416
         server = self.box.server()
         with server.enter(self.box.name, {}) as live, transaction(live):
             keys = foreign_keys(live)
@@ -69,9 +70,9 @@ class Bringing:
 
         return LateTable(WrittenTable(oids[name], "public", name, COLUMNS[name], ("id",)), rows)
 
-    def query(self, statement: str) -> list[tuple[object, ...]]:
+    def query(self, statement: str) -> list[tuple[Any, ...]]:
         with self.box.connect() as connection:
-            return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+            return connection.execute(statement).fetchall()
 
     def conflicts(self) -> dict[str, str]:
         return {f"{each.table} {(each.key or (('', ''),))[0][1]}": each.reason for each in self.carrier.conflicts}
@@ -80,7 +81,7 @@ class Bringing:
 @pytest.fixture
 def bring(sandbox: Sandbox) -> Bringing:
     with sandbox.connect() as connection:
-        connection.execute(SCHEMA)  # type: ignore[arg-type]
+        connection.execute(SCHEMA)
     return Bringing(sandbox)
 
 
