@@ -33,17 +33,15 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.sql.swap_script import swap_script
 from snapkit.services.copying.collation import collation_cautions, with_collation
-from snapkit.services.copying.estimate import estimate, method_for
-from snapkit.services.copying.extension_settings import set_from_inside
+from snapkit.services.copying.estimate import method_for
 from snapkit.services.copying.login_rehearsal import rehearse
 from snapkit.services.copying.restore_properties import foretell_lack
-from snapkit.services.entries.kept_clone import clone_entry, room_for, with_roles_as_named
+from snapkit.services.entries.kept_clone import clone_to_swap_in, with_roles_as_named
 from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.reinstatement import give_back_what_it_was
 from snapkit.services.entries.seal import check_no_shell, check_sealed, take_from_readers
 from snapkit.services.entries.swap import swap_databases, unswapped
 from snapkit.services.outage.clients import Clients
-from snapkit.services.outage.hold import Hold
 from snapkit.services.outage.pool_checks import bracketed
 from snapkit.services.outage.standbys import Change, untold_standbys
 from snapkit.services.outage.workers import await_workers, check_workers
@@ -213,16 +211,9 @@ def swap(
             restored_oid, cloned = plan.entry.database.oid, None
             cautions = rehearsed + collation_cautions(ddl, restored_oid, plan.source, is_live=True)
             if plan.clone is not None and method is not None:
-                rules = replace(clients.rules, limit=None)  # its template is sealed: nobody is held
-                files = plan.entry.metadata.clone_files if plan.entry.metadata else None
-                cloning = estimate(context, plan.clone, method, rules, files)
-                with room_for(plan.entry):
-                    cloned = clone_entry(context, plan, plan.clone, cloning, Hold(rules))
+                plan, cloned = clone_to_swap_in(context, plan, method, clients.rules)
                 restored_oid = cloned.oid
                 cautions += cloned.cautions
-                inside, wanted, name = plan.live.name if plan.live else None, cloned.moment.properties, plan.clone.name
-                set_from_inside(context, inside, wanted, oid=restored_oid, name=name)
-                plan = plan.cloned(restored_oid, cloned.boundary)
                 watch.lap("clone")
             if plan.live is not None and clients.let_transactions_end(ddl, plan.live.oid, observe, unswapped(plan)):
                 watch.lap("grace")

@@ -18,6 +18,9 @@ from snapkit.core.carrying.three_versions import Values
 from snapkit.core.values import dataclass
 from snapkit.postgres.carrying.refusals import refusal_of
 from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.connection.sqlstates import LOCK_NOT_AVAILABLE, sqlstate_of
+
+_DEADLOCK_DETECTED = "40P01"
 
 STAGE = sql.Identifier("pg_temp", "snapkit_late_rows")
 NUMBER = sql.Identifier("snapkit: number")
@@ -58,6 +61,11 @@ def taking_back(connection: Connection) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from error
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether it was others' locks that a statement failed for."""
+    return sqlstate_of(error) in (LOCK_NOT_AVAILABLE, _DEADLOCK_DETECTED)
 
 
 def turn_triggers_off(connection: Connection) -> bool:

@@ -12,6 +12,13 @@ _OF_A_TABLE = ("42", "0A", "55000")
 """No such column or type, no right to write, or nothing that can be written."""
 
 
+_WITHOUT_VALUES = {
+    "22": "a value of it does not fit its column",
+    "P0": "a trigger does not take it",
+}
+"""What is said in place of messages that quote values."""
+
+
 class RefusedRowsError(Exception):
     """PostgreSQL does not take rows; ``singles``: it may take some of them."""
 
@@ -27,4 +34,5 @@ def refusal_of(error: psycopg.Error) -> RefusedRowsError | None:
     singles = state.startswith(_OF_A_ROW)
     if not singles and not state.startswith(_OF_A_TABLE):
         return None
-    return RefusedRowsError(error.diag.message_primary or "PostgreSQL does not take it", singles=singles)
+    reason = _WITHOUT_VALUES.get(state[:2]) or error.diag.message_primary or "PostgreSQL does not take it"
+    return RefusedRowsError(reason, singles=singles)

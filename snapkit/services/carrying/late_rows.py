@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from itertools import groupby
 
-from snapkit.core.carrying.carried import LeftAside, MergedRow, counted
+from snapkit.core.carrying.carried import Carried, LeftAside, MergedRow, counted
 from snapkit.core.carrying.three_versions import Action, Decision, Fit, Values, fit
 from snapkit.core.comparison.row_changes import Change
 from snapkit.core.restoring.live_table import ForeignKey, parents_first
@@ -84,6 +84,12 @@ class Carrier:
         self.conflicts: list[RestoreConflict] = []
         self.number_of_conflicts = 0
         self.merged: list[MergedRow] = []
+
+    def result(self, displaced: str) -> Carried:
+        """Return what was done; ``displaced`` is the name of the database that keeps the rest."""
+        return Carried(
+            displaced, self.written, tuple(self.conflicts), self.number_of_conflicts, tuple(self.merged), self.left
+        )
 
     @property
     def written(self) -> tuple[RestoredTable, ...]:

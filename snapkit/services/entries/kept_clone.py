@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from snapkit.core.copying.moment import Moment
 from snapkit.core.inventory.entry import Entry
-from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.outage.hold_rules import HoldRules
+from snapkit.core.plans.clone import ClonePlan, CopyMethod
 from snapkit.core.plans.identity import check_facts_found, facts_of
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.errors import DiskFullError
@@ -19,9 +20,26 @@ from snapkit.postgres.copying.moment import read_moment
 from snapkit.postgres.copying.progress import Cloning
 from snapkit.postgres.sql.identity import read_facts
 from snapkit.services.copying.clone import Cloned, TemplateState, altered_meanwhile, as_roles_are_named, make_clone
+from snapkit.services.copying.estimate import estimate
+from snapkit.services.copying.extension_settings import set_from_inside
 from snapkit.services.entries.swap import unswapped
 from snapkit.services.outage.hold import Hold
 from snapkit.services.run.survey import RunContext
+
+
+def clone_to_swap_in(
+    context: RunContext, plan: SwapPlan, method: CopyMethod, rules: HoldRules
+) -> tuple[SwapPlan, Cloned]:
+    """Make the clone of the plan; return the plan that knows it."""
+    assert plan.clone is not None  # noqa: S101 - the caller has looked
+    rules = replace(rules, limit=None)  # its template is sealed: nobody is held
+    files = plan.entry.metadata.clone_files if plan.entry.metadata else None
+    cloning = estimate(context, plan.clone, method, rules, files)
+    with room_for(plan.entry):
+        cloned = clone_entry(context, plan, plan.clone, cloning, Hold(rules))
+    inside, wanted = plan.live.name if plan.live else None, cloned.moment.properties
+    set_from_inside(context, inside, wanted, oid=cloned.oid, name=plan.clone.name)
+    return plan.cloned(cloned.oid, cloned.boundary), cloned
 
 
 def clone_entry(context: RunContext, plan: SwapPlan, clone: ClonePlan, cloning: Cloning, hold: Hold) -> Cloned:

@@ -18,7 +18,7 @@ from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 from snapkit.errors import SnapkitError
-from snapkit.postgres.carrying.sequences import move_sequences, sequences
+from snapkit.postgres.carrying.sequence_values import move_sequences, sequences
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection

@@ -1,0 +1,157 @@
+"""Bring late writes along with a rollback: from the displaced database into the one that is live now.
+
+The backup is kept: a clone of it goes live. So there are three databases afterwards, and of each row it can be told
+what the backup had, what clients made of it, and what it is by now.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+
+from snapkit.core.carrying.carried import Carried
+from snapkit.core.carrying.sequence_moves import Move
+from snapkit.core.comparison.lineage import Boundary
+from snapkit.core.plans.swap import SwapPlan
+from snapkit.core.reporting import Caution, Observe, Progress
+from snapkit.core.restoring.restored import TriggerMode
+from snapkit.core.values import dataclass
+from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres.carrying.foreign_keys import foreign_keys
+from snapkit.postgres.carrying.live_rows import may_pass, turn_triggers_off
+from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.sql.execution import transaction
+from snapkit.services.carrying.knowledge import Knowledge
+from snapkit.services.carrying.late_rows import Carrier
+from snapkit.services.carrying.late_tables import Late, find_late_rows
+from snapkit.services.carrying.sequence_margin import Look, look_at_sequences, move_past_live, overtaken
+from snapkit.services.comparison.kinship import kinship_of
+from snapkit.services.comparison.sides import Sides
+from snapkit.services.entries.reading import reading_entries
+from snapkit.services.run.survey import RunContext
+
+_ATTEMPTS = 3
+"""Clients work in the live database. A deadlock with one, or a lock that is not to be had in time, may pass."""
+
+_PHASE = "Bringing late writes along"
+
+
+@dataclass(frozen=True, slots=True)
+class CarryRequest:
+    """What is known of rows at the boundary, and the boundary itself, for a later restore; None: it is not known."""
+
+    knowledge: Knowledge
+    boundary: Boundary | None = None
+
+
+class Carrying:
+    """Late writes that go along with one swap. ``cautions`` are what is to be said of it."""
+
+    def __init__(self, request: CarryRequest) -> None:
+        self.cautions: tuple[Caution, ...] = ()
+        self._request = request
+        self._earlier: Look | None = None
+        self._moves: tuple[Move, ...] = ()
+
+    def look(self, context: RunContext) -> None:
+        """See how far the live database's sequences are, to know later how fast they go on."""
+        self._earlier = look_at_sequences(context)
+
+    def prepare(self, context: RunContext, plan: SwapPlan, oid: int) -> SwapPlan:
+        """Move the sequences of the clone ``oid`` that is to go live; return the plan, as the clone is now."""
+        moved = move_past_live(context, plan, oid, self._earlier)
+        self._moves = moved.moves
+        self.cautions += moved.cautions
+        return moved.plan
+
+    def bring(
+        self, server: Server, plan: SwapPlan, restored_oid: int, lock_wait: timedelta, observe: Observe
+    ) -> Carried | None:
+        """Bring late writes along, now that the swap is done; None, and a warning, if that was not possible.
+
+        Nothing is raised: the rollback stands, whatever comes of this.
+        """
+        displaced = plan.displaced_name
+        if plan.live is None or displaced is None:
+            return None
+        try:
+            with server_errors(""):
+                carried = self._bring(server, (plan.entry.name, displaced), restored_oid, lock_wait, observe)
+        except (SnapkitError, KeyboardInterrupt) as error:
+            self.cautions += (_failed(error, displaced),)
+            return None
+        self.cautions += _told(carried)
+        return carried
+
+    def _bring(
+        self, server: Server, names: tuple[str, str], live_oid: int, lock_wait: timedelta, observe: Observe
+    ) -> Carried:
+        began = monotonic()
+
+        def step(table: str) -> None:
+            observe(Progress(f"{_PHASE}: comparing {table}", timedelta(seconds=monotonic() - began)))
+
+        with ExitStack() as stack:
+            reading = stack.enter_context(reading_entries(server, names, lock_wait, observe, command="rollback"))
+            entry, old = reading.entries
+            before, after = (stack.enter_context(reading.enter(each)) for each in (entry, old))
+            connection = stack.enter_context(server.connect())
+            self.cautions += overtaken(after, self._moves)
+            kinship = kinship_of(connection, reading.state, entry.database, old.database)
+            sides = Sides(before, after, reading.check)
+            stack.callback(sides.close)
+            late = find_late_rows(sides, kinship, self._request.knowledge, step, stack)
+            observe(Progress(_PHASE, timedelta(seconds=monotonic() - began)))
+            return _written(server, reading.state.facts.quiet, live_oid, late, names[1])
+
+
+def _written(server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> Carried:
+    """Write the late rows to the live database; try again where what was in the way may pass."""
+    attempts = _ATTEMPTS
+    while True:
+        attempts -= 1
+        try:
+            return _written_once(server, quiet, live_oid, late, displaced)
+        except SERVER_ERRORS as error:
+            if not attempts or not may_pass(error):
+                raise
+
+
+def _written_once(server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> Carried:
+    if not late.tables:
+        return Carried(displaced, not_carried=late.left)
+    with server.enter(server.source, {**quiet, "row_security": "off"}) as live, transaction(live):
+        if databases.own_database(live) != live_oid:
+            raise BusyError(f"{server.source!r} is another database by now.")
+        keys = foreign_keys(live)
+        triggers = TriggerMode.OFF if turn_triggers_off(live) else TriggerMode.ON
+        carrier = Carrier(live, keys, triggers_off=triggers is TriggerMode.OFF)
+        carrier.carry(late.tables)
+    carried = carrier.result(displaced)
+    return replace(carried, not_carried=(*carried.not_carried, *late.left), triggers=triggers)
+
+
+def _told(carried: Carried) -> tuple[Caution, ...]:
+    if not carried.number_of_conflicts:
+        return ()
+    rows = "1 row" if carried.number_of_conflicts == 1 else f"{carried.number_of_conflicts:,} rows"
+    return (
+        Caution(
+            "conflicts",
+            f"{rows} could not be brought along without guessing. Nothing is lost: they are in {carried.displaced}. "
+            f"To settle them: snapkit restore {carried.displaced} --late-writes --table TABLE",
+        ),
+    )
+
+
+def _failed(error: BaseException, displaced: str) -> Caution:
+    why = error.message if isinstance(error, SnapkitError) else "It was interrupted."
+    return Caution(
+        "carry_failed",
+        f"The rollback is done, but late writes were not brought along. {why} They are in {displaced}. To bring them "
+        f"along: snapkit restore {displaced} --late-writes --table TABLE",
+    )

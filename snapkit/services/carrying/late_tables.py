@@ -1,0 +1,114 @@
+"""Which rows were written late, table by table: the backup and the displaced database are compared, both sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from itertools import islice
+
+from snapkit.core.carrying.carried import LeftAside
+from snapkit.core.carrying.three_versions import Values, decide
+from snapkit.core.comparison.lineage import Kinship
+from snapkit.core.comparison.pairing import pair_tables
+from snapkit.core.comparison.row_changes import Change, Method, Pair, RowChanges
+from snapkit.core.values import dataclass
+from snapkit.postgres.carrying.live_rows import WrittenTable
+from snapkit.postgres.comparison.relations import relations
+from snapkit.services.carrying.knowledge import Knowledge
+from snapkit.services.carrying.late_rows import LateRow, LateTable
+from snapkit.services.comparison.rows import compare_rows
+from snapkit.services.comparison.sides import Sides
+from snapkit.services.comparison.values import RowValues, values_of
+
+_BATCH = 1000
+"""Rows that are written at once."""
+
+_NO_KEY = "it has no key, so that a row cannot be told from another"
+_NEW = "the backup has no such table"
+_GONE = "it was dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Tables with late rows, and those of which nothing is brought along."""
+
+    tables: tuple[LateTable, ...]
+    left: tuple[LeftAside, ...]
+
+
+def find_late_rows(
+    sides: Sides, kinship: Kinship, knowledge: Knowledge, step: Callable[[str], None], stack: ExitStack
+) -> Late:
+    """Compare all tables of a backup (``before``) with those of the displaced database (``after``).
+
+    What is found lies in files, until ``stack`` is left. ``step`` is told which table is next.
+    """
+    tables: list[LateTable] = []
+    left: list[LeftAside] = []
+    for pair in pair_tables(relations(sides.before), relations(sides.after), related=kinship.proved):
+        if pair.shown.kind not in ("r", "p"):
+            continue
+        step(f"{pair.shown.schema}.{pair.shown.name}")
+        changes = stack.enter_context(compare_rows(sides, pair, kinship))
+        reason = _why_not(pair, changes, knowledge)
+        if reason is None:
+            tables.append(_late_table(sides, pair, changes, knowledge))
+        elif changes.method is Method.NOT_COMPARED:
+            left.append(LeftAside(pair.shown.schema, pair.shown.name, None, reason))
+        elif changes.counts.total:
+            left.append(LeftAside(pair.shown.schema, pair.shown.name, changes.counts, reason))
+    return Late(tuple(tables), tuple(left))
+
+
+def _why_not(pair: Pair, changes: RowChanges, knowledge: Knowledge) -> str | None:
+    """Return why nothing of a table is brought along; None if that is decided row by row."""
+    if changes.method is Method.NOT_COMPARED:
+        return changes.reason or "it could not be compared"
+    if pair.before is None:
+        return _NEW
+    if pair.after is None:
+        return _GONE
+    if pair.key is None or any(before.generated for before, _ in pair.key):
+        return _NO_KEY
+    return knowledge.lacking(pair)
+
+
+def _late_table(sides: Sides, pair: Pair, changes: RowChanges, knowledge: Knowledge) -> LateTable:
+    assert pair.before is not None and pair.key is not None  # noqa: S101 - the caller has looked
+    written = [place for place, (before, _) in enumerate(pair.columns) if not before.generated]
+    table = WrittenTable(
+        pair.before.oid,
+        pair.before.schema,
+        pair.before.name,
+        tuple(pair.columns[place][0].name for place in written),
+        tuple(before.name for before, _ in pair.key),
+    )
+
+    def rows(deleted: bool) -> Iterator[Sequence[LateRow]]:
+        with sides.snapshot():
+            wanted = (row for row in changes if (row.change is Change.DELETED) == deleted)
+            for some in batches(values_of(sides, pair, wanted)):
+                yield _judged(pair, some, written, knowledge)
+
+    return LateTable(table, rows)
+
+
+def _judged(pair: Pair, rows: Sequence[RowValues], written: Sequence[int], knowledge: Knowledge) -> list[LateRow]:
+    """Decide what is to be done with each row."""
+    keys = [row.row.key or () for row in rows]
+
+    def of(values: Values | None) -> Values | None:
+        return None if values is None else tuple(values[place] for place in written)
+
+    found: list[LateRow] = []
+    for row, key, known in zip(rows, keys, knowledge.at(pair, keys), strict=True):
+        backup, now = of(row.before), of(row.after)
+        boundary = known if known.untouched else type(known)(is_known=known.is_known, values=of(known.values))
+        found.append(LateRow(key, backup, now, decide(backup, boundary, now)))
+    return found
+
+
+def batches(rows: Iterable[RowValues]) -> Iterator[list[RowValues]]:
+    waiting = iter(rows)
+    while some := list(islice(waiting, _BATCH)):
+        yield some
