@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from snapkit.core.client_session import ClientSession
 from snapkit.core.comparison.writes import Written
-from snapkit.core.deploy.deploy import Checkout, Deploy, MigrationState, differs
+from snapkit.core.deploy.deploy import Checkout, MigrationState, other_code
 from snapkit.core.inventory.database import Database
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import Kind, State
@@ -22,11 +23,11 @@ from snapkit.core.outcome import Outcome
 from snapkit.core.plans.clone import CopyMethod, Template, plan_clone
 from snapkit.core.plans.reinstatement import Returning, was_backup
 from snapkit.core.plans.statements import WrittenStep
-from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
+from snapkit.core.plans.swap import SwapPlan, check_confirmed, is_to_be_kept, plan_swap
 from snapkit.core.reporting import Caution, Observe
 from snapkit.core.server.replication import stranded
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, BusyError
+from snapkit.errors import NOTHING_CHANGED
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
@@ -54,6 +55,10 @@ from snapkit.services.run.source_lock import locked
 from snapkit.services.run.stopwatch import Stopwatch
 from snapkit.services.run.survey import RunContext, ServerState, chosen, entry_cautions, gather, need_known, written
 
+if TYPE_CHECKING:
+    from snapkit.core.carrying.carried import Carried
+    from snapkit.services.carrying.carry import Carrying
+
 
 @dataclass(frozen=True, slots=True)
 class SwapRequest:
@@ -69,6 +74,13 @@ class SwapRequest:
     """Whether background workers are ended that will not come back by themselves."""
     own: int | None = None
     """The OID of a backup that this very run has made: it is wanted whatever owner the database has by now."""
+    carry: Carrying | None = None
+    """How late writes go along; None: they do not."""
+
+    @property
+    def keeps_backup(self) -> bool:
+        """Whether a clone is swapped in. Late writes are told apart by what the backup has."""
+        return self.keep_backup or self.carry is not None
 
     @property
     def command(self) -> str:
@@ -104,6 +116,8 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
         lack += _rehearse(server, connection, plan, request)
         lack += collation_cautions(connection, plan.entry.database.oid, plan.source, is_live=True)
         steps = bracketed(written(plan.steps), poolers, -1)
+        if request.carry is not None and plan.clone is not None:
+            steps = request.carry.among(steps, plan.clone)
         return SwapPreview(
             plan=plan,
             backups_left=_backups_left(gathered, plan),
@@ -115,7 +129,7 @@ def preview_swap(server: Server, request: SwapRequest) -> SwapPreview:
             poolers=poolers,
             written_since=left.written_since,
             migrations_now=left.migrations,
-            cautions=_entry_cautions(gathered, plan) + _other_code(plan.entry, request.code) + lack + stranding,
+            cautions=_entry_cautions(gathered, plan) + other_code(plan.entry.deploy, request.code) + lack + stranding,
         )
 
 
@@ -142,7 +156,7 @@ def _decide(
     with server_errors(NOTHING_CHANGED):
         comment = databases.comment_of(connection, live.oid) if live else None
         clone = method = None
-        if is_to_be_kept(entry, asked=request.keep_backup):
+        if is_to_be_kept(entry, asked=request.keeps_backup):
             method = method_for(connection, gathered, entry.database)
             properties = databases.read_properties(connection, entry.database.oid)
             clone = plan_clone(Template(entry.database, properties), source, method, gathered.free_names)
@@ -151,7 +165,7 @@ def _decide(
     plan = plan_swap(
         source, live, entry, clone, gathered.free_names, comment=comment, order=facts.order, lineages=known
     )
-    return plan, method
+    return plan if request.carry is None else plan.noting_late(request.carry.boundary), method
 
 
 def _backups_left(gathered: ServerState, plan: SwapPlan) -> int:
@@ -198,7 +212,8 @@ def swap(
         plan, method = _decide(
             ddl, gathered, server.source, request, partial(take_from_readers, command=request.command)
         )
-        _check_confirmed(plan, confirmed)
+        if confirmed is not None:
+            check_confirmed(plan, confirmed)
         with server_errors(NOTHING_CHANGED):
             left = look_at_live(server, ddl, gathered.facts, plan.live, plan.entry, migrations=False)
             stranding = _stranded(ddl, plan)
@@ -206,6 +221,8 @@ def swap(
         _check(ddl, plan, disconnect=request.clients.will_leave)
         clients = clients.noting_unnamed(ddl) if plan.live else clients
         rehearsed = _rehearse(server, ddl, plan, request)
+        if request.carry is not None:
+            request.carry.begin(context)
         watch.lap("checks")
         with interruptions(unswapped(plan)) as standing, discarded_on_failure(server, ddl, plan.clone):
             restored_oid, cloned = plan.entry.database.oid, None
@@ -215,6 +232,9 @@ def swap(
                 restored_oid = cloned.oid
                 cautions += cloned.cautions
                 watch.lap("clone")
+                if request.carry is not None:
+                    plan = request.carry.prepare(context, plan, restored_oid)
+                    watch.lap("sequences")
             if plan.live is not None and clients.let_transactions_end(ddl, plan.live.oid, observe, unswapped(plan)):
                 watch.lap("grace")
             plan = with_roles_as_named(ddl, plan, cloned)
@@ -229,10 +249,15 @@ def swap(
     replicas, more = clients.follow(change, observe)
     held = holding.ended(swapped.outage, swapped.disconnected)
     cautions += swapped.cautions + clients.rules.exceeded(held.outage) + held.cautions + more
-    cautions += _entry_cautions(gathered, plan) + _other_code(plan.entry, request.code)
+    cautions += _entry_cautions(gathered, plan) + other_code(plan.entry.deploy, request.code)
     cautions += await_workers(server, workers, held.disconnected, restored_oid, observe, moved=True)
     cautions += stranding + sweep_afterwards(server, gathered.inventory, observe)
     watch.lap("afterwards")
+    carried = None
+    if request.carry is not None:
+        carried = request.carry.bring(server, plan, restored_oid, lock_wait, observe)
+        cautions += request.carry.cautions
+        watch.lap("late writes")
     return SwapReceipt(
         source=plan.source,
         restored=plan.entry,
@@ -247,6 +272,7 @@ def swap(
         replicas=replicas,
         poolers=held.poolers,
         written_since=left.written_since,
+        carried=carried,
         cautions=cautions,
     )
 
@@ -264,19 +290,6 @@ def _entry_cautions(gathered: ServerState, plan: SwapPlan) -> tuple[Caution, ...
     entry = plan.entry
     taken = Caution("altered", f"{entry.name} is not as it was sealed: it {entry.altered}. It was used anyway.")
     return entry_cautions([*others, entry], gathered.facts.now) + ((taken,) if entry.altered else ())
-
-
-def _other_code(entry: Entry, at_hand: Checkout | None) -> tuple[Caution, ...]:
-    """Warn if the code that is checked out is not the code that the backup belongs to."""
-    made_from = entry.deploy
-    if made_from is None or at_hand is None or not differs(made_from, at_hand):
-        return ()
-    return (
-        Caution(
-            "other_code",
-            f"The backup was made for {made_from.short}, but {Deploy(git=at_hand).short} is checked out here.",
-        ),
-    )
 
 
 def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple[ClientSession, ...]:
@@ -299,21 +312,6 @@ def _rehearse(server: Server, ddl: Connection, plan: SwapPlan, request: SwapRequ
     with server_errors(NOTHING_CHANGED):
         settings = databases.read_properties(ddl, plan.entry.database.oid).settings
         return rehearse(server, ddl, settings, plan.entry.name, NOTHING_CHANGED)
-
-
-def _check_confirmed(plan: SwapPlan, confirmed: SwapPlan | None) -> None:
-    if confirmed is None:
-        return
-    if _identity(plan) != _identity(confirmed):
-        raise BusyError(
-            f"The databases of {plan.source!r} have changed since the plan was made.",
-            state=NOTHING_CHANGED,
-            hint="See what there is now (snapkit list), then run the command again.",
-        )
-
-
-def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
-    return plan.entry.database.oid, plan.live.oid if plan.live else None, plan.clone is not None
 
 
 def _displaced(plan: SwapPlan, returned: Returning | None) -> Entry | None:
@@ -356,6 +354,8 @@ class SwapReceipt(Outcome):
     written_since: Written | None = None
     was_backup: str | None = None
     """The name of the backup that was live until now, if the rollback to it was taken back."""
+    carried: Carried | None = None
+    """The late writes that went along; None if that was not asked for, or failed."""
     cautions: tuple[Caution, ...] = ()
 
     @property

@@ -180,6 +180,19 @@ def to_document(lineage: Lineage) -> dict[str, Any]:
     return {"system": lineage.system, "oid": lineage.oid, "from": ancestors}
 
 
+def boundary_to_document(boundary: Boundary) -> list[Any]:
+    """Return what stands in a document for one moment."""
+    return [boundary.snapshot, boundary.lsn]
+
+
+def boundary_from_document(document: object) -> Boundary | None:
+    """Read what ``boundary_to_document`` wrote; None for anything else. Never raises."""
+    try:
+        return _read_boundary(*document) if isinstance(document, list) else None
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
 def from_document(document: object) -> Lineage | None:
     """Read what ``to_document`` wrote; None for anything else. Never raises."""
     try:

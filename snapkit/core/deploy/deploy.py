@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from snapkit.core.reporting import Caution
 from snapkit.core.values import dataclass
 
 MAX_TEXT = 200
@@ -223,3 +224,15 @@ def _typed(document: Any, key: str, kind: type) -> Any:
     if value is not None and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise TypeError(key)
     return value
+
+
+def other_code(made_from: Deploy | None, at_hand: Checkout | None) -> tuple[Caution, ...]:
+    """Warn if the code that is checked out is not the code that a backup belongs to."""
+    if made_from is None or at_hand is None or not differs(made_from, at_hand):
+        return ()
+    return (
+        Caution(
+            "other_code",
+            f"The backup was made for {made_from.short}, but {Deploy(git=at_hand).short} is checked out here.",
+        ),
+    )

@@ -15,7 +15,7 @@ from typing import Any
 
 from snapkit.core.comparison import lineage as lineages
 from snapkit.core.comparison import writes as activities
-from snapkit.core.comparison.lineage import Lineage
+from snapkit.core.comparison.lineage import Boundary, Lineage
 from snapkit.core.comparison.writes import Activity
 from snapkit.core.deploy import deploy as deploys
 from snapkit.core.deploy.deploy import Deploy
@@ -64,6 +64,7 @@ _KNOWN = frozenset(
         "shares_blocks",
         "lineage",
         "heir",
+        "late_after",
     )
 )
 
@@ -120,6 +121,8 @@ class Metadata:
     """Where the files of the database come from."""
     heir: Lineage | None = None
     """Where those of another come from, which has no document of its own: of the database that is live."""
+    late_after: Boundary | None = None
+    """Of a displaced database: the end of the guarded command. What was written after it is the clients'."""
     unknown: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def lacking(self, not_given: tuple[str, ...], access: int) -> Metadata:
@@ -139,6 +142,13 @@ class Metadata:
 
     def with_dropping(self, name: str | None) -> Metadata:
         return replace(self, dropping=name)
+
+    def with_late_after(self, boundary: Boundary | None) -> Metadata:
+        """Note after which moment what was written to it is late; without, where a long comment needs the room."""
+        if boundary is not None and len(boundary.in_progress) > lineages.MAX_IN_PROGRESS:
+            boundary = replace(boundary, xmin=boundary.xmax, in_progress=())  # a later moment is safe
+        noted = replace(self, late_after=boundary)
+        return noted if len(encode(noted)) <= MAX_BYTES // 2 else replace(self, late_after=None)
 
     def with_lineage(self, lineage: Lineage | None, heir: Lineage | None = None) -> Metadata:
         """Note where the database comes from, and the live one; without, where a long comment needs the room."""
@@ -193,6 +203,7 @@ def encode(metadata: Metadata) -> str:
         "shares_blocks": metadata.shares_blocks,
         "lineage": lineages.to_document(metadata.lineage) if metadata.lineage else None,
         "heir": lineages.to_document(metadata.heir) if metadata.heir else None,
+        "late_after": lineages.boundary_to_document(metadata.late_after) if metadata.late_after else None,
     }
     document |= {key: value for key, value in optional.items() if value is not None}
     document |= metadata.unknown
@@ -254,9 +265,11 @@ def _read(document: dict[str, Any]) -> Metadata:
     activity = activities.from_document(document.get("activity"))
     lineage = lineages.from_document(document.get("lineage"))
     heir = lineages.from_document(document.get("heir"))
+    late_after = lineages.boundary_from_document(document.get("late_after"))
     notes = {
         "lineage": lineages.to_document(lineage) if lineage else None,
         "heir": lineages.to_document(heir) if heir else None,
+        "late_after": lineages.boundary_to_document(late_after) if late_after else None,
         "deploy": deploys.to_document(deploy) if deploy else None,
         "activity": activities.to_document(activity) if activity else None,
     }
@@ -289,6 +302,7 @@ def _read(document: dict[str, Any]) -> Metadata:
         not_given=_names(_optional(document, "not_given", list)),
         lineage=lineage,
         heir=heir,
+        late_after=late_after,
         unknown={
             key: value
             for key, value in document.items()

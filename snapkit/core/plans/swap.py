@@ -17,6 +17,7 @@ from snapkit.core.plans.identity import Facts, check_facts_found, facts_of
 from snapkit.core.plans.seal import sealed_metadata, statements_to_seal
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase, RenameDatabase, Statement, Step
 from snapkit.core.values import dataclass
+from snapkit.errors import NOTHING_CHANGED, BusyError
 
 
 def is_to_be_kept(entry: Entry, *, asked: bool) -> bool:
@@ -56,6 +57,10 @@ class SwapPlan:
         if aside.heir is not None and boundary is not None:
             aside = aside.with_lineage(aside.lineage, aside.heir.cloned(oid, boundary))
         return replace(self, displaced_metadata=aside)
+
+    def noting_late(self, boundary: Boundary | None) -> SwapPlan:
+        """Return the plan with the moment noted, on what is put aside, after which its writes are late ones."""
+        return replace(self, displaced_metadata=self.displaced_metadata.with_late_after(boundary))
 
     @property
     def prepare(self) -> tuple[Statement, ...]:
@@ -197,3 +202,17 @@ def plan_swap(
         displaced_metadata=displaced,
         live_comment=comment,
     )
+
+
+def check_confirmed(plan: SwapPlan, confirmed: SwapPlan) -> None:
+    """Raise BusyError if the databases are others than those of the plan that somebody has agreed to."""
+    if _identity(plan) != _identity(confirmed):
+        raise BusyError(
+            f"The databases of {plan.source!r} have changed since the plan was made.",
+            state=NOTHING_CHANGED,
+            hint="See what there is now (snapkit list), then run the command again.",
+        )
+
+
+def _identity(plan: SwapPlan) -> tuple[int, int | None, bool]:
+    return plan.entry.database.oid, plan.live.oid if plan.live else None, plan.clone is not None

@@ -6,6 +6,7 @@ what the backup had, what clients made of it, and what it is by now.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +15,8 @@ from time import monotonic
 from snapkit.core.carrying.carried import Carried
 from snapkit.core.carrying.sequence_moves import Move
 from snapkit.core.comparison.lineage import Boundary
+from snapkit.core.plans.clone import ClonePlan
+from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.restoring.restored import TriggerMode
@@ -24,6 +27,7 @@ from snapkit.postgres.carrying.live_rows import may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import transaction
 from snapkit.services.carrying.knowledge import Knowledge
 from snapkit.services.carrying.late_rows import Carrier
@@ -57,8 +61,25 @@ class Carrying:
         self._earlier: Look | None = None
         self._moves: tuple[Move, ...] = ()
 
-    def look(self, context: RunContext) -> None:
+    @property
+    def boundary(self) -> Boundary | None:
+        """The moment after which writes are late, for the document of what is displaced."""
+        return self._request.boundary
+
+    @staticmethod
+    def among(steps: Sequence[WrittenStep], clone: ClonePlan) -> tuple[WrittenStep, ...]:
+        """Return the steps of a swap with those for late writes among them; the first makes the clone."""
+        moving = tuple(map(sql_text, (*clone.opening, *clone.closing)))
+        return (
+            steps[0],
+            WrittenStep("Open the clone to its owner only, set its sequences ahead, and seal it", moving, atomic=False),
+            *steps[1:],
+            WrittenStep("Bring late writes along, in one transaction, while clients work", (), atomic=False),
+        )
+
+    def begin(self, context: RunContext) -> None:
         """See how far the live database's sequences are, to know later how fast they go on."""
+        self.cautions = ()
         self._earlier = look_at_sequences(context)
 
     def prepare(self, context: RunContext, plan: SwapPlan, oid: int) -> SwapPlan:

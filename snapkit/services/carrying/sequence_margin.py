@@ -77,6 +77,8 @@ def move_past_live(context: RunContext, plan: SwapPlan, oid: int, earlier: Look 
     """
     clone, server, ddl, state = plan.clone, context.server, context.ddl, unswapped(plan)
     assert clone is not None  # noqa: S101 - with late writes, a clone is swapped in
+    if context.state.live is None:
+        return Moved(plan)
     now = look_at_sequences(context)
     if now is None:
         return Moved(plan, cautions=(_behind("The sequences of the live database could not be read."),))

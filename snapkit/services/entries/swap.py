@@ -78,7 +78,13 @@ def swap_databases(
             check_names(ddl, {restored_oid: name})
             cautions.extend(
                 restore_properties(
-                    ddl, properties, restored_oid, name=name, final_name=plan.source, left=hold.left
+                    ddl,
+                    properties,
+                    restored_oid,
+                    name=name,
+                    final_name=plan.source,
+                    present=plan.clone.fenced,
+                    left=hold.left,
                 ).cautions
             )
         run(ddl, *plan.prepare, left=hold.left)
