@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
@@ -44,16 +44,20 @@ def encoding(connection: Connection) -> str | None:
 
 
 @contextmanager
-def snapshot(connection: Connection, relation: Relation | None) -> Iterator[datetime]:
+def snapshot(
+    connection: Connection, relation: Relation | None, begin: Callable[[], None] = lambda: None
+) -> Iterator[datetime]:
     """Keep one snapshot in the block, and the relation's tables from being dropped, truncated or rewritten.
 
     LOCK TABLE comes first, and takes no snapshot: a table that is truncated between lock and snapshot would look empty
-    to an older snapshot. Yields the moment of the snapshot. Raises what LOCK TABLE raises.
+    to an older snapshot. Yields the moment of the snapshot. ``begin`` is called first; it may take another session's
+    snapshot. Raises what LOCK TABLE raises.
     https://www.postgresql.org/docs/current/sql-lock.html
     """
     driver = driver_connection(connection)
     driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
     try:
+        begin()
         if relation is not None:
             _lock(driver, relation)
         yield connection.execute(select(func.clock_timestamp(type_=DateTime(timezone=True)))).scalar_one()

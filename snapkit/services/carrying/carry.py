@@ -20,8 +20,8 @@ from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.restoring.restored import TriggerMode
-from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, SnapkitError
+from snapkit.postgres.carrying.boundary_snapshot import committed
 from snapkit.postgres.carrying.foreign_keys import foreign_keys
 from snapkit.postgres.carrying.live_rows import may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
@@ -29,9 +29,9 @@ from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import transaction
-from snapkit.services.carrying.knowledge import Knowledge
 from snapkit.services.carrying.late_rows import Carrier
 from snapkit.services.carrying.late_tables import Late, find_late_rows
+from snapkit.services.carrying.request import CarryRequest
 from snapkit.services.carrying.sequence_margin import Look, look_at_sequences, move_past_live, overtaken
 from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.comparison.sides import Sides
@@ -42,14 +42,6 @@ _ATTEMPTS = 3
 """Clients work in the live database. A deadlock with one, or a lock that is not to be had in time, may pass."""
 
 _PHASE = "Bringing late writes along"
-
-
-@dataclass(frozen=True, slots=True)
-class CarryRequest:
-    """What is known of rows at the boundary, and the boundary itself, for a later restore; None: it is not known."""
-
-    knowledge: Knowledge
-    boundary: Boundary | None = None
 
 
 class Carrying:
@@ -122,6 +114,11 @@ class Carrying:
             before, after = (stack.enter_context(reading.enter(each)) for each in (entry, old))
             connection = stack.enter_context(server.connect())
             self.cautions += overtaken(after, self._moves)
+            if self.boundary is not None and committed(connection, self.boundary.in_progress):
+                raise SnapkitError(
+                    "A transaction that had been open when the command ended was committed later: its rows cannot be "
+                    "told from those of clients."
+                )
             kinship = kinship_of(connection, reading.state, entry.database, old.database)
             sides = Sides(before, after, reading.check)
             stack.callback(sides.close)

@@ -49,7 +49,9 @@ def find_late_rows(
         if pair.shown.kind not in ("r", "p"):
             continue
         step(f"{pair.shown.schema}.{pair.shown.name}")
-        changes = stack.enter_context(compare_rows(sides, pair, kinship))
+        with sides.snapshot(pair.before, pair.after) as as_of:
+            changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)
+        stack.callback(changes.close)
         reason = _why_not(pair, changes, knowledge)
         if reason is None:
             tables.append(_late_table(sides, pair, changes, knowledge))
