@@ -23,6 +23,7 @@ from snapkit.cli.arguments import (
     Yes,
     wanted_of,
 )
+from snapkit.cli.carried import carried_document, carrying_tables, check_carry, print_carried
 from snapkit.cli.dry_run import DryRun, plan_document, print_dry_run
 from snapkit.cli.format import age_text, count_text, printable
 from snapkit.cli.invocation import Invocation
@@ -148,6 +149,8 @@ def print_swap(result: SwapReceipt, console: Console) -> None:
         ("Total time", times_text(result.duration, result.phases)),
     ]
     print_facts(rows, console)
+    if result.carried is not None:
+        print_carried(result.carried, console)
     if result.displaced is not None:
         console.print("To take this back: snapkit undo")
 
@@ -182,16 +185,18 @@ def swap_document(result: SwapReceipt) -> Document:
     from snapkit.cli.entry_facts import entry_document
     from snapkit.cli.held_clients import held_document, poolers_document, replicas_document
 
+    displaced = entry_document(result.displaced) if result.displaced else None
     return {
         "source": result.source,
         "restored": entry_document(result.restored),
         "restored_kept": result.restored_kept,
         "backups_left": result.backups_left,
-        "displaced": entry_document(result.displaced) if result.displaced else None,
+        "displaced": displaced,
         **held_document(result),
         "replicas": replicas_document(result.replicas),
         "poolers": poolers_document(result.poolers),
         "written_since": written_document(result.written_since),
+        **(carried_document(result.carried, displaced) if result.carried else {}),
     }
 
 
@@ -227,11 +232,24 @@ def rollback(
     no_pgbouncer: NoPgbouncer = False,
     stop_workers: StopWorkers = False,
     dry_run: DryRunOption = False,
+    carry: Annotated[
+        bool,
+        typer.Option("--carry", help="Bring along what clients wrote since the backup; the backup is kept."),
+    ] = False,
+    carry_table: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--carry-table",
+            metavar="PATTERN",
+            help="With --carry: a table to which only clients have written. Repeatable.",
+        ),
+    ] = None,
     sql: Annotated[bool, typer.Option("--sql", help="Print a script for psql, and change nothing.")] = False,
     yes: Yes = False,
 ) -> SwapReceipt | DryRun[SwapPreview] | Script:
     """Swap a backup in for the live database, which is kept."""
     wanted = wanted_of(name, latest)
+    check_carry(carry, carry_table, sql=sql)
     with run.asking_for_deploy() as deploy:
         replicas = run.replicas(replica_url)
         from snapkit.services.outage.clients import Clients
@@ -247,6 +265,7 @@ def rollback(
             ),
             code=deploy().git,
             stop_workers=stop_workers,
+            carry=carrying_tables(carry_table) if carry else None,
         )
     return _swap(run, request, dry_run=dry_run, sql=sql, yes=yes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from snapkit.core.comparison.row_changes import Change
 from snapkit.core.comparison.writes import Rows
@@ -20,7 +20,7 @@ class LeftAside:
     reason: str
 
     def describe(self) -> str:
-        return f"{self.schema}.{self.table}: {rows_text(self.rows)}{self.reason}"
+        return f"{self.schema}.{self.table}: {'; '.join(filter(None, (rows_text(self.rows), self.reason)))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,8 @@ def counted(changes: Mapping[Change, int]) -> Rows:
 
 
 def rows_text(rows: Rows | None) -> str:
-    """Return how many rows, in words that stand before a reason; nothing where they were not counted."""
+    """Return how many rows, by what became of them; nothing where they were not counted."""
     if rows is None:
         return ""
-    parts: Iterable[tuple[int, str]] = (
-        (rows.inserted, "inserted"),
-        (rows.updated, "updated"),
-        (rows.deleted, "deleted"),
-    )
-    return ", ".join(f"{number:,} {word}" for number, word in parts if number) + "; "
+    parts = ((rows.inserted, "inserted"), (rows.updated, "updated"), (rows.deleted, "deleted"))
+    return ", ".join(f"{number:,} {word}" for number, word in parts if number)

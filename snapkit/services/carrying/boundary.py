@@ -7,8 +7,9 @@ all tables are seen as of one moment; vacuum cannot remove what is dead since th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event, Thread
 
 from snapkit.core.comparison.lineage import Boundary, Kinship
@@ -128,7 +129,8 @@ class SidesAtBoundary(Sides):
     def snapshot(self, before: Relation | None = None, after: Relation | None = None) -> Iterator[datetime]:
         with ExitStack() as stack:
             stack.enter_context(readers.snapshot(self.before, before))
-            yield stack.enter_context(readers.snapshot(self.after, after, lambda: take_snapshot(self.after, self._name)))
+            take = partial(take_snapshot, self.after, self._name)
+            yield stack.enter_context(readers.snapshot(self.after, after, take))
 
 
 def note_touched(sides: Sides, kinship: Kinship, touched: TouchedRows, check: Callable[[], None]) -> None:
@@ -151,15 +153,11 @@ def note_touched(sides: Sides, kinship: Kinship, touched: TouchedRows, check: Ca
 def _note_table(sides: Sides, pair: Pair, kinship: Kinship, touched: TouchedRows) -> None:
     with sides.snapshot(pair.before, pair.after) as as_of:
         changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)
-        try:
-            if changes.method is Method.NOT_COMPARED:
-                touched.note_lack(pair, changes.reason or "it could not be compared")
-            else:
-                touched.note(
-                    changes.pair, ((row.row.key or (), row.after) for row in values_of(sides, changes.pair, changes))
-                )
-        finally:
-            changes.close()
+        if changes.method is Method.NOT_COMPARED:
+            touched.note_lack(pair, changes.reason or "it could not be compared")
+        else:
+            values = values_of(sides, changes.pair, changes)
+            touched.note(changes.pair, ((row.row.key or (), row.after) for row in values))
 
 
 def _blocks(pair: Pair) -> int:

@@ -122,7 +122,7 @@ class Carrying:
             kinship = kinship_of(connection, reading.state, entry.database, old.database)
             sides = Sides(before, after, reading.check)
             stack.callback(sides.close)
-            late = find_late_rows(sides, kinship, self._request.knowledge, step, stack)
+            late = find_late_rows(sides, kinship, self._request.knowledge, step)
             observe(Progress(_PHASE, timedelta(seconds=monotonic() - began)))
             return _written(server, reading.state.facts.quiet, live_oid, late, names[1])
 

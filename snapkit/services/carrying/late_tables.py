@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from itertools import islice
 
 from snapkit.core.carrying.carried import LeftAside
 from snapkit.core.carrying.three_versions import Values, decide
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.pairing import pair_tables
-from snapkit.core.comparison.row_changes import Change, Method, Pair, RowChanges
+from snapkit.core.comparison.row_changes import Change, Method, Pair
 from snapkit.core.values import dataclass
 from snapkit.postgres.carrying.live_rows import WrittenTable
 from snapkit.postgres.comparison.relations import relations
 from snapkit.services.carrying.knowledge import Knowledge
 from snapkit.services.carrying.late_rows import LateRow, LateTable
+from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.values import RowValues, values_of
@@ -36,12 +36,10 @@ class Late:
     left: tuple[LeftAside, ...]
 
 
-def find_late_rows(
-    sides: Sides, kinship: Kinship, knowledge: Knowledge, step: Callable[[str], None], stack: ExitStack
-) -> Late:
+def find_late_rows(sides: Sides, kinship: Kinship, knowledge: Knowledge, step: Callable[[str], None]) -> Late:
     """Compare all tables of a backup (``before``) with those of the displaced database (``after``).
 
-    What is found lies in files, until ``stack`` is left. ``step`` is told which table is next.
+    ``step`` is told which table is next.
     """
     tables: list[LateTable] = []
     left: list[LeftAside] = []
@@ -51,7 +49,6 @@ def find_late_rows(
         step(f"{pair.shown.schema}.{pair.shown.name}")
         with sides.snapshot(pair.before, pair.after) as as_of:
             changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)
-        stack.callback(changes.close)
         reason = _why_not(pair, changes, knowledge)
         if reason is None:
             tables.append(_late_table(sides, pair, changes, knowledge))
@@ -62,7 +59,7 @@ def find_late_rows(
     return Late(tuple(tables), tuple(left))
 
 
-def _why_not(pair: Pair, changes: RowChanges, knowledge: Knowledge) -> str | None:
+def _why_not(pair: Pair, changes: ChangedRows, knowledge: Knowledge) -> str | None:
     """Return why nothing of a table is brought along; None if that is decided row by row."""
     if changes.method is Method.NOT_COMPARED:
         return changes.reason or "it could not be compared"
@@ -75,7 +72,7 @@ def _why_not(pair: Pair, changes: RowChanges, knowledge: Knowledge) -> str | Non
     return knowledge.lacking(pair)
 
 
-def _late_table(sides: Sides, pair: Pair, changes: RowChanges, knowledge: Knowledge) -> LateTable:
+def _late_table(sides: Sides, pair: Pair, changes: ChangedRows, knowledge: Knowledge) -> LateTable:
     assert pair.before is not None and pair.key is not None  # noqa: S101 - the caller has looked
     written = [place for place, (before, _) in enumerate(pair.columns) if not before.generated]
     table = WrittenTable(

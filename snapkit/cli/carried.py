@@ -1,0 +1,125 @@
+"""Late writes that go along with a rollback: what is asked for, and what came of it, as text and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from snapkit.cli.format import count_text, printable
+from snapkit.errors import NOTHING_CHANGED, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from snapkit.cli.envelope import Document
+    from snapkit.core.carrying.carried import Carried
+    from snapkit.core.comparison.writes import Rows
+    from snapkit.core.restoring.restored import RestoreConflict
+    from snapkit.services.carrying.carry import Carrying
+
+_SHOWN = 10
+"""So many conflicts are shown; JSON has them all."""
+
+
+def check_carry(carry: bool, tables: Sequence[str] | None, *, sql: bool) -> None:
+    """Raise UsageError for options that do not go together."""
+    if tables and not carry:
+        raise UsageError("--carry-table goes with --carry.", state=NOTHING_CHANGED)
+    if carry and sql:
+        raise UsageError(
+            "--carry cannot be done by a script: rows are compared first.",
+            state=NOTHING_CHANGED,
+            hint="Leave out --sql, or --carry. To see what would be done: --dry-run",
+        )
+    if carry and not tables:
+        raise UsageError(
+            "snapkit cannot tell what the deploy wrote from what clients wrote since the backup.",
+            state=NOTHING_CHANGED,
+            hint="Name the tables to which only clients have written: --carry --carry-table orders",
+        )
+
+
+def carrying_tables(given: Sequence[str] | None) -> Carrying:
+    """Bring along what was written to tables that somebody names; raise UsageError for what is no pattern."""
+    from snapkit.core.comparison.patterns import table_pattern
+    from snapkit.services.carrying.carry import Carrying
+    from snapkit.services.carrying.knowledge import NamedTables
+    from snapkit.services.carrying.request import CarryRequest
+
+    try:
+        patterns = list(map(table_pattern, given or ()))
+    except ValueError as error:
+        raise UsageError(f"--carry-table {error}.", state=NOTHING_CHANGED) from None
+    return Carrying(CarryRequest(NamedTables(patterns)))
+
+
+def print_carried(carried: Carried, console: Console) -> None:
+    """Print what went along, by table, and what stays in the displaced database."""
+    from snapkit.cli.table import print_facts
+    from snapkit.core.carrying.carried import rows_text
+    from snapkit.core.restoring.restored import TriggerMode, shown_key
+
+    if not carried.tables and not carried.number_of_conflicts and not carried.not_carried:
+        console.print("Clients had written nothing that could be brought along.")
+        return
+    if carried.tables:
+        console.print(f"Brought along: {count_text(carried.rows, 'row')} that clients wrote late")
+        print_facts([(_name(each.schema, each.table), rows_text(each.rows)) for each in carried.tables], console)
+    if carried.triggers is TriggerMode.ON and carried.tables:
+        console.print("Triggers ran for these rows, since your role may not turn them off.")
+    for merged in carried.merged[:_SHOWN]:
+        row = f"{_name(merged.schema, merged.table)} {printable(shown_key(merged.key))}"
+        console.print(f"Only in part, since the command had changed other columns: {row}")
+    if carried.number_of_conflicts:
+        console.print(f"Not brought along, as that would be a guess: {count_text(carried.number_of_conflicts, 'row')}")
+        for conflict in carried.conflicts[:_SHOWN]:
+            console.print(f"  {printable(conflict.describe())}")
+        more = carried.number_of_conflicts - len(carried.conflicts[:_SHOWN])
+        if more:
+            console.print(f"  and {count_text(more, 'row')} more (--json lists them)")
+    if carried.not_carried:
+        console.print(f"Stays in {carried.displaced}:")
+        for left in carried.not_carried:
+            console.print(f"  {printable(left.describe())}")
+
+
+def _name(schema: str, table: str) -> str:
+    return printable(f"{schema}.{table}")
+
+
+def carried_document(carried: Carried, displaced: Document | None) -> Document:
+    """Return the keys that JSON has with --carry; ``displaced`` is the entry that the rows come from."""
+    return {
+        "carried": {
+            "from": displaced,
+            "tables": [{"schema": each.schema, "table": each.table, **_numbers(each.rows)} for each in carried.tables],
+            "conflicts": _conflicts(carried.conflicts),
+            "conflicts_total": carried.number_of_conflicts,
+            "merged": [{"schema": each.schema, "table": each.table, "key": dict(each.key)} for each in carried.merged],
+            "triggers": carried.triggers.value,
+        },
+        "not_carried": [
+            {"schema": each.schema, "table": each.table, **_numbers(each.rows), "reason": each.reason}
+            for each in carried.not_carried
+        ],
+    }
+
+
+def _numbers(rows: Rows | None) -> Document:
+    return {
+        "rows_inserted": rows.inserted if rows else None,
+        "rows_updated": rows.updated if rows else None,
+        "rows_deleted": rows.deleted if rows else None,
+    }
+
+
+def _conflicts(conflicts: Iterable[RestoreConflict]) -> list[Document]:
+    return [
+        {
+            "schema": each.schema,
+            "table": each.table,
+            "key": None if each.key is None else dict(each.key),
+            "reason": each.reason,
+        }
+        for each in conflicts
+    ]
