@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from snapkit.cli.format import count_text, printable
-from snapkit.errors import NOTHING_CHANGED, UsageError
+from snapkit.core.inventory.kinds import Strategy
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
+    from snapkit.cli.invocation import Invocation
     from snapkit.core.carrying.carried import Carried
     from snapkit.core.comparison.writes import Rows
     from snapkit.core.restoring.restored import RestoreConflict
+    from snapkit.services.backup import BackupReceipt, BackupRequest
     from snapkit.services.carrying.carry import Carrying
+    from snapkit.services.carrying.end_of_command import NotedEnd
 
 _SHOWN = 10
 """So many conflicts are shown; JSON has them all."""
@@ -51,6 +57,40 @@ def carrying_tables(given: Sequence[str] | None) -> Carrying:
     except ValueError as error:
         raise UsageError(f"--carry-table {error}.", state=NOTHING_CHANGED) from None
     return Carrying(CarryRequest(NamedTables(patterns)))
+
+
+def noting_the_end(run: Invocation, request: BackupRequest, *, clones: bool) -> Callable[[BackupReceipt], NotedEnd]:
+    """Return what notes the end of a guarded command: by a look at the rows or, with ``clones``, by a backup.
+
+    That backup holds clients once more: for a second at most, unless another limit was given. If it cannot be made, the
+    rows are looked at.
+    """
+    from snapkit.services.backup import back_up
+    from snapkit.services.carrying.end_of_command import ClonedEnd, ScannedEnd
+
+    def note(backup: BackupReceipt) -> NotedEnd:
+        server = run.server()
+        if not clones or backup.backup.strategy is Strategy.ONLINE:
+            return ScannedEnd(server, backup.backup)
+        hold = request.clients.hold
+        brief = replace(hold, limit=timedelta(seconds=1) if hold.limit is None else hold.limit)
+        wanted = replace(
+            request,
+            strategy=backup.backup.strategy,
+            label=f"end of the command, after {backup.backup.name}",
+            clients=replace(request.clients, hold=brief),
+        )
+        try:
+            with run.terminal.progress("Cloning the database as the command has left it") as observe:
+                made = back_up(server, wanted, run.settings().lock_wait, observe)
+        except SnapkitError as error:
+            run.terminal.note(f"No backup was made when the command had ended: {error.message}")
+            return ScannedEnd(server, backup.backup)
+        for caution in made.cautions:
+            run.add_caution(caution)
+        return ClonedEnd(made.backup)
+
+    return note
 
 
 def print_carried(carried: Carried, console: Console) -> None:

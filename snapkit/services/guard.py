@@ -168,18 +168,26 @@ def _not_pruned(error: SnapkitError) -> Caution:
 
 
 def preview_guard(
-    server: Server, request: BackupRequest, command: ShownCommand, on_failure: OnFailure, *, checks: bool, prunes: bool
+    server: Server,
+    request: BackupRequest,
+    command: ShownCommand,
+    on_failure: OnFailure,
+    *,
+    checks: bool,
+    prunes: bool,
+    carries: bool = False,
 ) -> BackupPreview:
     """Return what a guarded deploy would do at this moment; the command is not run, and nothing is changed.
 
     Of what comes after the command the statements are not told, since they depend on what that leaves.
     """
     preview = preview_backup(server, request)
-    titles = [f"Run {command}"]
+    titles = [f"Run {command}", *(["Note which rows it has written, while clients work"] if carries else [])]
     if checks:
         titles.append("Check whether the application is well")
     if on_failure is OnFailure.ROLLBACK:
-        titles.append("If either fails: swap the backup in" if checks else "If it fails: swap the backup in")
+        swap = "swap a clone of the backup in, and bring late writes along" if carries else "swap the backup in"
+        titles.append(f"If either fails: {swap}" if checks else f"If it fails: {swap}")
     if prunes:
         titles.append("If all is well: drop what no rule keeps")
     return replace(preview, steps=(*preview.steps, *(WrittenStep(title, (), atomic=False) for title in titles)))

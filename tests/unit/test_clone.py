@@ -204,6 +204,7 @@ def test_a_clone_by_template_has_no_fence() -> None:
     clone = plan_clone(Template(make_database(), PROPERTIES), "app", FILE_COPY, FreeNames(AT, ["app"]))
     assert not clone.is_online
     assert clone.fenced is None
+    assert replace(clone, was_open=True).fenced is not None
 
 
 def test_a_method_that_copies_bears_the_same_name() -> None:

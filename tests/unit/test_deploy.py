@@ -21,6 +21,7 @@ from snapkit.core.deploy.deploy import (
     commit_id,
     differs,
     from_document,
+    other_code,
     read_checkout,
     to_document,
 )
@@ -228,6 +229,7 @@ def test_a_deploy_in_short(deploy: Deploy, short: str, commit: str | None) -> No
 )
 def test_other_code(made_from: Deploy | None, at_hand: Checkout | None, expected: bool) -> None:
     assert differs(made_from, at_hand) is expected
+    assert [each.code for each in other_code(made_from, at_hand)] == ["other_code"] * expected
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from snapkit.core.comparison.lineage import (
     Kinship,
     Lineage,
     Lineages,
+    boundary_from_document,
+    boundary_to_document,
     from_document,
     kinship,
     read_snapshot,
@@ -130,7 +132,7 @@ def test_what_is_no_snapshot_is_refused(text: str) -> None:
         read_snapshot(text)
 
 
-_boundaries = st.builds(
+boundaries = st.builds(
     Boundary,
     xmin=st.integers(0, 2**64),
     xmax=st.integers(0, 2**64),
@@ -142,7 +144,7 @@ lineages = st.builds(
     system=st.integers(0, 2**64),
     oid=st.integers(0, 2**32 - 1),
     ancestors=st.lists(
-        st.builds(Ancestor, oid=st.integers(0, 2**32 - 1), boundary=st.none() | _boundaries), max_size=4
+        st.builds(Ancestor, oid=st.integers(0, 2**32 - 1), boundary=st.none() | boundaries), max_size=4
     ).map(tuple),
 )
 
@@ -150,6 +152,16 @@ lineages = st.builds(
 @given(lineages)
 def test_what_is_noted_is_read_back(lineage: Lineage) -> None:
     assert from_document(to_document(lineage)) == lineage
+
+
+@given(boundaries)
+def test_a_moment_that_is_noted_is_read_back(boundary: Boundary) -> None:
+    assert boundary_from_document(boundary_to_document(boundary)) == boundary
+
+
+@pytest.mark.parametrize("found", [None, "", [], {}, [5], ["1:2:", -1], ["1:2"], ["1:2:", 1, 1]])
+def test_a_malformed_moment_is_none(found: Any) -> None:
+    assert boundary_from_document(found) is None
 
 
 @pytest.mark.parametrize(

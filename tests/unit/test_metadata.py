@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapkit.core.comparison.lineage import Boundary
 from snapkit.core.inventory.kinds import Kind, Strategy
 from snapkit.core.inventory.metadata import (
     MAX_BYTES,
@@ -24,7 +25,7 @@ from snapkit.core.inventory.metadata import (
 from snapkit.core.inventory.sealed import Seal
 from snapkit.errors import UsageError
 from tests.unit.builders import AT, make_entry, make_metadata, openings, texts
-from tests.unit.test_lineage import FIRST, lineages
+from tests.unit.test_lineage import FIRST, at, boundaries, lineages
 
 KNOWN = {
     "snapkit",
@@ -54,6 +55,7 @@ KNOWN = {
     "shares_blocks",
     "lineage",
     "heir",
+    "late_after",
 }
 
 scalars = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False) | texts
@@ -87,6 +89,7 @@ documents_of_ours = st.builds(
     shares_blocks=st.none() | st.booleans(),
     lineage=st.none() | lineages,
     heir=st.none() | lineages,
+    late_after=st.none() | boundaries,
     unknown=unknown_keys,
 )
 
@@ -344,6 +347,14 @@ def test_where_it_comes_from_is_left_out_where_a_long_comment_needs_the_room() -
     assert (metadata.lineage, metadata.heir) == (FIRST, FIRST)
     long = replace(metadata, comment="x" * (MAX_BYTES // 2)).with_lineage(FIRST)
     assert (long.lineage, long.heir) == (None, None)
+
+
+def test_a_boundary_of_many_transactions_is_noted_as_a_later_one() -> None:
+    many = Boundary(5, 900, tuple(range(5, 800)), 7)
+    assert make_metadata().with_late_after(many).late_after == Boundary(900, 900, (), 7)
+    assert make_metadata().with_late_after(at(5)).late_after == at(5)
+    long = replace(make_metadata(), comment="x" * (MAX_BYTES // 2))
+    assert long.with_late_after(at(5)).late_after is None
 
 
 def test_a_note_of_a_lineage_that_is_not_understood_is_kept() -> None:

@@ -14,8 +14,8 @@ from snapkit.core.inventory.metadata import MAX_BYTES
 from snapkit.core.inventory.naming import FreeNames
 from snapkit.core.plans.identity import Facts, facts_of
 from snapkit.core.plans.statements import AlterDatabase, CommentOnDatabase, RenameDatabase
-from snapkit.core.plans.swap import SwapPlan, is_to_be_kept, plan_swap
-from snapkit.errors import SnapkitError, UsageError
+from snapkit.core.plans.swap import SwapPlan, check_confirmed, is_to_be_kept, plan_swap
+from snapkit.errors import BusyError, SnapkitError, UsageError
 from tests.unit.builders import (
     AT,
     LATER,
@@ -298,3 +298,23 @@ def test_what_is_put_aside_notes_where_it_comes_from_and_what_went_live() -> Non
     assert heir == known.known[0].cloned(16400, Boundary(20, 30))
     nobody = plan_swap("app", None, entry, None, FreeNames(LATER, []), lineages=known)
     assert (nobody.displaced_metadata.lineage, nobody.displaced_metadata.heir) == (None, known.known[0])
+
+
+def test_what_is_put_aside_notes_after_which_moment_its_writes_are_late() -> None:
+    plan = plan_swap("app", make_database("app"), make_entry(), None, FreeNames(LATER, []))
+    assert document_in(list(plan.noting_late(Boundary(7, 9)).prepare), "app").late_after == Boundary(7, 9)
+    assert plan.noting_late(None) == plan
+
+
+def test_a_plan_that_somebody_has_agreed_to_holds_for_the_same_databases_only() -> None:
+    entry = make_entry()
+    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []))
+    later = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []), comment="Another")
+    check_confirmed(later, plan)
+    for other in (
+        plan_swap("app", make_database("app", oid=77), entry, None, FreeNames(LATER, [])),
+        plan_swap("app", None, entry, None, FreeNames(LATER, [])),
+        plan_swap("app", make_database("app"), entry, clone_of(entry), FreeNames(LATER, [])),
+    ):
+        with pytest.raises(BusyError, match="have changed since the plan was made"):
+            check_confirmed(other, plan)

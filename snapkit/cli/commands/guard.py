@@ -25,7 +25,7 @@ from snapkit.cli.commands.backup import backup_preview_document, print_backup_pr
 from snapkit.cli.dry_run import DryRun, print_dry_run
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
-from snapkit.errors import SnapkitError
+from snapkit.errors import NOTHING_CHANGED, SnapkitError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -167,6 +167,17 @@ def guard(
             help="Run the command even if no synchronous standby has confirmed the backup.",
         ),
     ] = False,
+    carry: Annotated[
+        bool,
+        typer.Option("--carry", help="With a rollback, bring along what clients wrote after the command had ended."),
+    ] = False,
+    carry_clone: Annotated[
+        bool,
+        typer.Option(
+            "--carry-clone",
+            help="With --carry: make a backup when the command has ended, to tell late writes from its own.",
+        ),
+    ] = False,
     show_command: ShowCommand = False,
     dry_run: DryRunOption = False,
 ) -> GuardReceipt | DryRun[BackupPreview]:
@@ -174,6 +185,8 @@ def guard(
     from snapkit.core.inventory.metadata import checked_label
 
     label = checked_label(label)
+    if carry_clone and not carry:
+        raise UsageError("--carry-clone goes with --carry.", state=NOTHING_CHANGED)
     settings = run.settings(
         {
             "health_command": health_command,
@@ -190,6 +203,7 @@ def guard(
             "max_outage": max_outage,
         }
     )
+    from snapkit.cli.carried import noting_the_end
     from snapkit.cli.commands.backup import back_up_between_hooks
     from snapkit.cli.commands.prune import drop
     from snapkit.cli.commands.rollback import swap_in
@@ -228,7 +242,7 @@ def guard(
     shown = shown_command(command, in_full=show_command)
     if dry_run:
         preview = preview_guard(
-            server, request, shown, settings.on_failure, checks=checks.any, prunes=policy is not None
+            server, request, shown, settings.on_failure, checks=checks.any, prunes=policy is not None, carries=carry
         )
         return DryRun(preview)
 
@@ -260,6 +274,7 @@ def guard(
                 drop(run, choose_by_policy(policy, server.source, made), settings.drop_wait) if policy else None
             ),
             rollback_wait=settings.rollback_wait,
+            noting=noting_the_end(run, request, clones=carry_clone) if carry else None,
             until_the_end=until_the_end,
             allow_unreplicated=allow_unreplicated,
         )

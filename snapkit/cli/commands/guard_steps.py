@@ -15,6 +15,7 @@ from snapkit.errors import InterruptedRunError, SnapkitError, UsageError
 from snapkit.processes.foreground import Ending, run_command
 from snapkit.processes.health import HealthChecks, check_health
 from snapkit.processes.left_running import adopting, end_what_is_left
+from snapkit.services.carrying.end_of_command import NotedEnd
 from snapkit.services.entries.guard_lock import Kept, keep_from_others
 from snapkit.services.guard import (
     PersistentRollback,
@@ -59,6 +60,8 @@ class TerminalSteps:
     drop: Callable[[Sequence[int]], Removal | None]
     rollback_wait: timedelta
     until_the_end: ExitStack
+    noting: Callable[[BackupReceipt], NotedEnd] | None = None
+    """With --carry: what is begun when the command has ended, so that late writes can be told from its own."""
     allow_unreplicated: bool = False
     """Whether to run the command though no synchronous standby has confirmed the backup."""
     _signals: HeldSignals = field(default_factory=HeldSignals)
@@ -68,8 +71,12 @@ class TerminalSteps:
     """That, once there is a backup."""
     _made: list[int] = field(default_factory=list)
     """The OID of the backup: whatever a prune drops, it is not that."""
+    _unwritten: list[bool] = field(default_factory=list)
+    """Whether it is proved that it has written nothing, once it has ended."""
     _marks: list[Mark | None] = field(default_factory=list)
     """The moment before the command was run."""
+    _ends: list[NotedEnd] = field(default_factory=list)
+    """The end of the command, once it has ended."""
     _problems: list[SnapkitError] = field(default_factory=list)
     """Why it could not be kept open."""
 
@@ -102,6 +109,11 @@ class TerminalSteps:
         if ending.exit_code:
             for caution in what_is_in_the_way(self.invocation.server(), backup.backup):
                 self.invocation.add_caution(caution)
+        if self.noting is not None:
+            # Asked now: what is begun next writes to the server.
+            self._unwritten.extend(nothing_written_since(self.invocation.server(), mark) for mark in self._marks)
+            self._ends.append(self.noting(backup))
+            self.until_the_end.callback(self._ends[0].stop)
         return replace(ending, signals=(*self._signals.came, *ending.signals))
 
     def check(self, backup: BackupReceipt) -> HealthReport:
@@ -130,11 +142,15 @@ class TerminalSteps:
                 left = "A process that the command started is still running, and could not be ended. Find it with ps."
                 self.invocation.add_caution(Caution("processes_left", left))
                 self._marks.clear()  # it may write yet
+                self._unwritten.clear()
             entry, server = backup.backup, self.invocation.server()
-            if any(nothing_written_since(server, mark) for mark in self._marks):
+            if any(self._unwritten) or any(nothing_written_since(server, mark) for mark in self._marks):
                 self._let_go()
                 return None
             request = self.request_for(entry)
+            if self._ends:
+                with self.invocation.terminal.progress("Noting which rows the command has written"):
+                    request = replace(request, carry=self._ends[0].carrying())
             persistence = Persistence(self.rollback_wait, self._signals.heeding())
             guard_rollback = PersistentRollback(lambda: plan_return(server, backup, request), persistence, self._let_go)
             receipt = self.swap_in(request, entry, guard_rollback)
@@ -161,6 +177,8 @@ class TerminalSteps:
                 self.invocation.add_caution(kept.caution)
 
     def prune(self) -> Removal | None:
+        for end in self._ends:
+            end.stop()
         self._kept.close()  # newer ones may have come, and then it may go
         with self._interruptible():
             return self.drop(self._made)

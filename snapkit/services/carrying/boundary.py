@@ -7,111 +7,124 @@ all tables are seen as of one moment; vacuum cannot remove what is dead since th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event, Thread
 
-from snapkit.core.comparison.lineage import Boundary, Kinship
-from snapkit.core.comparison.pairing import pair_tables
-from snapkit.core.comparison.row_changes import Method, Pair, Relation
+from snapkit.core.comparison.lineage import Boundary
+from snapkit.core.comparison.row_changes import Relation
 from snapkit.core.inventory.entry import Entry
-from snapkit.errors import SnapkitError, unexpected
+from snapkit.errors import BusyError, SnapkitError, unexpected
 from snapkit.postgres.carrying.boundary_snapshot import exported_snapshot, take_snapshot
+from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.boundary import present_boundary
+from snapkit.postgres.catalog.server_facts import server_facts
 from snapkit.postgres.comparison import reading as readers
-from snapkit.postgres.comparison.relations import relations
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.processes.deadline import wait_until
 from snapkit.services.carrying.knowledge import NothingKnown, TouchedRows
 from snapkit.services.carrying.request import CarryRequest
+from snapkit.services.carrying.touched import note_touched
 from snapkit.services.comparison.kinship import kinship_of
-from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
-from snapkit.services.comparison.values import values_of
 from snapkit.services.entries.reading import Reading, reading_entries
 from snapkit.services.run.survey import need_live
 
 _LOCK_WAIT = timedelta(seconds=10)
 
-_SETTLES = timedelta(seconds=10)
+_SETTLES = timedelta(seconds=2)
 """How long transactions may take to end that were open when the command ended: they may be the command's."""
 
 
 class BoundaryScan:
-    """A look at the live database when the command has ended. It runs beside what comes next, from ``begin`` on."""
+    """A look at the live database when the command has ended. From ``begin`` on it runs beside what comes next."""
 
-    def __init__(self, server: Server, backup: Entry, touched: TouchedRows) -> None:
+    def __init__(self, server: Server, backup: Entry) -> None:
         self._server = server
         self._backup = backup
-        self._touched = touched
+        self._touched = TouchedRows()
+        self._keeping = ExitStack()
+        """The session that keeps the snapshot."""
         self._boundary: Boundary | None = None
         self._problem: str | None = None
         self._stop = Event()
-        self._thread = Thread(target=self._run, name="boundary", daemon=True)
+        self._thread: Thread | None = None
 
     def begin(self) -> None:
+        """Take the snapshot, and begin to read. Nothing is raised."""
+        try:
+            with server_errors(""):
+                keeper = self._enter()
+                _settle(keeper)
+                snapshot, self._boundary = self._keeping.enter_context(exported_snapshot(keeper))
+        except SnapkitError as error:
+            self._problem = error.message
+            return
+        self._thread = Thread(target=self._run, args=(keeper, snapshot), name="boundary", daemon=True)
         self._thread.start()
 
+    def _enter(self) -> Connection:
+        with self._server.connect() as connection:
+            quiet = server_facts(connection).quiet
+        keeper = self._keeping.enter_context(self._server.enter(self._server.source, quiet))
+        readers.settle(keeper)
+        return keeper
+
     def end(self, within: timedelta) -> CarryRequest:
-        """Wait for it to end, at most that long, and return what is known by then. Nothing is raised."""
-        self._thread.join(within.total_seconds())
-        self._stop.set()
-        self._thread.join()
-        if self._boundary is None:
+        """Wait until all is read, at most that long, and return what is known by then. Nothing is raised."""
+        if self._thread is not None:
+            self._thread.join(within.total_seconds())
+        self._halt()
+        if self._boundary is None or self._problem is not None:
             return CarryRequest(NothingKnown(f"the end of the command could not be noted: {self._problem}"))
         return CarryRequest(self._touched, self._boundary)
 
-    def stop(self) -> None:
-        """End it at once: what it would find is not wanted."""
-        self._stop.set()
-        if self._thread.ident is not None:
-            self._thread.join()
+    def close(self) -> None:
+        """End it at once, and forget what was found."""
+        self._halt()
+        self._touched.close()
 
-    def _run(self) -> None:
+    def _halt(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with suppress(*SERVER_ERRORS):
+            self._keeping.close()
+
+    def _run(self, keeper: Connection, snapshot: str) -> None:
+        def beat() -> None:
+            if self._stop.is_set():
+                raise _StoppedError
+            present_boundary(keeper)  # a session that does nothing for long would be ended
+
         try:
             with reading_entries(self._server, [self._backup.name], _LOCK_WAIT, command="guard") as reading:
-                self._look(reading)
+                self._look(reading, keeper, snapshot, beat)
         except _StoppedError:
-            self._problem = self._problem or "there was no time"
+            pass
         except Exception as error:
-            problem = error if isinstance(error, SnapkitError) else unexpected(error)
-            self._problem = problem.message
+            self._problem = (error if isinstance(error, SnapkitError) else unexpected(error)).message
 
-    def _look(self, reading: Reading) -> None:
+    def _look(self, reading: Reading, keeper: Connection, snapshot: str, beat: Callable[[], None]) -> None:
         with ExitStack() as stack, server_errors(""):
-            keeper, live = (stack.enter_context(reading.enter_live()) for _ in range(2))
+            live = stack.enter_context(reading.enter_live())
             before = stack.enter_context(reading.enter(reading.entries[0]))
             asked = stack.enter_context(self._server.connect())
             database = need_live(reading.state, self._server.source)
+            if databases.own_database(keeper) != database.oid:
+                raise BusyError(f"{database.name!r} was replaced when the command had ended.")
             kinship = kinship_of(asked, reading.state, reading.entries[0].database, database)
-            self._settle(asked)
-            readers.settle(keeper)
-            snapshot, boundary = stack.enter_context(exported_snapshot(keeper))
-
-            def beat() -> None:
-                self._check()
-                present_boundary(keeper)  # a session that does nothing for long would be ended
-
             sides = SidesAtBoundary(before, live, beat, snapshot)
             stack.callback(sides.close)
-            self._boundary = boundary
             note_touched(sides, kinship, self._touched, beat)
 
-    def _settle(self, connection: Connection) -> None:
-        """Wait until the transactions that write have ended. A later moment is safe: what they wrote is not late."""
-        first = set(present_boundary(connection).in_progress)
 
-        def is_over() -> bool:
-            self._check()
-            return first.isdisjoint(present_boundary(connection).in_progress)
-
-        wait_until(is_over, _SETTLES, every=0.02)
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise _StoppedError
+def _settle(connection: Connection) -> None:
+    """Wait until the transactions that write have ended. A later moment is safe: what they wrote is not late then."""
+    first = set(present_boundary(connection).in_progress)
+    wait_until(lambda: first.isdisjoint(present_boundary(connection).in_progress), _SETTLES, every=0.01)
 
 
 class _StoppedError(Exception):
@@ -131,38 +144,3 @@ class SidesAtBoundary(Sides):
             stack.enter_context(readers.snapshot(self.before, before))
             take = partial(take_snapshot, self.after, self._name)
             yield stack.enter_context(readers.snapshot(self.after, after, take))
-
-
-def note_touched(sides: Sides, kinship: Kinship, touched: TouchedRows, check: Callable[[], None]) -> None:
-    """Note which rows of ``before`` are others in ``after``, and how they are there; small tables come first.
-
-    What cannot be read of a table is noted, too. ``check`` may raise, to stop it.
-    """
-    with sides.snapshot():
-        pairs = pair_tables(relations(sides.before), relations(sides.after), related=kinship.proved)
-    for pair in sorted(pairs, key=_blocks):
-        if pair.before is None or pair.after is None or pair.key is None:
-            continue
-        check()
-        try:
-            _note_table(sides, pair, kinship, touched)
-        except SERVER_ERRORS as error:
-            touched.note_lack(pair, f"it could not be read when the command had ended: {_in_short(error)}")
-
-
-def _note_table(sides: Sides, pair: Pair, kinship: Kinship, touched: TouchedRows) -> None:
-    with sides.snapshot(pair.before, pair.after) as as_of:
-        changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)
-        if changes.method is Method.NOT_COMPARED:
-            touched.note_lack(pair, changes.reason or "it could not be compared")
-        else:
-            values = values_of(sides, changes.pair, changes)
-            touched.note(changes.pair, ((row.row.key or (), row.after) for row in values))
-
-
-def _blocks(pair: Pair) -> int:
-    return sum(leaf.blocks for leaf in pair.after.leaves) if pair.after else 0
-
-
-def _in_short(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

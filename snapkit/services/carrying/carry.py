@@ -25,17 +25,19 @@ from snapkit.postgres.carrying.boundary_snapshot import committed
 from snapkit.postgres.carrying.foreign_keys import foreign_keys
 from snapkit.postgres.carrying.live_rows import may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import transaction
+from snapkit.services.carrying.knowledge import TouchedRows
 from snapkit.services.carrying.late_rows import Carrier
 from snapkit.services.carrying.late_tables import Late, find_late_rows
 from snapkit.services.carrying.request import CarryRequest
 from snapkit.services.carrying.sequence_margin import Look, look_at_sequences, move_past_live, overtaken
+from snapkit.services.carrying.touched import note_touched
 from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.comparison.sides import Sides
-from snapkit.services.entries.reading import reading_entries
+from snapkit.services.entries.reading import Reading, reading_entries
 from snapkit.services.run.survey import RunContext
 
 _ATTEMPTS = 3
@@ -108,9 +110,11 @@ class Carrying:
         def step(table: str) -> None:
             observe(Progress(f"{_PHASE}: comparing {table}", timedelta(seconds=monotonic() - began)))
 
+        clone = self._request.clone
+        wanted = names if clone is None else (*names, clone)
         with ExitStack() as stack:
-            reading = stack.enter_context(reading_entries(server, names, lock_wait, observe, command="rollback"))
-            entry, old = reading.entries
+            reading = stack.enter_context(reading_entries(server, wanted, lock_wait, observe, command="rollback"))
+            entry, old = reading.entries[:2]
             before, after = (stack.enter_context(reading.enter(each)) for each in (entry, old))
             connection = stack.enter_context(server.connect())
             self.cautions += overtaken(after, self._moves)
@@ -120,11 +124,28 @@ class Carrying:
                     "told from those of clients."
                 )
             kinship = kinship_of(connection, reading.state, entry.database, old.database)
+            knowledge = self._request.knowledge
+            if clone is not None:
+                knowledge = self._told_by_clone(reading, connection, before, stack)
             sides = Sides(before, after, reading.check)
             stack.callback(sides.close)
-            late = find_late_rows(sides, kinship, self._request.knowledge, step)
+            late = find_late_rows(sides, kinship, knowledge, step)
             observe(Progress(_PHASE, timedelta(seconds=monotonic() - began)))
             return _written(server, reading.state.facts.quiet, live_oid, late, names[1])
+
+    @staticmethod
+    def _told_by_clone(reading: Reading, asked: Connection, before: Connection, stack: ExitStack) -> TouchedRows:
+        """Return what the clone at the boundary tells of rows by then."""
+        touched = stack.enter_context(TouchedRows())
+        entry, _, clone = reading.entries
+        with reading.enter(clone) as inside:
+            sides = Sides(before, inside, reading.check)
+            try:
+                kinship = kinship_of(asked, reading.state, entry.database, clone.database)
+                note_touched(sides, kinship, touched, lambda: None)
+            finally:
+                sides.close()
+        return touched
 
 
 def _written(server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> Carried:

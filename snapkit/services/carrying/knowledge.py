@@ -62,7 +62,7 @@ class NothingKnown:
 
 
 class TouchedRows(AbstractContextManager["TouchedRows"]):
-    """The rows that were written between a backup and a boundary, in a file that goes with the block."""
+    """The rows that were written between a backup and a boundary, in a file, until it is closed."""
 
     def __init__(self) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="snapkit-", ignore_cleanup_errors=True)
@@ -78,6 +78,9 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
         self._number = 0
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._rows.close()
         self._directory.cleanup()
 

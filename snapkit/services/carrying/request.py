@@ -9,7 +9,11 @@ from snapkit.services.carrying.knowledge import Knowledge
 
 @dataclass(frozen=True, slots=True)
 class CarryRequest:
-    """What is known of rows at the boundary, and the boundary itself, for a later restore; None: it is not known."""
+    """What is known of rows at the boundary, and the boundary itself, for a later restore; None: it is not known.
+
+    ``clone`` is the name of a backup that was made at the boundary: it tells what ``knowledge`` otherwise would.
+    """
 
     knowledge: Knowledge
     boundary: Boundary | None = None
+    clone: str | None = None
