@@ -307,14 +307,14 @@ def test_what_is_put_aside_notes_after_which_moment_its_writes_are_late() -> Non
 
 
 def test_a_plan_that_somebody_has_agreed_to_holds_for_the_same_databases_only() -> None:
-    entry = make_entry()
-    plan = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []))
-    later = plan_swap("app", make_database("app"), entry, None, FreeNames(LATER, []), comment="Another")
+    entry, live = make_entry(), make_database("app")
+    plan = plan_swap("app", live, entry, None, FreeNames(LATER, []))
+    later = plan_swap("app", live, entry, None, FreeNames(LATER, []), comment="Another")
     check_confirmed(later, plan)
     for other in (
-        plan_swap("app", make_database("app", oid=77), entry, None, FreeNames(LATER, [])),
+        plan_swap("app", make_database("app", oid=live.oid + 77), entry, None, FreeNames(LATER, [])),
         plan_swap("app", None, entry, None, FreeNames(LATER, [])),
-        plan_swap("app", make_database("app"), entry, clone_of(entry), FreeNames(LATER, [])),
+        plan_swap("app", live, entry, clone_of(entry), FreeNames(LATER, [])),
     ):
         with pytest.raises(BusyError, match="have changed since the plan was made"):
             check_confirmed(other, plan)
