@@ -29,7 +29,7 @@ _ELSEWHERE: Mapping[str, str] = {
     "pg_dump": "To make a backup: snapkit backup",
     "checkout": "To put a backup in the place of the live database: snapkit rollback --latest",
     "reset": "To put a backup in the place of the live database: snapkit rollback --latest",
-    "diff": "To see what a rollback would do: snapkit rollback --latest --dry-run",
+    "compare": "To see what changed since a backup: snapkit diff",
     "snapshots": "To see the backups: snapkit list",
     "log": "To see the backups: snapkit list",
     "psql": "To look into a backup with psql: snapkit shell NAME",

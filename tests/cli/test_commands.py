@@ -24,6 +24,9 @@ from snapkit.cli.commands.status import Exposition
 from snapkit.cli.dry_run import DryRun
 from snapkit.cli.registry import Registry, registry
 from snapkit.core.checks.facts import Check, Status
+from snapkit.core.comparison.differences import ChangedDefinition, ChangedTable, DefinitionChange, ShownRow
+from snapkit.core.comparison.row_changes import Change, Method
+from snapkit.core.comparison.writes import Rows
 from snapkit.core.connection.endpoint import Address
 from snapkit.core.guarding import Health
 from snapkit.core.inventory.freshness import judge
@@ -36,6 +39,7 @@ from snapkit.core.secrets import ShownCommand
 from snapkit.errors import BusyError, PartialError
 from snapkit.services.backup import BackupPreview, BackupReceipt, Copying
 from snapkit.services.copying.decision import Choice
+from snapkit.services.diff import DiffReceipt, DiffRequest
 from snapkit.services.doctor import Diagnosis
 from snapkit.services.entries.change import EntryReport
 from snapkit.services.entries.drop import DropOutcome, Failure
@@ -73,6 +77,13 @@ REPORT = EntryReport(ENTRY, PROPERTIES, NOW)
 BACKUP_PREVIEW = BackupPreview(STEPS, True)
 SWAP_PREVIEW = SwapPreview(plan_swap("app", make_database(), ENTRY, None, FreeNames(NOW, ())), 0, STEPS, NOW, ())
 REMOVAL_PREVIEW = RemovalPreview((Kept(ENTRY, ("last 1",)),), (OLD,), STEPS, NOW, failed=(FAILURE,))
+CHANGED_COLUMN = ChangedDefinition("column", "public", "item.price", DefinitionChange.CHANGED, "integer", "numeric")
+CHANGED_ROW = ShownRow(Change.UPDATED, {"id": "1"}, {"id": "1", "name": None}, {"id": "1", "name": "\x1b[1mnew"})
+CHANGED_TABLES = (
+    ChangedTable("public", "item", Rows(1, 2, 3), Method.VERSIONS, NOW, shown=(CHANGED_ROW,)),
+    ChangedTable("public", "secret", None, Method.NOT_COMPARED, reason="You may not read it."),
+)
+DIFF = DiffReceipt(DiffRequest(rows=1), ENTRY, None, "app", NOW, (CHANGED_COLUMN,), CHANGED_TABLES, 7, SECOND)
 
 SAMPLES: list[tuple[str, Outcome, str]] = [
     ("backup", BACKUP, ENTRY.name),
@@ -91,6 +102,8 @@ SAMPLES: list[tuple[str, Outcome, str]] = [
     ("prune", DryRun(REMOVAL_PREVIEW), "It is busy."),
     ("delete", replace(REMOVAL, failed=(FAILURE,)), "not dropped"),
     ("shell", ShellReceipt(ENTRY, COMMAND, 3), ""),
+    ("diff", DIFF, "price"),
+    ("diff", replace(DIFF, after=OLD, schema=(), tables=(), tables_compared=8), OLD.name),
     ("pin", replace(REPORT, change="pinned"), "pinned"),
     ("unpin", replace(REPORT, change="unpinned"), "unpinned"),
     ("label", replace(REPORT, change="labelled"), "before 0042"),

@@ -85,6 +85,10 @@ def test_the_document_of_each_command(sandbox: Sandbox) -> None:
         entry = _envelope(sandbox.run(*words, "--json"), words[0])["data"]["entry"]
         assert set(entry) >= ENTRY_KEYS
 
+    differences = _envelope(sandbox.run("diff", name, "--json"), "diff")["data"]
+    assert list(differences) == ["from", "to", "identical", "schema", "tables", "tables_compared", "duration_ms"]
+    assert set(differences["from"]) == ENTRY_KEYS
+
     plan = _envelope(sandbox.run("backup", "--dry-run", "--json"), "backup")["data"]["plan"]
     assert all(set(step) == {"step", "sql"} for step in plan)
     assert _envelope(sandbox.run("rollback", "v2", "--dry-run", "--json"), "rollback")["data"]["plan"]
@@ -416,6 +420,7 @@ def test_a_demo_that_was_kept_is_stopped_again() -> None:
     [
         ["list"], ["status"], ["show", "x"], ["rollback", "--latest"], ["rollback", "x"], ["undo"], ["delete", "x"],
         ["prune", "--keep", "1"], ["pin", "x"], ["label", "x", "y"], ["shell", "x", "--", "true"], ["backup"],
+        ["diff"],
     ],
 )  # fmt: skip
 def test_a_database_that_is_not_there_is_said_to_be_that(sandbox: Sandbox, words: list[str]) -> None:

@@ -54,7 +54,7 @@ def test_slips() -> None:
         (["pg_dump", "shop"], "snapkit backup"),
         (["snapshots"], "snapkit list"),
         (["log"], "snapkit list"),
-        (["diff", "x"], "snapkit rollback --latest --dry-run"),
+        (["compare", "x"], "snapkit diff"),
         (["checkout", "x"], "snapkit rollback --latest"),
         (["reset", "--hard"], "snapkit rollback --latest"),
         (["clean"], "snapkit prune --keep 2"),

@@ -32,6 +32,11 @@ class Scenario:
         return self.name.startswith("backup")
 
     @property
+    def only_reads(self) -> bool:
+        """Whether it opens an entry, looks into it, and leaves everything as it was."""
+        return self.name in ("shell", "diff")
+
+    @property
     def is_online(self) -> bool:
         return "online" in self.name
 
@@ -94,6 +99,12 @@ def _shell(box: Sandbox) -> list[str]:
     return ["shell", box.back_up().backup.name, "--", "true"]
 
 
+def _diff(box: Sandbox) -> list[str]:
+    box.back_up()
+    box.ruin()
+    return ["diff", "--rows", "1"]
+
+
 def _adopt(box: Sandbox) -> list[str]:
     name = f"{box.name}_backup_{SCRIPT_STAMP}"
     box.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(box.name)))
@@ -123,6 +134,7 @@ SCENARIOS = (
     Scenario("pin", _pin),
     Scenario("label", _label),
     Scenario("shell", _shell),
+    Scenario("diff", _diff),
     Scenario("adopt", _adopt),
     Scenario("recover", _recover, drops=1),
     Scenario("backup --strategy online", _online),

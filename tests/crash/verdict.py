@@ -52,7 +52,7 @@ def judge(
     was_open = _seal_what_is_open(stage, scenario)
     entries = box.entries()
     _check_entries(stage, entries, swapped)
-    if scenario.name == "shell":
+    if scenario.only_reads:
         state, is_done = "open to its owner until the next run" if was_open else "sealed", code == 0
         assert not (was_open and is_done)
     else:
@@ -69,11 +69,11 @@ def judge(
 
 
 def _seal_what_is_open(stage: Stage, scenario: Scenario) -> bool:
-    """Whether an entry was left open; the next run has sealed it, once the server knows that its shell is gone."""
+    """Whether an entry was left open; the next run has sealed it, once the server knows that who read it is gone."""
     box = stage.box
     if not any(entry.opened for entry in box.entries()):
         return False
-    assert scenario.name == "shell"
+    assert scenario.only_reads
 
     def is_sealed() -> bool:
         recover(box.server(), LOCK_WAIT, lambda progress: None)

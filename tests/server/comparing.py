@@ -13,8 +13,8 @@ from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Pair
 from snapkit.core.comparison.writes import Rows
 from snapkit.postgres.comparison.relations import relations
-from snapkit.services.comparison.by_keys import by_keys
 from snapkit.services.comparison.changed_rows import ChangedRows
+from snapkit.services.comparison.methods.by_keys import by_keys
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.values import values_of
 from tests.sandbox import Sandbox

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from snapkit.core.comparison.writes import Rows
-from snapkit.services.comparison import by_keys as module
+from snapkit.services.comparison.methods import by_keys as module
 from tests.sandbox import Sandbox
 from tests.server.comparing import TwoDatabases, truth, two_databases
 

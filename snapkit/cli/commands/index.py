@@ -14,6 +14,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
     "Look": {
         "list": "list",
         "show": "list",
+        "diff": "diff",
         "shell": "shell",
         "status": "status",
     },

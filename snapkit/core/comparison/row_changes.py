@@ -144,10 +144,12 @@ class RowChanges(Protocol):
     """All rows of a table that differ; they may be many, so they lie on disk, and can be read as often as you like."""
 
     pair: Pair
-    counts: Rows
     method: Method
     as_of: datetime | None
     reason: str | None
     """Why the table was not compared; with ``Method.NOT_COMPARED`` only."""
+
+    @property
+    def counts(self) -> Rows: ...
 
     def __iter__(self) -> Iterator[ChangedRow]: ...

@@ -10,10 +10,10 @@ from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Leaf, Method, Pair, Relation
 from snapkit.postgres.comparison.relations import relations
 from snapkit.postgres.connection.server import Connection
-from snapkit.services.comparison.by_keys import compare_leaves
-from snapkit.services.comparison.by_versions import Step, by_versions
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
+from snapkit.services.comparison.methods.by_keys import compare_leaves
+from snapkit.services.comparison.methods.by_versions import Step, by_versions
 from snapkit.services.comparison.sides import Sides
 
 _GONE = "it was renamed, moved or dropped meanwhile"

@@ -73,13 +73,17 @@ class Sides:
         try:
             while wait(doing, _BEAT, FIRST_EXCEPTION).not_done and not self._failed(doing):
                 self._beat()
+            failed = self._failed(doing)
         finally:
             self._cancel(doing)
+        if failed is not None:
+            failed.result()  # the other one says that it was cancelled
         return [each.result() for each in doing]
 
     @staticmethod
-    def _failed(doing: Iterable[Future[_T]]) -> bool:
-        return any(each.done() and each.exception() for each in doing)
+    def _failed(doing: Iterable[Future[_T]]) -> Future[_T] | None:
+        """Return the one that has failed."""
+        return next((each for each in doing if each.done() and each.exception()), None)
 
     @staticmethod
     def _patiently(work: Callable[[Connection], _T], connection: Connection) -> _T:

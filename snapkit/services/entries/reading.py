@@ -48,7 +48,7 @@ from snapkit.services.entries.seal import (
 from snapkit.services.run.interruption import InterruptionState, interruptions
 from snapkit.services.run.preconditions import check_rights
 from snapkit.services.run.source_lock import locked
-from snapkit.services.run.survey import ServerState, chosen, gather, need_live
+from snapkit.services.run.survey import ServerState, altered_cautions, chosen, gather, need_live
 
 _LEAVES_SOON = timedelta(seconds=10)
 """How long a command that ends its reading may take to seal the entry."""
@@ -131,7 +131,8 @@ class Reading:
         ours = self._opened.pop(oid, None)
         if ours is not None:
             with shielded():
-                self.cautions += seal_again(self.server, self._keeper, ours)[1]
+                sealed, said = seal_again(self.server, self._keeper, ours)
+                self.cautions += (*said, *altered_cautions(sealed))
 
     def check(self) -> None:
         """Raise BusyError if another command has taken an entry, or replaced the live database; from any thread.
