@@ -8,13 +8,23 @@ the type tid[]. https://www.postgresql.org/docs/current/datatype-oid.html (tid)
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from typing import Final
 
-TID = struct.Struct(">IH")
-"""A place as tidsend() gives it: an element without its length."""
+from snapkit.core.comparison.row_changes import Place
+
+PLACE: Final = 10
+"""Bytes of one place with its leaf: as oidsend() and tidsend() give them."""
+
+_PLACE = struct.Struct(">IIH")
+_LEAF = 4
+"""Bytes of the OID of a leaf."""
 
 _ELEMENT = struct.Struct(">iIH")
 _HEADER = struct.Struct(">iiIii")
+_LENGTH = struct.pack(">i", 6)
 _TID = 27
 """The OID of the type tid."""
 
@@ -40,6 +50,28 @@ def as_array(tids: bytes) -> bytes:
 def of_array(value: bytes | None) -> bytes:
     """Return what is in a value of the type tid[], in the binary format, without NULLs; None is an empty one."""
     return value[_HEADER.size :] if value else b""
+
+
+def place_of(packed: bytes) -> Place:
+    return Place(*_PLACE.unpack(packed))
+
+
+def places_of(packed: bytes) -> list[Place]:
+    """Return many places with their leaves, one after the other."""
+    return [Place(*numbers) for numbers in _PLACE.iter_unpack(packed)]
+
+
+def by_leaf(places: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Return the tids of places with their leaves; those of a leaf that come one after the other are put together."""
+    for leaf, some in groupby(places, key=itemgetter(slice(0, _LEAF))):
+        yield int.from_bytes(leaf), b"".join([_LENGTH + each[_LEAF:] for each in some])
+
+
+def without(tids: bytes, leaf: int, places: Container[bytes]) -> bytes:
+    """Leave out what is among these places with their leaves."""
+    head = leaf.to_bytes(_LEAF)
+    elements = (tids[at : at + WIDTH] for at in range(0, len(tids), WIDTH))
+    return b"".join([each for each in elements if head + each[len(_LENGTH) :] not in places])
 
 
 def batches(tids: bytes, size: int) -> Iterator[bytes]:

@@ -23,6 +23,8 @@ _SETTINGS = {
     # Clients are at work: one process a side is enough. And nothing is gained by compiling.
     "max_parallel_workers_per_gather": "0",
     "jit": "off",
+    # Rows are asked for by their places, or by key. For some thousands of them the planner would rather read the table.
+    "enable_seqscan": "off",
     "work_mem": "32MB",
     # Ranges of blocks are read by themselves, and in order.
     "enable_tidscan": "on",

@@ -20,6 +20,7 @@ _ROW = sql.Identifier("t")
 """The alias of the table whose rows are read."""
 
 CTID = sql.SQL("{}.ctid").format(_ROW)
+LEAF = sql.SQL("{}.tableoid").format(_ROW)
 
 
 @dataclass(frozen=True, slots=True)

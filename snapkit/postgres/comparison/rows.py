@@ -14,9 +14,9 @@ from psycopg.adapt import Dumper
 from sqlalchemy import Connection
 
 from snapkit.core.comparison.row_changes import Column, Leaf, Pair
-from snapkit.core.comparison.tids import as_array
+from snapkit.core.comparison.tids import PLACE, as_array
 from snapkit.postgres.catalog.tables import FIRST_OWN
-from snapkit.postgres.comparison.row_text import CTID, RowText, hashed
+from snapkit.postgres.comparison.row_text import CTID, LEAF, RowText, hashed
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
@@ -24,8 +24,11 @@ from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 Blocks = tuple[int, int | None]
 """The first block, and the block after the last; None: to the end of the table."""
 
-LISTED: Final = 6 + 4 * 8
-"""Bytes of a row in what ``listed`` returns: its place (block and line), its identity and its value, 128 bits each."""
+HASH: Final = 16
+"""Bytes of a hash of 128 bits."""
+
+LISTED: Final = PLACE + 2 * HASH
+"""Bytes of a row in what ``listed`` returns: its place with its leaf, its identity, its value."""
 
 Texts = tuple[str | None, ...]
 Columns = Sequence[tuple[Column, Column]]
@@ -72,7 +75,7 @@ def sums(connection: Connection, text: RowText, leaf: Leaf, blocks: Blocks, buck
 
 
 def listed(connection: Connection, text: RowText, leaf: Leaf, blocks: Blocks, buckets: Buckets | None = None) -> bytes:
-    """Return place, identity and value of the rows in these blocks, ``LISTED`` bytes each."""
+    """Return place, identity and value of the rows in these blocks: ``LISTED`` bytes each, see there."""
     condition = _within(blocks)
     if buckets is not None and buckets.wanted is not None:
         wanted = sql.SQL("get_bit({}::bytea, {}) = 1").format(buckets.wanted, _bucket(text, buckets.number))
@@ -94,8 +97,8 @@ def places(connection: Connection, text: RowText, leaf: Leaf, blocks: Blocks) ->
 def texts_at(
     connection: Connection, text: RowText, leaf: Leaf, columns: Columns, tids: bytes
 ) -> Iterator[tuple[bytes, Texts]]:
-    """Return the text of some columns of the rows at these places, with the place of each (block and line)."""
-    wanted = sql.SQL(", ").join([sql.SQL("tidsend({})").format(CTID), *map(text.column, columns)])
+    """Return the text of some columns of the rows at these places, with the place and leaf of each."""
+    wanted = sql.SQL(", ").join([_PLACE, *map(text.column, columns)])
     query = sql.SQL("SELECT {} FROM {} WHERE {} = ANY (%(tids)s)").format(wanted, text.from_leaf(leaf), CTID)
     result = _run(connection, query, {"tids": _Tids(tids)}, binary=False)
     for row in range(result.ntuples):
@@ -105,11 +108,10 @@ def texts_at(
 
 
 class Found(NamedTuple):
-    """A row that was found by its key: the position of the key among those that were given, the OID of the leaf, its
-    place, and its value."""
+    """A row that was found by its key: the position of the key among those that were given, its place with its leaf,
+    and its value."""
 
     position: int
-    leaf: int
     place: bytes
     value: bytes
 
@@ -131,12 +133,13 @@ def found_by_keys(connection: Connection, text: RowText, keys: Sequence[Texts]) 
         for number, pair in enumerate(text.pair.key)
     ]
     query = sql.SQL(
-        "SELECT number, leaf, place, int8send({first}) || int8send({second}) FROM ("
-        "SELECT k.number, t.tableoid AS leaf, tidsend(t.ctid) AS place, {value} AS value"
+        "SELECT number, place, int8send({first}) || int8send({second}) FROM ("
+        "SELECT k.number, {place} AS place, {value} AS value"
         " FROM unnest({arrays}) WITH ORDINALITY AS k ({names}, number) JOIN {rows} ON {equal} OFFSET 0) AS read"
     ).format(
         first=hashed(_VALUE, _SEEDS[0]),
         second=hashed(_VALUE, _SEEDS[1]),
+        place=_PLACE,
         value=text.value,
         arrays=sql.SQL(", ").join(arrays),
         names=sql.SQL(", ").join(names),
@@ -149,12 +152,13 @@ def found_by_keys(connection: Connection, text: RowText, keys: Sequence[Texts]) 
     given = {f"k{number}": [key[number] for key in keys] for number in range(len(names))}
     with _by_index(connection):
         rows = driver_connection(connection).execute(query, given).fetchall()
-    return (Found(number - 1, leaf, place, value) for number, leaf, place, value in rows)
+    return (Found(number - 1, place, value) for number, place, value in rows)
 
 
 # --- how ------------------------------------------------------------------------------------------------------------
 
 _VALUE = sql.SQL("read.value")
+_PLACE = sql.SQL("(oidsend({}) || tidsend({}))").format(LEAF, CTID)
 
 
 def _bucket(text: RowText, number: int) -> sql.Composed:
@@ -177,7 +181,7 @@ def _listed(
 ) -> bytes:
     """The text of a row is made once, though it is hashed twice. Without a key it is the identity, too."""
     value = [hashed(_VALUE, seed) for seed in _SEEDS]
-    read = [CTID, sql.SQL("{} AS value").format(text.value)]
+    read = [sql.SQL("{} AS place").format(_PLACE), sql.SQL("{} AS value").format(text.value)]
     identity = value
     if text.pair.key is not None:
         read += [sql.SQL("{} AS i{}").format(text.identity(seed), sql.SQL(str(seed))) for seed in _SEEDS]
@@ -186,7 +190,7 @@ def _listed(
     query = sql.SQL(
         "SELECT string_agg({packed}, ''::bytea) FROM (SELECT {read} FROM {rows} WHERE {where} OFFSET 0) AS read"
     ).format(
-        packed=sql.SQL(" || ").join([sql.SQL("tidsend(read.ctid)"), *numbers]),
+        packed=sql.SQL(" || ").join([sql.SQL("read.place"), *numbers]),
         read=sql.SQL(", ").join(read),
         rows=text.from_leaf(leaf),
         where=condition,
@@ -197,7 +201,7 @@ def _listed(
 @contextmanager
 def _by_index(connection: Connection) -> Iterator[None]:
     """Let the planner join a few rows with a large table in no other way than by looking each up."""
-    ways = ("enable_hashjoin", "enable_mergejoin", "enable_seqscan")
+    ways = ("enable_hashjoin", "enable_mergejoin")
     set_settings(connection, dict.fromkeys(ways, "off"))
     try:
         yield

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from snapkit.core.comparison.row_changes import Change, ChangedRow, Method, Pair, Place
-from snapkit.core.comparison.tids import pack, unpack
+from snapkit.core.comparison.tids import by_leaf, unpack
 from snapkit.core.comparison.writes import Rows
 from snapkit.services.comparison.joining import Differing
 from snapkit.services.comparison.sides import Sides
@@ -36,22 +35,13 @@ class ChangedRows:
     def counts(self) -> Rows:
         return Rows(self.inserted.places, self.updated.rows, self.deleted.places)
 
-    def put(self, differing: Iterable[Differing]) -> None:
+    def put(self, differing: Sequence[Differing]) -> None:
         """Take rows that differ."""
-        gone: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        came: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        updated: list[tuple[Place, Place]] = []
-        for before, after in differing:
-            if before and after:
-                updated.append((before, after))
-            elif before:
-                gone[before.leaf].append((before.block, before.line))
-            elif after:
-                came[after.leaf].append((after.block, after.line))
-        self.updated.put(updated)
-        for spool, places in ((self.deleted, gone), (self.inserted, came)):
-            for leaf, at in places.items():
-                spool.put(leaf, pack(at))
+        self.updated.put((before, after) for before, after in differing if before and after)
+        for leaf, tids in by_leaf(before for before, after in differing if before and not after):
+            self.deleted.put(leaf, tids)
+        for leaf, tids in by_leaf(after for before, after in differing if after and not before):
+            self.inserted.put(leaf, tids)
 
     def __iter__(self) -> Iterator[ChangedRow]:
         for some in self.updated:

@@ -5,18 +5,25 @@ Memory is bounded, however many there are.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from itertools import islice, zip_longest
 from typing import Final
 
-from snapkit.core.comparison.row_changes import Method, Pair, Place
-from snapkit.core.comparison.tids import TID, WIDTH
+from snapkit.core.comparison.row_changes import Method, Pair
+from snapkit.core.comparison.tids import PLACE, without
 from snapkit.core.values import dataclass
 from snapkit.postgres.comparison.row_text import RowText
-from snapkit.postgres.comparison.rows import LISTED, Texts, can_be_found_by_keys, found_by_keys, listed_at, texts_at
+from snapkit.postgres.comparison.rows import (
+    HASH,
+    LISTED,
+    Texts,
+    can_be_found_by_keys,
+    found_by_keys,
+    listed_at,
+    texts_at,
+)
 from snapkit.postgres.connection.server import Connection
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.joining import Differing, Join
@@ -52,11 +59,12 @@ class Collector:
         """Take places of row versions that only one side has: of ``BEFORE`` or ``AFTER``, none of them twice."""
         self._places[side].put(leaf, tids)
 
-    def put_listed(self, side: int, leaf: int, listed: bytes) -> None:
-        """Take rows of which identity and value are known (``postgres.comparison.rows.listed``)."""
+    def put_listed(self, side: int, listed: bytes) -> None:
+        """Take rows of which identity and value are known (``postgres.comparison.rows.listed``). Feed both sides by
+        turns: most of these rows will be the same."""
         if self._join is None:
             self._join = Join()
-        self._join.put(side, leaf, listed)
+        self._join.put_mostly_same(side, listed)
 
     def finish(self, method: Method, as_of: datetime | None = None) -> ChangedRows:
         """Return the changed rows. The snapshot must still be kept."""
@@ -76,15 +84,15 @@ class Collector:
 
     def _look_up(self, found: ChangedRows, few: int) -> None:
         """Look the few rows up on the other side. What is found there is not of that side only."""
-        met: dict[int, set[bytes]] = defaultdict(set)
+        met: set[bytes] = set()
         for leaf, tids in self._places[few]:
             differing = self._looked_up(few, leaf, tids, met)
             found.put(differing)
         other = found.inserted if few == BEFORE else found.deleted
         for leaf, tids in self._places[1 - few]:
-            other.put(leaf, _without(tids, met[leaf]))
+            other.put(leaf, without(tids, leaf, met) if met else tids)
 
-    def _looked_up(self, few: int, leaf: int, tids: bytes, met: dict[int, set[bytes]]) -> list[Differing]:
+    def _looked_up(self, few: int, leaf: int, tids: bytes, met: set[bytes]) -> list[Differing]:
         texts, others = (self._sides.text(self._pair, is_before=side == BEFORE) for side in (few, 1 - few))
         rows = self._sides.one(partial(_with_keys, text=texts, leaf=leaf, tids=tids), is_before=few == BEFORE)
         keys = [row.key for row in rows]
@@ -95,10 +103,10 @@ class Collector:
         alone = set(range(len(rows)))
         for partner in partners:
             alone.discard(partner.position)
-            met[partner.leaf].add(partner.place)
+            met.add(partner.place)
             row = rows[partner.position]
             if row.value != partner.value:
-                differing.append(_in_order(few, row.place, Place(partner.leaf, *TID.unpack(partner.place))))
+                differing.append(_in_order(few, row.place, partner.place))
         return differing + [_in_order(few, rows[position].place, None) for position in sorted(alone)]
 
     def _join_all(self, found: ChangedRows) -> None:
@@ -106,8 +114,7 @@ class Collector:
         try:
             for some in zip_longest(*self._places):
                 for side, listed in enumerate(self._sides.both(*(self._reader(side, some[side]) for side in (0, 1)))):
-                    if some[side] is not None:
-                        join.put(side, some[side][0], listed)
+                    join.put(side, listed)
             differing = join.differing(by_key=self._pair.key is not None)
             while batch := list(islice(differing, _BATCH)):
                 found.put(batch)
@@ -126,7 +133,7 @@ class Collector:
 class _Keyed:
     """A row with its key as text, and its value as a hash."""
 
-    place: Place
+    place: bytes
     key: Texts
     value: bytes
 
@@ -134,19 +141,12 @@ class _Keyed:
 def _with_keys(connection: Connection, *, text: RowText, leaf: int, tids: bytes) -> list[_Keyed]:
     assert text.pair.key is not None  # noqa: S101 - ``can_be_found_by_keys`` has seen to it
     listed = listed_at(connection, text, text.leaf(leaf), tids)
-    values = {listed[at : at + 6]: listed[at + 22 : at + LISTED] for at in range(0, len(listed), LISTED)}
+    values = {listed[at : at + PLACE]: listed[at + LISTED - HASH : at + LISTED] for at in range(0, len(listed), LISTED)}
     return [
-        _Keyed(Place(leaf, *TID.unpack(tid)), key, values[tid])
-        for tid, key in texts_at(connection, text, text.leaf(leaf), text.pair.key, tids)
+        _Keyed(place, key, values[place])
+        for place, key in texts_at(connection, text, text.leaf(leaf), text.pair.key, tids)
     ]
 
 
-def _in_order(side: int, own: Place, other: Place | None) -> Differing:
+def _in_order(side: int, own: bytes, other: bytes | None) -> Differing:
     return (own, other) if side == BEFORE else (other, own)
-
-
-def _without(tids: bytes, met: set[bytes]) -> bytes:
-    if not met:
-        return tids
-    elements = (tids[at : at + WIDTH] for at in range(0, len(tids), WIDTH))
-    return b"".join(each for each in elements if each[-TID.size :] not in met)

@@ -9,13 +9,12 @@ from os import SEEK_END
 from tempfile import SpooledTemporaryFile
 
 from snapkit.core.comparison.row_changes import Place
-from snapkit.core.comparison.tids import WIDTH, batches
+from snapkit.core.comparison.tids import PLACE, WIDTH, batches, places_of
 
 _IN_MEMORY = 2**22
 """Bytes."""
 
 _HEAD = struct.Struct(">II")
-_PAIR = struct.Struct(">IIHIIH")
 _BATCH = 8192
 """Places that are handed out at once."""
 
@@ -54,8 +53,9 @@ class PairSpool:
         self._file = _file_of(self)
         self.rows = 0
 
-    def put(self, pairs: Iterable[tuple[Place, Place]]) -> None:
-        packed = [_PAIR.pack(*before, *after) for before, after in pairs]
+    def put(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
+        """Take places with their leaves, before and after."""
+        packed = [before + after for before, after in pairs]
         self._file.seek(0, SEEK_END)
         self._file.write(b"".join(packed))
         self.rows += len(packed)
@@ -63,9 +63,9 @@ class PairSpool:
     def __iter__(self) -> Iterator[list[tuple[Place, Place]]]:
         """Return some thousands at a time."""
         for at in range(0, self.rows, _BATCH):
-            self._file.seek(at * _PAIR.size)
-            found = _PAIR.iter_unpack(self._file.read(_BATCH * _PAIR.size))
-            yield [(Place(*numbers[:3]), Place(*numbers[3:])) for numbers in found]
+            self._file.seek(at * 2 * PLACE)
+            places = iter(places_of(self._file.read(_BATCH * 2 * PLACE)))
+            yield list(zip(places, places, strict=True))
 
 
 def _file_of(spool: object) -> SpooledTemporaryFile[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from snapkit.core.comparison.row_changes import ChangedRow, Pair, Place
-from snapkit.core.comparison.tids import TID, pack
+from snapkit.core.comparison.tids import pack, place_of
 from snapkit.core.values import dataclass
 from snapkit.postgres.comparison.row_text import RowText
 from snapkit.postgres.comparison.rows import Columns, Texts, texts_at
@@ -66,6 +66,6 @@ def _texts(connection: Connection, text: RowText, columns: Columns, places: Sequ
     for place in places:
         by_leaf[place.leaf].append((place.block, place.line))
     for oid, at in by_leaf.items():
-        for tid, texts in texts_at(connection, text, text.leaf(oid), columns, pack(at)):
-            found[Place(oid, *TID.unpack(tid))] = texts
+        for packed, texts in texts_at(connection, text, text.leaf(oid), columns, pack(at)):
+            found[place_of(packed)] = texts
     return found

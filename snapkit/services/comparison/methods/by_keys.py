@@ -90,14 +90,12 @@ def _differing(sides: Sides, pair: Pair, number: int, step: Step) -> bytes:
 
 
 def _list(sides: Sides, pair: Pair, buckets: Buckets | None, collector: Collector) -> None:
-    def read(connection: Connection, text: RowText, piece: _Piece) -> tuple[int, bytes]:
-        leaf, blocks = piece
-        return leaf.oid, listed(connection, text, leaf, blocks, buckets)
+    def read(connection: Connection, text: RowText, piece: _Piece) -> bytes:
+        return listed(connection, text, *piece, buckets)
 
     for some, _ in _piecewise(sides, pair, _LISTING, read):
         for side, rows in enumerate(some):
-            if rows is not None:
-                collector.put_listed(side, *rows)
+            collector.put_listed(side, rows or b"")
 
 
 def _take_all(sides: Sides, pair: Pair, step: Step, collector: Collector) -> None:
