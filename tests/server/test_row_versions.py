@@ -85,3 +85,17 @@ def test_all_kinds_of_changes(sandbox: Sandbox, clone: str) -> None:
         ]),
     )  # fmt: skip
     assert compare(sandbox, clone, STRANGERS)["item"] == (Method.KEYS, *compare(sandbox, clone)["item"][1:])
+
+
+def test_a_column_that_both_have_added_with_another_default(sandbox: Sandbox, clone: str) -> None:
+    for name, default in ((clone, "1"), (sandbox.name, "2")):
+        with sandbox.connect(name) as connection:
+            connection.execute(f"ALTER TABLE item ADD COLUMN more int DEFAULT {default}")
+    assert compare(sandbox, clone)["item"][:2] == (Method.KEYS, Rows(0, 100, 0))
+
+
+def test_a_column_that_one_side_has_added_is_left_out(sandbox: Sandbox, clone: str) -> None:
+    with sandbox.connect() as connection:
+        connection.execute("ALTER TABLE item ADD COLUMN more int DEFAULT 5")
+        connection.execute("UPDATE item SET more = 6 WHERE id = 7")
+    assert compare(sandbox, clone)["item"] == (Method.VERSIONS, Rows(), [])

@@ -6,14 +6,31 @@ https://www.postgresql.org/docs/current/ddl-system-columns.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from psycopg import sql
-from sqlalchemy import Connection
+from sqlalchemy import Boolean, Connection, Integer, Text, case, cast, column, func, select
+from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.comparison.versions import Versions
+from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.connection.driver import driver_connection
+
+_attribute = catalog_table(
+    "pg_attribute",
+    column("attrelid", OID),
+    column("attnum", Integer),
+    column("attisdropped", Boolean),
+    column("atthasmissing", Boolean),
+    column("attmissingval"),
+)
+_class = catalog_table("pg_class", column("oid", OID), column("relam", OID))
+_method = catalog_table("pg_am", column("oid", OID), column("amhandler"))
+
+_HEAP = 3
+"""The OID of the function ``heap_tableam_handler``."""
 
 Blocks = tuple[int, int]
 """The first block, and the block after the last."""
@@ -45,6 +62,34 @@ _VERSIONS = sql.SQL("""
 """)
 
 _FIRST_NORMAL_XID = "3"
+
+
+StoredColumns = dict[int, "str | None"]
+"""What a row that is older than the column has in it, by attnum; None is NULL."""
+
+
+def stored(connection: Connection, tables: Collection[int]) -> dict[int, StoredColumns]:
+    """Return the columns of those tables that are heaps.
+
+    Such a value is in no row: ALTER TABLE ... ADD COLUMN ... DEFAULT leaves the file as it is.
+    https://www.postgresql.org/docs/current/catalog-pg-attribute.html
+    """
+    value = func.textin(func.anyarray_out(_attribute.c.attmissingval), type_=Text)
+    rows = connection.execute(
+        select(_attribute.c.attrelid, _attribute.c.attnum, case((_attribute.c.atthasmissing, value)))
+        .join_from(_attribute, _class, _class.c.oid == _attribute.c.attrelid)
+        .join(_method, _method.c.oid == _class.c.relam)
+        .where(
+            _attribute.c.attrelid.in_(tables),
+            _attribute.c.attnum > 0,
+            ~_attribute.c.attisdropped,
+            cast(_method.c.amhandler, OID) == _HEAP,
+        )
+    )
+    found: dict[int, StoredColumns] = defaultdict(dict)
+    for table, number, text in rows:
+        found[table][number] = text
+    return found
 
 
 def digest(connection: Connection, table: Sequence[str], blocks: Blocks, seed: int) -> Digest:

@@ -9,12 +9,16 @@ from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Leaf, Method, Pair, Relation
 from snapkit.postgres.comparison.relations import relations
+from snapkit.postgres.comparison.versions import StoredColumns, stored
 from snapkit.postgres.connection.server import Connection
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
 from snapkit.services.comparison.methods.by_keys import compare_leaves
 from snapkit.services.comparison.methods.by_versions import Step, by_versions
 from snapkit.services.comparison.sides import Sides
+
+Leaves = tuple[Leaf, Leaf]
+"""A leaf on both sides."""
 
 _GONE = "it was renamed, moved or dropped meanwhile"
 
@@ -30,7 +34,7 @@ def compare_rows(sides: Sides, pair: Pair, kinship: Kinship, step: Step, as_of: 
     if present is None or present.reason is not None:
         return _not_compared(sides, pair, present.reason if present and present.reason else _GONE)
     collector = Collector(sides, present)
-    same_file, rest = _divided(present, kinship)
+    same_file, rest = _divided(sides, present, kinship)
     for before, after in same_file:
         for only_before, only_after in by_versions(sides, before, after, step):
             collector.put(BEFORE, before.oid, only_before)
@@ -70,19 +74,30 @@ def _locked(relation: Relation) -> set[tuple[int, str, str]]:
     return {(relation.oid, relation.schema, relation.name), *leaves}
 
 
-def _divided(pair: Pair, kinship: Kinship) -> tuple[list[tuple[Leaf, Leaf]], Pair | None]:
+def _divided(sides: Sides, pair: Pair, kinship: Kinship) -> tuple[list[Leaves], Pair | None]:
     """Return the leaves that are still the same file on both sides, and a pair of all others; None: there are none."""
     if pair.before is None or pair.after is None or not kinship.proved or not pair.versions_tell:
         return [], pair
-    theirs = {leaf.oid: leaf for leaf in pair.after.leaves}
-    same = [
-        (leaf, theirs[leaf.oid])
-        for leaf in pair.before.leaves
-        if leaf.oid in theirs and leaf.file and leaf.file == theirs[leaf.oid].file
-    ]
+    same = _same_file(sides, pair.before, pair.after)
     oids = {leaf.oid for leaf, _ in same}
     before, after = (
         replace(each, leaves=tuple(leaf for leaf in each.leaves if leaf.oid not in oids))
         for each in (pair.before, pair.after)
     )
     return same, replace(pair, before=before, after=after) if before.leaves or after.leaves else None
+
+
+def _same_file(sides: Sides, before: Relation, after: Relation) -> list[Leaves]:
+    theirs = {leaf.oid: leaf for leaf in after.leaves}
+    leaves = [(leaf, theirs[leaf.oid]) for leaf in before.leaves if leaf.oid in theirs]
+    leaves = [(one, other) for one, other in leaves if one.file and one.file == other.file]
+    oids = [leaf.oid for leaf, _ in leaves]
+    old, new = sides.both(lambda connection: stored(connection, oids)) if oids else ({}, {})
+    return [each for each in leaves if _stored_alike(old.get(each[0].oid), new.get(each[0].oid))]
+
+
+def _stored_alike(before: StoredColumns | None, after: StoredColumns | None) -> bool:
+    """Whether both are heaps, and a row that is older than a column has the same in it."""
+    if before is None or after is None:
+        return False
+    return all(before[number] == after[number] for number in before.keys() & after.keys())
