@@ -18,15 +18,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from snapkit.core.comparison.lineage import Kinship
+from snapkit.core.comparison.lineage import Boundary, Kinship
 from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Change, Method, Pair
+from snapkit.core.comparison.wal_summaries import Written
 from snapkit.postgres.comparison.relations import relations
 from snapkit.services.comparison import rows as comparing
+from snapkit.services.comparison.methods import by_wal_summaries
+from snapkit.services.comparison.methods.by_wal_summaries import NOTHING_KNOWN, ChangedBlocks, in_best_order
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.values import values_of
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, wait_until
 from tests.server.test_row_versions import both
 
 EXAMPLES = int(os.environ.get("SNAPKIT_DIFF_EXAMPLES", "30"))
@@ -199,13 +202,17 @@ def changed(old: list[Row], new: list[Row], pair: Pair) -> Iterator[tuple[Change
             yield Change.UPDATED, one[key], other[key]
 
 
-def found_by(sides: Sides, kinship: Kinship) -> tuple[Truth, set[Method], list[Pair]]:
+def no_summaries(_sides: Sides, pairs: Sequence[Pair], _kinship: Kinship) -> Iterator[tuple[Pair, ChangedBlocks]]:
+    return ((pair, NOTHING_KNOWN) for pair in pairs)
+
+
+def found_by(sides: Sides, kinship: Kinship, order: Any = no_summaries) -> tuple[Truth, set[Method], list[Pair]]:
     found: Truth = {}
     methods = set()
     pairs = pair_tables(*sides.both(relations), related=kinship.proved)
-    for pair in pairs:
+    for pair, known in order(sides, pairs, kinship):
         with sides.snapshot(pair.before, pair.after) as as_of:
-            changes = compare_rows(sides, pair, kinship, lambda _: None, as_of)
+            changes = compare_rows(sides, pair, kinship, lambda _: None, as_of, known=known)
             told = [(each.row.change, each.before, each.after) for each in values_of(sides, pair, changes)]
         methods.add(changes.method)
         found[pair.shown.name] = Counter(told)
@@ -223,23 +230,42 @@ _number = iter(range(10**6))
 
 
 @contextmanager
-def once_the_same(sandbox: Sandbox, strategy: str) -> Iterator[tuple[str, str]]:
-    """A database with tables, and a clone of it."""
+def once_the_same(sandbox: Sandbox, strategy: str) -> Iterator[tuple[str, str, Kinship]]:
+    """A database with tables, a clone of it, and their kinship."""
     names = [f"{sandbox.prefix}_{which}{next(_number)}" for which in ("live", "clone")]
     live, clone = map(sql.Identifier, names)
     try:
         sandbox.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(live))
         with sandbox.connect(names[0]) as connection:
             lay_out(connection)
+        sandbox.execute("CHECKPOINT")  # a summary tells from the one before on
+        ((xmin, xmax, lsn),) = sandbox.execute(
+            "SELECT pg_snapshot_xmin(s)::text::int8, pg_snapshot_xmax(s)::text::int8,"
+            " pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8 FROM pg_current_snapshot() AS s"
+        )
         by = sql.SQL(f" STRATEGY {strategy}" if sandbox.version >= 15 else "")
         sandbox.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(clone, live) + by)
-        yield names[0], names[1]
+        oids = [sandbox.row(name)["oid"] for name in names]
+        yield names[0], names[1], Kinship(True, Boundary(xmin, xmax, (), lsn), tuple(oids))
     finally:
         for name in (live, clone):
             sandbox.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
 
 
-@pytest.mark.any_version
+@pytest.fixture
+def summarised(sandbox: Sandbox) -> Iterator[None]:
+    """The server writes WAL summaries, if it can."""
+    if sandbox.version < 17:
+        yield
+        return
+    sandbox.execute("ALTER SYSTEM SET summarize_wal TO on")
+    sandbox.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: sandbox.execute("SELECT summarizer_pid FROM pg_get_wal_summarizer_state()") != [(None,)])
+    yield
+    sandbox.execute("ALTER SYSTEM RESET summarize_wal")
+    sandbox.execute("SELECT pg_reload_conf()")
+
+
 @given(steps, steps, st.sampled_from(["file_copy", "wal_log"]))
 @settings(
     max_examples=EXAMPLES,
@@ -250,10 +276,9 @@ def once_the_same(sandbox: Sandbox, strategy: str) -> Iterator[tuple[str, str]]:
     phases=(Phase.generate, Phase.shrink),
 )
 def test_what_differs_is_what_the_slow_way_says(
-    sandbox: Sandbox, before: list[Step], after: list[Step], strategy: str
+    sandbox: Sandbox, summarised: None, before: list[Step], after: list[Step], strategy: str
 ) -> None:
-    kinship = Kinship(proved=True)
-    with once_the_same(sandbox, strategy) as (live, clone):
+    with once_the_same(sandbox, strategy) as (live, clone, kinship):
         read: list[dict[int, Read]] = []
         for name, todo in ((clone, before), (live, after)):
             with sandbox.connect(name) as connection:
@@ -269,3 +294,25 @@ def test_what_differs_is_what_the_slow_way_says(
                 found, methods, _ = found_by(sides, kinship)
             assert found == wanted
             assert methods <= {Method.KEYS, Method.VALUES}
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(by_wal_summaries, "is_worth_it", lambda blocks: True)
+                patch.setattr(by_wal_summaries, "may_ask_for_checkpoint", lambda wal, wanted: True)
+                patch.setattr(Written, "is_sparse", lambda written, end: True)
+                found, methods, _ = found_by(sides, kinship, in_best_order)
+            assert found == wanted
+            assert (Method.SUMMARIES in methods) == (sandbox.version >= 17) or not methods & {*VERSIONED}
+
+
+VERSIONED = (Method.SUMMARIES, Method.VERSIONS)
+
+
+def test_wal_summaries_tell_that_nothing_was_done(sandbox: Sandbox, summarised: None) -> None:
+    with (
+        once_the_same(sandbox, "file_copy") as (live, clone, kinship),
+        both(sandbox, clone, live) as sides,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(by_wal_summaries, "is_worth_it", lambda blocks: True)
+        patch.setattr(by_wal_summaries, "may_ask_for_checkpoint", lambda wal, wanted: True)
+        _, methods, _ = found_by(sides, kinship, in_best_order)
+    assert methods == ({Method.SUMMARIES} if sandbox.version >= 17 else {Method.VERSIONS})

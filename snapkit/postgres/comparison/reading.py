@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 
 import psycopg
 from psycopg import sql
-from sqlalchemy import Connection, DateTime, func, select
+from sqlalchemy import Connection, DateTime, Text, and_, column, exists, func, select
+from sqlalchemy.dialects.postgresql import OID
 
 from snapkit.core.comparison.row_changes import Relation
+from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+
+_class = catalog_table("pg_class", column("oid", OID), column("relkind", Text), column("relfilenode", OID))
 
 _SETTINGS = {
     # An error, rather than only those rows that a policy lets through.
@@ -66,6 +70,35 @@ def snapshot(
     finally:
         with suppress(*SERVER_ERRORS):  # the connection is lost, and the transaction with it
             driver.rollback()
+
+
+@contextmanager
+def locked(connection: Connection, relation: Relation | None) -> Iterator[None]:
+    """Do the same within a snapshot that is kept already, and give up the locks at the end of the block.
+
+    The table may have been rewritten after the snapshot, and before the lock: see ``is_rewritten``.
+    https://www.postgresql.org/docs/current/sql-rollback-to.html
+    """
+    driver = driver_connection(connection)
+    driver.execute("SAVEPOINT locked")
+    try:
+        if relation is not None:
+            _lock(driver, relation)
+        yield
+    finally:
+        with suppress(*SERVER_ERRORS):
+            driver.execute("ROLLBACK TO locked")
+            driver.execute("RELEASE locked")
+
+
+def is_rewritten(connection: Connection, tables: Collection[int]) -> bool:
+    """Whether one of these tables was truncated or rewritten since the snapshot, to which it looks empty by now.
+
+    Ask when the tables are locked. The catalog is read as of the snapshot; the function tells the present file.
+    """
+    file = func.coalesce(func.pg_relation_filenode(_class.c.oid), 0)
+    wanted = and_(_class.c.oid.in_(tables), _class.c.relkind != "p", file != _class.c.relfilenode)
+    return bool(connection.execute(select(exists().where(wanted))).scalar_one())
 
 
 def _lock(driver: psycopg.Connection[object], relation: Relation) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Leaf, Method, Pair, Relation
+from snapkit.postgres.comparison.reading import is_rewritten
 from snapkit.postgres.comparison.relations import relations
 from snapkit.postgres.comparison.versions import StoredColumns, stored
 from snapkit.postgres.connection.server import Connection
@@ -15,6 +16,7 @@ from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
 from snapkit.services.comparison.methods.by_keys import compare_leaves
 from snapkit.services.comparison.methods.by_versions import Step, by_versions
+from snapkit.services.comparison.methods.by_wal_summaries import NOTHING_KNOWN, ChangedBlocks, by_wal_summaries
 from snapkit.services.comparison.sides import Sides
 
 Leaves = tuple[Leaf, Leaf]
@@ -23,12 +25,14 @@ Leaves = tuple[Leaf, Leaf]
 _GONE = "it was renamed, moved or dropped meanwhile"
 
 
-def compare_rows(sides: Sides, pair: Pair, kinship: Kinship, step: Step, as_of: datetime) -> ChangedRows:
+def compare_rows(
+    sides: Sides, pair: Pair, kinship: Kinship, step: Step, as_of: datetime, *, known: ChangedBlocks = NOTHING_KNOWN
+) -> ChangedRows:
     """Compare the rows of both sides, within one snapshot of each (``Sides.snapshot``).
 
     ``as_of`` is the moment of the snapshot of ``after``. ``step`` is called with the number of blocks that have been
-    compared since its last call. A table that cannot be compared is a result, too (``Method.NOT_COMPARED``). Raises
-    what the server raises.
+    compared since its last call. ``known`` is what WAL summaries tell of these very snapshots. A table that cannot be
+    compared is a result, too (``Method.NOT_COMPARED``). Raises what the server raises.
     """
     present = _present(sides, pair, kinship)
     if present is None or present.reason is not None:
@@ -36,13 +40,30 @@ def compare_rows(sides: Sides, pair: Pair, kinship: Kinship, step: Step, as_of: 
     collector = Collector(sides, present)
     same_file, rest = _divided(sides, present, kinship)
     for before, after in same_file:
-        for only_before, only_after in by_versions(sides, before, after, step):
+        if (written := known.of(before)) is not None:
+            found = by_wal_summaries(sides, before, after, written, step)
+        else:
+            found = by_versions(sides, before, after, step)
+        for only_before, only_after in found:
             collector.put(BEFORE, before.oid, only_before)
             collector.put(AFTER, after.oid, only_after)
-    if rest is None:
-        return collector.finish(Method.VERSIONS, as_of)
-    compare_leaves(sides, rest, step, collector)
-    return collector.finish(Method.KEYS if present.key else Method.VALUES, as_of)
+    if rest is not None:
+        compare_leaves(sides, rest, step, collector)
+    if _is_rewritten(sides, present):
+        return _not_compared(sides, pair, "it was rewritten meanwhile")
+    method = Method.SUMMARIES if known.tells(present) else Method.VERSIONS
+    if rest is not None:
+        method = Method.KEYS if present.key else Method.VALUES
+    return collector.finish(method, as_of)
+
+
+def _is_rewritten(sides: Sides, pair: Pair) -> bool:
+    def look(relation: Relation | None, connection: Connection) -> bool:
+        return relation is not None and is_rewritten(connection, [leaf.oid for leaf in relation.leaves])
+
+    return any(
+        sides.both(lambda connection: look(pair.before, connection), lambda connection: look(pair.after, connection))
+    )
 
 
 def _not_compared(sides: Sides, pair: Pair, reason: str) -> ChangedRows:

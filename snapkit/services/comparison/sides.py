@@ -33,6 +33,7 @@ class Sides:
         self._threads = ThreadPoolExecutor(2, "side")
         for side in (before, after):
             reading.settle(side)
+        self._common: datetime | None = None
         self._recoded = reading.encoding(before) != reading.encoding(after)
 
     def text(self, pair: Pair, *, is_before: bool) -> RowText:
@@ -52,8 +53,25 @@ class Sides:
         https://www.postgresql.org/docs/current/transaction-iso.html#XACT-REPEATABLE-READ
         """
         with ExitStack() as stack:
-            stack.enter_context(reading.snapshot(self.before, before))
-            yield stack.enter_context(reading.snapshot(self.after, after))
+            if self._common is not None:
+                stack.enter_context(reading.locked(self.before, before))
+                stack.enter_context(reading.locked(self.after, after))
+                yield self._common
+            else:
+                stack.enter_context(reading.snapshot(self.before, before))
+                yield stack.enter_context(reading.snapshot(self.after, after))
+
+    @contextmanager
+    def common_snapshot(self) -> Iterator[None]:
+        """Keep one snapshot of each database for all blocks of ``snapshot`` in this block. Each has its own locks.
+
+        A table may have been rewritten since (``reading.is_rewritten``).
+        """
+        with self.snapshot() as self._common:
+            try:
+                yield
+            finally:
+                self._common = None
 
     def both(self, work: Callable[[Connection], _T], after: Callable[[Connection], _T] | None = None) -> tuple[_T, _T]:
         """Do the same on both sides at the same time, or another thing on ``after``, and return what comes out.
