@@ -25,6 +25,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
     ),
     "All or nothing": (
         "a rollback is one transaction",
+        "a restore brings back the rows of a table, and nothing else",
         "a lost answer to COMMIT is asked for",
         "a backup that is interrupted leaves nothing",
         "a full disk leaves the source alone",

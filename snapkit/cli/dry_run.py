@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.core.plans.statements import WrittenStep
     from snapkit.core.reporting import Caution
+    from snapkit.errors import SnapkitError
 
 
 class Preview(Protocol):
@@ -41,6 +42,12 @@ class DryRun(Outcome, Generic[Previewed]):
     @property
     def cautions(self) -> tuple[Caution, ...]:
         return self.preview.cautions
+
+    @property
+    def shortfall(self) -> SnapkitError | None:
+        """What would keep a run from being done, where its preview knows."""
+        error: SnapkitError | None = getattr(self.preview, "shortfall", None)
+        return error
 
 
 def print_dry_run(

@@ -35,6 +35,7 @@ from snapkit.core.inventory.retention import Kept
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import plan_swap
+from snapkit.core.restoring.restored import RestoreConflict, RestoredTable, TriggerMode
 from snapkit.core.secrets import ShownCommand
 from snapkit.errors import BusyError, PartialError
 from snapkit.services.backup import BackupPreview, BackupReceipt, Copying
@@ -47,6 +48,8 @@ from snapkit.services.guard import GuardReceipt
 from snapkit.services.list import Listing
 from snapkit.services.prune import Removal, RemovalPreview
 from snapkit.services.recover import Recovery
+from snapkit.services.restore import RestorePreview, RestoreReceipt
+from snapkit.services.restoring.application import ShownTable
 from snapkit.services.rollback import SwapPreview, SwapReceipt
 from snapkit.services.shell import ShellReceipt
 from snapkit.settings.in_force import SettingInForce
@@ -84,6 +87,13 @@ CHANGED_TABLES = (
     ChangedTable("public", "secret", None, Method.NOT_COMPARED, reason="You may not read it."),
 )
 DIFF = DiffReceipt(DiffRequest(rows=1), ENTRY, None, "app", NOW, (CHANGED_COLUMN,), CHANGED_TABLES, 7, SECOND)
+CLASH = RestoreConflict("public", "orders", (("id", "7"),), "it is taken")
+RESTORED = (RestoredTable("public", "orders", Rows(1, 2, 0)),)
+RESTORE = RestoreReceipt("app", ENTRY, RESTORED, (), TriggerMode.OFF, SECOND)
+SHOWN = ShownRow(Change.UPDATED, {"id": "7"}, {"id": "7", "name": "damaged"}, {"id": "7", "name": "sound"})
+RESTORE_PREVIEW = RestorePreview(
+    ENTRY, RESTORED, (), TriggerMode.OFF, (ShownTable("public", "orders", (SHOWN,)),), STEPS
+)
 
 SAMPLES: list[tuple[str, Outcome, str]] = [
     ("backup", BACKUP, ENTRY.name),
@@ -98,6 +108,9 @@ SAMPLES: list[tuple[str, Outcome, str]] = [
     ("rollback", DryRun(SWAP_PREVIEW), "DROP DATABASE"),
     ("rollback", Script("BEGIN;"), "BEGIN;"),
     ("undo", SWAP, OLD.name),
+    ("restore", RESTORE, "restore --undo"),
+    ("restore", replace(RESTORE, tables=(), conflicts=(CLASH,)), "(id=7): it is taken"),
+    ("restore", DryRun(RESTORE_PREVIEW), "name: damaged → sound"),
     ("prune", REMOVAL, "1 database dropped"),
     ("prune", DryRun(REMOVAL_PREVIEW), "It is busy."),
     ("delete", replace(REMOVAL, failed=(FAILURE,)), "not dropped"),

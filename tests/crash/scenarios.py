@@ -111,6 +111,14 @@ def _adopt(box: Sandbox) -> list[str]:
     return ["adopt", name]
 
 
+def _restore(box: Sandbox) -> list[str]:
+    box.back_up()
+    with box.connect() as connection:
+        connection.execute("DELETE FROM item WHERE id <= 10")
+        connection.execute("UPDATE item SET name = 'damaged' WHERE id = 11")
+    return ["restore", "--latest", "--table", "item"]
+
+
 def _recover(box: Sandbox) -> list[str]:
     box.back_up()
     box.execute(
@@ -135,6 +143,7 @@ SCENARIOS = (
     Scenario("label", _label),
     Scenario("shell", _shell),
     Scenario("diff", _diff),
+    Scenario("restore", _restore),
     Scenario("adopt", _adopt),
     Scenario("recover", _recover, drops=1),
     Scenario("backup --strategy online", _online),

@@ -10,6 +10,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "backup": "backup",
         "rollback": "rollback",
         "undo": "rollback",
+        "restore": "restore",
     },
     "Look": {
         "list": "list",

@@ -37,6 +37,9 @@ class ForeignKey:
     parent_name: tuple[str, str]
     parent_columns: tuple[str, ...]
     operators: tuple[str, ...]
+    child_only: bool = True
+    parent_only: bool = True
+    """Whether it is meant without the tables that inherit from it; not so where it has partitions."""
 
 
 @dataclass(frozen=True, slots=True)

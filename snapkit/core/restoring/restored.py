@@ -18,6 +18,33 @@ class TriggerMode(StrEnum):
     OFF = "off"
 
 
+class TriggerWay(StrEnum):
+    """How triggers of users are treated."""
+
+    FIRE = "fire"
+    SESSION = "session"
+    """They do not fire in our session. Nor do foreign keys then, which we check ourselves."""
+    TABLE = "table"
+    """They are disabled in the tables until COMMIT, which keeps other writers out. Foreign keys stay enforced."""
+
+    @property
+    def mode(self) -> TriggerMode:
+        return TriggerMode.ON if self is TriggerWay.FIRE else TriggerMode.OFF
+
+
+def trigger_way(asked: TriggerMode | None, *, may_switch: bool, beyond_us: bool) -> TriggerWay:
+    """Return how triggers are treated.
+
+    ``may_switch``: the role may switch them off for its session. ``beyond_us``: there is a foreign key that only
+    PostgreSQL itself can check. Where nothing was asked for they are off if that disturbs nobody.
+    """
+    if asked is TriggerMode.ON:
+        return TriggerWay.FIRE
+    if may_switch and not beyond_us:
+        return TriggerWay.SESSION
+    return TriggerWay.FIRE if asked is None else TriggerWay.TABLE
+
+
 @dataclass(frozen=True, slots=True)
 class RestoredTable:
     """How many rows of a table were brought back, or with a dry run would be."""
