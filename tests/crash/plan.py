@@ -39,6 +39,12 @@ _UNTIL_GONE = re.compile(r"^read pg_stat_activity$")
 """What is asked until a session of our own, which has looked into the live database, is gone."""
 
 
+_BEATS_OF_A_READER = re.compile(r"^read pg_database(, shobj_description)?$")
+"""What a diff asks every second while it reads: whether somebody else needs the entry."""
+_OF_SESSIONS_INSIDE = re.compile(r"^connect$|^LOCK TABLE|^ROLLBACK$")
+"""Of all that it reads inside the two databases; one question there is like another."""
+
+
 def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
     """Return the points that come in every run; of the watcher's, which asks the same again and again, the first.
 
@@ -51,6 +57,14 @@ def points_of(recorded: list[Point], scenario: Scenario) -> list[Point]:
         if not (p.occurrence > 1 and _UNTIL_GONE.search(p.label))
         and not (p.occurrence > 2 and _ONCE_MORE.search(p.label))
     ]
+    if scenario.compares:
+        inside = {p.connection for p in recorded if p.label.startswith("LOCK TABLE")}
+        recorded = [
+            p
+            for p in recorded
+            if (p.connection in inside and _OF_SESSIONS_INSIDE.search(p.label))
+            or (p.connection not in inside and not _BEATS_OF_A_READER.search(p.label))
+        ]
     if scenario.is_online:
         return [
             p

@@ -34,7 +34,12 @@ class Scenario:
     @property
     def only_reads(self) -> bool:
         """Whether it opens an entry, looks into it, and leaves everything as it was."""
-        return self.name in ("shell", "diff")
+        return self.name == "shell" or self.compares
+
+    @property
+    def compares(self) -> bool:
+        """Whether it reads two databases at the same time, as long as it takes."""
+        return self.name == "diff"
 
     @property
     def is_online(self) -> bool:
