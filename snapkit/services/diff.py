@@ -19,7 +19,7 @@ from snapkit.core.comparison.patterns import TablePattern, check_each_fits, chos
 from snapkit.core.comparison.row_changes import Method, Pair
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.outcome import Outcome
-from snapkit.core.reporting import Caution, Observe, unobserved
+from snapkit.core.reporting import Caution, Observe, Progress, unobserved
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, DiffersError, PartialError, SnapkitError, UsageError
 from snapkit.postgres.comparison.relations import relations
@@ -131,6 +131,7 @@ def find_differences(
             kinship = _kinship(reading, sides, before, after)
             with _locks_told():
                 pairs = _pairs(sides, kinship, request.tables, before.name, after.name if after else server.source)
+                observe(Progress("Comparing definitions", timedelta(0)))
                 schema = _schema(sides, kinship, request, pairs)
             tables: tuple[ChangedTable, ...] = ()
             if request.contents:

@@ -450,6 +450,18 @@ def test_an_entry_with_itself_is_refused(sandbox: Sandbox) -> None:
     assert (ran.code, "itself" in ran.err) == (2, True)
 
 
+def test_without_a_live_database_two_entries_can_still_be_compared(sandbox: Sandbox) -> None:
+    first = sandbox.back_up().backup.name
+    _run(sandbox, "DELETE FROM item WHERE id = 1")
+    second = sandbox.back_up().backup.name
+    away = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    sandbox.execute(away.format(sql.Identifier(sandbox.name), sql.Identifier(f"{sandbox.prefix}_away")))
+    ran = sandbox.run("diff", first)
+    assert (ran.code, f"There is no database '{sandbox.name}'" in ran.err) == (10, True)
+    assert _is_sealed(sandbox, first)
+    assert _rows(_diff(sandbox, first, "--with", second)) == {"public.item": (0, 0, 1)}
+
+
 def test_an_online_backup_is_compared_by_keys(sandbox: Sandbox, client_programs: None) -> None:
     _run(sandbox, *BARE)
     sandbox.back_up(strategy=Strategy.ONLINE)

@@ -180,10 +180,11 @@ def diff(
         receipt = find_differences(server, request, run.settings().lock_wait, observe, uninterrupted)
     if html is not None:
         from snapkit.cli.diff_page import diff_page
+        from snapkit.cli.format import printable
         from snapkit.cli.page_file import write_page
 
-        write_page(html, diff_page(receipt))
-        run.note_after(f"Page: {html}")
+        write_page(html, diff_page(receipt, run.whereabouts))
+        run.note_after(f"Page: {printable(str(html))}")
     return receipt
 
 
