@@ -7,6 +7,7 @@ import pytest
 from snapkit.core.comparison.row_changes import Method
 from snapkit.core.comparison.tids import of_array, unpack
 from snapkit.core.comparison.writes import Rows
+from snapkit.postgres.comparison.rows import LISTED
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
 from snapkit.services.comparison import collecting, joining, spool
@@ -52,7 +53,8 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     else:
         monkeypatch.setattr(collecting, "_FEW", -1)
     if request.param == "joined on disk":
-        monkeypatch.setattr(joining, "_MOST_WAITING", 3)
+        monkeypatch.setattr(joining, "_IN_MEMORY", 5 * LISTED)
+        monkeypatch.setattr(joining, "_DEEPEST", 1)
         monkeypatch.setattr(spool, "_IN_MEMORY", 100)
         monkeypatch.setattr(spool, "_BATCH", 7)
     return str(request.param)

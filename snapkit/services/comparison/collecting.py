@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from typing import Final
 
 from snapkit.core.comparison.row_changes import Method, Pair
@@ -38,9 +38,6 @@ _FEW = 50_000
 
 _MANY_TIMES = 8
 
-_BATCH = 8192
-"""Changes that are passed on at once."""
-
 
 class Collector:
     """Takes what only one side has; ``finish`` makes the changed rows of it.
@@ -53,7 +50,8 @@ class Collector:
         self._sides = sides
         self._pair = pair
         self._places = Spool(), Spool()
-        self._join: Join | None = None
+        self._join = Join(by_key=pair.key is not None)
+        self._are_listed = False
 
     def put(self, side: int, leaf: int, tids: bytes) -> None:
         """Take places of row versions that only one side has: of ``BEFORE`` or ``AFTER``, none of them twice."""
@@ -62,17 +60,16 @@ class Collector:
     def put_listed(self, side: int, listed: bytes) -> None:
         """Take rows of which identity and value are known (``postgres.comparison.rows.listed``). Feed both sides by
         turns: most of these rows will be the same."""
-        if self._join is None:
-            self._join = Join()
+        self._are_listed = True
         self._join.put_mostly_same(side, listed)
 
     def finish(self, method: Method, as_of: datetime | None = None) -> ChangedRows:
         """Return the changed rows. The snapshot must still be kept."""
         found = ChangedRows(self._sides, self._pair, method, as_of)
         numbers = [spool.places for spool in self._places]
-        if self._join is None and 0 in numbers:
+        if not self._are_listed and 0 in numbers:
             found.deleted, found.inserted = self._places
-        elif self._join is None and self._may_look_up(numbers):
+        elif not self._are_listed and self._may_look_up(numbers):
             self._look_up(found, BEFORE if numbers[BEFORE] < numbers[AFTER] else AFTER)
         else:
             self._join_all(found)
@@ -110,16 +107,12 @@ class Collector:
         return differing + [_in_order(few, rows[position].place, None) for position in sorted(alone)]
 
     def _join_all(self, found: ChangedRows) -> None:
-        join = self._join or Join()
-        try:
-            for some in zip_longest(*self._places):
-                for side, listed in enumerate(self._sides.both(*(self._reader(side, some[side]) for side in (0, 1)))):
-                    join.put(side, listed)
-            differing = join.differing(by_key=self._pair.key is not None)
-            while batch := list(islice(differing, _BATCH)):
-                found.put(batch)
-        finally:
-            join.close()
+        for some in zip_longest(*self._places):
+            listed = self._sides.both(*(self._reader(side, some[side]) for side in (BEFORE, AFTER)))
+            for side in (BEFORE, AFTER):
+                self._join.put(side, listed[side])
+        for differing in self._join.differing():
+            found.put(differing)
 
     def _reader(self, side: int, places: tuple[int, bytes] | None) -> Callable[[Connection], bytes]:
         if places is None:

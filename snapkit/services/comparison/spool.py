@@ -23,7 +23,7 @@ class Spool:
     """Places by the OID of their leaf, as ``tids`` (``core.comparison.tids``), in the order in which they were put."""
 
     def __init__(self) -> None:
-        self._file = _file_of(self)
+        self._file = file_of(self)
         self.places = 0
         """How many there are."""
 
@@ -50,7 +50,7 @@ class PairSpool:
     """Rows with their places on both sides."""
 
     def __init__(self) -> None:
-        self._file = _file_of(self)
+        self._file = file_of(self)
         self.rows = 0
 
     def put(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
@@ -68,7 +68,7 @@ class PairSpool:
             yield list(zip(places, places, strict=True))
 
 
-def _file_of(spool: object) -> SpooledTemporaryFile[bytes]:
+def file_of(spool: object) -> SpooledTemporaryFile[bytes]:
     """Return a file that is closed, and so gone, when nobody has the spool any more."""
     file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
     weakref.finalize(spool, file.close)
