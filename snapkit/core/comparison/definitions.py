@@ -49,7 +49,12 @@ def _plain(title: str, body: str) -> str:
     lines = _BY_ORDER.sub("", body).splitlines()
     if "Type: ACL" in title or "Type: DEFAULT ACL" in title:
         lines.sort()
-    return _FILLING.sub("", _CAST.sub("", "\n".join(lines)))
+    return plain("\n".join(lines))
+
+
+def plain(text: str) -> str:
+    """Return a text without casts, parentheses and blanks."""
+    return _FILLING.sub("", _CAST.sub("", text))
 
 
 def compare_numbers(wanted: Mapping[str, int], found: Mapping[str, int]) -> tuple[str, ...]:

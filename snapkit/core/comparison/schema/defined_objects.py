@@ -8,6 +8,13 @@ UNDO_SCHEMA = "snapkit_undo"
 """The schema in which ``restore`` keeps what it has replaced. It is no part of a comparison."""
 
 
+INVALID = "-- invalid"
+"""The line that says that an index is not used: it was never completed."""
+
+DISABLED = "-- its triggers are disabled"
+"""The line that says that a foreign key is not checked."""
+
+
 class Definition(NamedTuple):
     """One object, with its definition as PostgreSQL prints it.
 
@@ -46,6 +53,10 @@ class Definition(NamedTuple):
     def is_remark(self) -> bool:
         """Whether it is something said of an object, such as a comment, and no object itself."""
         return " " in self.address
+
+    @property
+    def is_default_privilege(self) -> bool:
+        return self.address.endswith(" default")
 
     @property
     def name(self) -> str:

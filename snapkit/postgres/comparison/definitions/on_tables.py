@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Boolean, Select, and_, case, column, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
+from snapkit.core.comparison.schema.defined_objects import DISABLED, INVALID
 from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.comparison.definitions.pieces import (
     Piece,
@@ -98,7 +99,7 @@ def _indexes() -> Select[Any]:
             its.c.relname,
             glued("INDEX ", qualified(namespace.c.nspname, its.c.relname)),
             func.pg_get_indexdef(its.c.oid),
-            tail=lines(when(~index.c.indisvalid, "-- invalid"), statistics, needs_extension("pg_class", its.c.oid)),
+            tail=lines(when(~index.c.indisvalid, INVALID), statistics, needs_extension("pg_class", its.c.oid)),
             raw=words(
                 row_of(index),
                 as_text(its.c.relname, its.c.relam, its.c.reloptions),
@@ -142,7 +143,7 @@ def _constraints() -> Select[Any]:
         select(
             lines(
                 glued("WITH (", joined(its.c.reloptions), ")"),
-                when(~index.c.indisvalid, "-- invalid"),
+                when(~index.c.indisvalid, INVALID),
                 _statistics_of(its.c.oid),
             )
         )
@@ -151,7 +152,7 @@ def _constraints() -> Select[Any]:
         .scalar_subquery()
     )
     disabled = exists().where(_trigger.c.tgconstraint == con.oid, _trigger.c.tgisinternal, _trigger.c.tgenabled != "O")
-    tail = lines(func.nullif(of_index, ""), when(and_(con.contype == "f", disabled), "-- its triggers are disabled"))
+    tail = lines(func.nullif(of_index, ""), when(and_(con.contype == "f", disabled), DISABLED))
     made_by_itself = exists().where(declared.c.oid == con.conparentid, declared.c.conrelid == con.conrelid)
     return (
         _lying(

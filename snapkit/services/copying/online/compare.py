@@ -1,4 +1,8 @@
-"""Compare the copy with what the source was at the moment that was copied."""
+"""Compare the copy with what the source was at the moment that was copied.
+
+Definitions are compared as ``diff`` compares them. What pg_dump prints of both is compared besides: that is a second
+proof by a program of others, and it tells of the owners, privileges and comments of large objects.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from snapkit.core.comparison.definitions import (
     compare_given,
     compare_numbers,
 )
+from snapkit.core.comparison.schema.copied import compare_copied
 from snapkit.core.copying.division import Table
 from snapkit.core.reporting import Caution
 from snapkit.postgres.connection.server import Connection
@@ -38,6 +43,7 @@ def compare(context: CopyContext, source: SourceContents) -> tuple[Caution, ...]
         context.dump_definitions(context.plan.name, copied)
         differing.extend(compare_definitions(_text(context, dumped), _text(context, copied)))
         with _in_copy(context) as copy:
+            differing.extend(compare_copied(source.definitions, context.definitions(copy)))
             differing.extend(compare_numbers(source.objects, context.numbers_of_objects(copy)))
             left_out = context.left_out(copy)
             differing.extend(compare_given(source.left_out.given, left_out.given)[0])

@@ -5,7 +5,7 @@ While tasks run, idle sessions are kept awake, and the copy gives way to session
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -14,6 +14,7 @@ from time import monotonic
 from typing import IO
 
 from snapkit.core.comparison.definitions import Contents, LeftOut
+from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.copying.division import Counted, Division
 from snapkit.core.copying.estimates import Pace
 from snapkit.core.copying.moment import Moment
@@ -22,6 +23,7 @@ from snapkit.core.reporting import Progress
 from snapkit.core.values import dataclass
 from snapkit.errors import BusyError, SnapkitError
 from snapkit.postgres.catalog import databases, server_facts
+from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.libpq_environment import access_for_programs
 from snapkit.postgres.connection.safe_settings import LOCK_TIMEOUT
@@ -67,6 +69,7 @@ class SourceContents:
     objects: Mapping[str, int]
     """How many objects there are, by their kind."""
     left_out: LeftOut
+    definitions: Sequence[Definition]
 
 
 class CopyContext:
@@ -153,6 +156,11 @@ class CopyContext:
         """Count the objects, kind by kind."""
         with self.cancelled_with_us(connection), watching_for_stalls(connection):
             return contents.numbers_of_objects(connection)
+
+    def definitions(self, connection: Connection) -> list[Definition]:
+        """Return all definitions, by the snapshot of the transaction."""
+        with self.cancelled_with_us(connection), watching_for_stalls(connection):
+            return definitions_in_snapshot(connection)
 
     def left_out(self, connection: Connection) -> LeftOut:
         with self.cancelled_with_us(connection), watching_for_stalls(connection):

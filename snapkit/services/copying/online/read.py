@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from snapkit.core.checks.in_the_way import locked_by_others
 from snapkit.core.comparison.definitions import Contents, LeftOut, compare_versions
+from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.copying.division import Division, Table, divide
 from snapkit.core.copying.moment import Moment
 from snapkit.core.outage.workers import PG_CRON
@@ -208,7 +209,7 @@ def _copy_rows(context: CopyContext, rest: Running, held: _Held) -> SourceConten
     context.phase = "Copying rows"
     counter, division = held.counter, held.division
     rows: dict[str, Contents] = {}
-    found: list[tuple[Contents, Mapping[str, int], LeftOut]] = []
+    found: list[tuple[Contents, Mapping[str, int], LeftOut, Sequence[Definition]]] = []
     waiting = list(division.relayed)
     taking = threading.Lock()
 
@@ -244,9 +245,9 @@ def _copy_rows(context: CopyContext, rest: Running, held: _Held) -> SourceConten
         rows.update(context.contents_of(counter, division.rest))
         large = context.large_objects(counter)
         objects = context.numbers_of_objects(counter)
-        found.append((large, objects, context.left_out(counter)))
+        found.append((large, objects, context.left_out(counter), context.definitions(counter)))
         counter.close()
 
     context.group.run(restore_rest, count, *map(relay_from, held.readers))
-    large, objects, left_out = found[0]
-    return SourceContents(held.moment, division, rows, large, objects, left_out)
+    large, objects, left_out, definitions = found[0]
+    return SourceContents(held.moment, division, rows, large, objects, left_out, definitions)
