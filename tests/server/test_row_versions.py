@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -16,9 +17,10 @@ from snapkit.postgres.comparison.relations import relations
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from snapkit.services.comparison.changed_rows import ChangedRows
+from snapkit.services.comparison.giving_way import GiveWayError, giving_way
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
-from tests.sandbox import Sandbox
+from tests.sandbox import Sandbox, wait_until
 
 KIN = Kinship(proved=True)
 
@@ -99,3 +101,22 @@ def test_a_column_that_one_side_has_added_is_left_out(sandbox: Sandbox, clone: s
         connection.execute("ALTER TABLE item ADD COLUMN more int DEFAULT 5")
         connection.execute("UPDATE item SET more = 6 WHERE id = 7")
     assert compare(sandbox, clone)["item"] == (Method.VERSIONS, Rows(), [])
+
+
+def test_a_table_is_given_up_to_who_waits_to_change_it(sandbox: Sandbox, clone: str) -> None:
+    def alter() -> None:
+        with sandbox.connect() as connection:
+            connection.execute("ALTER TABLE item ADD COLUMN more int")
+
+    with both(sandbox, clone, sandbox.name) as sides:
+        (pair,) = pair_tables(*sides.both(relations), related=True)
+        steps: list[int] = []
+        with ThreadPoolExecutor() as others:
+            with sides.snapshot(pair.before, pair.after):
+                polite = giving_way(sides, steps.append)
+                polite(1)
+                altering = others.submit(alter)
+                with pytest.raises(GiveWayError):
+                    wait_until(lambda: bool(polite(2)))
+            altering.result(60)
+    assert steps[:2] == [1, 2]

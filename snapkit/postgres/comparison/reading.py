@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 from psycopg import sql
@@ -16,6 +16,7 @@ from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
+from snapkit.postgres.copying.snapshot import kept_waiting
 
 _class = catalog_table("pg_class", column("oid", OID), column("relkind", Text), column("relfilenode", OID))
 
@@ -99,6 +100,13 @@ def is_rewritten(connection: Connection, tables: Collection[int]) -> bool:
     file = func.coalesce(func.pg_relation_filenode(_class.c.oid), 0)
     wanted = and_(_class.c.oid.in_(tables), _class.c.relkind != "p", file != _class.c.relfilenode)
     return bool(connection.execute(select(exists().where(wanted))).scalar_one())
+
+
+def is_waited_for(connection: Connection, patience: timedelta) -> bool:
+    """Whether another session has waited that long for an ACCESS EXCLUSIVE lock on a table that we have locked."""
+    connection.execute(select(func.pg_stat_clear_snapshot()))  # else the sessions are those of the first look
+    waiting = kept_waiting(connection, driver_connection(connection).info.backend_pid)
+    return any(seconds >= patience.total_seconds() for _, seconds in waiting)
 
 
 def _lock(driver: psycopg.Connection[object], relation: Relation) -> None:

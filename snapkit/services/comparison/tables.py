@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
@@ -11,6 +11,7 @@ from snapkit.core.comparison.differences import ChangedTable, ShownRow
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.row_changes import Method, Pair, RowChanges
 from snapkit.core.reporting import Observe, Progress
+from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED
 from snapkit.postgres.connection.sqlstates import (
     LOCK_NOT_AVAILABLE,
@@ -19,6 +20,9 @@ from snapkit.postgres.connection.sqlstates import (
     sqlstate_of,
     translate,
 )
+from snapkit.services.comparison.giving_way import GiveWayError, giving_way
+from snapkit.services.comparison.methods.by_versions import Step
+from snapkit.services.comparison.methods.by_wal_summaries import ChangedBlocks, in_best_order
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.values import values_of
@@ -39,8 +43,9 @@ def compare_tables(
     """
     meter = _Meter(observe, sum(map(_blocks, pairs)))
     found = []
-    for pair in pairs:
-        table = _compare(sides, pair, kinship, rows, meter.step)
+    for pair, known in in_best_order(sides, pairs, kinship):
+        comparison = _Comparison(sides, kinship, known, rows)
+        table = comparison.of(pair, meter.step)
         meter.finish(_blocks(pair))
         if table.rows is None or table.rows.total:
             found.append(table)
@@ -84,16 +89,34 @@ class _Meter:
         self._observe(Progress("Comparing rows", elapsed, done * _BLOCK, self._total * _BLOCK))
 
 
-def _compare(sides: Sides, pair: Pair, kinship: Kinship, rows: int | None, step: Callable[[int], None]) -> ChangedTable:
-    """Compare a table in a snapshot; that it cannot be compared is its result, and the reason is said."""
-    try:
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    sides: Sides
+    kinship: Kinship
+    known: ChangedBlocks
+    rows: int | None
+
+    def of(self, pair: Pair, step: Step) -> ChangedTable:
+        """Compare a table in a snapshot; that it cannot be compared is its result, and the reason is said."""
+        try:
+            try:
+                return self._try(pair, step)
+            except GiveWayError:  # the other session has its lock now; we wait for it, as long as for any lock
+                return self._try(pair, step)
+        except SERVER_ERRORS as error:
+            reason = _reason(error)
+            if reason is None:
+                raise
+            return _not_compared(pair, reason)
+        except GiveWayError:
+            return _not_compared(pair, "other sessions wait to change it")
+
+    def _try(self, pair: Pair, step: Step) -> ChangedTable:
+        sides = self.sides
         with sides.snapshot(pair.before, pair.after) as as_of:
-            return _changed(sides, compare_rows(sides, pair, kinship, step, as_of), rows)
-    except SERVER_ERRORS as error:
-        reason = _reason(error)
-        if reason is None:
-            raise
-        return _not_compared(pair, reason)
+            polite = giving_way(sides, step)
+            changes = compare_rows(sides, pair, self.kinship, polite, as_of, known=self.known)
+            return _changed(sides, changes, self.rows)
 
 
 def _changed(sides: Sides, changes: RowChanges, rows: int | None) -> ChangedTable:
