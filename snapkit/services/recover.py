@@ -31,6 +31,7 @@ from snapkit.services.entries.leftovers import drop_leftovers
 from snapkit.services.entries.opening import open_to_owner
 from snapkit.services.entries.seal import seal_what_was_left
 from snapkit.services.outage.pool_checks import Pooler, resume_forgotten, tell_paused
+from snapkit.services.restoring.undo import drop_outdated
 from snapkit.services.run.preconditions import check_server
 from snapkit.services.run.source_lock import hold_lock
 from snapkit.services.run.survey import gather
@@ -49,7 +50,8 @@ def recover(
     """Drop what interrupted runs have left of the server's source, or of every source on the server.
 
     What is still paused on one of the ``poolers`` is resumed first, since clients wait for it. What belongs to a run at
-    work is left alone. If one entry was left, and it could not be dropped, its error is raised.
+    work is left alone. What restores have kept for seven days is dropped. If one entry was left, and it could not be
+    dropped, its error is raised.
     """
     drops = Drops(wait=drop_wait)
     ended: list[ClientSession] = []
@@ -84,11 +86,12 @@ def recover(
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
+        forgotten_restores = drop_outdated(server, gathered)
         if unreachable is None:
             paused = tell_paused(connection, poolers, server.source)
     if unreachable is not None:
         raise unreachable
-    if not ended and not cautions and not resumed and not sealed and not opened:
+    if not (ended or cautions or resumed or sealed or opened or forgotten_restores):
         drops.raise_if_alone()
     return Recovery(
         tuple(drops.removed),
@@ -97,6 +100,7 @@ def recover(
         resumed,
         tuple(sealed),
         tuple(opened),
+        forgotten_restores,
         cautions=(*cautions, *paused),
     )
 
@@ -164,4 +168,6 @@ class Recovery(DropOutcome):
     sealed: tuple[Entry, ...] = ()
     opened: tuple[Entry, ...] = ()
     """Those that were opened to their owners, since pg_upgrade wants it so."""
+    restores_forgotten: int = 0
+    """How many restores can be taken back no more: what they had kept was dropped."""
     cautions: tuple[Caution, ...] = ()

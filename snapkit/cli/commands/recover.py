@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _text(result: Recovery, console: Console) -> None:
     from rich.text import Text
 
-    from snapkit.cli.format import printable
+    from snapkit.cli.format import count_text, printable
 
     for pooler in result.resumed:
         names = printable(", ".join(pooler.databases))
@@ -35,9 +35,14 @@ def _text(result: Recovery, console: Console) -> None:
     for entry in result.opened:
         owner = printable(entry.database.owner)
         console.print(Text(f"Opened {printable(entry.name)} to its owner {owner}, for pg_upgrade.", overflow="fold"))
+    if result.restores_forgotten:
+        console.print(
+            f"Dropped what {count_text(result.restores_forgotten, 'restore')} had kept for snapkit restore --undo."
+        )
     if result.opened:
         console.print("Seal them again afterwards with: snapkit recover --all")
-    if not (result.ended or result.removed or result.failed or result.resumed or result.sealed or result.opened):
+    done = (result.ended, result.removed, result.failed, result.resumed, result.sealed, result.opened)
+    if not any(done) and not result.restores_forgotten:
         console.print("There are no leftovers of interrupted runs.", style="bold green")
 
 
@@ -52,6 +57,7 @@ def _data(result: Recovery) -> Document:
         "poolers_resumed": poolers_document(result.resumed),
         "sealed": [entry_document(entry) for entry in result.sealed],
         "opened": [entry_document(entry) for entry in result.opened],
+        "restores_forgotten": result.restores_forgotten,
     }
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
 
 from snapkit.core.restoring.restored import RestoreConflict
 from snapkit.core.values import dataclass
-from snapkit.errors import NOTHING_CHANGED, NotFoundError
+from snapkit.errors import NOTHING_CHANGED, NotFoundError, SnapkitError
+from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import driver_connection
-from snapkit.postgres.connection.server import Connection
+from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.connection.sqlstates import SERVER_ERRORS
 from snapkit.postgres.restoring import kept
 from snapkit.postgres.restoring.kept import KeptRestore
 from snapkit.postgres.restoring.live_tables import live_tables
 from snapkit.postgres.restoring.stage import Stage
 from snapkit.postgres.restoring.undoing import Undoing, pair_of
 from snapkit.services.restoring.staging import Staged
+from snapkit.services.run.survey import ServerState
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +70,28 @@ def stage_kept(writer: Connection, restore: KeptRestore) -> KeptRows:
         each.fetch()
         undoing.append(each)
     return KeptRows(restore, Staged(tuple(each.stage for each in undoing), live, tuple(conflicts)), tuple(undoing))
+
+
+_LOOK_LIMIT = timedelta(seconds=5)
+
+
+def drop_outdated(server: Server, state: ServerState) -> int:
+    """Drop what restores have kept in the live database for too long, or for another one. Return of how many.
+
+    It is not worth a failure: what cannot be dropped now is dropped another time.
+    """
+    dropped = 0
+    if state.live is None or not state.live.allow_connections:
+        return dropped
+    with (
+        suppress(SnapkitError, *SERVER_ERRORS),
+        server.enter(state.live.name, state.facts.quiet, within=_LOOK_LIMIT) as connection,
+    ):
+        session = driver_connection(connection)
+        if databases.own_database(connection) == state.live.oid and kept.exists(session):
+            for restore in kept.outdated(session):
+                with session.transaction():
+                    kept.one_at_a_time(session)
+                    kept.forget(session, restore)
+                dropped += 1
+    return dropped
