@@ -6,7 +6,7 @@ and the entry is sealed again before anybody is asked or anything is locked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -31,6 +31,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.restoring.kept import KeptRestore
 from snapkit.postgres.restoring.live_tables import may_set_replication_role
+from snapkit.postgres.restoring.stage import Stage
 from snapkit.postgres.sql.stall_watch import watching_for_stalls
 from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.comparison.sides import Sides
@@ -132,6 +133,11 @@ class PreparedRestore:
         self._application = application
         self._began = began
         self.cautions: tuple[Caution, ...] = ()
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Each table that may be written."""
+        return self._application.stages
 
     @property
     def _name(self) -> str:
