@@ -26,6 +26,7 @@ PROMISES: Mapping[str, Sequence[str]] = {
     "All or nothing": (
         "a rollback is one transaction",
         "a restore brings back the rows of a table, and nothing else",
+        "--carry brings late writes along and loses none",
         "a lost answer to COMMIT is asked for",
         "a backup that is interrupted leaves nothing",
         "a full disk leaves the source alone",

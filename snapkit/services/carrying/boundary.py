@@ -48,6 +48,7 @@ class BoundaryScan:
         self._keeping = ExitStack()
         """The session that keeps the snapshot."""
         self._boundary: Boundary | None = None
+        self._unsettled: tuple[int, ...] = ()
         self._problem: str | None = None
         self._stop = Event()
         self._thread: Thread | None = None
@@ -57,8 +58,9 @@ class BoundaryScan:
         try:
             with server_errors(""):
                 keeper = self._enter()
-                _settle(keeper)
+                first = _settled(keeper)
                 snapshot, self._boundary = self._keeping.enter_context(exported_snapshot(keeper))
+                self._unsettled = tuple(first.intersection(self._boundary.in_progress))
         except SnapkitError as error:
             self._problem = error.message
             return
@@ -79,7 +81,7 @@ class BoundaryScan:
         self._halt()
         if self._boundary is None or self._problem is not None:
             return CarryRequest(NothingKnown(f"the end of the command could not be noted: {self._problem}"))
-        return CarryRequest(self._touched, self._boundary)
+        return CarryRequest(self._touched, self._boundary, self._unsettled)
 
     def close(self) -> None:
         """End it at once, and forget what was found."""
@@ -121,10 +123,15 @@ class BoundaryScan:
             note_touched(sides, kinship, self._touched, beat)
 
 
-def _settle(connection: Connection) -> None:
-    """Wait until the transactions that write have ended. A later moment is safe: what they wrote is not late then."""
+def _settled(connection: Connection) -> set[int]:
+    """Wait a moment until the transactions have ended that write now: one of them may be the command's.
+
+    A later boundary is safe: what they wrote is not late then. Those that begin meanwhile are the clients'. Returns the
+    transactions that were waited for.
+    """
     first = set(present_boundary(connection).in_progress)
     wait_until(lambda: first.isdisjoint(present_boundary(connection).in_progress), _SETTLES, every=0.01)
+    return first
 
 
 class _StoppedError(Exception):

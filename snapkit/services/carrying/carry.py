@@ -118,7 +118,7 @@ class Carrying:
             before, after = (stack.enter_context(reading.enter(each)) for each in (entry, old))
             connection = stack.enter_context(server.connect())
             self.cautions += overtaken(after, self._moves)
-            if self.boundary is not None and committed(connection, self.boundary.in_progress):
+            if committed(connection, self._request.unsettled):
                 raise SnapkitError(
                     "A transaction that had been open when the command ended was committed later: its rows cannot be "
                     "told from those of clients."

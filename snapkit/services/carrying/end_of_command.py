@@ -59,7 +59,7 @@ class ClonedEnd:
 
         lineage = self.clone.metadata.lineage if self.clone.metadata else None
         boundary = lineage.ancestors[0].boundary if lineage and lineage.ancestors else None
-        return Carrying(CarryRequest(NothingKnown(""), boundary, self.clone.name))
+        return Carrying(CarryRequest(NothingKnown(""), boundary, clone=self.clone.name))
 
     def stop(self) -> None:
         """There is nothing to give up."""
