@@ -19,7 +19,7 @@ from snapkit.cli.diff_story import (
     compared,
     definition_counts,
     definition_texts,
-    fate_of,
+    fates,
     groups,
     headline,
     method_text,
@@ -127,11 +127,11 @@ def _tables(receipt: DiffReceipt) -> Html:
     tables = changed_tables(receipt)
     if not tables:
         return Html()
-    largest = tables[0][1].total
+    largest, one_sided = tables[0][1].total, fates(receipt)
     titles = [element("th", "Table", scope="col")]
     titles += [element("th", f"{SIGNS[change]} {change.value}", scope="col", class_="number") for change in Change]
     titles += [element("th", "", scope="col", aria_label="How much"), element("th", "Compared", scope="col")]
-    lines = [_table(table, rows, largest, fate_of(table, receipt)) for table, rows in tables]
+    lines = [_table(table, rows, largest, one_sided.get((table.schema, table.table))) for table, rows in tables]
     overview = element("table", element("thead", element("tr", *titles)), element("tbody", *lines))
     shown = [_rows(table, rows) for table, rows in tables if table.shown]
     return joined(_section("Tables", scrolling("Tables", overview)), *shown)

@@ -183,13 +183,14 @@ def bar_lengths(rows: Rows, largest: int, width: int) -> dict[Change, int]:
     return lengths
 
 
-def fate_of(table: ChangedTable, receipt: DiffReceipt) -> str | None:
-    """Say that a table is there on one side only; None for any other."""
+def fates(receipt: DiffReceipt) -> dict[tuple[str, str], str]:
+    """Return the tables, by schema and name, that are there on one side only, and which of the two words fits."""
     words = {DefinitionChange.ADDED: "new table", DefinitionChange.REMOVED: "dropped table"}
-    for each in receipt.schema:
-        if each.object == "table" and (each.schema, each.name) == (table.schema, table.table):
-            return words.get(each.change)
-    return None
+    return {
+        (each.schema or "", each.name): words[each.change]
+        for each in receipt.schema
+        if each.object == "table" and each.change in words
+    }
 
 
 _METHODS = {
@@ -243,7 +244,10 @@ def next_steps(receipt: DiffReceipt, typed: Callable[[str], str] = shlex.quote) 
     if rows and all(table.shown is None for table, _ in rows):
         steps.append(("See the changed rows", f"snapkit diff {name}{with_} --rows 20"))
     lost = [table for table, counts in rows if counts.updated or counts.deleted]
-    patterns = [pattern_for(table.schema, table.table) for table in lost if fate_of(table, receipt) is None]
+    one_sided = fates(receipt)
+    patterns = [
+        pattern_for(table.schema, table.table) for table in lost if (table.schema, table.table) not in one_sided
+    ]
     if live and patterns:
         words = [f"--table {shlex.quote(pattern)}" for pattern in patterns[:_FEW_TABLES]]
         more = " --table ..." if len(patterns) > _FEW_TABLES else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -20,7 +20,7 @@ from snapkit.cli.diff_story import (
     compared,
     definition_counts,
     definition_texts,
-    fate_of,
+    fates,
     groups,
     headline,
     moments,
@@ -71,8 +71,12 @@ def _title(text: str, console: Console) -> None:
 
 
 def _print_indented(text: Text, console: Console, margin: int) -> None:
-    text.overflow = "fold"
-    console.print(Padding(text, (0, 0, 0, margin), expand=False))
+    """Print a line, in as many lines of the terminal as it takes. Mostly that is one, which Rich need not measure."""
+    if margin + text.cell_len <= console.width:
+        console.print(Text(" " * margin).append_text(text), soft_wrap=True)
+    else:
+        text.overflow = "fold"
+        console.print(Padding(text, (0, 0, 0, margin), expand=False))
 
 
 def _print_definitions(receipt: DiffReceipt, console: Console) -> None:
@@ -143,11 +147,13 @@ def _print_tables(receipt: DiffReceipt, console: Console) -> None:
     if not tables:
         return
     _title("Tables", console)
-    names = [_table_name(table, receipt) for table, _ in tables]
+    one_sided = fates(receipt)
+    names = [_table_name(table, one_sided) for table, _ in tables]
     numbers = [[_number(change, count) for change, count in by_change(rows).items()] for _, rows in tables]
     widths = [max(len(row[at]) for row in numbers) for at in range(len(Change))]
     largest = tables[0][1].total
-    taken = _MARGIN + max(map(cell_len, names)) + sum(width + 2 for width in widths if width)
+    longest = max(map(cell_len, names))
+    taken = _MARGIN + longest + sum(width + 2 for width in widths if width)
     room = min(_BAR_WIDTH, console.width - taken - 2)
     for name, row, (_, rows) in zip(names, numbers, tables, strict=True):
         figures = Text()
@@ -155,7 +161,7 @@ def _print_tables(receipt: DiffReceipt, console: Console) -> None:
             if width:
                 figures.append("  " + text.rjust(width), style=STYLES[change])
         if taken <= console.width:
-            line = Text(" " * _MARGIN + name + " " * (max(map(cell_len, names)) - cell_len(name))).append_text(figures)
+            line = Text(" " * _MARGIN + name + " " * (longest - cell_len(name))).append_text(figures)
             bar = _bar(rows, largest, room) if room >= _LEAST_BAR else Text()
             console.print(line.append("  ").append_text(bar), soft_wrap=True)
         else:
@@ -168,8 +174,8 @@ def _print_tables(receipt: DiffReceipt, console: Console) -> None:
     _print_indented(legend, console, _MARGIN)
 
 
-def _table_name(table: ChangedTable, receipt: DiffReceipt) -> str:
-    fate = fate_of(table, receipt)
+def _table_name(table: ChangedTable, one_sided: Mapping[tuple[str, str], str]) -> str:
+    fate = one_sided.get((table.schema, table.table))
     return printable(named(table.schema, table.table)) + (f" ({fate})" if fate else "")
 
 

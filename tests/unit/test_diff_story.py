@@ -14,7 +14,7 @@ from snapkit.cli.diff_story import (
     compared,
     definition_counts,
     definition_texts,
-    fate_of,
+    fates,
     groups,
     headline,
     moments,
@@ -166,7 +166,7 @@ def test_what_to_type_next() -> None:
         ),
         ("Go back to it as a whole", f"snapkit rollback {name}"),
     ]
-    assert fate_of(tables[2], receipt) == "dropped table"
+    assert fates(receipt) == {("public", "gone"): "dropped table"}
     assert "snapkit rollback NAME --url x" in next_text(receipt, lambda name: "NAME --url x")
     many = make_diff(tables=tuple(make_changed_table(each) for each in "abcde"))
     assert any("--table public.c --table ... --dry-run" in words for _, words in next_steps(many))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")
 _CONTEXT = 2
 """Lines that are shown before and after one that differs."""
-_MOST_STEPS = 1_000_000
+_MOST_STEPS = 250_000
 """Texts whose lengths, in words or lines, multiply to more are compared at their two ends only: it would take long."""
 
 
