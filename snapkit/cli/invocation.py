@@ -244,8 +244,9 @@ class Invocation:
         return None if self._options.quiet else self.terminal.err if self._call.as_json else self.terminal.out
 
     def note_after(self, text: str) -> None:
-        """Say ``text`` below the result."""
-        self._after.append(text)
+        """Say ``text`` below the result, unless it is empty."""
+        if text:
+            self._after.append(text)
 
     def as_typed(
         self, name: str, replica_urls: Sequence[str] | None = None, pgbouncer_urls: Sequence[str] | None = None

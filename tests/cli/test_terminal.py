@@ -230,3 +230,30 @@ def test_on_a_narrower_terminal_entries_stand_below_one_another(sandbox: Sandbox
     assert code == 0
     assert "NAME" not in output
     assert name in output.replace("\r\n", "")
+
+
+def test_diff_tells_its_story_page_by_page(sandbox: Sandbox, tmp_path: Path) -> None:
+    backup = sandbox.back_up(label="before v42").backup.name
+    with sandbox.connect() as connection:
+        connection.execute("UPDATE item SET name = E'\\x1b[2J' || id WHERE id <= 30")
+        connection.execute("CREATE INDEX item_name ON item (name)")
+    pager = tmp_path / "paged"
+    code, output = _finish(_type(sandbox, "diff", "--rows", "30", width=60, PAGER=f"tee {pager}"))
+    assert code == 0
+    told = re.sub(r"\x1b\[[\d;]*m", "", pager.read_text())
+    assert all(len(line.rstrip()) <= 60 for line in told.splitlines())
+    assert "\x1b" not in told
+    parts = (
+        "differs from",
+        "Definitions: 1 added",
+        "+ index item_name",
+        "Tables",
+        "~30",
+        "30 changed rows",
+        "x1b[2J30",
+    )
+    places = [told.index(part) for part in parts]
+    assert places == sorted(places)
+    after = re.sub(r"\x1b\[[\d;]*m", "", output).partition("x1b[2J30")[2]
+    assert f"snapkit restore {backup} --table public.item --dry-run" in after
+    assert f"snapkit rollback {backup}" in after

@@ -9,6 +9,7 @@ import typer
 
 from snapkit.cli.arguments import NAME, Latest, no_empty_name, whole_number
 from snapkit.cli.completion import names_where
+from snapkit.cli.format import printable
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.errors import NOTHING_CHANGED, UsageError
@@ -185,6 +186,10 @@ def diff(
 
         write_page(html, diff_page(receipt, run.whereabouts))
         run.note_after(f"Page: {printable(str(html))}")
+    if not run.is_quiet:
+        from snapkit.cli.diff_story import next_text
+
+        run.note_after(next_text(receipt, run.as_typed))
     return receipt
 
 
