@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from tests.pages import DOCS, Begin, Desk, block, check_all_are_known
 from tests.sandbox import Ran, Sandbox
 
-NIGHTLY, TABLE, MIGRATION = "tasks/nightly-backups.md", "tasks/one-table.md", "tasks/what-a-migration-did.md"
+NIGHTLY, TABLE, CHANGED = "tasks/nightly-backups.md", "tasks/one-table.md", "tasks/what-changed.md"
 STAGING, COMPOSE, KUBERNETES = "tasks/refresh-staging.md", "tasks/compose.md", "tasks/kubernetes.md"
 GITHUB, GITLAB = "tasks/github-actions.md", "tasks/gitlab-ci.md"
 
@@ -34,6 +34,8 @@ NOT_RUN: Mapping[Begin, str] = {
     ("install.md", "FROM python"): "likewise",
     (NIGHTLY, "systemctl daemon-reload"): "needs systemd at work; the units are checked, and what they run is run",
     (KUBERNETES, "kubectl create secret"): "needs a cluster",
+    (CHANGED, "shop differs from"): "what a run printed",
+    (CHANGED, "public.item: 3 changed rows"): "likewise",
 }
 RUN: Mapping[Begin, str] = {
     ("index.md", "snapkit backup"): "test_the_commands_of_the_first_page",
@@ -50,9 +52,12 @@ RUN: Mapping[Begin, str] = {
     (TABLE, 'snapkit shell "before v42" -- psql -c "\\copy'): "test_deleted_rows_come_back",
     (TABLE, "snapkit guard -- psql -1"): "test_changed_rows_come_back",
     (TABLE, 'snapkit shell "before v42" -- pg_dump'): "test_a_dropped_table_comes_back",
-    (MIGRATION, 'snapkit rollback "before v42" --dry-run'): "test_what_a_migration_did",
-    (MIGRATION, 'snapkit shell "before v42" -- pg_dump'): "test_what_a_migration_did",
-    (MIGRATION, 'snapkit shell "before v42" -- psql'): "test_what_a_migration_did",
+    (CHANGED, 'snapkit diff "before v42"'): "test_what_changed",
+    (CHANGED, 'snapkit diff "before v42" --table'): "test_what_changed",
+    (CHANGED, 'snapkit diff "before v42" --rows'): "test_what_changed",
+    (CHANGED, 'snapkit diff "before v42" --schema-only'): "test_what_changed_for_a_script",
+    (CHANGED, 'snapkit diff "before v42" --json'): "test_what_changed_for_a_script",
+    (CHANGED, 'snapkit rollback "before v42" --dry-run'): "test_what_changed",
     (STAGING, "pg_dump --format"): "test_staging_is_refreshed_and_put_back",
     (STAGING, "#!/bin/sh"): "test_staging_is_refreshed_and_put_back",
     (STAGING, 'snapkit guard --label "before refresh"'): "test_staging_is_refreshed_and_put_back",
@@ -311,20 +316,30 @@ def test_a_dropped_table_comes_back(sandbox: Sandbox, desk: Desk) -> None:
         assert connection.execute("SELECT number FROM item WHERE id = 101").fetchall() == [(101,)]
 
 
-def test_what_a_migration_did(changed: Sandbox, desk: Desk) -> None:
+def test_what_changed(changed: Sandbox, desk: Desk) -> None:
     with changed.connect() as connection:
         connection.execute("ALTER TABLE item ADD COLUMN colour text")
     before = changed.databases()
-    succeed(desk, section(MIGRATION, "How much was written"))
+    told = succeed(desk, section(CHANGED, "See what changed")).out
+    for part in ("1 definition and 13 rows in 1 table.", "+ column colour: text", "public.item  +1  ~1  -11  "):
+        assert part in told, told
+    told = succeed(desk, block(CHANGED, 'snapkit diff "before v42" --table')).out
+    assert "  ~    7  item 7\n  →       changed since\n  -   20  item 20\n" in told
+    succeed(desk, block(CHANGED, 'snapkit diff "before v42" --rows'))
+    assert "<ins>changed since</ins>" in (desk.place / "diff.html").read_text()
+    assert "rows" in succeed(desk, block(CHANGED, "snapkit rollback")).out
     assert changed.databases() == before
-    definitions = run(desk, section(MIGRATION, "What changed in the definitions"), DATABASE_URL=changed.url)
-    assert definitions.code == 1  # of diff: there are differences
-    told = [line for line in definitions.out.splitlines() if re.match(r"[+-](?![+-])", line)]
-    assert told == ["-    name text", "+    name text,", "+    colour text"]
-    rows = run(desk, section(MIGRATION, "What changed in the rows of a table"), DATABASE_URL=changed.url)
-    told = [line for line in rows.out.splitlines() if line[0] in "<>"]
-    assert told[:2] == ["< 7|item 7", "> 7|changed since"]
-    assert told[2:] == [*(f"< {each}|item {each}" for each in range(20, 31)), "> 101|newer"]
+
+
+def test_what_changed_for_a_script(changed: Sandbox, desk: Desk) -> None:
+    check = block(CHANGED, 'snapkit diff "before v42" --schema-only')
+    assert run(desk, check).code == 0
+    if shutil.which("jq") is not None:
+        gone = succeed(desk, block(CHANGED, 'snapkit diff "before v42" --json')).out
+        assert gone == "public.item 11\n"
+    with changed.connect() as connection:
+        connection.execute("ALTER TABLE item ADD COLUMN colour text")
+    assert run(desk, check).code == 26
 
 
 def test_staging_is_refreshed_and_put_back(sandbox: Sandbox, desk: Desk) -> None:
