@@ -9,7 +9,6 @@ import typer
 
 from snapkit.cli.arguments import NAME, Latest, no_empty_name, whole_number
 from snapkit.cli.completion import names_where
-from snapkit.cli.format import printable
 from snapkit.cli.invocation import Invocation
 from snapkit.cli.registry import registry
 from snapkit.errors import NOTHING_CHANGED, UsageError
