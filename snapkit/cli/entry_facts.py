@@ -89,16 +89,12 @@ def _print_facts(result: EntryReport, console: Console) -> None:
     if entry.not_given:
         rows.append(("Not given", "; ".join(entry.not_given)))
     if entry.opened:
-        rows.append(("Open", f"{_open_for(entry.opened)}: {entry.opened.describe()}"))
+        rows.append(("Open", f"in a shell: {entry.opened.describe()}"))
     if metadata and metadata.comment:
         rows.append(("Comment", metadata.comment))
     if result.properties:
         rows += list(describe(result.properties))
     print_facts(rows, console)
-
-
-def _open_for(opened: Opened) -> str:
-    return f"read by {opened.by}" if opened.reading is not None else "in a shell"
 
 
 def name_of_entry(result: EntryReport) -> Sequence[str]:

@@ -26,9 +26,9 @@ from snapkit.postgres.copying.file_count import file_count
 from snapkit.postgres.copying.programs import find_programs
 from snapkit.postgres.copying.snapshot import lock_table
 from snapkit.postgres.sql.ddl import quote_name
+from snapkit.postgres.sql.entry_locks import is_taken
 from snapkit.services.copying.decision import check_copying
 from snapkit.services.copying.estimate import method_for
-from snapkit.services.entries.seal import is_at_work
 from snapkit.services.outage.pool_checks import Pooler, look_at_poolers
 from snapkit.services.outage.workers import why_refused
 from snapkit.services.run.disk_room import free_bytes
@@ -85,7 +85,7 @@ def _facts(
         leftovers=[entry for entry in entries if is_leftover(entry)],
         entries=entries,
         dependents=kept_by_entries_alone(connection, [entry.database.oid for entry in gathered.inventory.entries]),
-        left_open=[e for e in entries if e.opened is not None and not is_at_work(connection, e)],
+        left_open=[e for e in entries if e.opened is not None and not is_taken(connection, e.database.oid)],
         not_trusted=[entry for entry in gathered.inventory.distrusted if entry.source == source],
     )
 

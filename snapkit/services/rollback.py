@@ -32,6 +32,7 @@ from snapkit.postgres.catalog import databases
 from snapkit.postgres.catalog.replication import replication_of
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.postgres.sql.entry_locks import Use, is_taken
 from snapkit.postgres.sql.swap_script import swap_script
 from snapkit.services.copying.collation import collation_cautions, with_collation
 from snapkit.services.copying.estimate import method_for
@@ -40,7 +41,7 @@ from snapkit.services.copying.restore_properties import foretell_lack
 from snapkit.services.entries.kept_clone import clone_to_swap_in, with_roles_as_named
 from snapkit.services.entries.leftovers import discarded_on_failure, sweep_afterwards
 from snapkit.services.entries.reinstatement import give_back_what_it_was
-from snapkit.services.entries.seal import check_no_shell, check_sealed, take_from_readers
+from snapkit.services.entries.seal import check_not_open, check_sealed, take_from_readers
 from snapkit.services.entries.swap import swap_databases, unswapped
 from snapkit.services.outage.clients import Clients
 from snapkit.services.outage.pool_checks import bracketed
@@ -148,7 +149,7 @@ def _decide(
     gathered: ServerState,
     source: str,
     request: SwapRequest,
-    ready: Callable[[Connection, Entry], Entry] = check_no_shell,
+    ready: Callable[[Connection, Entry], Entry] = check_not_open,
 ) -> tuple[SwapPlan, CopyMethod | None]:
     """Choose the entry and make the plan; ``ready`` is given the entry, and raises if a shell has it open."""
     entry = ready(connection, _choose(gathered, source, request))
@@ -300,7 +301,7 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
     for database in involved:
         check_rights(connection, database)
-    if plan.entry.opened is not None:
+    if is_taken(connection, plan.entry.database.oid, Use.READ):
         involved.remove(plan.entry.database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
 

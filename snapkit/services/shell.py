@@ -29,7 +29,7 @@ from snapkit.services.entries.opening import (
     opened_by_us,
     seal_again,
 )
-from snapkit.services.entries.seal import need_sealed, open_elsewhere, sealed_caution
+from snapkit.services.entries.seal import check_not_read, need_sealed, open_elsewhere, sealed_caution
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.preconditions import check_rights
 from snapkit.services.run.source_lock import locked
@@ -94,6 +94,7 @@ def opened_entry(
                 check_openable(closed)
                 check_rights(connection, closed.database, createdb=False)
                 command = request.command or (find_psql(gathered.facts.version),)
+                check_not_read(connection, closed)
                 entry = need_sealed(connection, closed)
                 stay_idle(keeper)
                 if not take_entry(keeper, entry.database.oid):

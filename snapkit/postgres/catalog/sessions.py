@@ -110,6 +110,12 @@ def waits_for_its_client(connection: Connection, pid: int) -> bool:
     return found is not False
 
 
+def is_vacuumed(connection: Connection, oid: int) -> bool:
+    """Whether an autovacuum worker is inside a database, or another process of the server that has no user."""
+    here = and_(pg_stat_activity.c.datid == oid, pg_stat_activity.c.usesysid.is_(None))
+    return bool(connection.execute(select(exists().where(here))).scalar_one())
+
+
 def sessions_entering(connection: Connection, oid: int) -> list[int]:
     """Return the process IDs of the sessions that are starting up in a database.
 

@@ -67,13 +67,18 @@ def running_transactions(connection: Connection, oids: Collection[int]) -> froze
     return frozenset(rows.scalars())
 
 
-def disconnect_sealed(connection: Connection, oid: int) -> list[Eviction]:
+def disconnect_sealed(connection: Connection, oid: int, sparing: Collection[int] = frozenset()) -> list[Eviction]:
     """End the sessions in a database that lets nobody in any more, except those that this role may not end.
+
+    The process IDs ``sparing`` are left alone.
 
     Returns who was inside.
     """
     may = may_terminate()
-    rows = connection.execute(select(*SESSION_COLUMNS, may, _told(may)).where(is_inside([oid])))
+    others = pg_stat_activity.c.pid.not_in(sorted(sparing))
+    rows = connection.execute(
+        select(*SESSION_COLUMNS, may, _told(may)).where(is_inside([oid]), *([others] if sparing else []))
+    )
     return [Eviction(ClientSession(*row[:-1]), row[-1]) for row in rows]
 
 

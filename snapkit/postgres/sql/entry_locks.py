@@ -2,10 +2,6 @@
 
 They are session-level advisory locks, keyed by the entry's OID, one for each kind of use. The server releases such a
 lock when its session ends, for whatever reason.
-
-Several commands may read one entry at the same time. They share a lock of their own, keyed by what the entry's document
-notes of its opening, too. So a reader that was suspended while the entry was sealed, and opened anew, is none of those
-who read it now.
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -18,36 +14,37 @@ from enum import StrEnum
 from sqlalchemy import Boolean, Connection, Text, bindparam, column, func, literal_column, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
-from snapkit.core.inventory.opened import Grant, Opened
+from snapkit.core.inventory.opened import Grant
 from snapkit.core.plans.opening import CONNECT
-from snapkit.core.utc import iso_utc
 from snapkit.postgres.catalog.tables import pg_database, pg_roles
-from snapkit.postgres.sql.locks import end_holder_of, end_holders_of, holder_of, others_hold
+from snapkit.postgres.sql.locks import end_holder_of, holder_of, others_hold
 
 
 class Use(StrEnum):
-    """What an entry is used for. Each kind of use has one session at a time."""
+    """What an entry is used for. Each kind of use has one session at a time, except reading."""
 
     LOOK = "snapkit entry"
     """It is being opened, is open, or is being sealed."""
     GUARD = "snapkit way back"
     """A guard would roll back to it, or it is being dropped."""
+    READ = "snapkit read"
+    """It is sealed, and commands that read it have sessions inside. They share this lock."""
 
     def key(self, oid: int) -> int:
         """Return the 64-bit key of the lock of an entry."""
-        return _key(f"{self}:{oid}")
+        digest = hashlib.sha256(f"{self}:{oid}".encode()).digest()
+        return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def _key(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK, *, nor: tuple[Use, ...] = ()) -> bool:
+    """Take a lock of an entry until the session ends; False if another session has it, in any maintenance database.
 
-
-def take_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
-    """Take a lock of an entry until the session ends; False if another session has it, in any maintenance database."""
+    False, too, if another session has one of the locks ``nor``.
+    """
     key = use.key(oid)
     if not connection.execute(select(func.pg_try_advisory_lock(key))).scalar_one():
         return False
-    if others_hold(connection, key):
+    if others_hold(connection, key, *(each.key(oid) for each in nor)):
         release_entry(connection, oid, use)
         return False
     return True
@@ -59,49 +56,30 @@ def release_entry(connection: Connection, oid: int, use: Use = Use.LOOK) -> None
         connection.execute(select(func.pg_advisory_unlock(use.key(oid))))
 
 
+def share_entry(connection: Connection, oid: int) -> None:
+    """Take the lock of those who read an entry, until the session ends. Nobody ever holds it alone."""
+    connection.execute(select(func.pg_advisory_lock_shared(Use.READ.key(oid))))
+
+
+def unshare_entry(connection: Connection, oid: int) -> None:
+    """Release the lock of those who read an entry. A connection that is gone has released it already."""
+    if not connection.invalidated and not connection.closed:
+        connection.execute(select(func.pg_advisory_unlock_shared(Use.READ.key(oid))))
+
+
 def is_taken(connection: Connection, oid: int, use: Use = Use.LOOK) -> bool:
     """Whether another session has a lock of an entry, in any maintenance database."""
     return others_hold(connection, use.key(oid))
 
 
 def is_in_use(connection: Connection, oid: int) -> bool:
-    """Whether another session has an entry open, or would roll back to it."""
-    return any(others_hold(connection, use.key(oid)) for use in Use)
+    """Whether another session has an entry open, reads it, or would roll back to it."""
+    return others_hold(connection, *(use.key(oid) for use in Use))
 
 
 def user_of(connection: Connection, oid: int, use: Use) -> str:
     """Say in a few words, in brackets, which session has a lock of an entry; an empty text if none is seen."""
     return holder_of(connection, use.key(oid), anywhere=True)
-
-
-def _readers_key(oid: int, opened: Opened) -> int:
-    """Return the key of the lock that those share who read an entry as it was ``opened``."""
-    return _key(f"snapkit readers:{oid}:{iso_utc(opened.at)}:{opened.pid}:{opened.user}:{opened.host}")
-
-
-def join_readers(connection: Connection, oid: int, opened: Opened) -> None:
-    """Count among those who read an entry, until the session ends. Nobody ever holds their lock alone: it is there."""
-    connection.execute(select(func.pg_advisory_lock_shared(_readers_key(oid, opened))))
-
-
-def leave_readers(connection: Connection, oid: int, opened: Opened) -> None:
-    """Count no longer among those who read an entry."""
-    connection.execute(select(func.pg_advisory_unlock_shared(_readers_key(oid, opened))))
-
-
-def has_readers(connection: Connection, oid: int, opened: Opened, besides: int | None = None) -> bool:
-    """Whether another session, in any maintenance database, and not ``besides``, reads an entry as it was opened."""
-    return others_hold(connection, _readers_key(oid, opened), besides)
-
-
-def end_reader(connection: Connection, oid: int, opened: Opened, pid: int) -> None:
-    """End the session ``pid`` of ours, whose connection was lost, if it still counts among those who read an entry."""
-    end_holder_of(connection, _readers_key(oid, opened), pid)
-
-
-def end_user(connection: Connection, oid: int) -> None:
-    """End the session that has the lock of an entry, where this role may."""
-    end_holders_of(connection, Use.LOOK.key(oid))
 
 
 def end_holder(connection: Connection, oid: int, pid: int) -> None:

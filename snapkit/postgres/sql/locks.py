@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, true
 from sqlalchemy.exc import DBAPIError
 
 from snapkit.core.client_session import ClientSession
@@ -107,13 +107,13 @@ def others_at_work(connection: Connection, source: str, besides: int | None = No
 
     ``besides`` is the session of this very run that has the lock. It does not count.
     """
-    return others_hold(connection, lock_key(source), besides)
+    return others_hold(connection, lock_key(source), besides=besides)
 
 
-def others_hold(connection: Connection, key: int, besides: int | None = None) -> bool:
-    """Whether another session than ``besides`` has an advisory lock, in any database."""
+def others_hold(connection: Connection, *keys: int, besides: int | None = None) -> bool:
+    """Whether another session than ``besides`` has one of these advisory locks, in any database."""
     own = (func.pg_backend_pid(), *(() if besides is None else (besides,)))
-    held = select(true()).where(_is_held(key), pg_locks.c.pid.not_in(own)).limit(1)
+    held = select(true()).where(or_(*map(_is_held, keys)), pg_locks.c.pid.not_in(own)).limit(1)
     return connection.execute(held).first() is not None
 
 
@@ -129,15 +129,6 @@ def end_holder_of(connection: Connection, key: int, pid: int) -> None:
     """End the session ``pid`` of this database, if it has this advisory lock."""
     connection.execute(
         select(func.pg_terminate_backend(pg_locks.c.pid)).where(_is_held(key), _is_here(), pg_locks.c.pid == pid)
-    ).all()
-
-
-def end_holders_of(connection: Connection, key: int) -> None:
-    """End the sessions that have this advisory lock, in any database, where this role may."""
-    connection.execute(
-        select(func.pg_terminate_backend(pg_stat_activity.c.pid))
-        .join_from(pg_locks, pg_stat_activity, pg_locks.c.pid == pg_stat_activity.c.pid)
-        .where(_is_held(key), pg_locks.c.pid != func.pg_backend_pid(), may_terminate())
     ).all()
 
 

@@ -36,7 +36,7 @@ from snapkit.postgres.connection.sqlstates import (
 from snapkit.postgres.sql.drop import DROP_WAIT, Interrupted, Tell, Waiting, send_drop
 from snapkit.services.entries.guard_lock import check_no_guard_lock, to_be_dropped
 from snapkit.services.entries.passing_name import close, give_back, take
-from snapkit.services.entries.seal import check_not_open, need_sealed
+from snapkit.services.entries.seal import check_not_open, check_not_read, need_sealed
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.lineage import keep_heir
 from snapkit.services.run.preconditions import check_empty_enough, check_rights
@@ -134,6 +134,7 @@ def hindrance(connection: Connection, entry: Entry) -> SnapkitError | None:
         check_rights(connection, entry.database, createdb=False)
         if entry.state not in (State.INVALID, State.INCOMPLETE):
             check_not_open(connection, entry)
+            check_not_read(connection, entry)
             check_no_guard_lock(connection, entry)
             check_empty_enough(connection, [entry.database], disconnect=False)
             _check_no_subscription(connection, entry)

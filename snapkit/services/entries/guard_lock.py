@@ -15,6 +15,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.spare_sessions import Reserve
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.sql.entry_locks import Use, is_taken, release_entry, take_entry, user_of
+from snapkit.services.entries.seal import check_not_read
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.retry import Persistence
 
@@ -36,9 +37,13 @@ def _held_by_a_guard(connection: Connection, entry: Entry) -> BusyError:
 
 @contextmanager
 def to_be_dropped(connection: Connection, entry: Entry) -> Iterator[None]:
-    """Hold the guard's lock while an entry is dropped, so that no guard takes it; raise BusyError if one has it."""
+    """Hold the guard's lock while an entry is dropped, so that no guard takes it; raise BusyError if one has it.
+
+    Raise it also if commands are reading the entry.
+    """
     oid = entry.database.oid
-    if not take_entry(connection, oid, Use.GUARD):
+    if not take_entry(connection, oid, Use.GUARD, nor=(Use.READ,)):
+        check_not_read(connection, entry)
         raise _held_by_a_guard(connection, entry)
     try:
         yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
+from collections.abc import Collection
 from datetime import timedelta
 from time import sleep
 
@@ -24,14 +24,7 @@ from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.probe.write_counters import settled_counters
 from snapkit.postgres.sql.ddl import quote_name, sql_text
-from snapkit.postgres.sql.entry_locks import (
-    connect_grants,
-    end_holder,
-    end_reader,
-    has_readers,
-    leave_readers,
-    take_entry,
-)
+from snapkit.postgres.sql.entry_locks import connect_grants, end_holder, take_entry
 from snapkit.postgres.sql.execution import commit, run
 from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.processes.caller import host_name, login_name
@@ -167,55 +160,42 @@ Sealed = tuple[list[Entry], tuple[Caution, ...]]
 """The entry as it is once it is sealed, nothing if it is gone; and what is to be said of the sealing."""
 
 
-def seal_again(server: Server, keeper: Connection, ours: OpenedByUs) -> Sealed:
-    """Seal what this run has opened, unless another run has, or still reads it.
+def seal_again(server: Server, keeper: Connection, ours: OpenedByUs, sparing: Collection[int] = frozenset()) -> Sealed:
+    """Seal what this run has opened, unless another run has. If the server cannot be reached, try again for a while.
 
-    If the server cannot be reached, try again for a while.
+    The sessions ``sparing`` stay inside: of commands that only read.
     """
     deadline = Deadline(PATIENCE)
     lost_pid = driver_connection(keeper).info.backend_pid
-    is_lost = False
+    try:
+        with server_errors(""):
+            return _seal_if_ours(server, keeper, ours, sparing)
+    except SnapkitError as error:
+        if not isinstance(error, ConnectionFailedError):
+            raise _still_open(error) from error
     while True:
         try:
-            with server.connect() if is_lost else nullcontext(keeper) as connection, server_errors(""):
-                if is_lost:
-                    end_holder(connection, ours.oid, lost_pid)
-                    end_reader(connection, ours.oid, ours.opened, lost_pid)
-                if not is_lost and ours.opened.reading is None:  # a shell has the entry's lock all the time
-                    return _seal(server, connection, ours)
-                sealed = _seal_if_ours(server, connection, ours, lost_pid)
-                if sealed is not None:
-                    return sealed
+            with server.connect() as connection, server_errors(""):
+                end_holder(connection, ours.oid, lost_pid)
+                if _found(server, connection, ours) is None:
+                    return _seal_if_ours(server, connection, ours, sparing)
+                if take_entry(connection, ours.oid):  # else another run seals it, or our session is about to end
+                    return _seal_if_ours(server, connection, ours, sparing)
                 problem = SnapkitError("Another session holds its lock.")
         except SnapkitError as error:
             if not isinstance(error, ConnectionFailedError):
                 raise _still_open(error) from error
-            problem, is_lost = error, True
+            problem = error
         if deadline.is_over:
             raise _still_open(problem)
         sleep(_PAUSE)
 
 
-def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, keeper: int) -> Sealed | None:
-    """Return the entry as it is sealed, by this run or by another, or as others read it; None if its lock is taken.
-
-    Then another run opens it or seals it, or our own session that was lost is about to end.
-    """
-    if not take_entry(connection, ours.oid):
-        found = _found(server, connection, ours)
-        return (_present(gather(connection, server.source).inventory, ours.oid), ()) if found is None else None
-    with released_afterwards(connection, ours.oid):
-        if not has_readers(connection, ours.oid, ours.opened, besides=keeper):
-            return _seal(server, connection, ours)
-        leave_readers(connection, ours.oid, ours.opened)
-    return _present(gather(connection, server.source).inventory, ours.oid), ()
-
-
-def _seal(server: Server, connection: Connection, ours: OpenedByUs) -> Sealed:
-    """Return the entry as it is sealed, by this run or by another; its lock is held."""
+def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, sparing: Collection[int]) -> Sealed:
+    """Return the entry as it is sealed, by this run or by another."""
     entry = _found(server, connection, ours)
     if entry is not None:
-        return [seal(connection, entry)], unconfirmed_sealing(connection, entry)
+        return [seal(connection, entry, sparing)], unconfirmed_sealing(connection, entry)
     return _present(gather(connection, server.source).inventory, ours.oid), ()
 
 
@@ -233,18 +213,7 @@ def _found(server: Server, connection: Connection, ours: OpenedByUs) -> Entry | 
     if not ours.was_open:
         return None
     database = next((each for each in inventory.databases.values() if each.oid == ours.oid), None)
-    if ours.opened.reading is not None and not _notes_opening(database, ours.opened):
-        return None
     raise _changed_while_open(database, ours, server.source)
-
-
-def _notes_opening(database: Database | None, opened: Opened) -> bool:
-    """Whether a database that is no entry has the comment all the same: it was renamed by hand while it was open.
-
-    A rollback that takes an entry from its readers seals it, and gives it another comment.
-    """
-    found = comments.decode(database.document) if database else None
-    return isinstance(found, comments.Metadata) and found.opened == opened
 
 
 def _present(inventory: Inventory, oid: int) -> list[Entry]:

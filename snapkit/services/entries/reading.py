@@ -1,35 +1,42 @@
-"""Open entries for a command that only reads them, and gives way to a rollback, an undo or a guard that needs one.
+"""Read entries, and give way to a rollback, an undo or a guard that needs one.
 
-Such an entry is open to its owner alone, read-only, as in a shell. Several commands may read one entry: the first opens
-it, and the last seals it. Nobody waits for them: who rolls back seals the entry, which ends their sessions inside.
+An entry is opened, to its owner alone, for the moment in which the sessions of the command get in. Then it is sealed
+again, and they stay inside. So nobody else can write to it meanwhile, and nothing is left open if the command dies.
+Several commands may read one entry. Nobody waits for them: who rolls back ends their sessions, as it would any.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from threading import Lock
-from typing import NoReturn
+from threading import RLock
+from typing import Any, NoReturn
 
-from snapkit.core.inventory import metadata as comments
-from snapkit.core.inventory.database import Unsealed
+import psycopg
+
+from snapkit.core import values
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.reporting import Caution, Observe, unobserved
-from snapkit.core.server.replication import at_work_while_open
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError
-from snapkit.postgres.catalog import databases
-from snapkit.postgres.catalog.replication import replication_of
-from snapkit.postgres.connection.driver import answers_within
-from snapkit.postgres.connection.safe_settings import READING, set_settings
+from snapkit.postgres.catalog import databases, sessions
+from snapkit.postgres.connection.driver import answers_within, driver_connection
+from snapkit.postgres.connection.safe_settings import READING, make_safe, set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
-from snapkit.postgres.sql.entry_locks import has_readers, join_readers, stay_idle, take_entry
+from snapkit.postgres.sql.entry_locks import (
+    Use,
+    is_taken,
+    say_who,
+    share_entry,
+    stay_idle,
+    take_entry,
+    unshare_entry,
+)
 from snapkit.postgres.sql.locks import holder_of, lock_key
 from snapkit.processes.deadline import wait_until
 from snapkit.services.entries.opening import (
-    OpenedByUs,
     check_openable,
     noted_before_opening,
     open_entry,
@@ -37,102 +44,206 @@ from snapkit.services.entries.opening import (
     seal_again,
 )
 from snapkit.services.entries.seal import (
-    as_it_is_now,
-    as_sealed,
-    check_no_shell,
+    check_not_open,
+    need_sealed,
     open_elsewhere,
     released_afterwards,
-    seal,
     sealed_caution,
 )
 from snapkit.services.run.interruption import InterruptionState, interruptions
 from snapkit.services.run.preconditions import check_rights
+from snapkit.services.run.probe import await_end
 from snapkit.services.run.source_lock import locked
 from snapkit.services.run.survey import ServerState, altered_cautions, chosen, gather, need_live
 
-_LEAVES_SOON = timedelta(seconds=10)
-"""How long a command that ends its reading may take to seal the entry."""
+SESSIONS = 2
+"""So many are let into each entry at once; for more, it has to be opened once more."""
+
+_AUTOVACUUM = timedelta(seconds=5)
+"""How long it is waited for an autovacuum worker to leave an entry before it is opened. What one writes then counts."""
+
+Shielded = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass
+class _Inside:
+    """A session inside an entry. psycopg's connection is kept besides, since a lost one cannot be asked for it."""
+
+    connection: Connection
+    driver: psycopg.Connection[Any]
+    pid: int
+
+    def is_lost(self, asked: Connection) -> bool:
+        return self.connection.invalidated or self.driver.closed or not sessions.is_there(asked, self.pid)
+
+
+@dataclass
+class _Admitted:
+    """An entry, as it is while sealed, and the sessions inside: all, and those that nobody uses."""
+
+    entry: Entry
+    all: list[_Inside] = field(default_factory=list)
+    free: list[_Inside] = field(default_factory=list)
+
+
+@values.dataclass(frozen=True, slots=True)
+class _Manner:
+    """How entries are opened: for which command, how long the lock of the source is waited for, and so on."""
+
+    command: str
+    lock_wait: timedelta
+    observe: Observe
+    shielded: Shielded
 
 
 class Reading:
-    """Entries that are open to be read, until the block of ``reading_entries`` ends.
+    """Entries that can be read, until the block of ``reading_entries`` ends.
 
-    ``state`` is what was on the server when they were opened, ``entries`` are the wanted ones in their order, as they
-    are while sealed. ``cautions`` are what is to be said of the opening, and once it is over also of the sealing.
+    ``state`` is what was on the server when it began, ``entries`` are the wanted ones in their order. ``cautions`` are
+    what is to be said of it.
     """
 
-    def __init__(self, server: Server, state: ServerState, keeper: Connection) -> None:
+    state: ServerState
+
+    def __init__(self, server: Server, manner: _Manner, keeper: Connection, until: ExitStack) -> None:
         self.server = server
-        self.state = state
         self.entries: tuple[Entry, ...] = ()
         self.cautions: list[Caution] = []
+        self._manner = manner
         self._keeper = keeper
-        self._opened: dict[int, OpenedByUs] = {}
-        self._turn = Lock()
+        self._until = until
+        self._admitted: dict[int, _Admitted] = {}
+        self._in_turn = RLock()
+        """Who uses the keeper, or takes a session."""
+
+    # --- sessions ---
 
     @contextmanager
     def enter(self, entry: Entry) -> Iterator[Connection]:
-        """Open a session inside one of the entries, as often as you like, from any thread.
+        """Lend a session inside one of the entries, to any thread; it is used again later.
 
-        The session has the safe settings. Its transactions are read-only, a table with row-level security that holds
-        for the role is an error, and statements may take as long as they need. Raises BusyError if the entry was taken.
+        The session has the safe settings. Its transactions are read-only. A table with row-level security that holds
+        for the role is an error. Statements may take as long as they need. Do not make temporary tables: they would be
+        written to the catalogs of the entry.
+
+        If all sessions are in use, the entry is opened for one more, which may have to wait for the lock of its source.
+        Raises BusyError if the entry was taken.
         """
-        with self._inside(entry.name, entry.database.oid) as connection:
-            yield connection
+        session = self._free(entry.database.oid) or self._one_more(entry.database.oid)
+        try:
+            yield session.connection
+        finally:
+            if _made_ready(session):
+                self._admitted[entry.database.oid].free.append(session)
+
+    def _free(self, oid: int) -> _Inside | None:
+        with self._in_turn:
+            free = self._admitted[oid].free
+            return free.pop() if free else None
+
+    def _one_more(self, oid: int) -> _Inside:
+        with self._in_turn, self._opening() as (connection, standing):
+            gathered = gather(connection, self.server.source).inventory
+            entry = next((each for each in gathered.of_source(self.server.source) if each.database.oid == oid), None)
+            if entry is None:
+                raise self._taken(connection) or _no_longer(self._admitted[oid].entry.name)
+            self.admit(connection, entry, standing, number=1)
+            return self._admitted[oid].free.pop()
 
     @contextmanager
     def enter_live(self) -> Iterator[Connection]:
-        """Open a session inside the live database, as ``enter`` does; raise NotFoundError if there is none."""
+        """Open a session like that inside the live database; raise NotFoundError if there is none."""
         live = need_live(self.state, self.server.source)
-        with self._inside(live.name, live.oid) as connection:
+        with self._opened_inside(live.name, live.oid) as connection:
             yield connection
 
     @contextmanager
-    def _inside(self, name: str, oid: int) -> Iterator[Connection]:
+    def _opened_inside(self, name: str, oid: int) -> Iterator[Connection]:
         with self.server.enter(name, self.state.facts.quiet) as connection:
             with server_errors(NOTHING_CHANGED):
                 set_settings(connection, READING)
                 found = databases.own_database(connection)
             if found != oid:
-                raise BusyError(
-                    f"{name!r} is no longer the same database: it was renamed or replaced meanwhile.",
-                    state=NOTHING_CHANGED,
-                    hint="See what there is: snapkit list",
-                )
+                raise _no_longer(name)
             with answers_within(connection, None):
                 yield connection
 
-    def open(
-        self, connection: Connection, entry: Entry, command: str, standing: InterruptionState, observe: Observe
-    ) -> Entry:
-        """Open an entry, or join those who read it; the lock of its source is held. Return it as it is while sealed."""
-        oid, keeper = entry.database.oid, self._keeper
-        if not wait_until(lambda: take_entry(keeper, oid), _LEAVES_SOON, every=0.02):
+    # --- opening ---
+
+    @contextmanager
+    def _opening(self) -> Iterator[tuple[Connection, InterruptionState]]:
+        """Hold the lock of the source, to open entries."""
+        manner = self._manner
+        with (
+            interruptions(NOTHING_CHANGED) as standing,
+            locked(self.server, manner.lock_wait, manner.observe) as connection,
+            server_errors(NOTHING_CHANGED),
+        ):
+            yield connection, standing
+
+    def admit_to(self, wanted: Sequence[str | None]) -> None:
+        """Let sessions into the ``wanted`` entries; None is the newest ready backup."""
+        source = self.server.source
+        with self._opening() as (connection, standing):
+            self.state = gather(connection, source)
+            chosen_ones = [chosen(self.state, source, each) for each in wanted]
+            for entry in chosen_ones:
+                check_openable(entry)
+                check_rights(connection, entry.database, createdb=False)
+                check_not_open(connection, entry)
+            for entry in chosen_ones:
+                if entry.database.oid not in self._admitted:
+                    self.admit(connection, entry, standing, number=SESSIONS)
+            self.entries = tuple(self._admitted[each.database.oid].entry for each in chosen_ones)
+
+    def admit(self, connection: Connection, entry: Entry, standing: InterruptionState, *, number: int) -> None:
+        """Let ``number`` sessions into an entry; the lock of its source is held."""
+        oid, keeper, manner = entry.database.oid, self._keeper, self._manner
+        if entry.opened is not None:
+            entry = need_sealed(connection, entry)
+            self.cautions.append(sealed_caution(entry))
+        if not take_entry(keeper, oid):
             raise open_elsewhere(entry)
         with released_afterwards(keeper, oid):
-            now = as_it_is_now(connection, entry)
-            if now.opened is not None and has_readers(connection, oid, now.opened):
-                join_readers(keeper, oid, now.opened)
-                self._opened[oid] = OpenedByUs(oid, now.name, now.opened, now.database.document or "", was_open=True)
-                return as_sealed(now)
-            if now.opened is not None:
-                now = seal(keeper, now)
-                self.cautions.append(sealed_caution(now))
-            ours = opened_by_us(now, noted_before_opening(connection, now, command))
-            join_readers(keeper, oid, ours.opened)
-            self._opened[oid] = ours
-            self.cautions += open_entry(self.server, connection, now, ours.document, standing=standing, observe=observe)
-            self._opened[oid] = replace(ours, was_open=True)
-            self.cautions += at_work_while_open(replication_of(connection, [oid]))
-            return now
+            is_read = is_taken(connection, oid, Use.READ)  # then those inside do so: nobody else gets in
+            readers = {each.pid for each in sessions.sessions_inside(connection, [oid])} if is_read else set()
+            if oid not in self._admitted:
+                share_entry(keeper, oid)
+                self._admitted[oid] = _Admitted(entry)
+            admitted = self._admitted[oid]
+            wait_until(lambda: not sessions.is_vacuumed(connection, oid), _AUTOVACUUM, every=0.02)
+            ours = opened_by_us(entry, noted_before_opening(connection, entry, manner.command))
+            try:
+                self.cautions += open_entry(
+                    self.server, connection, entry, ours.document, standing=standing, observe=manner.observe
+                )
+                ours = replace(ours, was_open=True)
+                for _ in range(number):
+                    self._let_in(admitted)
+            finally:
+                with manner.shielded():
+                    staying = readers | {each.pid for each in admitted.all}
+                    sealed, said = seal_again(self.server, keeper, ours, staying)
+            self.cautions += (*said, *altered_cautions(sealed))
+            admitted.entry = sealed[0] if sealed else entry
 
-    def close(self, oid: int, shielded: Callable[[], AbstractContextManager[None]]) -> None:
-        """Seal an entry that was opened, unless others still read it; raise if it could not be sealed."""
-        ours = self._opened.pop(oid, None)
-        if ours is not None:
-            with shielded():
-                sealed, said = seal_again(self.server, self._keeper, ours)
-                self.cautions += (*said, *altered_cautions(sealed))
+    def _let_in(self, admitted: _Admitted) -> None:
+        name, oid = admitted.entry.name, admitted.entry.database.oid
+        connection = self._until.enter_context(self._opened_inside(name, oid))
+        driver = driver_connection(connection)
+        session = _Inside(connection, driver, driver.info.backend_pid)
+        admitted.all.append(session)
+        admitted.free.append(session)
+
+    def leave(self) -> None:
+        """Count no longer among those who read the entries, now that the sessions inside are closed."""
+        with suppress(SnapkitError, *SERVER_ERRORS):  # closing does the same, a moment later
+            for oid, admitted in self._admitted.items():
+                for session in admitted.all:
+                    await_end(self._keeper, session.pid)
+                unshare_entry(self._keeper, oid)
+
+    # --- giving way ---
 
     def check(self) -> None:
         """Raise BusyError if another command has taken an entry, or replaced the live database; from any thread.
@@ -148,7 +259,7 @@ class Reading:
     @contextmanager
     def _asking(self) -> Iterator[Connection]:
         """Lend the session that keeps the locks; if that is lost, another one."""
-        with self._turn, ExitStack() as stack:
+        with self._in_turn, ExitStack() as stack:
             try:
                 databases.own_database(self._keeper)
                 connection = self._keeper
@@ -158,37 +269,31 @@ class Reading:
                 yield connection
 
     def _taken(self, connection: Connection) -> BusyError | None:
-        for ours in self._opened.values():
-            found = databases.unsealed_state(connection, ours.oid)
-            if found is None or not _is_open(found, ours):
-                return self._gave_way(connection, ours, found)
+        for oid, admitted in self._admitted.items():
+            name = databases.name_of(connection, oid)
+            if name != admitted.entry.name or any(each.is_lost(connection) for each in admitted.all):
+                return self._gave_way(connection, admitted.entry.name, name)
         live = self.state.live
         if live is not None and databases.name_of(connection, live.oid) != live.name:
             return BusyError(
                 f"The live database {live.name!r} was replaced or renamed meanwhile{self._who(connection)}.",
                 state=NOTHING_CHANGED,
-                hint="See what there is (snapkit list), and run the command again.",
+                hint=_AGAIN,
             )
         return None
 
-    def _gave_way(self, connection: Connection, ours: OpenedByUs, found: Unsealed | None) -> BusyError:
-        became = ""
-        if found is None:
-            became = " It is gone."
-        elif found.name == self.server.source:
-            became = f" A rollback or an undo has made it the live database {self.server.source!r}."
-        return BusyError(
-            f"Another command needed {ours.name!r}{self._who(connection)}, and this one gave way.{became}",
-            state=NOTHING_CHANGED,
-            hint="See what there is (snapkit list), and run the command again.",
-        )
+    def _gave_way(self, connection: Connection, name: str, now: str | None) -> BusyError:
+        message = f"Another command needed {name!r}{self._who(connection)}, and this one gave way."
+        if now == self.server.source:
+            message += f" A rollback or an undo has made it the live database {now!r}."
+        return BusyError(message, state=NOTHING_CHANGED, hint=_AGAIN)
 
     def _who(self, connection: Connection) -> str:
         """Name the run that works on the source, in brackets; it is done already if there is none."""
         return holder_of(connection, lock_key(self.server.source), anywhere=True)
 
     def raise_instead(self, error: Exception) -> NoReturn:
-        """Raise BusyError if the error came from another command, else the error itself."""
+        """Raise BusyError if the error came of another command, else the error itself."""
         reason = None
         try:
             with self._asking() as connection:
@@ -201,10 +306,8 @@ class Reading:
 
     def _disconnected(self, connection: Connection, error: Exception) -> BusyError | None:
         """Return the error for sessions inside the live database that a backup or a rollback has ended."""
-        if not (isinstance(error, ConnectionFailedError) or is_connection_loss(error)):
-            return None
         who = self._who(connection)
-        if not who:
+        if not who or not (isinstance(error, ConnectionFailedError) or is_connection_loss(error)):
             return None
         return BusyError(
             f"Another run of snapkit is working on {self.server.source!r}{who}, and has disconnected this one.",
@@ -213,10 +316,32 @@ class Reading:
         )
 
 
-def _is_open(found: Unsealed, ours: OpenedByUs) -> bool:
-    """Whether an entry is open still, as this run has opened it or found it."""
-    document = comments.decode(found.comment)
-    return found.allow_connections and isinstance(document, comments.Metadata) and document.opened == ours.opened
+_AGAIN = "See what there is (snapkit list), and run the command again."
+
+
+def _no_longer(name: str) -> BusyError:
+    return BusyError(
+        f"{name!r} is no longer the same database: it was renamed or replaced meanwhile.",
+        state=NOTHING_CHANGED,
+        hint=_AGAIN,
+    )
+
+
+def _made_ready(session: _Inside) -> bool:
+    """Make a session as it was when it was opened; return False if it cannot be used again."""
+    driver = session.driver
+    with suppress(SnapkitError, *SERVER_ERRORS):
+        if session.connection.invalidated or driver.closed:
+            return False
+        session.connection.rollback()
+        driver.rollback()
+        driver.isolation_level = driver.read_only = driver.deferrable = None
+        driver.autocommit = True
+        driver.execute("DISCARD ALL")
+        make_safe(session.connection)
+        set_settings(session.connection, READING)
+        return True
+    return False
 
 
 @contextmanager
@@ -227,36 +352,24 @@ def reading_entries(
     observe: Observe = unobserved,
     *,
     command: str,
-    shielded: Callable[[], AbstractContextManager[None]] = nullcontext,
+    shielded: Shielded = nullcontext,
 ) -> Iterator[Reading]:
-    """Open entries, to read them; seal them when the block ends, however it ends, unless others still read them.
+    """Let sessions into entries, to read them; they are closed when the block ends.
 
-    ``wanted`` are their names, None for the newest ready backup; ``command`` is the word of the one that reads, such as
-    ``diff``. The sealing runs under ``shielded``, which holds Ctrl-C back. If snapkit is killed, the next run that
-    changes something seals them.
+    ``wanted`` are the entries' names, None for the newest ready backup; ``command`` is the word of the one that reads,
+    such as ``diff``. An entry is sealed again under ``shielded``, which holds Ctrl-C back. If snapkit is killed while
+    one is open, the next run that changes something seals it.
 
     Raises BusyError if a shell has one open, or if another command took one or disconnected the sessions of the block:
     then in the place of the error that came of that.
     """
-    with server.connect() as keeper, ExitStack() as sealing:
-        with (
-            interruptions(NOTHING_CHANGED) as standing,
-            locked(server, lock_wait, observe) as connection,
-            server_errors(NOTHING_CHANGED),
-        ):
+    with server.connect() as keeper, ExitStack() as until:
+        with server_errors(NOTHING_CHANGED):
             stay_idle(keeper)
-            reading = Reading(server, gather(connection, server.source), keeper)
-            entries = [chosen(reading.state, server.source, each) for each in wanted]
-            for entry in entries:
-                check_openable(entry)
-                check_rights(connection, entry.database, createdb=False)
-                check_no_shell(connection, entry)
-            opened: dict[int, Entry] = {}
-            for entry in entries:
-                if entry.database.oid not in opened:
-                    sealing.callback(reading.close, entry.database.oid, shielded)
-                    opened[entry.database.oid] = reading.open(connection, entry, command, standing, observe)
-            reading.entries = tuple(opened[each.database.oid] for each in entries)
+            say_who(keeper, command)
+        reading = Reading(server, _Manner(command, lock_wait, observe, shielded), keeper, until)
+        until.callback(reading.leave)
+        reading.admit_to(wanted)
         try:
             yield reading
         except (SnapkitError, *SERVER_ERRORS) as error:

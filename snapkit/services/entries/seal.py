@@ -1,17 +1,18 @@
 """Seal an entry that is open: restore its privileges and settings, as they were before it was opened.
 
 A shell that is at work holds the entry's lock (``postgres/sql/entry_locks.py``) in a session of its own until it has
-sealed the entry. Commands that only read an entry share another lock, and hold the entry's own while they open or seal
-it. An open entry with neither lock was left by a command that was killed. Who seals an entry holds its lock, too. So
-sealing needs no lock of the source, and does not wait for a backup that is being made.
+sealed the entry. An open entry whose lock is free was left by a shell that was killed. Who seals an entry holds that
+lock too. So sealing needs no lock of the source, and does not wait for a backup that is being made.
+
+Commands that only read an entry open it for the moment in which their sessions get in. Those stay inside when it is
+sealed again, and nobody else gets in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
 
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry
@@ -26,25 +27,24 @@ from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.reporting import Caution
 from snapkit.core.server.version import counts_from_first_use
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
-from snapkit.postgres.catalog import databases, roles, sessions
+from snapkit.postgres.catalog import roles, sessions
 from snapkit.postgres.connection.driver import server_version, take_unconfirmed
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.probe.write_counters import settled_counters
 from snapkit.postgres.sql.ddl import quote_name
 from snapkit.postgres.sql.entry_locks import (
+    Use,
     connect_grants,
-    end_user,
-    has_readers,
     is_taken,
     release_entry,
     role_names,
     say_who,
     take_entry,
+    user_of,
 )
 from snapkit.postgres.sql.execution import committing_locally, run, transaction
 from snapkit.postgres.sql.identity import check_overwritten, read_facts
-from snapkit.processes.deadline import wait_until
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.preconditions import blockers_named
 from snapkit.services.run.standby_confirmation import unconfirmed
@@ -75,26 +75,22 @@ def who_may_connect(connection: Connection, oid: int) -> frozenset[Privilege]:
     return named(grants, role_names(connection, grants))
 
 
-def is_at_work(connection: Connection, entry: Entry) -> bool:
-    """Whether those who have opened an entry are still there."""
-    oid, opened = entry.database.oid, entry.opened
-    return opened is not None and (is_taken(connection, oid) or has_readers(connection, oid, opened))
-
-
 def check_not_open(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry; raise BusyError if a shell has it open now, or another command reads it."""
-    if is_at_work(connection, entry):
+    """Return the entry; raise BusyError if a shell has it open now."""
+    if entry.opened is not None and is_taken(connection, entry.database.oid):
         raise open_elsewhere(entry)
     return entry
 
 
-def check_no_shell(connection: Connection, entry: Entry) -> Entry:
-    """Return the entry; raise BusyError if a shell has it open now. Commands that read it give way."""
-    return entry if _is_read(entry) else check_not_open(connection, entry)
-
-
-def _is_read(entry: Entry) -> bool:
-    return entry.opened is not None and entry.opened.reading is not None
+def check_not_read(connection: Connection, entry: Entry) -> None:
+    """Raise BusyError if commands are reading the entry."""
+    oid = entry.database.oid
+    if is_taken(connection, oid, Use.READ):
+        raise BusyError(
+            f"{entry.name!r} is being read by another command{user_of(connection, oid, Use.READ)}.",
+            state=NOTHING_CHANGED,
+            hint="Wait for that command to end, or end it, and run this one again.",
+        )
 
 
 def check_sealed(connection: Connection, entry: Entry) -> Entry:
@@ -115,8 +111,7 @@ def check_sealed(connection: Connection, entry: Entry) -> Entry:
 def need_sealed(connection: Connection, entry: Entry) -> Entry:
     """Return the entry, and seal it first if it was left open; the lock of its source is held.
 
-    Raises BusyError if a shell has it open or another command reads it, and PrivilegeError if this role may not restore
-    its privileges.
+    Raises BusyError if a shell has it open, and PrivilegeError if this role may not restore its privileges.
     """
     if entry.opened is None:
         return entry
@@ -126,23 +121,25 @@ def need_sealed(connection: Connection, entry: Entry) -> Entry:
     return sealed
 
 
+def take_from_readers(connection: Connection, entry: Entry, command: str) -> Entry:
+    """Return the entry, sealed and empty: the sessions of commands that read it are ended.
+
+    They find that ``command`` has taken it. The lock of its source is held. Raises as ``need_sealed`` does.
+    """
+    entry = need_sealed(connection, entry)
+    with server_errors(NOTHING_CHANGED):
+        if is_taken(connection, entry.database.oid, Use.READ):
+            say_who(connection, command)
+            empty_sealed(connection, entry.database.oid, entry.name, NOTHING_CHANGED)
+    return entry
+
+
 def _seal_unless_taken(connection: Connection, entry: Entry) -> Entry | None:
-    """Seal the entry and return it; None if another run has it open, reads it, or is sealing it."""
-    oid, opened = entry.database.oid, entry.opened
-    if not take_entry(connection, oid):
+    """Seal the entry and return it; None if another run has it open, or is sealing it."""
+    if not take_entry(connection, entry.database.oid):
         return None
-    with released_afterwards(connection, oid):
-        if opened is not None and has_readers(connection, oid, opened):
-            return None
+    with released_afterwards(connection, entry.database.oid):
         return seal(connection, entry)
-
-
-def as_sealed(entry: Entry) -> Entry:
-    """Return an entry that is open as it will be again when it is sealed."""
-    if entry.metadata is None:
-        return entry
-    database = replace(entry.database, allow_connections=False)
-    return replace(entry, database=database, metadata=entry.metadata.with_opened(None))
 
 
 @contextmanager
@@ -156,56 +153,17 @@ def released_afterwards(connection: Connection, oid: int) -> Iterator[None]:
 
 
 def open_elsewhere(entry: Entry) -> BusyError:
-    if _is_read(entry) and entry.opened is not None:
-        return BusyError(
-            f"{entry.name!r} is being read by {entry.opened.by} ({entry.opened.describe()}).",
-            state=NOTHING_CHANGED,
-            hint="Wait for that command to end, or end it, and run this one again.",
-        )
     who = f" ({entry.opened.describe()})" if entry.opened else ""
+    if entry.opened is not None and entry.opened.reading is not None:
+        return BusyError(
+            f"{entry.name!r} is just being opened by {entry.opened.by}{who}.",
+            state=NOTHING_CHANGED,
+            hint="That takes a moment. Run the command again.",
+        )
     return BusyError(
         f"{entry.name!r} is open in a snapkit shell{who}.",
         state=NOTHING_CHANGED,
         hint="Leave that shell (in psql: \\q), or end that process, and run the command again.",
-    )
-
-
-_READERS_LEAVE = timedelta(seconds=3)
-"""How long a command that reads an entry may take to open or to seal it, once a rollback waits for that."""
-
-
-def take_from_readers(connection: Connection, entry: Entry, command: str) -> Entry:
-    """Return the entry, and seal it first if it is open, even if commands read it; the lock of its source is held.
-
-    Their sessions inside are ended, and they find that ``command`` has taken the entry. Raises BusyError if a shell has
-    it open, and PrivilegeError if this role may not restore its privileges.
-    """
-    if not _is_read(entry):
-        return need_sealed(connection, entry)
-    oid = entry.database.oid
-    say_who(connection, command)
-    if not wait_until(lambda: take_entry(connection, oid), _READERS_LEAVE, every=0.02):
-        end_user(connection, oid)  # it stands still: it was suspended, or is in trouble
-        if not wait_until(lambda: take_entry(connection, oid), _READERS_LEAVE, every=0.02):
-            raise open_elsewhere(entry)
-    with released_afterwards(connection, oid):
-        now = as_it_is_now(connection, entry)
-        return now if now.opened is None else seal(connection, now)
-
-
-def as_it_is_now(connection: Connection, entry: Entry) -> Entry:
-    """Return an entry that others may have opened or sealed since it was read; its lock is held."""
-    document = databases.comment_of(connection, entry.database.oid)
-    metadata = comments.decode(document)
-    if metadata == entry.metadata or not isinstance(metadata, Metadata):
-        return entry
-    was_altered = metadata.altered is not None and entry.altered is None
-    return replace(
-        entry,
-        database=replace(entry.database, document=document, allow_connections=metadata.opened is not None),
-        metadata=metadata,
-        state=State.ALTERED if was_altered else entry.state,
-        altered=metadata.altered,
     )
 
 
@@ -246,8 +204,10 @@ def sealed_caution(entry: Entry) -> Caution:
     return Caution("sealed", f"Sealed {entry.name}, which an interrupted run of snapkit had left open.")
 
 
-def seal(connection: Connection, entry: Entry) -> Entry:
+def seal(connection: Connection, entry: Entry, sparing: Collection[int] = frozenset()) -> Entry:
     """Let nobody connect to an open entry, end the sessions inside, and restore it; the entry's lock is held.
+
+    The sessions ``sparing`` stay inside: of commands that only read.
 
     Its document says that it is open until the last transaction. So if this run dies, the next one seals it.
     """
@@ -258,7 +218,7 @@ def seal(connection: Connection, entry: Entry) -> Entry:
         _shut(connection, entry, state)
     state = f"{entry.name!r} does not accept connections, but is not yet as it was."
     with blockers_named(connection, state):
-        empty_sealed(connection, entry.database.oid, entry.name, state)
+        empty_sealed(connection, entry.database.oid, entry.name, state, sparing)
         return _restore(connection, entry, metadata, metadata.opened, state)
 
 

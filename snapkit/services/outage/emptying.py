@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from time import sleep
 
@@ -19,8 +20,10 @@ PATIENCE = timedelta(seconds=10)
 _PAUSE = 0.05
 
 
-def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> None:
-    """End the sessions in a sealed database; return when nobody is inside, and nobody is about to be.
+def empty_sealed(
+    connection: Connection, oid: int, name: str, state: str, sparing: Collection[int] = frozenset()
+) -> None:
+    """End the sessions in a sealed database; return when nobody is inside but ``sparing``, and nobody is about to be.
 
     Sessions that are starting up are looked for first: once started, they show among those inside. Raises
     PrivilegeError for sessions that this role may not end, and BusyError when ``PATIENCE`` is over.
@@ -28,7 +31,7 @@ def empty_sealed(connection: Connection, oid: int, name: str, state: str) -> Non
     deadline = Deadline(PATIENCE)
     while True:
         entering = sessions.sessions_entering(connection, oid)
-        inside = [each.session for each in eviction.disconnect_sealed(connection, oid)]
+        inside = [each.session for each in eviction.disconnect_sealed(connection, oid, sparing)]
         if not entering and not inside:
             return
         check_may_end(connection, inside, state)
