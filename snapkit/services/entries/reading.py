@@ -12,17 +12,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from threading import RLock
-from typing import Any, NoReturn
-
-import psycopg
+from typing import NoReturn
 
 from snapkit.core import values
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import databases, sessions
-from snapkit.postgres.connection.driver import answers_within, driver_connection
-from snapkit.postgres.connection.safe_settings import READING, make_safe, set_settings
+from snapkit.postgres.connection.driver import answers_within
+from snapkit.postgres.connection.safe_settings import READING, set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
 from snapkit.postgres.sql.entry_locks import (
@@ -35,6 +33,7 @@ from snapkit.postgres.sql.entry_locks import (
     unshare_entry,
 )
 from snapkit.postgres.sql.locks import holder_of, lock_key
+from snapkit.postgres.sql.reading_session import ReadingSession
 from snapkit.processes.deadline import wait_until
 from snapkit.services.entries.opening import (
     check_openable,
@@ -66,24 +65,12 @@ Shielded = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass
-class _Inside:
-    """A session inside an entry. psycopg's connection is kept besides, since a lost one cannot be asked for it."""
-
-    connection: Connection
-    driver: psycopg.Connection[Any]
-    pid: int
-
-    def is_lost(self, asked: Connection) -> bool:
-        return self.connection.invalidated or self.driver.closed or not sessions.is_there(asked, self.pid)
-
-
-@dataclass
 class _Admitted:
     """An entry, as it is while sealed, and the sessions inside: all, and those that nobody uses."""
 
     entry: Entry
-    all: list[_Inside] = field(default_factory=list)
-    free: list[_Inside] = field(default_factory=list)
+    all: list[ReadingSession] = field(default_factory=list)
+    free: list[ReadingSession] = field(default_factory=list)
 
 
 @values.dataclass(frozen=True, slots=True)
@@ -133,15 +120,15 @@ class Reading:
         try:
             yield session.connection
         finally:
-            if _made_ready(session):
+            if session.made_ready():
                 self._admitted[entry.database.oid].free.append(session)
 
-    def _free(self, oid: int) -> _Inside | None:
+    def _free(self, oid: int) -> ReadingSession | None:
         with self._in_turn:
             free = self._admitted[oid].free
             return free.pop() if free else None
 
-    def _one_more(self, oid: int) -> _Inside:
+    def _one_more(self, oid: int) -> ReadingSession:
         with self._in_turn, self._opening() as (connection, standing):
             gathered = gather(connection, self.server.source).inventory
             entry = next((each for each in gathered.of_source(self.server.source) if each.database.oid == oid), None)
@@ -230,8 +217,7 @@ class Reading:
     def _let_in(self, admitted: _Admitted) -> None:
         name, oid = admitted.entry.name, admitted.entry.database.oid
         connection = self._until.enter_context(self._opened_inside(name, oid))
-        driver = driver_connection(connection)
-        session = _Inside(connection, driver, driver.info.backend_pid)
+        session = ReadingSession(connection)
         admitted.all.append(session)
         admitted.free.append(session)
 
@@ -325,23 +311,6 @@ def _no_longer(name: str) -> BusyError:
         state=NOTHING_CHANGED,
         hint=_AGAIN,
     )
-
-
-def _made_ready(session: _Inside) -> bool:
-    """Make a session as it was when it was opened; return False if it cannot be used again."""
-    driver = session.driver
-    with suppress(SnapkitError, *SERVER_ERRORS):
-        if session.connection.invalidated or driver.closed:
-            return False
-        session.connection.rollback()
-        driver.rollback()
-        driver.isolation_level = driver.read_only = driver.deferrable = None
-        driver.autocommit = True
-        driver.execute("DISCARD ALL")
-        make_safe(session.connection)
-        set_settings(session.connection, READING)
-        return True
-    return False
 
 
 @contextmanager
