@@ -26,6 +26,7 @@ from snapkit.postgres.comparison.relations import relations
 from snapkit.postgres.connection.server import Server
 from snapkit.postgres.connection.sqlstates import LOCK_NOT_AVAILABLE, SERVER_ERRORS, server_errors, sqlstate_of
 from snapkit.services.comparison.kinship import kinship_of
+from snapkit.services.comparison.other_data import compare_large_objects, compare_sequences
 from snapkit.services.comparison.schema import compare_schemas
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.tables import compare_tables
@@ -136,6 +137,8 @@ def find_differences(
             tables: tuple[ChangedTable, ...] = ()
             if request.contents:
                 tables = compare_tables(sides, pairs, kinship, request.rows, observe)
+                sequences, others = _other_data(sides, kinship, request, pairs)
+                schema, tables = (*schema, *sequences), (*tables, *others)
     return DiffReceipt(
         request,
         before,
@@ -206,6 +209,17 @@ def _schema(
         return found
     names = {name for pair in pairs for name in _names(pair)}
     return tuple(each for each in found if _belongs(each, names))
+
+
+def _other_data(
+    sides: Sides, kinship: Kinship, request: DiffRequest, pairs: Sequence[Pair]
+) -> tuple[tuple[ChangedDefinition, ...], tuple[ChangedTable, ...]]:
+    """Return the sequences that stand elsewhere; large objects, and what could not be compared of either."""
+    if request.tables:
+        names = {name for pair in pairs for name in _names(pair)}
+        return compare_sequences(sides, related=kinship.proved, chosen=names)
+    sequences, unread = compare_sequences(sides, related=kinship.proved)
+    return sequences, (*unread, *compare_large_objects(sides))
 
 
 _OF_TABLES = frozenset(

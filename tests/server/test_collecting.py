@@ -10,8 +10,9 @@ from snapkit.core.comparison.writes import Rows
 from snapkit.postgres.comparison.rows import LISTED
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
-from snapkit.services.comparison import collecting, joining, spool
+from snapkit.services.comparison import collecting, spool
 from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
+from snapkit.services.comparison.methods import joining
 from tests.sandbox import Sandbox
 from tests.server.comparing import Compared, TwoDatabases, truth, two_databases
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from snapkit.core.comparison.row_changes import Change, ChangedRow, Method, Pair, Place
 from snapkit.core.comparison.tids import by_leaf, unpack
 from snapkit.core.comparison.writes import Rows
-from snapkit.services.comparison.joining import Differing
+from snapkit.services.comparison.methods.joining import Differing
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.spool import PairSpool, Spool
 from snapkit.services.comparison.values import keys_of

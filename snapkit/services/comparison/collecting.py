@@ -26,7 +26,7 @@ from snapkit.postgres.comparison.rows import (
 )
 from snapkit.postgres.connection.server import Connection
 from snapkit.services.comparison.changed_rows import ChangedRows
-from snapkit.services.comparison.joining import Differing, Join
+from snapkit.services.comparison.methods.joining import Differing, Join
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.spool import Spool
 
