@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg import sql
 
 from snapkit.core.comparison.patterns import table_pattern
 from snapkit.core.comparison.writes import Rows
 from snapkit.core.inventory.kinds import Kind, State
 from snapkit.core.restoring.restored import RestoredTable
+from snapkit.errors import BusyError
+from snapkit.postgres.connection.driver import driver_connection
+from snapkit.postgres.probe.any_writes import next_transaction_id
+from snapkit.services import rollback
+from snapkit.services.carrying import carry, sequence_margin
 from snapkit.services.carrying.carry import Carrying
 from snapkit.services.carrying.knowledge import NamedTables
 from snapkit.services.carrying.request import CarryRequest
@@ -90,13 +96,13 @@ def test_sequences_go_on_past_those_of_the_displaced_database(shop: Sandbox) -> 
 
 def guard(box: Sandbox, command: str, *options: str, health: str | None = None) -> Any:
     """Guard a command, and return what it said."""
-    checks = ["--health-command", health, "--health-timeout", "1s"] if health else []
+    checks = ["--health-command", health, "--health-timeout", "2s"] if health else []
     return box.run("guard", "--carry", *options, *checks, "--json", "--", "psql", "-qXc", command)
 
 
 def late(box: Sandbox, flag: Path, *statements: str) -> str:
     """A health check that fails; the first time it does what clients would do meanwhile."""
-    written = " && ".join(f'psql -qX "{box.url}" -c "{each}"' for each in statements)
+    written = f'psql -qX "{box.url}" ' + " ".join(f'-c "{each}"' for each in statements)
     return f"test -e {flag} || {{ touch {flag}; {written}; }}; false"
 
 
@@ -157,3 +163,167 @@ def test_a_guarded_deploy_that_fails_takes_late_writes_along(
 
 def rows(found: dict[str, Any]) -> tuple[int, int, int]:
     return found["rows_inserted"], found["rows_updated"], found["rows_deleted"]
+
+
+def owned_shop(box: Sandbox) -> str:
+    """Give everything to a role that is no superuser, and return its URL."""
+    role = box.role("owner", "LOGIN CREATEDB")
+    box.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(box.name), sql.Identifier(role)))
+    with box.connect() as connection:
+        for table in ("customer", "orders", "price", "item"):
+            connection.execute(
+                sql.SQL("ALTER TABLE {} OWNER TO {}").format(sql.Identifier(table), sql.Identifier(role))
+            )
+        connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(sql.Identifier(role)))
+    return box.cluster.url(box.name, user=role)
+
+
+@pytest.mark.any_version
+def test_an_owner_who_is_no_superuser_can_do_it_and_triggers_run(shop: Sandbox, tmp_path: Path) -> None:
+    url = owned_shop(shop)
+    do(
+        shop,
+        "CREATE TABLE log (what text)",
+        "GRANT INSERT ON log TO PUBLIC",
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN INSERT INTO public.log VALUES (tg_op); RETURN NULL; END$$",
+        "CREATE TRIGGER note AFTER INSERT ON customer FOR EACH ROW EXECUTE FUNCTION note()",
+        "CREATE SEQUENCE others",
+    )
+    statements = (
+        "INSERT INTO customer (id, name) VALUES (70, 'late')",
+        "INSERT INTO orders (customer, state) VALUES (70, 'late')",
+        "DELETE FROM orders WHERE id = 9",
+    )
+    health = late(shop, tmp_path / "flag", *statements)
+    words = ["--health-command", health, "--health-timeout", "2s", "--json", "--"]
+    ran = shop.run("guard", "--carry", *words, "psql", "-qXc", "UPDATE price SET cents = 0", url=url)
+    assert ran.code == 20, ran.err
+    data = ran.document["data"]["rollback"]
+    assert data["carried"]["tables"], (data["carried"]["conflicts"], data["not_carried"], ran.err)
+    assert data["carried"]["triggers"] == "on"
+    assert {each["table"]: rows(each) for each in data["carried"]["tables"]} == {
+        "customer": (1, 0, 0),
+        "orders": (1, 0, 1),
+    }
+    assert query(shop, "SELECT state FROM orders WHERE customer = 70") == [("late",)]
+    assert query(shop, "SELECT * FROM log") == [("INSERT",)]
+    # The table of another owner can be neither read nor written; the sequence cannot be set.
+    assert [each["table"] for each in data["not_carried"] if each["rows_inserted"] is None] == ["log"]
+    assert {each["code"] for each in ran.document["warnings"]} <= {"sequence_behind"}
+
+
+def test_a_sequence_that_is_used_further_than_expected_is_a_warning(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.back_up()
+    moved = sequence_margin.move_past_live
+
+    def then_used(context: Any, *others: Any) -> Any:
+        done = moved(context, *others)
+        do(shop, "SELECT setval('orders_id_seq', 9999)")
+        return done
+
+    monkeypatch.setattr(carry, "move_past_live", then_used)
+    receipt = shop.roll_back(carry=named("price"))
+    assert [each.code for each in receipt.cautions] == ["sequence_behind"]
+    assert "public.orders_id_seq" in receipt.cautions[0].message
+
+
+@pytest.mark.parametrize("gone", ["before the COMMIT", "after the COMMIT"])
+def test_if_the_session_is_lost_it_is_found_out_what_became_of_it(
+    shop: Sandbox, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    shop.back_up()
+    do(shop, "UPDATE price SET cents = 7 WHERE what = 'thing 1'")
+    asked = next_transaction_id
+
+    def then_lost(live: Any) -> int:
+        xid = asked(live)
+        driver = driver_connection(live)
+        if gone == "after the COMMIT":
+            driver.execute("COMMIT")
+        shop.execute("SELECT pg_terminate_backend(%s)", driver.info.backend_pid)
+        return xid
+
+    monkeypatch.setattr(carry, "next_transaction_id", then_lost)
+    receipt = shop.roll_back(carry=named("price"))
+    cents = query(shop, "SELECT cents FROM price WHERE what = 'thing 1'")
+    if gone == "after the COMMIT":
+        assert receipt.carried is not None and receipt.carried.rows == 1
+        assert (cents, receipt.cautions) == ([(7,)], ())
+    else:
+        assert receipt.carried is None
+        assert (cents, [each.code for each in receipt.cautions]) == ([(1,)], ["carry_failed"])
+        assert receipt.displaced is not None
+        command = f"snapkit restore {receipt.displaced.name} --late-writes --table TABLE"
+        assert command in receipt.cautions[0].message
+        ran = shop.run("restore", receipt.displaced.name, "--late-writes", "--table", "price", "--yes")
+        assert ran.code == 0, ran.err
+        assert query(shop, "SELECT cents FROM price WHERE what = 'thing 1'") == [(7,)]
+
+
+def test_if_the_swap_is_not_taken_nothing_is_left_of_the_clone(shop: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.back_up()
+    before = shop.databases()
+    values = "SELECT sequencename::text, last_value FROM pg_sequences ORDER BY 1"
+    had = query(shop, values)
+
+    def refused(*arguments: Any, **options: Any) -> Any:
+        raise BusyError("no swap", state="")
+
+    monkeypatch.setattr(rollback, "swap_databases", refused)
+    with pytest.raises(BusyError, match="no swap"):
+        shop.roll_back(carry=named("orders"))
+    assert (shop.databases(), query(shop, values)) == (before, had)
+    monkeypatch.undo()
+    shop.roll_back()
+    assert query(shop, values) == had
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--carry"], "--carry-table"),
+        (["--carry-table", "orders"], "--carry-table goes with --carry"),
+        (["--carry", "--carry-table", "orders", "--sql"], "--sql"),
+        (["--carry", "--carry-table", 'a"b'], "double quote"),
+    ],
+)
+def test_options_that_do_not_go_together(shop: Sandbox, words: list[str], said: str) -> None:
+    shop.back_up()
+    ran = shop.run("rollback", "--latest", "--yes", *words)
+    assert (ran.code, said in ran.err) == (2, True), ran.err
+
+
+def test_what_would_be_done_is_shown(shop: Sandbox) -> None:
+    shop.back_up()
+    ran = shop.run("rollback", "--latest", "--carry", "--carry-table", "orders", "--dry-run", "--json")
+    assert [each["step"] for each in ran.data["plan"]] == [
+        "Clone the backup, so that it is kept",
+        "Open the clone to its owner only, set its sequences ahead, and seal it",
+        f"Swap, in one transaction, while new connections to {shop.name} wait",
+        "Bring late writes along, in one transaction, while clients work",
+    ]
+    dry = shop.run("guard", "--carry", "--dry-run", "--", "true")
+    assert "Note which rows it has written" in dry.out
+    assert "swap a clone of the backup in, and bring late writes along" in dry.out
+
+
+def test_the_text_tells_what_went_along_and_what_did_not(shop: Sandbox) -> None:
+    shop.back_up()
+    do(shop, "UPDATE price SET cents = 0", "INSERT INTO orders (customer) VALUES (1), (2)")
+    out = shop.run("rollback", "--latest", "--carry", "--carry-table", "orders", "--yes").out
+    assert "Brought along: 2 rows that clients wrote late" in out
+    assert "public.price: 50 updated; no --carry-table names it" in out
+
+
+def test_a_deferrable_rule_is_checked_by_nobody_but_triggers_so_such_a_table_stays_aside(shop: Sandbox) -> None:
+    do(shop, "ALTER TABLE price ADD UNIQUE (cents) DEFERRABLE")
+    shop.back_up()
+    do(shop, "INSERT INTO price VALUES ('new', 1000)")
+    carried = shop.roll_back(carry=named("*")).carried
+    assert carried is not None and not carried.tables
+    assert [left.reason for left in carried.not_carried] == [
+        "it has a deferrable unique constraint, which triggers check"
+    ]

@@ -182,6 +182,7 @@ def guard(
     dry_run: DryRunOption = False,
 ) -> GuardReceipt | DryRun[BackupPreview]:
     """Back up, run a command, and roll back if it fails."""
+    from snapkit.core.guarding import OnFailure
     from snapkit.core.inventory.metadata import checked_label
 
     label = checked_label(label)
@@ -209,6 +210,7 @@ def guard(
     from snapkit.cli.commands.rollback import swap_in
 
     policy = _policy(settings)
+    carries = carry and settings.on_failure is OnFailure.ROLLBACK
     from snapkit.processes.foreground import find_command
     from snapkit.processes.health import HealthChecks
 
@@ -242,7 +244,7 @@ def guard(
     shown = shown_command(command, in_full=show_command)
     if dry_run:
         preview = preview_guard(
-            server, request, shown, settings.on_failure, checks=checks.any, prunes=policy is not None, carries=carry
+            server, request, shown, settings.on_failure, checks=checks.any, prunes=policy is not None, carries=carries
         )
         return DryRun(preview)
 
@@ -274,7 +276,7 @@ def guard(
                 drop(run, choose_by_policy(policy, server.source, made), settings.drop_wait) if policy else None
             ),
             rollback_wait=settings.rollback_wait,
-            noting=noting_the_end(run, request, clones=carry_clone) if carry else None,
+            noting=noting_the_end(run, request, clones=carry_clone) if carries else None,
             until_the_end=until_the_end,
             allow_unreplicated=allow_unreplicated,
         )

@@ -43,6 +43,14 @@ def take_snapshot(connection: Connection, name: str) -> None:
 
 def committed(connection: Connection, xids: Iterable[int]) -> bool:
     """Whether one of these transactions has been committed since it was seen in progress."""
-    driver = driver_connection(connection)
-    rows = [driver.execute("SELECT pg_xact_status(%s::xid8)", [str(xid)]).fetchone() for xid in xids]
-    return any(row is not None and row[0] == "committed" for row in rows)
+    return any(is_committed(connection, xid) for xid in xids)
+
+
+def is_committed(connection: Connection, xid: int) -> bool | None:
+    """Whether a recent transaction was committed; None while it is in progress.
+
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
+    """
+    row = driver_connection(connection).execute("SELECT pg_xact_status(%s::xid8)", [str(xid)]).fetchone()
+    status = row[0] if row else None
+    return None if status == "in progress" else status == "committed"

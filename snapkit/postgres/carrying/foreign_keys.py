@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from psycopg import sql
-from sqlalchemy import Connection, Integer, Text, column, select
+from sqlalchemy import Boolean, Connection, Integer, Text, column, select
 from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.core.carrying.three_versions import Values
@@ -22,6 +22,7 @@ _constraint = catalog_table(
     column("oid", OID),
     column("conname", Text),
     column("contype", Text),
+    column("condeferrable", Boolean),
     column("conparentid", OID),
     column("conrelid", OID),
     column("confrelid", OID),
@@ -61,6 +62,18 @@ def foreign_keys(connection: Connection) -> list[ForeignKey]:
         )
         for row in rows
     ]
+
+
+def unchecked_tables(connection: Connection) -> set[int]:
+    """Return the tables with deferrable rules of uniqueness: a trigger checks them, so that they hold only while it
+    runs.
+
+    https://www.postgresql.org/docs/current/sql-createtable.html
+    """
+    rows = connection.execute(
+        select(_constraint.c.conrelid).where(_constraint.c.contype.in_(("p", "u", "x")), _constraint.c.condeferrable)
+    )
+    return set(rows.scalars())
 
 
 def without_parent(

@@ -36,10 +36,16 @@ class WrittenTable:
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    partitioned: bool = False
 
     @property
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def own_rows(self) -> sql.Composed:
+        """The table without those that inherit from it, but with its partitions."""
+        return sql.SQL("{}{}").format(sql.SQL("" if self.partitioned else "ONLY "), self.identifier)
 
     def places(self, names: Sequence[str]) -> tuple[int, ...] | None:
         """Return where these columns are among all; None if one is not there."""
@@ -108,12 +114,12 @@ def locked_rows(connection: Connection, table: WrittenTable, keys: Sequence[Valu
     with staged(connection, table, keys, table.key):
         driver.execute(
             sql.SQL("SELECT 1 FROM {} AS live JOIN {} AS late ON {} ORDER BY late.{} FOR UPDATE OF live").format(
-                table.identifier, STAGE, _same_key(table), NUMBER
+                table.own_rows, STAGE, _same_key(table), NUMBER
             )
         )
         values = sql.SQL(", ").join(sql.Identifier("live", each) for each in table.columns)
         query = sql.SQL("COPY (SELECT late.{}, {} FROM {} AS live JOIN {} AS late ON {}) TO STDOUT").format(
-            NUMBER, values, table.identifier, STAGE, _same_key(table)
+            NUMBER, values, table.own_rows, STAGE, _same_key(table)
         )
         with driver.cursor() as cursor, cursor.copy(query) as copy:
             return {int(row[0]): row[1:] for row in copy.rows()}
@@ -140,7 +146,7 @@ def update_rows(connection: Connection, table: WrittenTable, rows: Sequence[Valu
     with staged(connection, table, picked, [*table.key, *changed]):
         driver_connection(connection).execute(
             sql.SQL("UPDATE {} AS live SET {} FROM {} AS late WHERE {}").format(
-                table.identifier, sets, STAGE, _same_key(table)
+                table.own_rows, sets, STAGE, _same_key(table)
             )
         )
 
@@ -148,9 +154,7 @@ def update_rows(connection: Connection, table: WrittenTable, rows: Sequence[Valu
 def delete_rows(connection: Connection, table: WrittenTable, keys: Sequence[Values]) -> None:
     with staged(connection, table, keys, table.key):
         driver_connection(connection).execute(
-            sql.SQL("DELETE FROM {} AS live USING {} AS late WHERE {}").format(
-                table.identifier, STAGE, _same_key(table)
-            )
+            sql.SQL("DELETE FROM {} AS live USING {} AS late WHERE {}").format(table.own_rows, STAGE, _same_key(table))
         )
 
 

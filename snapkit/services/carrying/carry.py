@@ -7,12 +7,12 @@ what the backup had, what clients made of it, and what it is by now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
 
-from snapkit.core.carrying.carried import Carried
+from snapkit.core.carrying.carried import Carried, LeftAside
 from snapkit.core.carrying.sequence_moves import Move
 from snapkit.core.comparison.lineage import Boundary
 from snapkit.core.plans.clone import ClonePlan
@@ -20,15 +20,17 @@ from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.restoring.restored import TriggerMode
-from snapkit.errors import BusyError, SnapkitError
-from snapkit.postgres.carrying.boundary_snapshot import committed
-from snapkit.postgres.carrying.foreign_keys import foreign_keys
-from snapkit.postgres.carrying.live_rows import may_pass, turn_triggers_off
+from snapkit.errors import BusyError, SnapkitError, UnknownOutcomeError
+from snapkit.postgres.carrying.boundary_snapshot import committed, is_committed
+from snapkit.postgres.carrying.foreign_keys import foreign_keys, unchecked_tables
+from snapkit.postgres.carrying.live_rows import WrittenTable, may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
+from snapkit.postgres.probe.any_writes import next_transaction_id
 from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import transaction
+from snapkit.processes.deadline import wait_until
 from snapkit.services.carrying.knowledge import TouchedRows
 from snapkit.services.carrying.late_rows import Carrier
 from snapkit.services.carrying.late_tables import Late, find_late_rows
@@ -42,6 +44,9 @@ from snapkit.services.run.survey import RunContext
 
 _ATTEMPTS = 3
 """Clients work in the live database. A deadlock with one, or a lock that is not to be had in time, may pass."""
+
+_ASKING = timedelta(seconds=20)
+"""How long the server is asked what became of a COMMIT that it did not answer."""
 
 _PHASE = "Bringing late writes along"
 
@@ -150,28 +155,74 @@ class Carrying:
 
 def _written(server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> Carried:
     """Write the late rows to the live database; try again where what was in the way may pass."""
+    if not late.tables:
+        return Carried(displaced, not_carried=late.left)
     attempts = _ATTEMPTS
     while True:
         attempts -= 1
         try:
-            return _written_once(server, quiet, live_oid, late, displaced)
+            return _Writing(server, quiet, live_oid, late, displaced).once()
         except SERVER_ERRORS as error:
             if not attempts or not may_pass(error):
                 raise
 
 
-def _written_once(server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> Carried:
-    if not late.tables:
-        return Carried(displaced, not_carried=late.left)
-    with server.enter(server.source, {**quiet, "row_security": "off"}) as live, transaction(live):
-        if databases.own_database(live) != live_oid:
-            raise BusyError(f"{server.source!r} is another database by now.")
+class _Writing:
+    """One transaction in the live database."""
+
+    def __init__(self, server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> None:
+        self._server = server
+        self._settings = {**quiet, "row_security": "off"}
+        self._live_oid = live_oid
+        self._late = late
+        self._displaced = displaced
+        self._xid: int | None = None
+        """The transaction, once nothing but its COMMIT is left."""
+        self._done: Carried | None = None
+
+    def once(self) -> Carried:
+        try:
+            with self._server.enter(self._server.source, self._settings) as live, transaction(live):
+                if databases.own_database(live) != self._live_oid:
+                    raise BusyError(f"{self._server.source!r} is another database by now.")
+                carried = self._write(live)
+                self._done, self._xid = carried, next_transaction_id(live)
+        except BaseException as error:
+            if self._done is None or self._xid is None or not self._is_committed(error):
+                raise
+            return self._done
+        return carried
+
+    def _write(self, live: Connection) -> Carried:
         keys = foreign_keys(live)
+        tables, left = self._late.tables, self._late.left
         triggers = TriggerMode.OFF if turn_triggers_off(live) else TriggerMode.ON
+        if triggers is TriggerMode.OFF:
+            unchecked = unchecked_tables(live)
+            left += tuple(_unchecked(each.table) for each in tables if each.table.oid in unchecked)
+            tables = tuple(each for each in tables if each.table.oid not in unchecked)
         carrier = Carrier(live, keys, triggers_off=triggers is TriggerMode.OFF)
-        carrier.carry(late.tables)
-    carried = carrier.result(displaced)
-    return replace(carried, not_carried=(*carried.not_carried, *late.left), triggers=triggers)
+        carrier.carry(tables)
+        carried = carrier.result(self._displaced)
+        return replace(carried, not_carried=(*carried.not_carried, *left), triggers=triggers)
+
+    def _is_committed(self, error: BaseException) -> bool:
+        """Whether the COMMIT went through, though its answer was lost; raise if that cannot be known."""
+        answers: list[bool] = []
+
+        def is_answered() -> bool:
+            with suppress(SnapkitError, *SERVER_ERRORS), self._server.connect() as connection:
+                found = is_committed(connection, self._xid or 0)
+                answers.extend([] if found is None else [found])
+            return bool(answers)
+
+        if not wait_until(is_answered, _ASKING, every=0.5):
+            raise UnknownOutcomeError("the server does not answer") from error
+        return answers[0]
+
+
+def _unchecked(table: WrittenTable) -> LeftAside:
+    return LeftAside(table.schema, table.name, None, "it has a deferrable unique constraint, which triggers check")
 
 
 def _told(carried: Carried) -> tuple[Caution, ...]:
@@ -188,9 +239,10 @@ def _told(carried: Carried) -> tuple[Caution, ...]:
 
 
 def _failed(error: BaseException, displaced: str) -> Caution:
-    why = error.message if isinstance(error, SnapkitError) else "It was interrupted."
-    return Caution(
-        "carry_failed",
-        f"The rollback is done, but late writes were not brought along. {why} They are in {displaced}. To bring them "
-        f"along: snapkit restore {displaced} --late-writes --table TABLE",
-    )
+    if isinstance(error, UnknownOutcomeError):
+        said = f"The rollback is done. It is not known whether late writes were brought along: {error.message}."
+    else:
+        why = error.message if isinstance(error, SnapkitError) else "It was interrupted."
+        said = f"The rollback is done, but late writes were not brought along. {why}"
+    command = f"snapkit restore {displaced} --late-writes --table TABLE"
+    return Caution("carry_failed", f"{said} They are in {displaced}. To bring them along: {command}")

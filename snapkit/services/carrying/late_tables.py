@@ -81,6 +81,7 @@ def _late_table(sides: Sides, pair: Pair, changes: ChangedRows, knowledge: Knowl
         pair.before.name,
         tuple(pair.columns[place][0].name for place in written),
         tuple(before.name for before, _ in pair.key),
+        pair.before.partitioned,
     )
 
     def rows(deleted: bool) -> Iterator[Sequence[LateRow]]:

@@ -23,7 +23,7 @@ from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
-from snapkit.postgres.sql.execution import run, transaction
+from snapkit.postgres.sql.execution import committing_locally, run, transaction
 from snapkit.services.entries.swap import unswapped
 from snapkit.services.outage.emptying import empty_sealed
 from snapkit.services.run.probe import await_end
@@ -85,7 +85,7 @@ def move_past_live(context: RunContext, plan: SwapPlan, oid: int, earlier: Look 
     refused: list[Move] = []
     done: list[Move] = []
     problem: str | None = None
-    with server_errors(state):
+    with server_errors(state), committing_locally(ddl):
         with transaction(ddl):
             run(ddl, *clone.opening)
         try:
