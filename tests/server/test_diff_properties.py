@@ -21,7 +21,7 @@ from psycopg import sql
 from snapkit.core.comparison.lineage import Boundary, Kinship
 from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Change, Method, Pair
-from snapkit.core.comparison.wal_summaries import Written
+from snapkit.core.comparison.row_versions.wal_summaries import Written
 from snapkit.postgres.comparison.relations import relations
 from snapkit.services.comparison import rows as comparing
 from snapkit.services.comparison.methods import by_wal_summaries

@@ -7,8 +7,8 @@ from struct import pack as packed
 from hypothesis import given
 from hypothesis import strategies as st
 
+from snapkit.core.comparison.row_versions.versions import Versions, only_in_one
 from snapkit.core.comparison.tids import pack
-from snapkit.core.comparison.versions import Versions, only_in_one
 
 Version = tuple[int, int, int]
 """Block, line and XID."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from snapkit.core.comparison.wal_summaries import Summary, Written, is_worth_it, may_ask_for_checkpoint, reaches
+from snapkit.core.comparison.row_versions.wal_summaries import (
+    Summary,
+    Written,
+    is_worth_it,
+    may_ask_for_checkpoint,
+    reaches,
+)
 
 MB = 1024**2
 

@@ -3,7 +3,7 @@
 A row is compared by its text, which its types' own output functions write under the settings that all our sessions
 have. No cast is used, and no operator looked up, since users can define their own. psycopg composes the statements:
 SQLAlchemy has no word for ONLY, for ranges of ctids, and for the binary format. They are run with parameters, be it
-none: see ``_name``.
+none: see ``identifier``.
 https://www.postgresql.org/docs/current/rowtypes.html#ROWTYPES-IO-SYNTAX
 """
 
@@ -41,13 +41,13 @@ class RowText:
         return found
 
     def from_leaf(self, leaf: Leaf) -> sql.Composed:
-        return sql.SQL("ONLY {} AS {}").format(_name(leaf.schema, leaf.name), _ROW)
+        return sql.SQL("ONLY {} AS {}").format(identifier(leaf.schema, leaf.name), _ROW)
 
     @property
     def from_all(self) -> sql.Composed:
         """All rows of the table, of all its partitions."""
         only = sql.SQL("" if self.relation.partitioned else "ONLY ")
-        name = _name(self.relation.schema, self.relation.name)
+        name = identifier(self.relation.schema, self.relation.name)
         return sql.SQL("{}{} AS {}").format(only, name, _ROW)
 
     def leaf(self, oid: int) -> Leaf:
@@ -72,7 +72,7 @@ class RowText:
         return sql.SQL("hash_record_extended(ROW({}), {})").format(row, seed)
 
     def column(self, pair: tuple[Column, Column]) -> sql.Composed:
-        return sql.SQL("{}.{}").format(_ROW, _name(pair[0 if self.is_before else 1].name))
+        return sql.SQL("{}.{}").format(_ROW, identifier(pair[0 if self.is_before else 1].name))
 
     def _is_loose(self, pair: tuple[Column, Column]) -> bool:
         """Whether equal values may print differently, and both sides take the same ones for equal."""
@@ -92,7 +92,7 @@ class RowText:
         return sql.SQL("encode(convert_to({}, 'UTF8'), 'escape')").format(text) if self.recoded else text
 
 
-def _name(*parts: str) -> sql.Identifier:
+def identifier(*parts: str) -> sql.Identifier:
     """Queries with parameters mark these by percent signs, so each that is meant is doubled."""
     return sql.Identifier(*(part.replace("%", "%%") for part in parts))
 

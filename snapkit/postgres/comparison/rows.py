@@ -85,7 +85,7 @@ def listed(connection: Connection, text: RowText, leaf: Leaf, blocks: Blocks, bu
 
 def listed_at(connection: Connection, text: RowText, leaf: Leaf, tids: bytes) -> bytes:
     """Return the same of the rows at these places."""
-    return _listed(connection, text, leaf, sql.SQL("{} = ANY (%(tids)s)").format(CTID), {"tids": _Tids(tids)})
+    return _listed(connection, text, leaf, sql.SQL("{} = ANY (%(tids)s)").format(CTID), {"tids": Tids(tids)})
 
 
 def places(connection: Connection, text: RowText, leaf: Leaf, blocks: Blocks) -> bytes:
@@ -100,7 +100,7 @@ def texts_at(
     """Return the text of some columns of the rows at these places, with the place and leaf of each."""
     wanted = sql.SQL(", ").join([_PLACE, *map(text.column, columns)])
     query = sql.SQL("SELECT {} FROM {} WHERE {} = ANY (%(tids)s)").format(wanted, text.from_leaf(leaf), CTID)
-    result = _run(connection, query, {"tids": _Tids(tids)}, binary=False)
+    result = _run(connection, query, {"tids": Tids(tids)}, binary=False)
     for row in range(result.ntuples):
         place, *values = (result.get_value(row, each) for each in range(result.nfields))
         assert place is not None  # noqa: S101 - each row has one
@@ -150,7 +150,7 @@ def found_by_keys(connection: Connection, text: RowText, keys: Sequence[Texts]) 
         ),
     )
     given = {f"k{number}": [key[number] for key in keys] for number in range(len(names))}
-    with _by_index(connection):
+    with by_index(connection):
         rows = driver_connection(connection).execute(query, given).fetchall()
     return (Found(number - 1, place, value) for number, place, value in rows)
 
@@ -199,7 +199,7 @@ def _listed(
 
 
 @contextmanager
-def _by_index(connection: Connection) -> Iterator[None]:
+def by_index(connection: Connection) -> Iterator[None]:
     """Let the planner join a few rows with a large table in no other way than by looking each up."""
     ways = ("enable_hashjoin", "enable_mergejoin")
     set_settings(connection, dict.fromkeys(ways, "off"))
@@ -210,13 +210,13 @@ def _by_index(connection: Connection) -> Iterator[None]:
             set_settings(connection, dict.fromkeys(ways, "on"))
 
 
-class _Tids(NamedTuple):
+class Tids(NamedTuple):
     """A parameter of the type tid[]; see ``core.comparison.tids``."""
 
     tids: bytes
 
 
-class _TidsDumper(Dumper):
+class TidsDumper(Dumper):
     format = pq.Format.BINARY
     oid = 1010
     """Of the type tid[]."""
@@ -230,7 +230,7 @@ def _run(
 ) -> pq.abc.PGresult:
     """Run a query, and return its result as it was sent."""
     cursor = driver_connection(connection).cursor(binary=binary)
-    cursor.adapters.register_dumper(_Tids, _TidsDumper)
+    cursor.adapters.register_dumper(Tids, TidsDumper)
     cursor.execute(query, parameters or {})
     result = cursor.pgresult
     assert result is not None  # noqa: S101 - ``execute`` has returned

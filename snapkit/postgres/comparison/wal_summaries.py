@@ -27,7 +27,7 @@ from sqlalchemy import (
     select,
 )
 
-from snapkit.core.comparison.wal_summaries import Summary, Written
+from snapkit.core.comparison.row_versions.wal_summaries import Summary, Written
 from snapkit.postgres.catalog.tables import pg_database
 from snapkit.postgres.connection.driver import driver_connection, server_version
 

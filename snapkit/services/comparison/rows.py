@@ -10,12 +10,13 @@ from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.row_changes import Leaf, Method, Pair, Relation
 from snapkit.postgres.comparison.reading import is_rewritten
 from snapkit.postgres.comparison.relations import relations
+from snapkit.postgres.comparison.rows import can_be_found_by_keys
 from snapkit.postgres.comparison.versions import StoredColumns, stored
 from snapkit.postgres.connection.server import Connection
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.collecting import AFTER, BEFORE, Collector
 from snapkit.services.comparison.methods.by_keys import compare_leaves
-from snapkit.services.comparison.methods.by_versions import Step, by_versions
+from snapkit.services.comparison.methods.by_versions import ByKey, Step, by_versions
 from snapkit.services.comparison.methods.by_wal_summaries import NOTHING_KNOWN, ChangedBlocks, by_wal_summaries
 from snapkit.services.comparison.sides import Sides
 
@@ -39,11 +40,12 @@ def compare_rows(
         return _not_compared(sides, pair, present.reason if present and present.reason else _GONE)
     collector = Collector(sides, present)
     same_file, rest = _divided(sides, present, kinship)
+    by_key = _by_key(present, kinship)
     for before, after in same_file:
         if (written := known.of(before)) is not None:
             found = by_wal_summaries(sides, before, after, written, step)
         else:
-            found = by_versions(sides, before, after, step)
+            found = by_versions(sides, before, after, step, by_key=by_key)
         for only_before, only_after in found:
             collector.put(BEFORE, before.oid, only_before)
             collector.put(AFTER, after.oid, only_after)
@@ -55,6 +57,16 @@ def compare_rows(
     if rest is not None:
         method = Method.KEYS if present.key else Method.VALUES
     return collector.finish(method, as_of)
+
+
+def _by_key(pair: Pair, kinship: Kinship) -> ByKey | None:
+    """How rows are found by the key. In a partition a column has the name that it has in the root."""
+    if kinship.boundary is None or pair.key is None or not can_be_found_by_keys(pair):
+        return None
+    before, after = (
+        tuple((column.name, column.type_name) for column in columns) for columns in zip(*pair.key, strict=True)
+    )
+    return ByKey(kinship.boundary.xmin, before, after)
 
 
 def _is_rewritten(sides: Sides, pair: Pair) -> bool:

@@ -13,7 +13,7 @@ from time import sleep
 
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.row_changes import Leaf, Pair
-from snapkit.core.comparison.wal_summaries import Written, is_worth_it, may_ask_for_checkpoint, reaches
+from snapkit.core.comparison.row_versions.wal_summaries import Written, is_worth_it, may_ask_for_checkpoint, reaches
 from snapkit.core.values import dataclass
 from snapkit.postgres.comparison import wal_summaries
 from snapkit.postgres.comparison.versions import Blocks
