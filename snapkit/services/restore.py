@@ -18,6 +18,7 @@ from snapkit.core.inventory.kinds import Kind
 from snapkit.core.outcome import Outcome
 from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.reporting import Caution, Observe, Progress, unobserved
+from snapkit.core.restoring.live_table import LiveTable
 from snapkit.core.restoring.restored import (
     RestoreConflict,
     RestoredTable,
@@ -30,7 +31,7 @@ from snapkit.errors import NOTHING_CHANGED, ConflictError, SnapkitError, UsageEr
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import server_errors
 from snapkit.postgres.restoring.kept import KeptRestore
-from snapkit.postgres.restoring.live_tables import may_set_replication_role
+from snapkit.postgres.restoring.live_tables import LiveTables, live_tables, may_set_replication_role
 from snapkit.postgres.restoring.stage import Stage
 from snapkit.postgres.sql.stall_watch import watching_for_stalls
 from snapkit.services.comparison.kinship import kinship_of
@@ -64,6 +65,8 @@ class RestoreRequest:
     triggers: TriggerMode | None = None
     late_writes: bool = False
     """Only what was written to the displaced database after its boundary."""
+    looks_only: bool = False
+    """Nothing will be written: the very rows are to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,33 +224,49 @@ def prepared_restore(
     """
     began = monotonic()
     with ExitStack() as stack:
-        with (
-            reading_entries(
-                server, [request.wanted], lock_wait, observe, command="restore", shielded=shielded
-            ) as reading,
-            interruptions(NOTHING_CHANGED),
-            server_errors(NOTHING_CHANGED),
-        ):
+        opened = stack.enter_context(ExitStack())
+        reading = opened.enter_context(
+            reading_entries(server, [request.wanted], lock_wait, observe, command="restore", shielded=shielded)
+        )
+        with interruptions(NOTHING_CHANGED), server_errors(NOTHING_CHANGED):
             entry, live = reading.entries[0], need_live(reading.state, server.source)
             writer = stack.enter_context(writing_to(server, reading.state, live))
-            with (
-                reading.enter(entry) as before,
-                reading.enter_live() as after,
-                closing(Sides(before, after, reading.check)) as sides,
-            ):
-                kinship = kinship_of(before, reading.state, entry.database, live)
-                choice = request.choice
-                if request.late_writes:
-                    choice = replace(choice, late_after=_late_after(entry, kinship))
-                pairs = chosen_pairs(sides, kinship, request.choice.tables, entry.name)
-                check_condition(sides, pairs, request.choice)
-                conflicts = tuple(table_conflicts(pairs, entry.name))
-                impossible = {(each.schema, each.table) for each in conflicts}
-                pairs = [each for each in pairs if (each.shown.schema, each.shown.name) not in impossible]
-                staged = stage_all(sides, pairs, writer, choice, kinship=kinship, observe=observe)
-                check_privileges(writer, staged.stages, reading.state.facts.role)
+            before = opened.enter_context(reading.enter(entry))
+            sides = opened.enter_context(
+                closing(Sides(before, opened.enter_context(reading.enter_live()), reading.check))
+            )
+            kinship = kinship_of(before, reading.state, entry.database, live)
+            choice = request.choice
+            if request.late_writes:
+                choice = replace(choice, late_after=_late_after(entry, kinship))
+            pairs = chosen_pairs(sides, kinship, choice.tables, entry.name)
+            check_condition(sides, pairs, choice)
+            conflicts = tuple(table_conflicts(pairs, entry.name))
+            impossible = {(each.schema, each.table) for each in conflicts}
+            pairs = [each for each in pairs if (each.shown.schema, each.shown.name) not in impossible]
+            tables = live_tables(writer, pairs)
+            way = _way(writer, tables, request.triggers)
+
+            def may_go_straight(table: LiveTable) -> bool:
+                silent = not table.triggers or (
+                    way is TriggerWay.SESSION and all(each.mode == "O" for each in table.triggers)
+                )
+                return silent and not request.looks_only and not conflicts
+
+            staged = stage_all(
+                sides,
+                pairs,
+                writer,
+                choice,
+                kinship=kinship,
+                live=tables,
+                may_go_straight=may_go_straight,
+                observe=observe,
+            )
+            check_privileges(writer, staged.stages, reading.state.facts.role)
             staged = Staged(staged.stages, staged.live, (*conflicts, *staged.conflicts))
-            way = _way(writer, staged, request.triggers)
+        if not any(stage.straight for stage in staged.stages):
+            opened.close()
         prepared = PreparedRestore(server, entry, Application(writer, staged, way), began)
         prepared.cautions = tuple(reading.cautions)
         yield prepared
@@ -291,10 +310,10 @@ def prepared_undo(
             writer = stack.enter_context(writing_to(server, state, live))
             rows = stage_kept(writer, last_restore(writer, server.source))
             check_privileges(writer, rows.staged.stages, state.facts.role)
-            way = _way(writer, rows.staged, triggers)
+            way = _way(writer, rows.staged.live, triggers)
         entry = next((each for each in state.inventory.entries if each.name == rows.restore.entry), None)
         yield PreparedRestore(server, entry, Application(writer, rows.staged, way, rows), began, rows.restore)
 
 
-def _way(writer: Connection, staged: Staged, asked: TriggerMode | None) -> TriggerWay:
-    return trigger_way(asked, may_switch=may_set_replication_role(writer), beyond_us=bool(staged.live.beyond_us))
+def _way(writer: Connection, live: LiveTables, asked: TriggerMode | None) -> TriggerWay:
+    return trigger_way(asked, may_switch=may_set_replication_role(writer), beyond_us=bool(live.beyond_us))

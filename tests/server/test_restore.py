@@ -269,3 +269,53 @@ def test_recover_drops_what_was_kept_for_too_long(sandbox: Sandbox) -> None:
     assert sandbox.run("restore", "--undo").code == 10
     sandbox.run("recover")
     assert rows(sandbox, "SELECT FROM pg_namespace WHERE nspname = 'snapkit_undo'") == []
+
+
+MANY = (
+    "CREATE TABLE parent (id int PRIMARY KEY)",
+    "CREATE TABLE many (id bigserial PRIMARY KEY, parent int REFERENCES parent, note text NOT NULL CHECK (note <> ''))",
+    "INSERT INTO parent SELECT generate_series(1, 100)",
+    "INSERT INTO many (parent, note) SELECT 1 + n % 100, 'note ' || n FROM generate_series(1, 50000) AS n",
+)
+
+
+@pytest.mark.parametrize("damage", ["TRUNCATE many RESTART IDENTITY", "DELETE FROM many WHERE id <= 45000"])
+def test_many_missing_rows_go_straight(sandbox: Sandbox, damage: str) -> None:
+    do(sandbox, *MANY)
+    before = rows(sandbox, "TABLE many ORDER BY id")
+    sandbox.back_up()
+    do(sandbox, damage)
+    left = rows(sandbox, "SELECT count(*) FROM many")[0][0]
+    request = RestoreRequest(None, RestoreChoice((table_pattern("many"),)))
+    with prepared_restore(sandbox.server(), request, LOCK_WAIT) as prepared:
+        assert prepared.stages[0].straight is not None
+        preview = prepared.preview()
+        receipt = prepared.apply()
+    assert counts(receipt) == {"public.many": (50000 - left, 0, 0)}
+    assert preview.tables == receipt.tables
+    assert rows(sandbox, "TABLE many ORDER BY id") == before
+    assert rows(sandbox, "SELECT nextval('many_id_seq') > 50000") == [(True,)]
+    do(sandbox, "UPDATE many SET note = 'newer' WHERE id = 7")
+    (found,) = conflicts(undo_restore(sandbox))
+    assert found.startswith("public.many: 1 of the rows that were inserted")
+    do(sandbox, "DELETE FROM many WHERE id = 7")
+    assert len(conflicts(undo_restore(sandbox))) == 1
+
+
+def test_many_missing_rows_come_back_whole_or_not_at_all(sandbox: Sandbox) -> None:
+    do(sandbox, *MANY)
+    sandbox.back_up()
+    do(sandbox, "TRUNCATE many", "DELETE FROM parent WHERE id = 3")
+    found = conflicts(restore(sandbox, "many", looks=False))
+    assert len(found) == 500
+    assert "the row of public.parent that it refers to is gone" in found[0]
+    assert rows(sandbox, "SELECT FROM many") == []
+    do(sandbox, "INSERT INTO parent VALUES (3)")
+    request = RestoreRequest(None, RestoreChoice((table_pattern("many"),)))
+    with prepared_restore(sandbox.server(), request, LOCK_WAIT) as prepared:
+        do(sandbox, "INSERT INTO many VALUES (7, 3, 'taken meanwhile')")
+        receipt = prepared.apply()
+    assert [each.table for each in receipt.conflicts] == ["many"]
+    assert rows(sandbox, "SELECT id FROM many") == [(7,)]
+    assert counts(restore(sandbox, "many")) == {"public.many": (49999, 1, 0)}
+    assert counts(undo_restore(sandbox)) == {"public.many": (0, 1, 49999)}

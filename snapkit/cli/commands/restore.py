@@ -256,7 +256,7 @@ def restore(
         changed=not kinds or "changed" in kinds,
         exact=exact,
     )
-    request = RestoreRequest(wanted, choice, TriggerMode(chosen) if chosen else None, late_writes)
+    request = RestoreRequest(wanted, choice, TriggerMode(chosen) if chosen else None, late_writes, dry_run)
     return _restore(run, request, dry_run=dry_run, yes=yes)
 
 

@@ -79,3 +79,16 @@ def sets(columns: Iterable[ColumnFit], key: Iterable[Column]) -> tuple[ColumnFit
     """
     keyed = {each.number for each in key if each.loose is None}
     return tuple(each for each in columns if each.live.number not in keyed)
+
+
+def takes_rows_as_they_are(pair: Pair) -> bool:
+    """Whether the live table takes the entry's rows as they come: it has the same columns, of the same types."""
+    if pair.before is None or pair.after is None or pair.before.partitioned or pair.after.partitioned:
+        return False
+    stored = {each.number for each in pair.after.columns if not each.generated}
+    columns = fits(pair)
+    return (
+        {each.live.number for each in columns} == stored
+        and not columns_gone(pair)
+        and all(each.way is Way.SAME and each.entry.not_null >= each.live.not_null for each in columns)
+    )

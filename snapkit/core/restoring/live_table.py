@@ -90,3 +90,14 @@ def parents_first(tables: Collection[int], keys: Iterable[ForeignKey]) -> list[i
         except CycleError as error:
             first, second = error.args[1][:2]  # the second depends on the first
             remaining = {**remaining, second: remaining[second] - {first}}
+
+
+def stands_alone(table: LiveTable, key: Collection[str], keys: Iterable[ForeignKey], chosen: Collection[int]) -> bool:
+    """Whether rows of this table can be in conflict with no other row that is written, nor with live rows.
+
+    Nothing but its ``key`` has to be unique, and no foreign key leads from or to another of the ``chosen`` tables, nor
+    to itself.
+    """
+    return all(set(rule.columns) == set(key) and rule.predicate is None for rule in table.unique) and not any(
+        table.oid in (each.child, each.parent) and each.child in chosen and each.parent in chosen for each in keys
+    )

@@ -113,7 +113,7 @@ def lock_parents(stage: Stage, key: ForeignKey) -> None:
         sql.SQL(
             "SELECT count(*) FROM (SELECT FROM {} AS p WHERE EXISTS (SELECT FROM {} AS n WHERE {}) "
             "FOR KEY SHARE OF p) AS locked"
-        ).format(parent_of(key), stage.new, refers(key, "p", "n")),
+        ).format(parent_of(key), stage.rows, refers(key, "p", "n")),
     )
 
 
@@ -158,7 +158,7 @@ def orphans(stage: Stage, key: ForeignKey, stages: Stages) -> Iterator[RestoreCo
         "SELECT {} FROM {} AS n WHERE {} AND NOT EXISTS (SELECT FROM {} AS p WHERE {} AND {}) AND NOT {}"
     ).format(
         stage.shown_key("n"),
-        stage.new,
+        stage.rows,
         refers_to_something(key, "n"),
         parent_of(key),
         refers(key, "p", "n"),

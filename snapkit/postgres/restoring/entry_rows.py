@@ -7,19 +7,16 @@ so that it cannot reach beyond the parentheses that it stands in.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
 
 from psycopg import pq, sql
 
 from snapkit.core.comparison.lineage import Boundary
-from snapkit.core.comparison.row_changes import Leaf, Place, Relation
+from snapkit.core.comparison.row_changes import Relation
+from snapkit.core.comparison.tids import unpack
 from snapkit.core.restoring.column_fit import columns_gone
 from snapkit.core.restoring.restored import Key
 from snapkit.postgres.copying.relay import relay
 from snapkit.postgres.restoring.stage import Session, Stage, listed, send, text
-
-AT_ONCE = 20_000
-"""How many rows are asked for in one statement."""
 
 
 def never() -> bool:
@@ -58,35 +55,63 @@ def named(table: Relation) -> sql.Composed:
     return sql.SQL("{}" if table.partitioned else "ONLY {}").format(name)
 
 
-def fetch(
-    entry: Session,
-    stage: Stage,
-    rows: Iterable[tuple[Place, str]],
-    condition: sql.Composable | None,
-) -> None:
-    """Send rows of the entry, by place and by what becomes of them (INSERT, UPDATE), into ``raw``."""
-    before = stage.pair.before
-    assert before is not None  # noqa: S101 - rows of the entry lie in a table of the entry
-    columns = listed([sql.Identifier(each.entry.name) for each in stage.fits])
+Places = Iterable[tuple[int, bytes]]
+"""Leaves by OID, and places in them (``core.comparison.tids``), some thousands at a time."""
+
+
+def fetch(entry: Session, stage: Stage, task: str, places: Places, condition: sql.Composable | None) -> None:
+    """Send rows of the entry, by their places, into ``raw``. ``task`` is what becomes of them: INSERT, UPDATE."""
+    columns = [sql.SQL('{}::"char"').format(sql.Literal(task)), *_columns(stage)]
     target = listed([sql.Identifier("task"), *stage.arriving])
     write = sql.SQL("COPY {} ({}) FROM STDIN").format(stage.raw, target)
-    for leaf, task, places in batches(rows, before.leaves):
-        read = sql.SQL('COPY (SELECT {}::"char"{}{} FROM ONLY {} WHERE {}) TO STDOUT').format(
-            sql.Literal(task),
-            sql.SQL(", ") if stage.fits else sql.SQL(""),
-            columns,
-            sql.Identifier(leaf.schema, leaf.name),
-            _chosen(places, condition),
-        )
-        relay(entry, stage.session, read, write, never)
+    for leaf, tids in places:
+        relay(entry, stage.session, _reading(stage, leaf, columns, _chosen(tids, condition)), write, never)
 
 
-def fetch_gone(live: Session, stage: Stage, places: Iterable[Place], condition: sql.Composable | None) -> None:
+def copy_straight(entry: Session, stage: Stage, places: Places | None) -> int:
+    """Send rows of the entry, by their places, into the live table itself; None: all. Return how many were written."""
+    columns = _columns(stage)
+    names = listed([sql.Identifier(each.live.name) for each in stage.fits])
+    write = sql.SQL("COPY {} ({}) FROM STDIN").format(stage.name, names)
+    if places is None:
+        reads = [_reading(stage, leaf.oid, columns, None) for leaf in _before(stage).leaves]
+    else:
+        reads = (_reading(stage, leaf, columns, _chosen(tids, None)) for leaf, tids in places)  # type: ignore[assignment]
+    return sum(relay(entry, stage.session, read, write, never)[1] for read in reads)
+
+
+def count_all(entry: Session, stage: Stage) -> int:
+    """Count the rows of the entry's table."""
+    row = send(entry, sql.SQL("SELECT count(*) FROM {}").format(named(_before(stage)))).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _before(stage: Stage) -> Relation:
+    before = stage.pair.before
+    assert before is not None  # noqa: S101 - rows of the entry lie in a table of the entry
+    return before
+
+
+def _columns(stage: Stage) -> list[sql.Composable]:
+    return [sql.Identifier(each.entry.name) for each in stage.fits]
+
+
+def _reading(stage: Stage, leaf: int, columns: Sequence[sql.Composable], chosen: sql.Composable | None) -> sql.Composed:
+    table = next(each for each in _before(stage).leaves if each.oid == leaf)
+    return sql.SQL("COPY (SELECT {} FROM ONLY {}{}) TO STDOUT").format(
+        listed(columns),
+        sql.Identifier(table.schema, table.name),
+        sql.SQL("") if chosen is None else sql.SQL(" WHERE {}").format(chosen),
+    )
+
+
+def fetch_gone(live: Session, stage: Stage, places: Places, condition: sql.Composable | None) -> None:
     """Note row versions of the live table, as the snapshot of ``live`` sees them, in ``gone``."""
     write = sql.SQL("COPY {} (leaf, tid, version) FROM STDIN").format(stage.gone)
-    for leaf, _, some in batches(((each, "") for each in places), stage.relation.leaves):
+    by_oid = {each.oid: each for each in stage.relation.leaves}
+    for leaf, tids in places:
         read = sql.SQL("COPY (SELECT tableoid, ctid, {} FROM ONLY {} WHERE {}) TO STDOUT").format(
-            VERSION, sql.Identifier(leaf.schema, leaf.name), _chosen(some, condition)
+            VERSION, sql.Identifier(by_oid[leaf].schema, by_oid[leaf].name), _chosen(tids, condition)
         )
         relay(live, stage.session, read, write, never)
 
@@ -95,9 +120,9 @@ VERSION = sql.SQL("int8in(xidout(xmin))")
 """The transaction that wrote a row version, as a number; no cast is used, since users can define casts."""
 
 
-def _chosen(places: Sequence[Place], condition: sql.Composable | None) -> sql.Composed:
-    tids = sql.Literal("{" + ",".join(f'"({each.block},{each.line})"' for each in places) + "}")
-    chosen = sql.SQL("ctid = ANY ({}::tid[])").format(tids)
+def _chosen(tids: bytes, condition: sql.Composable | None) -> sql.Composed:
+    places = sql.Literal("{" + ",".join([f'"({block},{line})"' for block, line in unpack(tids)]) + "}")
+    chosen = sql.SQL("ctid = ANY ({}::tid[])").format(places)
     return chosen if condition is None else sql.SQL("{} AND {}").format(chosen, condition)
 
 
@@ -117,21 +142,8 @@ def written_after(entry: Session, boundary: Boundary) -> sql.Composed:
     )
 
 
-def batches(rows: Iterable[tuple[Place, str]], leaves: Sequence[Leaf]) -> Iterator[tuple[Leaf, str, Sequence[Place]]]:
-    """Part the rows by their leaf and by what becomes of them, some thousands at a time."""
-    by_oid = {each.oid: each for each in leaves}
-    coming = iter(rows)
-    while some := sorted(islice(coming, AT_ONCE), key=lambda row: (row[0].leaf, row[1])):
-        for (leaf, task), group in groupby(some, key=lambda row: (row[0].leaf, row[1])):
-            yield by_oid[leaf], task, [place for place, _ in group]
-
-
-def keys_that_lose(
-    entry: Session, stage: Stage, places: Iterable[Place], condition: sql.Composable | None
-) -> Iterator[Key]:
+def keys_that_lose(entry: Session, stage: Stage, places: Places, condition: sql.Composable | None) -> Iterator[Key]:
     """Name the rows that have a value in a column that the live table no longer has."""
-    before = stage.pair.before
-    assert before is not None  # noqa: S101 - rows of the entry lie in a table of the entry
     by_live = {each.live.number: each.entry.name for each in stage.fits}
     names = [by_live[each.number] for each in stage.key_columns]
     key = sql.SQL("ARRAY[{}]::text[]").format(
@@ -147,9 +159,10 @@ def keys_that_lose(
     lost = sql.SQL(" OR ").join(
         sql.SQL("{} IS NOT NULL").format(sql.Identifier(each.name)) for each in columns_gone(stage.pair)
     )
-    for leaf, _, some in batches(((each, "") for each in places), before.leaves):
+    by_oid = {each.oid: each for each in _before(stage).leaves}
+    for leaf, tids in places:
         query = sql.SQL("SELECT {} FROM ONLY {} WHERE {} AND ({})").format(
-            key, sql.Identifier(leaf.schema, leaf.name), _chosen(some, condition), lost
+            key, sql.Identifier(by_oid[leaf].schema, by_oid[leaf].name), _chosen(tids, condition), lost
         )
         for (values,) in send(entry, query):
             yield stage.as_key(values)

@@ -35,7 +35,10 @@ _LOCK = 0x736E61706B697475
 
 @dataclass(frozen=True, slots=True)
 class KeptTable:
-    """What was kept of one table: ``rows_table`` holds it, ``columns`` are the numbers of the live columns in it."""
+    """What was kept of one table: ``rows_table`` holds it, ``columns`` are the numbers of the live columns in it.
+
+    Without a ``key`` the rows that were inserted are found by the restore's transaction alone.
+    """
 
     number: int
     oid: int
@@ -155,7 +158,12 @@ def keep_before(stage: Stage, restore: KeptRestore) -> None:
 
 
 def keep_inserted(stage: Stage, restore: KeptRestore) -> None:
-    """Keep which rows were inserted: their keys, or the whole rows where there is no key."""
+    """Keep which rows were inserted: their keys, or the whole rows where there is no key.
+
+    Of the many that went straight nothing is kept: all of them have our transaction in xmin.
+    """
+    if stage.straight is not None:
+        return
     of_users = any(
         each.type_oid >= FIRST_OF_USERS for each in stage.relation.columns
     )  # maybe a domain that is NOT NULL
@@ -176,6 +184,7 @@ def _columns(stage: Stage) -> list[sql.Identifier]:
 def note_table(stage: Stage, restore: KeptRestore, rows: Rows) -> None:
     """Note what was kept of a table."""
     columns = [each.number for each in stage.relation.columns if each.generated != "v"]
+    key = [] if stage.straight is not None else [each.number for each in stage.key]
     send(
         stage.session,
         sql.SQL("INSERT INTO {} VALUES ({})").format(
@@ -194,10 +203,7 @@ def note_table(stage: Stage, restore: KeptRestore, rows: Rows) -> None:
                         rows.deleted,
                     )
                 ]
-                + [
-                    sql.SQL("{}::int[]").format(sql.Literal(numbers))
-                    for numbers in (columns, [each.number for each in stage.key])
-                ]
+                + [sql.SQL("{}::int[]").format(sql.Literal(numbers)) for numbers in (columns, key)]
             ),
         ),
     )

@@ -361,3 +361,10 @@ def privileges_lacking(connection: Connection, oid: int) -> list[str]:
         select(*(func.has_table_privilege(literal(oid, OID), each, type_=Boolean) for each in wanted))
     ).one()
     return [each for each, may in zip(wanted, row, strict=True) if not may]
+
+
+def check_constraints(connection: Connection, oid: int) -> set[str]:
+    """Return the CHECK constraints of a table, as PostgreSQL prints them."""
+    definition = func.pg_get_constraintdef(_constraint.c.oid, type_=Text)
+    rows = connection.execute(select(definition).where(_constraint.c.conrelid == oid, _constraint.c.contype == "c"))
+    return set(rows.scalars())

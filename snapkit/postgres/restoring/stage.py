@@ -9,7 +9,8 @@ https://www.postgresql.org/docs/current/sql-createtable.html (LIKE)
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -51,6 +52,19 @@ def all_of(conditions: Sequence[sql.Composable]) -> sql.Composed:
     return sql.SQL(" AND ").join(conditions)
 
 
+@dataclass(slots=True)
+class Straight:
+    """Many rows that do not wait, but go from the entry into the live table itself, since nothing is in their way.
+
+    ``places`` None: all rows of the entry's table; ``rows`` is their number. ``is_written``: they are there.
+    """
+
+    entry: Session
+    places: Iterable[tuple[int, bytes]] | None
+    rows: int
+    is_written: bool = False
+
+
 class Stage:
     """The rows of one table on their way: ``pair`` says where from and where to, ``number`` tells stages apart.
 
@@ -73,6 +87,7 @@ class Stage:
         self.name = sql.Identifier(self.relation.schema, self.relation.name)
         self.only = self.name if self.relation.partitioned else sql.SQL("ONLY {}").format(self.name)
         self.task = sql.Identifier(self._free_name())
+        self.straight: Straight | None = None
 
     def _free_name(self) -> str:
         name, taken = "snapkit_task", {each.name for each in self.relation.columns}
@@ -123,6 +138,15 @@ class Stage:
         send(self.session, sql.SQL("CREATE TEMPORARY TABLE {} (leaf oid, tid tid, version bigint)").format(self.gone))
 
     # --- pieces of SQL ---
+
+    @property
+    def rows(self) -> sql.Composable:
+        """The rows that are written, with what becomes of them: ``new``, or what went straight into the live table."""
+        if self.straight is None or not self.straight.is_written:
+            return self.new
+        return sql.SQL(
+            "(SELECT w.*, 'i'::\"char\" AS {} FROM {} AS w WHERE w.xmin = pg_current_xact_id()::xid)"
+        ).format(self.task, self.only)
 
     @staticmethod
     def _arrived(number: int) -> sql.Identifier:

@@ -12,9 +12,10 @@ from snapkit.core.restoring.live_table import ForeignKey, OwnedSequence, UserTri
 from snapkit.core.restoring.restored import Key, RestoreConflict, TriggerWay
 from snapkit.core.secrets import without_values
 from snapkit.postgres.restoring.conflicts import child_of, parent_of, refers
+from snapkit.postgres.restoring.entry_rows import copy_straight
 from snapkit.postgres.restoring.filling import conflict
 from snapkit.postgres.restoring.kept import KeptRestore, rows_table
-from snapkit.postgres.restoring.stage import Session, Stage, all_of, listed, send, text
+from snapkit.postgres.restoring.stage import Session, Stage, Straight, all_of, listed, send, text
 
 REFUSALS = (errors.IntegrityError, errors.DataError, errors.RaiseException)
 """What PostgreSQL raises for rows that it does not take; triggers raise the last."""
@@ -93,8 +94,17 @@ def insert(stage: Stage) -> sql.Composed:
     )
 
 
+def insert_straight(stage: Stage, straight: Straight) -> int:
+    """Send rows from the entry into the live table. Return how many."""
+    written = copy_straight(straight.entry, stage, straight.places)
+    straight.is_written = True
+    return written
+
+
 def planned(stage: Stage) -> Rows:
     """How many rows will be inserted, updated and deleted."""
+    if stage.straight is not None:
+        return Rows(inserted=stage.straight.rows)
     row = send(
         stage.session,
         sql.SQL(
@@ -178,7 +188,7 @@ def move_sequence(stage: Stage, sequence: OwnedSequence) -> None:
             margin=sql.Literal(margin),
             furthest=text(furthest),
             column=column,
-            new=stage.new,
+            new=sql.SQL("{} AS n").format(stage.rows),
             task=stage.task,
             name=name,
             beyond=text(beyond),

@@ -238,7 +238,7 @@ class Application:
     def _send(self, busy: Sequence[Stage]) -> dict[int, Rows]:
         if self.way is TriggerWay.SESSION:
             for stage in busy:
-                for key in self._keys_from(stage):
+                for key in self._keys_from(stage) if stage.straight is None else ():
                     lock_parents(stage, key)
         writing.prepare_triggers(self.session, self.way, self.triggers)
         deleted = {stage.number: send(self.session, writing.delete(stage)).rowcount for stage in reversed(busy)}
@@ -246,10 +246,19 @@ class Application:
         for stage in busy:
             update = writing.update(stage)
             updated = 0 if update is None else send(self.session, update).rowcount
-            inserted = send(self.session, writing.insert(stage)).rowcount
+            inserted = self._insert(stage)
             done[stage.number] = Rows(inserted, updated, deleted[stage.number])
         writing.settle_triggers(self.session, self.way, self.triggers)
         return done
+
+    def _insert(self, stage: Stage) -> int:
+        if stage.straight is None:
+            return send(self.session, writing.insert(stage)).rowcount
+        inserted = writing.insert_straight(stage, stage.straight)
+        if self.way is TriggerWay.SESSION:
+            for key in self._keys_from(stage):
+                lock_parents(stage, key)
+        return inserted
 
     def _check_what_others_refer_to(self, busy: Sequence[Stage], restore: KeptRestore) -> None:
         """Check the foreign keys that PostgreSQL has not checked, once all is written."""
@@ -267,7 +276,7 @@ class Application:
     def _cautions(self, busy: Sequence[Stage]) -> Iterator[Caution]:
         """Warn of rows that are not as they were written: a trigger was at work."""
         for stage in busy:
-            if not stage.live.triggers:
+            if not stage.live.triggers or stage.straight is not None:
                 continue
             keys = list(writing.changed_by_triggers(stage))
             if keys:

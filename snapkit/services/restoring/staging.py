@@ -5,6 +5,7 @@ That session is in the live database, and holds no lock and no snapshot while th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from time import monotonic
@@ -12,10 +13,11 @@ from time import monotonic
 from snapkit.core.comparison.lineage import Boundary, Kinship
 from snapkit.core.comparison.pairing import pair_tables
 from snapkit.core.comparison.patterns import TablePattern, check_each_fits, chosen_by
-from snapkit.core.comparison.row_changes import Method, Pair, Place, Relation
-from snapkit.core.comparison.tids import unpack
+from snapkit.core.comparison.row_changes import Method, Pair, Relation
+from snapkit.core.comparison.tids import pack
 from snapkit.core.reporting import Observe, Progress
-from snapkit.core.restoring.column_fit import columns_gone
+from snapkit.core.restoring.column_fit import columns_gone, takes_rows_as_they_are
+from snapkit.core.restoring.live_table import LiveTable, stands_alone
 from snapkit.core.restoring.restored import RestoreConflict
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UsageError
@@ -24,6 +26,7 @@ from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection
 from snapkit.postgres.restoring.entry_rows import (
     as_condition,
+    count_all,
     fetch,
     fetch_gone,
     keys_that_lose,
@@ -31,8 +34,8 @@ from snapkit.postgres.restoring.entry_rows import (
     written_after,
 )
 from snapkit.postgres.restoring.filling import conflict
-from snapkit.postgres.restoring.live_tables import LiveTables, live_tables
-from snapkit.postgres.restoring.stage import INSERT, UPDATE, Stage, all_of
+from snapkit.postgres.restoring.live_tables import LiveTables, check_constraints
+from snapkit.postgres.restoring.stage import INSERT, UPDATE, Stage, Straight, all_of
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
@@ -121,10 +124,15 @@ def stage_all(
     choice: RestoreChoice,
     *,
     kinship: Kinship,
+    live: LiveTables,
+    may_go_straight: Callable[[LiveTable], bool],
     observe: Observe,
 ) -> Staged:
-    """Compare the tables, and fetch the rows that are to be written."""
-    live = live_tables(writer, pairs)
+    """Compare the tables, and fetch the rows that are to be written.
+
+    Many rows that are only missing stay in the entry until they are written, if nothing can be in their way and
+    ``may_go_straight`` allows it.
+    """
     stages: list[Stage] = []
     conflicts: list[RestoreConflict] = []
     began = monotonic()
@@ -141,36 +149,88 @@ def stage_all(
         assert pair.after is not None  # noqa: S101 - those without are conflicts already
         stage = Stage(driver_connection(writer), number, pair, live.tables[pair.after.oid])
         stage.create()
-        conflicts += _stage(sides, stage, kinship, choice, step)
+        plain = may_go_straight(stage.live) and _is_plain(sides, stage, choice, live)
+        conflicts += _stage(sides, stage, kinship, choice, _Comparing(step, plain))
         stages.append(stage)
     return Staged(tuple(stages), live, tuple(conflicts))
 
 
-def _stage(
-    sides: Sides, stage: Stage, kinship: Kinship, choice: RestoreChoice, step: Callable[[int], None]
-) -> Iterator[RestoreConflict]:
+@dataclass(frozen=True, slots=True)
+class _Comparing:
+    """``step`` is told how far a comparison is. ``may_go_straight``: nothing can be in the way of missing rows."""
+
+    step: Callable[[int], None]
+    may_go_straight: bool
+
+
+_MANY = 20_000
+"""From so many missing rows on it is worth it not to have them wait."""
+
+
+def _is_plain(sides: Sides, stage: Stage, choice: RestoreChoice, live: LiveTables) -> bool:
+    """Whether missing rows of this table can be in conflict with nothing but what others write meanwhile."""
     pair = stage.pair
+    if choice.where is not None or choice.late_after is not None or not choice.missing or pair.before is None:
+        return False
+    key = [each.name for each in stage.key]
+    return (
+        takes_rows_as_they_are(pair)
+        and stands_alone(stage.live, key, live.keys, live.tables)
+        and check_constraints(sides.after, stage.relation.oid) <= check_constraints(sides.before, pair.before.oid)
+    )
+
+
+def _is_empty(connection: Connection, stage: Stage) -> bool:
+    """Whether the live table has no block at all, as after TRUNCATE. It is locked against another one."""
+    return not any(leaf.blocks for each in relations(connection, [stage.relation.oid]) for leaf in each.leaves)
+
+
+def _stage(
+    sides: Sides, stage: Stage, kinship: Kinship, choice: RestoreChoice, comparing: _Comparing
+) -> Iterator[RestoreConflict]:
+    pair, entry = stage.pair, driver_connection(sides.before)
     with sides.snapshot(pair.before, pair.after) as as_of:
         check_unchanged(sides.before, pair.before)
         check_unchanged(sides.after, pair.after)
-        changes = compare_rows(sides, pair, kinship, step, as_of)
+        if comparing.may_go_straight and _is_empty(sides.after, stage) and (rows := count_all(entry, stage)) >= _MANY:
+            stage.straight = Straight(entry, None, rows)
+            return
+        changes = compare_rows(sides, pair, kinship, comparing.step, as_of)
         if changes.method is Method.NOT_COMPARED:
             raise SnapkitError(
                 f"{stage.relation.schema}.{stage.relation.name} cannot be compared: {changes.reason}.",
                 state=NOTHING_CHANGED,
             )
-        entry, live = driver_connection(sides.before), driver_connection(sides.after)
-        where = None if choice.where is None else as_condition(choice.where)
-        wanted = where
-        if choice.late_after is not None:
-            wanted = all_of([written_after(entry, choice.late_after), *([where] if where else [])])
-        if choice.missing and columns_gone(pair):
-            for key in keys_that_lose(entry, stage, _missing(changes), wanted):
-                gone = ", ".join(each.name for each in columns_gone(pair))
-                yield conflict(stage, key, f"it has a value in a column that the table no longer has ({gone})")
-        fetch(entry, stage, _wanted(changes, choice), wanted)
-        if choice.exact:
-            fetch_gone(live, stage, _places(changes.inserted), where)
+        if comparing.may_go_straight and _only_missing(changes, choice):
+            stage.straight = Straight(entry, changes.deleted, changes.counts.deleted)
+            return
+        yield from _fetch(sides, stage, changes, choice)
+
+
+def _only_missing(changes: ChangedRows, choice: RestoreChoice) -> bool:
+    """Whether many rows are missing, and nothing else is to be written."""
+    found = changes.counts
+    others = (found.updated if choice.changed else 0) + (found.inserted if choice.exact else 0)
+    return found.deleted >= _MANY and not others
+
+
+def _fetch(sides: Sides, stage: Stage, changes: ChangedRows, choice: RestoreChoice) -> Iterator[RestoreConflict]:
+    """Have the rows wait that were found to differ."""
+    entry, live = driver_connection(sides.before), driver_connection(sides.after)
+    where = None if choice.where is None else as_condition(choice.where)
+    wanted = where
+    if choice.late_after is not None:
+        wanted = all_of([written_after(entry, choice.late_after), *([where] if where else [])])
+    if choice.missing and columns_gone(stage.pair):
+        for key in keys_that_lose(entry, stage, changes.deleted, wanted):
+            gone = ", ".join(each.name for each in columns_gone(stage.pair))
+            yield conflict(stage, key, f"it has a value in a column that the table no longer has ({gone})")
+    if choice.missing:
+        fetch(entry, stage, INSERT, changes.deleted, wanted)
+    if choice.changed:
+        fetch(entry, stage, UPDATE, _updated(changes), wanted)
+    if choice.exact:
+        fetch_gone(live, stage, changes.inserted, where)
 
 
 def check_unchanged(connection: Connection, table: Relation | None) -> None:
@@ -189,19 +249,11 @@ def _shape(table: Relation) -> tuple[object, ...]:
     return table.oid, table.schema, table.name, table.columns, table.keys, table.partitioned, table.reason, leaves
 
 
-def _places(spool: Iterable[tuple[int, bytes]]) -> Iterator[Place]:
-    for leaf, tids in spool:
-        for at in unpack(tids):
-            yield Place(leaf, *at)
-
-
-def _missing(changes: ChangedRows) -> Iterator[Place]:
-    return _places(changes.deleted)
-
-
-def _wanted(changes: ChangedRows, choice: RestoreChoice) -> Iterator[tuple[Place, str]]:
-    if choice.missing:
-        yield from ((place, INSERT) for place in _missing(changes))
-    if choice.changed:
-        for some in changes.updated:
-            yield from ((before, UPDATE) for before, _ in some)
+def _updated(changes: ChangedRows) -> Iterator[tuple[int, bytes]]:
+    """The places of the entry's rows that were changed, by leaf."""
+    for some in changes.updated:
+        by_leaf: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for before, _ in some:
+            by_leaf[before.leaf].append((before.block, before.line))
+        for leaf, at in by_leaf.items():
+            yield leaf, pack(at)
