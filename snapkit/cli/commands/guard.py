@@ -76,6 +76,10 @@ def _data(result: GuardReceipt | DryRun[BackupPreview]) -> Document:
     return _receipt_document(result)
 
 
+_CARRIED = ("carried", "not_carried")
+"""What guard tells of late writes itself, as rollback does."""
+
+
 def _receipt_document(result: GuardReceipt) -> Document:
     from snapkit.cli.commands.prune import removal_document
     from snapkit.cli.commands.rollback import swap_document
@@ -83,6 +87,7 @@ def _receipt_document(result: GuardReceipt) -> Document:
     from snapkit.core.durations import milliseconds
     from snapkit.services.rollback import SwapReceipt
 
+    swap = swap_document(result.rollback) if isinstance(result.rollback, SwapReceipt) else None
     return {
         "backup": entry_document(result.backup.backup),
         "backup_outage_ms": milliseconds(result.backup.outage),
@@ -90,8 +95,9 @@ def _receipt_document(result: GuardReceipt) -> Document:
         "command_words": result.command.words,
         "command_exit_code": result.command_exit_code,
         "health": result.health.value,
-        "rollback": swap_document(result.rollback) if isinstance(result.rollback, SwapReceipt) else None,
+        "rollback": swap,
         "prune": removal_document(result.removal) if result.removal else None,
+        **({key: swap[key] for key in _CARRIED if key in swap} if swap else {}),
     }
 
 
