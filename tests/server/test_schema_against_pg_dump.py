@@ -21,7 +21,7 @@ from psycopg import sql
 
 from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.comparison.schema.schema_changes import schema_changes
-from snapkit.postgres.comparison.definitions.read import read_definitions
+from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
 from tests.cluster import Cluster
@@ -70,7 +70,7 @@ def dumped(cluster: Cluster, base: str) -> Counter[str]:
 
 def definitions(url: str, name: str) -> list[Definition]:
     with Server(target_of(url)).enter(name, {}) as connection:
-        return read_definitions(connection)
+        return definitions_in_snapshot(connection)
 
 
 @pytest.fixture

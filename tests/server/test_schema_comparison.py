@@ -13,7 +13,7 @@ from psycopg import sql
 from snapkit.core.comparison.differences import ChangedDefinition
 from snapkit.core.comparison.schema.defined_objects import Definition
 from snapkit.core.comparison.schema.schema_changes import schema_changes
-from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot, read_definitions
+from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
@@ -327,7 +327,7 @@ def inside(base: str) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def before(inside: Connection) -> list[Definition]:
-    return read_definitions(inside)
+    return definitions_in_snapshot(inside)
 
 
 def told(changes: tuple[ChangedDefinition, ...]) -> str:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from snapkit.core.comparison.schema.schema_changes import schema_changes
-from snapkit.errors import BusyError
-from snapkit.postgres.comparison.definitions.read import read_definitions
+from snapkit.errors import NOTHING_CHANGED, BusyError
+from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
+from snapkit.postgres.connection.sqlstates import server_errors
+from snapkit.services.comparison.schema import compare_schemas
+from snapkit.services.comparison.sides import Sides
 from tests.cluster import PASSWORD, Cluster
 from tests.sandbox import Sandbox
 from tests.server.test_schema_comparison import BASE, READER, base
@@ -27,12 +30,22 @@ def test_a_role_without_rights_reads_all_but_the_options_of_user_mappings(cluste
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(READER), PASSWORD))
     with Server(target_of(base)).enter(BASE, {}) as superuser:
-        wanted = read_definitions(superuser)
+        wanted = definitions_in_snapshot(superuser)
     with Server(target_of(cluster.url(BASE, user=READER))).enter(BASE, {}) as reader:
-        found = read_definitions(reader)
+        found = definitions_in_snapshot(reader)
     (change,) = schema_changes(wanted, found, related=True)
     assert change.object == "user mapping"
     assert "sesame" not in repr(wanted) + repr(found)
+
+
+@contextmanager
+def compared(sandbox: Sandbox) -> Iterator[Sides]:
+    """A clone of the live database, and the live database."""
+    clone = f"{sandbox.prefix}_clone"
+    sandbox.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*map(sql.Identifier, (clone, sandbox.name))))
+    server = sandbox.server()
+    with server.enter(clone, {}) as entry, server.enter(sandbox.name, {}) as live, closing(Sides(entry, live)) as sides:
+        yield sides
 
 
 @contextmanager
@@ -57,32 +70,52 @@ def ddl(sandbox: Sandbox, *scripts: str) -> Iterator[None]:
     assert not thread.is_alive()
 
 
-def test_what_is_read_while_definitions_are_changed_is_of_one_moment(sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("related", [True, False])
+def test_what_is_read_while_definitions_are_changed_is_of_one_moment(sandbox: Sandbox, related: bool) -> None:
     there = "CREATE TABLE one (id int PRIMARY KEY, CHECK (id > 0)); CREATE VIEW over AS SELECT id FROM one"
-    scripts = ("ALTER TABLE one RENAME TO two", "DROP TABLE two CASCADE", there)
+    scripts = (there, "ALTER TABLE one RENAME TO two", "DROP TABLE two CASCADE")
     complete = 0
-    with sandbox.connect() as connection:
-        connection.execute(there)
-    with ddl(sandbox, *scripts), sandbox.server().enter(sandbox.name, {}) as connection:
-        deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 120
+    with compared(sandbox) as sides, ddl(sandbox, *scripts):
         while complete < 10 and time.monotonic() < deadline:
             with suppress(BusyError):
-                found = {each.name: each for each in read_definitions(connection)}
+                found = {each.name: each.after or "" for each in compare_schemas(sides, related=related)}
                 complete += 1
-                assert not {"one", "two"} <= found.keys()
-                if "over" in found:
-                    name = "one" if "one" in found else "two"
-                    assert f"FROM public.{name}" in found["over"].text
-                    assert found[f"{name}.one_id_check"].text == "CONSTRAINT one_id_check CHECK ((id > 0))"
+                assert found.keys() in ({"one", "over"}, {"two", "over"}, set())
+                for name in found.keys() - {"over"}:
+                    assert f"FROM public.{name}" in found["over"]
+                    assert "CONSTRAINT one_id_check CHECK ((id > 0))" in found[name]
     assert complete == 10
 
 
 def test_a_locked_table_is_not_waited_for_without_end(sandbox: Sandbox) -> None:
-    with sandbox.connect() as connection:
-        connection.execute("CREATE VIEW over AS SELECT id FROM item")
-    with sandbox.connect() as locker, sandbox.server().enter(sandbox.name, {}) as reader:
+    with compared(sandbox) as sides, sandbox.connect() as locker:
+        locker.execute("CREATE VIEW over AS SELECT id FROM item")
         locker.execute("BEGIN; LOCK TABLE item IN ACCESS EXCLUSIVE MODE")
-        with pytest.raises(BusyError):
-            read_definitions(reader)
+        with pytest.raises(BusyError), server_errors(NOTHING_CHANGED):
+            compare_schemas(sides, related=True)
         locker.execute("ROLLBACK")
-        assert any(each.name == "over" for each in read_definitions(reader))
+        assert [each.name for each in compare_schemas(sides, related=True)] == ["over"]
+
+
+def test_of_related_databases_only_what_differs_is_read(sandbox: Sandbox) -> None:
+    with sandbox.connect() as connection:
+        connection.execute("CREATE SCHEMA shop; CREATE TABLE shop.customer (id int PRIMARY KEY, email text, old int)")
+        connection.execute("CREATE VIEW shop.known AS SELECT email FROM shop.customer")
+    with compared(sandbox) as sides:
+        with sandbox.connect() as connection:
+            connection.execute("COMMENT ON TABLE shop.customer IS 'who buys'")
+            connection.execute("COMMENT ON COLUMN shop.known.email IS 'where to write'")
+            connection.execute("COMMENT ON INDEX shop.customer_pkey IS 'the key'")
+            connection.execute("ALTER TABLE shop.customer DROP old, ADD old bigint")
+            connection.execute("ALTER SCHEMA shop RENAME TO store")
+            connection.execute("CREATE INDEX by_email ON store.customer (email)")
+        found = compare_schemas(sides, related=True)
+    assert [f"{each.change} {each.object} {each.schema}.{each.name}" for each in found] == [
+        "changed schema None.store",
+        "changed column store.customer.old",
+        "added index store.customer.by_email",
+        "added comment store.customer",
+        "added comment store.customer.customer_pkey",
+        "added comment store.known",
+    ]

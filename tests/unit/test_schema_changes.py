@@ -133,8 +133,11 @@ def test_an_address_of_another_kind_of_object_proves_nothing() -> None:
 def test_the_name_counts_where_the_scope_is_not_told() -> None:
     own = Definition("f.9.0", "function", "pg_catalog", ("f()",), "", "one", raw="1", scope="ns.11")
     other = own._replace(address="f.10.0", text="two", raw="2", scope="ns.12")
-    assert told([own], [other]) == ["changed function f()"]
-    assert told([own], [other._replace(schema="public")]) == ["removed function f()", "added function f()"]
+    both = ["added function f()", "removed function f()"]
+    assert told([own], [other], related=False) == ["changed function f()"]
+    assert told([own], [other._replace(schema="public")], related=False) == both[::-1]
+    assert told([own], [other], related=True) == both
+    assert told([own], [other._replace(scope="ns.11", schema="renamed")], related=True) == ["changed function f()"]
 
 
 def test_the_owner_is_told_by_itself() -> None:

@@ -92,20 +92,24 @@ def _partners(before: Mapping[str, Definition], after: Mapping[str, Definition],
     candidates: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for each in after.values():
         if each.address not in taken:
-            candidates[_key(each, each.scope, after)].append(each.address)
+            scope = each.scope if each.scope in after else _elsewhere(each, related=related)
+            candidates[each.object, scope, each.path[-1]].append(each.address)
     for each in sorted(before.values(), key=partial(_depth, before)):
         if each.address not in partners:
-            scope = None if each.scope is None else partners.get(each.scope, each.scope and f"gone {each.scope}")
-            found = candidates.get(_key(each, scope, before))
-            if found:
+            gone = f"gone {each.scope}"
+            scope = partners.get(each.scope or "", gone) if each.scope in before else _elsewhere(each, related=related)
+            if found := candidates.get((each.object, scope, each.path[-1])):
                 partners[each.address] = found.pop()
     return partners
 
 
-def _key(each: Definition, scope: str | None, side: Mapping[str, Definition]) -> tuple[object, ...]:
-    if each.scope is not None and each.scope not in side:  # in a schema of PostgreSQL's own, or of an extension
-        return each.object, each.schema, each.path
-    return each.object, scope, each.path[-1]
+def _elsewhere(each: Definition, *, related: bool) -> object:
+    """Return what stands for a scope that is not compared itself.
+
+    Between related databases it is the same in both, and so has the same address. Else it is a schema of PostgreSQL's
+    own or something of an extension, and has the same name.
+    """
+    return each.scope if related or each.scope is None else (each.schema, each.path[:-1])
 
 
 def _depth(side: Mapping[str, Definition], each: Definition) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Select, and_, case, column, func, select
+from sqlalchemy import Boolean, Select, Text, and_, case, column, func, select
 from sqlalchemy.dialects.postgresql import OID, array
 
 from snapkit.postgres.catalog.tables import catalog_table
@@ -23,6 +23,7 @@ from snapkit.postgres.comparison.definitions.pieces import (
     identified,
     joined,
     lines,
+    listed,
     namespace,
     qualified,
     quoted,
@@ -70,7 +71,7 @@ def columns(version: int) -> Select[Any]:
     )
     tail = lines(
         when(a.attstattarget >= 0, glued("ALTER COLUMN ", quoted(a.attname), " SET STATISTICS ", a.attstattarget)),
-        glued("ALTER COLUMN ", quoted(a.attname), " SET (", joined(a.attoptions), ")"),
+        glued("ALTER COLUMN ", quoted(a.attname), " SET (", _options(), ")"),
     )
     table = address("pg_class", relation.c.oid)
     is_default = and_(default.c.adrelid == a.attrelid, default.c.adnum == a.attnum)
@@ -97,6 +98,17 @@ def columns(version: int) -> Select[Any]:
         .outerjoin(default, is_default)
         .where(own_relations("rpf"))
     )
+
+
+_VERSION_OF_COLUMN = "pg_attver"
+"""What the server keeps for itself among a column's options, from 15.20 on: pg_dump does not print it either."""
+
+
+def _options() -> Piece:
+    """The options that users have set."""
+    one = func.unnest(attribute.c.attoptions).table_valued(column("option", Text), name="one").render_derived()
+    is_own = func.split_part(one.c.option, "=", 1) != _VERSION_OF_COLUMN
+    return select(listed(one.c.option, one.c.option.collate("C"))).select_from(one).where(is_own).scalar_subquery()
 
 
 def _inherited() -> Piece:

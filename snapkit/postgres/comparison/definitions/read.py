@@ -6,18 +6,24 @@ until the transaction ends. https://www.postgresql.org/docs/current/explicit-loc
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Select, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Select, Text, bindparam, func, select, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from snapkit.core.comparison.schema.defined_objects import Definition
-from snapkit.core.comparison.schema.said_of_objects import comments_of, default_privileges_of, labels_of, privileges_of
+from snapkit.core.comparison.schema.overview import Overview
+from snapkit.core.comparison.schema.said_of_objects import (
+    Granted,
+    Remark,
+    comments_of,
+    default_privileges_of,
+    labels_of,
+    privileges_of,
+)
 from snapkit.core.server.version import major_version
-from snapkit.errors import NOTHING_CHANGED, BusyError
 from snapkit.postgres.comparison.definitions import said_of
 from snapkit.postgres.comparison.definitions.columns import columns
 from snapkit.postgres.comparison.definitions.of_database import of_database, user_mappings
@@ -25,70 +31,67 @@ from snapkit.postgres.comparison.definitions.on_tables import on_tables
 from snapkit.postgres.comparison.definitions.routines import routines
 from snapkit.postgres.comparison.definitions.tables_and_views import relations
 from snapkit.postgres.comparison.definitions.types_of_users import types
-from snapkit.postgres.connection.driver import driver_connection, server_version
-from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors, sqlstate_of
-
-_ATTEMPTS = 10
+from snapkit.postgres.connection.driver import server_version
+from snapkit.postgres.connection.sqlstates import sqlstate_of
 
 _GONE_MEANWHILE = ("XX000", "42P01", "42703", "42704", "42883", "3F000")
 """What PostgreSQL says when it is to print an object that was dropped a moment ago: "cache lookup failed", or that a
 table, column, object, function or schema does not exist."""
 
 
-def read_definitions(connection: Connection) -> list[Definition]:
-    """Return all definitions, as of one moment.
+def is_gone_meanwhile(error: BaseException) -> bool:
+    """Whether an error can come of an object that was dropped while it was to be printed."""
+    return sqlstate_of(error) in _GONE_MEANWHILE
 
-    PostgreSQL prints names as they are now, not as they were in the snapshot. So it is asked afterwards whether
-    anything was altered meanwhile, and if so everything is read again. Raises BusyError if that happens again and
-    again, and what the server says otherwise.
-    """
-    with server_errors(NOTHING_CHANGED):
-        for _ in range(_ATTEMPTS):
-            found = _read_once(connection)
-            if found is not None:
-                return found
-    raise BusyError(
-        "The definitions of the database are changed again and again.",
-        state=NOTHING_CHANGED,
-        hint="Run the command again when no migration or other DDL is under way.",
+
+def overview(connection: Connection) -> Overview:
+    """Return what there is in the database, by the snapshot of the present transaction."""
+    return Overview(
+        stamps(connection),
+        said_of.privileges(connection),
+        said_of.default_privileges(connection),
+        said_of.comments(connection),
+        said_of.security_labels(connection),
     )
 
 
-def _read_once(connection: Connection) -> list[Definition] | None:
-    """Return all definitions; None if something was altered meanwhile."""
-    try:
-        with _snapshot(connection):
-            found = definitions_in_snapshot(connection)
-        with _snapshot(connection):
-            now = Counter(connection.execute(_hashes(_version(connection))).scalars())
-    except SERVER_ERRORS as error:
-        if sqlstate_of(error) in _GONE_MEANWHILE:
-            return None
-        raise
-    return found if now == Counter(each.raw for each in found if not each.is_remark) else None
+def stamps(connection: Connection) -> dict[str, str]:
+    """Return the stamp of each object by its address, by the snapshot of the present transaction."""
+    return {row[0]: row[1] for row in connection.execute(_stamps(_version(connection)))}
 
 
-@contextmanager
-def _snapshot(connection: Connection) -> Iterator[None]:
-    driver = driver_connection(connection)
-    driver.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-    try:
-        yield
-    finally:
-        with suppress(*SERVER_ERRORS):  # the connection is lost, and the transaction with it
-            driver.rollback()
+def printed(connection: Connection, wanted: Overview, *, all_of_it: bool) -> list[Definition]:
+    """Return the definitions of what is wanted.
+
+    The snapshot of the transaction says which objects there are. But PostgreSQL prints names as they are now. So ask
+    for the stamps again in a later snapshot: if they are others, what was returned may be of no one moment.
+    """
+    said_of_them: list[Granted | Remark] = [*wanted.privileges, *wanted.comments, *wanted.labels]
+    aliases = {each.address: each for each in said_of.aliases(connection)} if said_of_them else {}
+    told_as = {aliases[each.address].told_as for each in said_of_them if each.address in aliases}
+    found = list(_objects(connection, None if all_of_it else wanted.objects | told_as))
+    objects = {each.address: each for each in found}
+    found = [each for each in found if each.address in wanted.stamps]
+    found += privileges_of(wanted.privileges, objects, aliases)
+    found += default_privileges_of(wanted.default_privileges)
+    found += comments_of(wanted.comments, objects, aliases)
+    found += labels_of(wanted.labels, objects, aliases)
+    return found
 
 
 def definitions_in_snapshot(connection: Connection) -> list[Definition]:
     """Return all definitions, by the snapshot of the present transaction. Raises what the server says."""
-    found = [Definition(*row) for query in _queries(_version(connection)) for row in connection.execute(query)]
-    objects = {each.address: each for each in found}
-    aliases = {each.address: each for each in said_of.aliases(connection)}
-    found += privileges_of(said_of.privileges(connection), objects, aliases)
-    found += default_privileges_of(said_of.default_privileges(connection))
-    found += comments_of(said_of.comments(connection), objects, aliases)
-    found += labels_of(said_of.security_labels(connection), objects, aliases)
-    return found
+    return printed(connection, overview(connection), all_of_it=True)
+
+
+def _objects(connection: Connection, only: Collection[str] | None) -> Iterator[Definition]:
+    """Yield the objects with these addresses, or all."""
+    for query in _queries(_version(connection)):
+        if only is not None:
+            address: Any = query.selected_columns["address"]
+            query = query.where(address == func.any(bindparam("only", list(only), ARRAY(Text))))
+        for row in connection.execute(query):
+            yield Definition(*row)
 
 
 @cache
@@ -105,9 +108,10 @@ def _queries(version: int) -> tuple[Select[Any], ...]:
 
 
 @cache
-def _hashes(version: int) -> CompoundSelect[Any]:
-    """Select the hashes of all objects alone, for which PostgreSQL prints nothing."""
-    return union_all(*(select(query.subquery(f"q{n}").c.raw) for n, query in enumerate(_queries(version))))
+def _stamps(version: int) -> CompoundSelect[Any]:
+    """Select the stamps of all objects, for which PostgreSQL prints nothing."""
+    found = (query.subquery(f"q{n}").c for n, query in enumerate(_queries(version)))
+    return union_all(*(select(c.address, func.concat_ws(" ", c.raw, c.owner, c.hidden)) for c in found))
 
 
 def _version(connection: Connection) -> int:

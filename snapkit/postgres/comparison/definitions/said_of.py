@@ -209,7 +209,7 @@ def comments(connection: Connection) -> list[Remark]:
         and_(c.classoid == CLASSES["pg_namespace"], c.objoid == _PUBLIC_SCHEMA),
     )
     found = connection.execute(select(at, literal("", Text), func.quote_literal(c.description)).where(is_told))
-    return [Remark(*row) for row in found]
+    return sorted(Remark(*row) for row in found)
 
 
 def security_labels(connection: Connection) -> list[Remark]:
@@ -217,7 +217,7 @@ def security_labels(connection: Connection) -> list[Remark]:
     c = rows.c
     at = func.concat(c.classoid, ".", c.objoid, ".", c.objsubid, type_=Text)
     found = connection.execute(select(at, quoted(c.provider), func.quote_literal(c.label)))
-    return [Remark(*row) for row in found]
+    return sorted(Remark(*row) for row in found)
 
 
 def aliases(connection: Connection) -> list[Alias]:
