@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from snapkit.core.comparison.writes import Rows
 from snapkit.services.comparison.methods import by_keys as module
@@ -319,3 +321,66 @@ def test_a_large_table_is_divided_into_buckets(
         expected = truth(both, "public.big", ["id", "v"], key)
         assert found.rows == expected
         assert both.compared("same").counts == Rows()
+
+
+COLUMNS = {
+    "int": st.integers(-3, 3).map(str),
+    "text": st.sampled_from(["''", "'a'", "'A,'", "'\"x\"'", "'NULL'"]),
+    "float8": st.sampled_from(["0", "'-0'", "'NaN'", "1.5"]),
+    "json": st.sampled_from(["'{}'", "'{ }'", "'[1]'"]),
+    "text[]": st.sampled_from(["'{}'", "'{a,NULL}'", "'{\"NULL\"}'"]),
+    "bytea": st.sampled_from(["'\\x'", "'\\x00'"]),
+}
+"""Types of columns, with values of each. NULL is one of any."""
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[str], dict[str, str], list[list[str]], list[list[str]]]:
+    """Types of columns; what is their key; the rows of both sides, which mostly are the same."""
+    types = draw(st.lists(st.sampled_from(sorted(COLUMNS)), min_size=1, max_size=4))
+    value = {each: st.one_of(st.just("NULL"), COLUMNS[each]) for each in COLUMNS}
+    keyed = draw(st.booleans())
+    key = {"c0": "c0 + 0" if types[0] == "float8" else "c0"} if keyed and types[0] != "json" else {}
+    before = draw(st.lists(st.tuples(*(value[each] for each in types)).map(list), max_size=8))
+    after = [list(row) for row in before]
+    for _ in range(draw(st.integers(0, 4))):
+        if bool(after) and draw(st.booleans()):
+            at = draw(st.integers(0, len(after) - 1))
+            column = draw(st.integers(0, len(types) - 1))
+            after[at][column] = draw(value[types[column]])
+        elif bool(after) and draw(st.booleans()):
+            del after[draw(st.integers(0, len(after) - 1))]
+        else:
+            after.append(list(draw(st.tuples(*(value[each] for each in types)))))
+    return types, key, before, draw(st.permutations(after))
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate, Phase.shrink],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(example=tables(), small=st.booleans())
+def test_any_two_tables(
+    sandbox: Sandbox, example: tuple[list[str], dict[str, str], list[list[str]], list[list[str]]], small: bool
+) -> None:
+    types, key, *sides = example
+    columns = [f"c{number}" for number in range(len(types))]
+    before = f"{sandbox.prefix}_before"
+    if before not in sandbox.databases():
+        sandbox.execute(f"CREATE DATABASE {before}")
+    both = TwoDatabases(sandbox, before, sandbox.name)
+    for name, rows in zip((both.before, both.after), sides, strict=True):
+        definition = ", ".join(f"{column} {each}" for column, each in zip(columns, types, strict=True))
+        both.run(name, "DROP TABLE IF EXISTS t", f"CREATE TABLE t ({definition})")
+        if key:
+            both.run(name, "ALTER TABLE t ADD PRIMARY KEY (c0)")
+        for row in rows:
+            if not key or row[0] != "NULL":
+                both.run(name, f"INSERT INTO t VALUES ({', '.join(row)}) ON CONFLICT DO NOTHING")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SMALL", 512 if small else -1)  # listed at once, or by buckets
+        found = both.compared("t", related=False)
+    assert found.rows == truth(both, "public.t", columns, key)
+    assert found.counts.total == len(found.rows)

@@ -26,7 +26,7 @@ Step = Callable[[int], None]
 _SMALL = 512
 """Blocks (4 MB) up to which the rows are listed at once."""
 
-_LISTING = 1024
+_LISTING = 512
 _SUMMING = 16384
 """Blocks that are read in one statement."""
 

@@ -19,14 +19,14 @@ from snapkit.services.comparison.spool import file_of
 _ROW = struct.Struct(f"{PLACE}s{HASH}s{HASH}s")
 """Place, identity, value."""
 
-_IN_MEMORY = 200_000 * LISTED
+_IN_MEMORY = 120_000 * LISTED
 """Bytes that are joined at once: some tens of megabytes, as objects."""
 
 _PARTS = 32
 _DEEPEST = 4
 """Divisions one below the other: a million parts. What is still too large then is the same row again and again."""
 
-_MOST_WAITING = 50_000
+_MOST_WAITING = 30_000
 """Rows that may wait in memory for the same row on the other side: mostly, it comes soon."""
 
 _BATCH = 8192
