@@ -24,6 +24,7 @@ from tests.sandbox import Ran, Sandbox
 
 NIGHTLY, TABLE, CHANGED = "tasks/nightly-backups.md", "tasks/one-table.md", "tasks/what-changed.md"
 STAGING, COMPOSE, KUBERNETES = "tasks/refresh-staging.md", "tasks/compose.md", "tasks/kubernetes.md"
+LATE = "tasks/late-writes.md"
 GITHUB, GITLAB = "tasks/github-actions.md", "tasks/gitlab-ci.md"
 
 NOT_RUN: Mapping[Begin, str] = {
@@ -48,9 +49,11 @@ RUN: Mapping[Begin, str] = {
     (NIGHTLY, "apiVersion: batch/v1"): "test_the_nightly_job_of_kubernetes",
     (NIGHTLY, "keep-daily = 7"): "test_the_rule_in_the_settings_file",
     (NIGHTLY, "snapkit status"): "test_the_rule_in_the_settings_file",
-    (TABLE, 'snapkit shell "before v42" -- psql -c "SELECT count'): "test_deleted_rows_come_back",
-    (TABLE, 'snapkit shell "before v42" -- psql -c "\\copy'): "test_deleted_rows_come_back",
-    (TABLE, "snapkit guard -- psql -1"): "test_changed_rows_come_back",
+    (TABLE, "snapkit diff"): "test_some_rows_come_back",
+    (TABLE, 'snapkit restore "before v42" --table item --only missing'): "test_some_rows_come_back",
+    (TABLE, 'snapkit restore "before v42" --table item --only changed'): "test_some_rows_come_back",
+    (TABLE, 'snapkit restore "before v42" --table item --exact'): "test_some_rows_come_back",
+    (TABLE, "snapkit restore --undo"): "test_some_rows_come_back",
     (TABLE, 'snapkit shell "before v42" -- pg_dump'): "test_a_dropped_table_comes_back",
     (CHANGED, 'snapkit diff "before v42"'): "test_what_changed",
     (CHANGED, 'snapkit diff "before v42" --table'): "test_what_changed",
@@ -58,6 +61,10 @@ RUN: Mapping[Begin, str] = {
     (CHANGED, 'snapkit diff "before v42" --schema-only'): "test_what_changed_for_a_script",
     (CHANGED, 'snapkit diff "before v42" --json'): "test_what_changed_for_a_script",
     (CHANGED, 'snapkit rollback "before v42" --dry-run'): "test_what_changed",
+    (LATE, "snapkit guard --carry"): "test_late_writes_are_kept",
+    (LATE, "OLD="): "test_late_writes_are_kept",
+    (LATE, 'snapkit restore "$OLD"'): "test_late_writes_are_kept",
+    (LATE, "snapkit rollback --latest --carry"): "test_a_rollback_by_hand_keeps_what_clients_wrote",
     (STAGING, "pg_dump --format"): "test_staging_is_refreshed_and_put_back",
     (STAGING, "#!/bin/sh"): "test_staging_is_refreshed_and_put_back",
     (STAGING, 'snapkit guard --label "before refresh"'): "test_staging_is_refreshed_and_put_back",
@@ -264,41 +271,44 @@ def section(page: str, title: str) -> str:
     return str(re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0])
 
 
-def test_deleted_rows_come_back(changed: Sandbox, desk: Desk) -> None:
-    assert "100" in succeed(desk, section(TABLE, "Look first")).out
+def test_some_rows_come_back(changed: Sandbox, desk: Desk) -> None:
+    looked = succeed(desk, section(TABLE, "Look first")).out
+    assert "13 rows" in looked
+    assert names(changed, 7, 25, 101) == ["changed since", None, "newer"]
     succeed(desk, section(TABLE, "Rows that were deleted"))
     assert names(changed, 7, 25, 101) == ["changed since", "item 25", "newer"]
-
-
-def test_deleted_rows_come_back_to_a_table_with_other_columns(sandbox: Sandbox, desk: Desk) -> None:
-    """As the page says of columns that are new, generated, or an identity."""
-    with sandbox.connect() as connection:
-        connection.execute("ALTER TABLE item ALTER id ADD GENERATED ALWAYS AS IDENTITY")
-        connection.execute("ALTER TABLE item ADD COLUMN upper text GENERATED ALWAYS AS (upper(name)) STORED")
-    sandbox.back_up(label="before v42")
-    with sandbox.connect() as connection:
-        connection.execute("ALTER TABLE item ADD COLUMN colour text NOT NULL DEFAULT 'red'")
-        connection.execute("DELETE FROM item WHERE id = 25")
-    succeed(desk, section(TABLE, "Deleted rows, with columns named"))
-    with sandbox.connect() as connection:
-        found = connection.execute("SELECT name, upper, colour FROM item WHERE id = 25").fetchall()
-    assert found == [("item 25", "ITEM 25", "red")]
-
-
-def test_changed_rows_come_back(changed: Sandbox, desk: Desk) -> None:
-    copy, _, _ = section(TABLE, "Rows that were deleted").partition("\n")
-    succeed(desk, copy)
     succeed(desk, section(TABLE, "Rows that were changed"))
-    assert names(changed, 7, 25, 101) == ["item 7", None, "newer"]
+    assert names(changed, 7, 25, 101) == ["item 7", "item 25", "newer"]
+    succeed(desk, section(TABLE, "All rows as they were"))
+    assert names(changed, 7, 25, 101) == ["item 7", "item 25", None]
+    succeed(desk, section(TABLE, "Take it back"))
+    assert names(changed, 7, 25, 101) == ["item 7", "item 25", "newer"]
 
 
-def test_all_rows_are_as_they_were(changed: Sandbox, desk: Desk) -> None:
-    recipe = section(TABLE, "All rows as they were")
-    succeed(desk, recipe)
-    assert names(changed, 7, 25, 101) == ["item 7", "item 25", None]
-    failed = run(desk, recipe.replace("FROM 'item.copy'", "FROM 'missing.copy'"))
-    assert failed.code == 20
-    assert names(changed, 7, 25, 101) == ["item 7", "item 25", None]
+def test_late_writes_are_kept(sandbox: Sandbox, desk: Desk) -> None:
+    desk.script("migrate", "#!/bin/sh\npsql -c \"UPDATE item SET name = 'ruined' WHERE id <= 10\"\n")
+    late = "UPDATE item SET name = 'late' WHERE id = 7; INSERT INTO item VALUES (101, 'late') ON CONFLICT DO NOTHING"
+    desk.script("health", f'#!/bin/sh\npsql -c "{late}"\nfalse\n')
+    guard = section(LATE, "Roll back, and keep what clients wrote")
+    failed = run(
+        desk, guard.replace("--health-url https://app.example/health", "--health-command ./health --health-timeout 1s")
+    )
+    assert failed.code == 20, failed
+    assert "item (id=7)" in failed.out + failed.err, failed
+    assert names(sandbox, 1, 7, 101) == ["item 1", "item 7", "late"]
+    look, settle = section(LATE, "See what stayed aside"), section(LATE, "Settle conflicts")
+    assert "ruined" in succeed(desk, look).out
+    succeed(desk, look + settle)
+    assert names(sandbox, 1, 7, 101) == ["item 1", "late", "late"]
+
+
+def test_a_rollback_by_hand_keeps_what_clients_wrote(changed: Sandbox, desk: Desk) -> None:
+    with changed.connect() as connection:
+        connection.execute("CREATE TABLE ruined AS SELECT 1")
+    succeed(desk, section(LATE, "After a rollback by hand"))
+    assert names(changed, 7, 25, 101) == ["changed since", None, "newer"]
+    with changed.connect() as connection:
+        assert connection.execute("SELECT to_regclass('ruined')").fetchall() == [(None,)]
 
 
 def test_a_dropped_table_comes_back(sandbox: Sandbox, desk: Desk) -> None:
