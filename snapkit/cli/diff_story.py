@@ -13,6 +13,7 @@ from snapkit.core.comparison.patterns import pattern_for
 from snapkit.core.comparison.row_changes import Change, Method
 from snapkit.core.comparison.writes import Rows
 from snapkit.core.durations import duration_text
+from snapkit.core.inventory.kinds import Kind
 from snapkit.core.inventory.metadata import shown_label
 from snapkit.core.utc import utc_clock, utc_text
 from snapkit.core.values import dataclass
@@ -252,7 +253,9 @@ def next_steps(receipt: DiffReceipt, typed: Callable[[str], str] = shlex.quote) 
         words = [f"--table {shlex.quote(pattern)}" for pattern in patterns[:_FEW_TABLES]]
         more = " --table ..." if len(patterns) > _FEW_TABLES else ""
         restore = f"snapkit restore {name} {' '.join(words)}{more} --dry-run"
-        steps.append(("Bring back rows that are gone or changed", restore))
+        is_backup = receipt.before.kind is Kind.BACKUP
+        what = "Bring back rows that are gone or changed" if is_backup else "Bring rows of it into the live database"
+        steps.append((what, restore))
     if live and not receipt.identical:
         steps.append(("Go back to it as a whole", f"snapkit rollback {name}"))
     return steps
