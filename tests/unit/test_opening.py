@@ -146,6 +146,16 @@ def test_what_was_done_to_an_entry_while_it_was_open(
     assert found is None if said is None else found is not None and found.startswith(said)
 
 
+def test_what_autovacuum_has_written_is_no_alteration() -> None:
+    def found(excused: int) -> str | None:
+        return written_while_open(
+            counters(5), counters(9), (), begins_at_first_use=False, by=OPENED.by, excused=Rows(excused, 0, 0)
+        )
+
+    assert (found(4), found(5)) == (None, None)
+    assert found(3) == "was written to in a snapkit shell (rows: 1 inserted, 0 updated, 0 deleted, in the catalogs too)"
+
+
 def test_what_was_counted_when_it_was_opened_comes_back() -> None:
     opened = Opened(AT, "me", "here", 1, (), counted=counters(3, AT, AT))
     assert decode_opened(encode_opened(opened)) == opened

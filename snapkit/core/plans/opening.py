@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from snapkit.core.comparison.writes import Activity
+from snapkit.core.comparison.writes import Activity, Rows
 from snapkit.core.inventory.opened import Grant
 from snapkit.core.plans.properties import Privilege, statements_to_grant
 from snapkit.core.plans.statements import (
@@ -21,26 +21,35 @@ CONNECT = "CONNECT"
 
 READ_ONLY = "default_transaction_read_only"
 
+NOTHING = Rows()
+
 PUBLIC = 0
 """The OID that stands for PUBLIC in an access list."""
 
 
 def written_while_open(
-    before: Activity | None, now: Activity | None, prepared: Sequence[str], *, begins_at_first_use: bool, by: str
+    before: Activity | None,
+    now: Activity | None,
+    prepared: Sequence[str],
+    *,
+    begins_at_first_use: bool,
+    by: str,
+    excused: Rows = NOTHING,
 ) -> str | None:
     """Return why the entry is not what it was before it was opened, in words that follow its name; None if it is.
 
     ``before`` and ``now`` are its counters while nobody is connected; None if they are not available, or do not count.
     They include PostgreSQL's catalogs and large objects. ``by`` is the command that had opened it. ``prepared`` are
     transactions that were prepared in it and have not ended. Up to PostgreSQL 14 a database's counters begin at its
-    first use (``begins_at_first_use``), and look as if they had been reset then.
+    first use (``begins_at_first_use``), and look as if they had been reset then. ``excused`` is what autovacuum has
+    written of it.
     """
     if prepared:
         gids = ", ".join(map(repr, prepared))
         return f"has prepared transactions from a {by} ({gids}): connect to it, and end each with ROLLBACK PREPARED"
     if before is None or now is None or _began_anew(before, now, begins_at_first_use):
         return f"was open in a {by}, and it is not known whether anything was written to it"
-    rows = now.rows.since(before.rows)
+    rows = now.rows.since(before.rows).since(excused)
     if not rows.total:
         return None
     counted = f"{rows.inserted} inserted, {rows.updated} updated, {rows.deleted} deleted, in the catalogs too"

@@ -61,8 +61,19 @@ class DriverConnection(psycopg.Connection[Any]):
     waits: Callable[[], None] = staticmethod(lambda: None)
     began_with: Mapping[str, SessionDefault] = {}
     unconfirmed: tuple[str, ...] = ()
+    waiting: int | None = None
+    """The number of the answer that is waited for at this moment; None: of none."""
+    _answers = 0
 
     def wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
+        self._answers += 1
+        self.waiting = self._answers
+        try:
+            return self._wait(gen, *arguments, **options)
+        finally:
+            self.waiting = None
+
+    def _wait(self, gen: PQGen[_T], *arguments: Any, **options: Any) -> _T:
         if (until_cancel := self.cancel_after()) is not None:
             deadline = Deadline(until_cancel)
             while True:
@@ -122,6 +133,11 @@ def cancelled_after(
         yield
     finally:
         del driver.cancel_after, driver.waits
+
+
+def awaited(connection: psycopg.Connection[Any]) -> int | None:
+    """Return the number of the answer that psycopg's connection waits for at this moment; None if it waits for none."""
+    return cast(DriverConnection, connection).waiting
 
 
 def longest_answer(connection: Connection) -> timedelta | None:

@@ -79,6 +79,7 @@ class Server:
         limit = {} if within is None else {"connect_timeout": str(int(within.total_seconds()))}
         engine = _engine(lambda: self._open_inside(database, **self._unfooled(settings), **limit))
         with _connected(engine) as connection:
+            connection.info[_SERVER] = self
             yield connection
 
     @contextmanager
@@ -249,6 +250,20 @@ _reserves: dict[Engine, Reserve] = {}
 def beside(connection: Connection) -> Iterator[Connection]:
     """Open another connection to the database of this one, which is busy."""
     with _connected(connection.engine) as another:
+        yield another
+
+
+_SERVER = "snapkit.server"
+
+
+@contextmanager
+def another_to(connection: Connection) -> Iterator[Connection]:
+    """Open another connection to the server of this one: to the maintenance database, if this one is inside another.
+
+    The database that this one is inside may let nobody in by now.
+    """
+    server = connection.info.get(_SERVER)
+    with server.connect() if isinstance(server, Server) else beside(connection) as another:
         yield another
 
 

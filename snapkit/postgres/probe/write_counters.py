@@ -156,6 +156,20 @@ def _is_own() -> ColumnElement[bool]:
     )
 
 
+_STATISTICS = ("pg_statistic", "pg_statistic_ext_data", "pg_toast_2619", "pg_toast_3429")
+"""The catalogs that ANALYZE writes to, and autovacuum with it, and their TOAST tables. Their OIDs are fixed."""
+
+
+def statistics_written(connection: Connection) -> Rows:
+    """Return the counters of what ANALYZE has written to the connected database."""
+    counters = (func.pg_stat_get_tuples_inserted, func.pg_stat_get_tuples_updated, func.pg_stat_get_tuples_deleted)
+    sums = [cast(func.coalesce(func.sum(each(pg_class.c.oid)), 0), BigInteger) for each in counters]
+    is_own = and_(pg_namespace.c.nspname.in_(("pg_catalog", "pg_toast")), pg_class.c.relname.in_(_STATISTICS))
+    joined = pg_class.join(pg_namespace, pg_namespace.c.oid == pg_class.c.relnamespace)
+    found = connection.execute(select(*sums).select_from(joined).where(is_own)).one()
+    return Rows(found[0], found[1], found[2])
+
+
 def last_commit(connection: Connection) -> datetime | None:
     """Return when the last transaction that wrote anything, in any database of the server, was committed. None if the
     server does not record that (``track_commit_timestamp``).

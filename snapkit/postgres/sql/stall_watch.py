@@ -11,12 +11,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
+import psycopg
 from sqlalchemy import Connection
 
 from snapkit.postgres.catalog.sessions import waits_for_its_client
-from snapkit.postgres.connection.driver import answers_within, driver_connection
-from snapkit.postgres.connection.server import beside
+from snapkit.postgres.connection.driver import answers_within, awaited, driver_connection
+from snapkit.postgres.connection.server import another_to
 
 SILENCE = timedelta(seconds=10)
 """How long an answer may be on its way to us."""
@@ -24,15 +26,15 @@ SILENCE = timedelta(seconds=10)
 
 @contextmanager
 def watching_for_stalls(connection: Connection) -> Iterator[None]:
-    """Let the statements of the block take as long as they need. Cut the connection when the answer was lost.
+    """Let the statements of the block take as long as they need. Cut the connection when an answer was lost.
 
-    The answer is lost when the server has sent it more than ``SILENCE`` ago. The statement then fails as after a lost
-    connection.
+    An answer is lost when it is waited for, and the server has sent it more than ``SILENCE`` ago. The statement then
+    fails as after a lost connection.
     """
     finished = threading.Event()
     driver = driver_connection(connection)
     wire = socket.fromfd(driver.fileno(), socket.AF_INET, socket.SOCK_STREAM)  # of any family, to be shut
-    watch = threading.Thread(target=_watch, args=(connection, driver.info.backend_pid, wire, finished), daemon=True)
+    watch = threading.Thread(target=_watch, args=(connection, driver, wire, finished), daemon=True)
     watch.start()
     try:
         with answers_within(connection, None):
@@ -41,18 +43,31 @@ def watching_for_stalls(connection: Connection) -> Iterator[None]:
         finished.set()
 
 
-def _watch(connection: Connection, pid: int, wire: socket.socket, finished: threading.Event) -> None:
+def _watch(
+    connection: Connection, driver: psycopg.Connection[Any], wire: socket.socket, finished: threading.Event
+) -> None:
     """Most statements are over before the first look. Only then is a connection opened for it.
 
     If there is no connection to be had, the statement is waited for without limit.
     """
     with wire, suppress(Exception):
-        if finished.wait(SILENCE.total_seconds()):
-            return
-        with beside(connection) as watcher:
-            answered = False
-            while not finished.wait(SILENCE.total_seconds()):
-                before, answered = answered, waits_for_its_client(watcher, pid)
-                if before and answered:
-                    with suppress(OSError):
-                        wire.shutdown(socket.SHUT_RDWR)
+        before = None
+        while not finished.wait(SILENCE.total_seconds()):
+            now = awaited(driver)
+            if now is not None and now == before:
+                _watch_one(connection, driver, wire, finished, now)
+            before = now
+
+
+def _watch_one(
+    connection: Connection, driver: psycopg.Connection[Any], wire: socket.socket, finished: threading.Event, which: int
+) -> None:
+    """Ask the server about a statement, until it is over."""
+    answered = False
+    with another_to(connection) as watcher:
+        while awaited(driver) == which and not finished.is_set():
+            before, answered = answered, waits_for_its_client(watcher, driver.info.backend_pid)
+            if before and answered and awaited(driver) == which:
+                with suppress(OSError):
+                    wire.shutdown(socket.SHUT_RDWR)
+            finished.wait(SILENCE.total_seconds())

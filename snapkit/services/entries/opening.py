@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from datetime import timedelta
 from time import sleep
 
@@ -30,6 +29,8 @@ from snapkit.postgres.sql.identity import check_overwritten
 from snapkit.processes.caller import host_name, login_name
 from snapkit.processes.deadline import Deadline
 from snapkit.services.entries.seal import (
+    NOBODY,
+    Staying,
     check_can_be_given_back,
     facts_of_entry,
     open_elsewhere,
@@ -160,16 +161,16 @@ Sealed = tuple[list[Entry], tuple[Caution, ...]]
 """The entry as it is once it is sealed, nothing if it is gone; and what is to be said of the sealing."""
 
 
-def seal_again(server: Server, keeper: Connection, ours: OpenedByUs, sparing: Collection[int] = frozenset()) -> Sealed:
+def seal_again(server: Server, keeper: Connection, ours: OpenedByUs, staying: Staying = NOBODY) -> Sealed:
     """Seal what this run has opened, unless another run has. If the server cannot be reached, try again for a while.
 
-    The sessions ``sparing`` stay inside: of commands that only read.
+    Who is ``staying`` is left inside.
     """
     deadline = Deadline(PATIENCE)
     lost_pid = driver_connection(keeper).info.backend_pid
     try:
         with server_errors(""):
-            return _seal_if_ours(server, keeper, ours, sparing)
+            return _seal_if_ours(server, keeper, ours, staying)
     except SnapkitError as error:
         if not isinstance(error, ConnectionFailedError):
             raise _still_open(error) from error
@@ -178,9 +179,9 @@ def seal_again(server: Server, keeper: Connection, ours: OpenedByUs, sparing: Co
             with server.connect() as connection, server_errors(""):
                 end_holder(connection, ours.oid, lost_pid)
                 if _found(server, connection, ours) is None:
-                    return _seal_if_ours(server, connection, ours, sparing)
+                    return _seal_if_ours(server, connection, ours, staying)
                 if take_entry(connection, ours.oid):  # else another run seals it, or our session is about to end
-                    return _seal_if_ours(server, connection, ours, sparing)
+                    return _seal_if_ours(server, connection, ours, staying)
                 problem = SnapkitError("Another session holds its lock.")
         except SnapkitError as error:
             if not isinstance(error, ConnectionFailedError):
@@ -191,11 +192,11 @@ def seal_again(server: Server, keeper: Connection, ours: OpenedByUs, sparing: Co
         sleep(_PAUSE)
 
 
-def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, sparing: Collection[int]) -> Sealed:
+def _seal_if_ours(server: Server, connection: Connection, ours: OpenedByUs, staying: Staying) -> Sealed:
     """Return the entry as it is sealed, by this run or by another."""
     entry = _found(server, connection, ours)
     if entry is not None:
-        return [seal(connection, entry, sparing)], unconfirmed_sealing(connection, entry)
+        return [seal(connection, entry, staying)], unconfirmed_sealing(connection, entry)
     return _present(gather(connection, server.source).inventory, ours.oid), ()
 
 

@@ -15,14 +15,15 @@ from threading import RLock
 from typing import NoReturn
 
 from snapkit.core import values
+from snapkit.core.comparison.writes import Rows
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.reporting import Caution, Observe, unobserved
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, SnapkitError
 from snapkit.postgres.catalog import databases, sessions
-from snapkit.postgres.connection.driver import answers_within
 from snapkit.postgres.connection.safe_settings import READING, set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, is_connection_loss, server_errors
+from snapkit.postgres.probe.write_counters import statistics_written
 from snapkit.postgres.sql.entry_locks import (
     Use,
     is_taken,
@@ -34,6 +35,7 @@ from snapkit.postgres.sql.entry_locks import (
 )
 from snapkit.postgres.sql.locks import holder_of, lock_key
 from snapkit.postgres.sql.reading_session import ReadingSession
+from snapkit.postgres.sql.stall_watch import watching_for_stalls
 from snapkit.processes.deadline import wait_until
 from snapkit.services.entries.opening import (
     check_openable,
@@ -43,6 +45,7 @@ from snapkit.services.entries.opening import (
     seal_again,
 )
 from snapkit.services.entries.seal import (
+    Staying,
     check_not_open,
     need_sealed,
     open_elsewhere,
@@ -59,7 +62,8 @@ SESSIONS = 2
 """So many are let into each entry at once; for more, it has to be opened once more."""
 
 _AUTOVACUUM = timedelta(seconds=5)
-"""How long it is waited for an autovacuum worker to leave an entry before it is opened. What one writes then counts."""
+"""How long it is waited for an autovacuum worker to leave an entry before it is opened: what it has written when the
+first session gets in would count as written by somebody else."""
 
 Shielded = Callable[[], AbstractContextManager[None]]
 
@@ -71,6 +75,18 @@ class _Admitted:
     entry: Entry
     all: list[ReadingSession] = field(default_factory=list)
     free: list[ReadingSession] = field(default_factory=list)
+    noted: tuple[ReadingSession, Rows] | None = None
+    """The first that got in since the entry was opened, and what autovacuum had written by then."""
+
+    def excused(self) -> Rows:
+        """Return what autovacuum has written since then. Of a database that was live it may be at work all the time."""
+        if self.noted is None:
+            return Rows()
+        session, before = self.noted
+        self.noted = None
+        with suppress(*SERVER_ERRORS):
+            return statistics_written(session.connection).since(before)
+        return Rows()
 
 
 @values.dataclass(frozen=True, slots=True)
@@ -152,7 +168,7 @@ class Reading:
                 found = databases.own_database(connection)
             if found != oid:
                 raise _no_longer(name)
-            with answers_within(connection, None):
+            with watching_for_stalls(connection):
                 yield connection
 
     # --- opening ---
@@ -209,7 +225,7 @@ class Reading:
                     self._let_in(admitted)
             finally:
                 with manner.shielded():
-                    staying = readers | {each.pid for each in admitted.all}
+                    staying = Staying(frozenset(readers | {each.pid for each in admitted.all}), admitted.excused)
                     sealed, said = seal_again(self.server, keeper, ours, staying)
             self.cautions += (*said, *altered_cautions(sealed))
             admitted.entry = sealed[0] if sealed else entry
@@ -218,6 +234,7 @@ class Reading:
         name, oid = admitted.entry.name, admitted.entry.database.oid
         connection = self._until.enter_context(self._opened_inside(name, oid))
         session = ReadingSession(connection)
+        admitted.noted = admitted.noted or (session, statistics_written(connection))
         admitted.all.append(session)
         admitted.free.append(session)
 

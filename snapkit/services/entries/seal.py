@@ -10,10 +10,11 @@ sealed again, and nobody else gets in.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
+from snapkit.core.comparison.writes import Rows
 from snapkit.core.inventory import metadata as comments
 from snapkit.core.inventory.entry import Entry
 from snapkit.core.inventory.kinds import State
@@ -26,6 +27,7 @@ from snapkit.core.plans.properties import Privilege
 from snapkit.core.plans.statements import FreezeDatabase
 from snapkit.core.reporting import Caution
 from snapkit.core.server.version import counts_from_first_use
+from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, ConnectionFailedError, PrivilegeError, SnapkitError
 from snapkit.postgres.catalog import roles, sessions
 from snapkit.postgres.connection.driver import server_version, take_unconfirmed
@@ -204,10 +206,24 @@ def sealed_caution(entry: Entry) -> Caution:
     return Caution("sealed", f"Sealed {entry.name}, which an interrupted run of snapkit had left open.")
 
 
-def seal(connection: Connection, entry: Entry, sparing: Collection[int] = frozenset()) -> Entry:
+@dataclass(frozen=True, slots=True)
+class Staying:
+    """The sessions of commands that only read, which stay inside an entry when it is sealed, by process ID.
+
+    ``excused`` returns what autovacuum has written to the entry while it was open.
+    """
+
+    pids: frozenset[int] = frozenset()
+    excused: Callable[[], Rows] = Rows
+
+
+NOBODY = Staying()
+
+
+def seal(connection: Connection, entry: Entry, staying: Staying = NOBODY) -> Entry:
     """Let nobody connect to an open entry, end the sessions inside, and restore it; the entry's lock is held.
 
-    The sessions ``sparing`` stay inside: of commands that only read.
+    Who is ``staying`` is left inside.
 
     Its document says that it is open until the last transaction. So if this run dies, the next one seals it.
     """
@@ -218,8 +234,8 @@ def seal(connection: Connection, entry: Entry, sparing: Collection[int] = frozen
         _shut(connection, entry, state)
     state = f"{entry.name!r} does not accept connections, but is not yet as it was."
     with blockers_named(connection, state):
-        empty_sealed(connection, entry.database.oid, entry.name, state, sparing)
-        return _restore(connection, entry, metadata, metadata.opened, state)
+        empty_sealed(connection, entry.database.oid, entry.name, state, staying.pids)
+        return _restore(connection, entry, metadata, state, staying.excused)
 
 
 def _shut(connection: Connection, entry: Entry, state: str) -> None:
@@ -228,11 +244,15 @@ def _shut(connection: Connection, entry: Entry, state: str) -> None:
         check_facts_found(facts_of_entry(entry), read_facts(connection, [entry.database.oid]), state, only={"comment"})
 
 
-def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: Opened, state: str) -> Entry:
+def _restore(
+    connection: Connection, entry: Entry, metadata: Metadata, state: str, excused: Callable[[], Rows]
+) -> Entry:
+    opened = metadata.opened
+    assert opened is not None  # noqa: S101 - see ``seal``
     oid, owner = entry.database.oid, entry.database.owner
     after = metadata.with_opened(None)
     if after.altered is None:
-        after = after.with_altered(_what_was_done(connection, entry, opened))
+        after = after.with_altered(_what_was_done(connection, entry, opened, excused))
     document = comments.encode(after)
     check_can_be_given_back(connection, entry, opened.connect, state, "Run: snapkit recover,")
     with transaction(connection):
@@ -258,12 +278,14 @@ def _restore(connection: Connection, entry: Entry, metadata: Metadata, opened: O
     return replace(entry, database=database, metadata=after, state=state, altered=after.altered)
 
 
-def _what_was_done(connection: Connection, entry: Entry, opened: Opened) -> str | None:
+def _what_was_done(connection: Connection, entry: Entry, opened: Opened, excused: Callable[[], Rows]) -> str | None:
     """Return how the entry was altered while it was open, now that nobody is inside; None if it was not."""
     prepared = sessions.prepared_transactions(connection, [entry.name]).get(entry.name, ())
     now = settled_counters(connection, entry.database.oid)
     from_first_use = counts_from_first_use(server_version(connection))
-    return written_while_open(opened.counted, now, prepared, begins_at_first_use=from_first_use, by=opened.by)
+    return written_while_open(
+        opened.counted, now, prepared, begins_at_first_use=from_first_use, by=opened.by, excused=excused()
+    )
 
 
 def _listed(items: frozenset[Privilege]) -> str:
