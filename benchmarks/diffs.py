@@ -4,6 +4,7 @@ On a server of its own, under DIRECTORY, with a table of ROWS rows (20 million m
 way is gone three times, in turns; the median counts. Of snapkit the time is taken off that the same command takes for
 an empty table: to start, to open the entry, to seal it. `count(*)` runs in one process, over both databases. From 17 on
 the server writes WAL summaries, unless SNAPKIT_NO_SUMMARIES is set. reladiff is used where RELADIFF names its program.
+With --quick it is snapkit and `count(*)` alone.
 """
 
 from __future__ import annotations
@@ -106,6 +107,12 @@ def renew(cluster: Cluster) -> None:
     with psycopg.connect(cluster.url("postgres"), autocommit=True) as admin:
         by = " STRATEGY file_copy" if admin.info.server_version >= 150000 else ""
         admin.execute(sql.SQL("CREATE DATABASE twin TEMPLATE app" + by))
+    if "--quick" not in sys.argv:
+        link(cluster)
+
+
+def link(cluster: Cluster) -> None:
+    """Let app read the twin through postgres_fdw."""
     with psycopg.connect(cluster.url("app"), autocommit=True) as app:
         app.execute("CREATE EXTENSION IF NOT EXISTS postgres_fdw")
         app.execute("DROP SERVER IF EXISTS twin CASCADE")

@@ -24,7 +24,7 @@ from snapkit.core.comparison.row_changes import Change, Method, Pair
 from snapkit.core.comparison.row_versions.wal_summaries import Written
 from snapkit.postgres.comparison.relations import relations
 from snapkit.services.comparison import rows as comparing
-from snapkit.services.comparison.methods import by_wal_summaries
+from snapkit.services.comparison.methods import by_versions, by_wal_summaries
 from snapkit.services.comparison.methods.by_wal_summaries import NOTHING_KNOWN, ChangedBlocks, in_best_order
 from snapkit.services.comparison.rows import compare_rows
 from snapkit.services.comparison.sides import Sides
@@ -266,7 +266,7 @@ def summarised(sandbox: Sandbox) -> Iterator[None]:
     sandbox.execute("SELECT pg_reload_conf()")
 
 
-@given(steps, steps, st.sampled_from(["file_copy", "wal_log"]))
+@given(steps, steps, st.sampled_from(["file_copy", "wal_log"]), st.sampled_from([1, 2, by_versions.RANGE]))
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -276,9 +276,10 @@ def summarised(sandbox: Sandbox) -> Iterator[None]:
     phases=(Phase.generate, Phase.shrink),
 )
 def test_what_differs_is_what_the_slow_way_says(
-    sandbox: Sandbox, summarised: None, before: list[Step], after: list[Step], strategy: str
+    sandbox: Sandbox, summarised: None, before: list[Step], after: list[Step], strategy: str, blocks: int
 ) -> None:
-    with once_the_same(sandbox, strategy) as (live, clone, kinship):
+    with once_the_same(sandbox, strategy) as (live, clone, kinship), pytest.MonkeyPatch.context() as ranges:
+        ranges.setattr(by_versions, "RANGE", blocks)
         read: list[dict[int, Read]] = []
         for name, todo in ((clone, before), (live, after)):
             with sandbox.connect(name) as connection:

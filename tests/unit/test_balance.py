@@ -100,12 +100,12 @@ def test_what_is_known_on_both_sides_alike_is_not_taken_away() -> None:
     assert balance.known(BEFORE) == balance.known(AFTER) == b""
 
 
-def test_nothing_a_few_and_too_many_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_known_may_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {(0, line): line for line in range(1, 9)}
     balance = Balance(10, 0)
-    assert not balance.takes((tally(versions, set()), tally(versions, set())))
-    assert balance.takes((tally(versions, {(0, 1), (0, 2)}), tally(versions, {(0, 3), (0, 4)})))
-    assert not balance.takes((tally(versions, {(0, 1), (0, 2), (0, 5)}), tally(versions, {(0, 3), (0, 4)})))
+    monkeypatch.setattr(module, "_MOST", 2)
+    assert balance.takes((tally(versions, {(0, 1)}), tally(versions, {(0, 3)})))
+    assert not balance.takes((tally(versions, {(0, 1)}), tally(versions, {(0, 3), (0, 4)})))
     balance.put(0, (tally(versions, {(0, 1)}), tally(versions, set())))
-    monkeypatch.setattr(module, "_MOST", 1)
-    assert not balance.takes((tally(versions, {(0, 1)}), tally(versions, set())))
+    assert not balance.takes((tally(versions, {(0, 1)}), tally(versions, {(0, 3)})))
+    assert not balance.is_even

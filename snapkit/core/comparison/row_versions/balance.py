@@ -22,9 +22,6 @@ _HASH = struct.Struct(">4xq")
 _MOST = 200_000
 """Versions that are kept in memory."""
 
-_FEW = 4
-"""At most one version in so many is to be taken away; else it is as fast to list all."""
-
 Marks = dict[bytes, int]
 """Places, and the hash of the version at each."""
 
@@ -63,9 +60,8 @@ class Balance:
         self._known = 0
 
     def takes(self, both: Range) -> bool:
-        """Whether something is known of a range, not too much, and there is room for it."""
-        known = sum(len(side.known) for side in both)
-        return 0 < known * _FEW <= sum(side.number for side in both) and self._known + known <= _MOST
+        """Whether there is room for what is known of a range."""
+        return self._known + sum(len(side.known) for side in both) <= _MOST
 
     def put(self, number: int, both: Range) -> None:
         """Take a range. What is known of both sides alike is not taken away."""
@@ -75,6 +71,11 @@ class Balance:
                 del before.known[place], after.known[place]
         self._ranges[number] = both
         self._known += sum(len(side.known) for side in both)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether nothing else differs than what is known already."""
+        return all(before.rest == after.rest for before, after in self._ranges.values())
 
     def known(self, side: int) -> bytes:
         """Return the tids of all versions of a side that are known."""

@@ -106,7 +106,7 @@ def by_versions(
         if expected or scan.differ(number):
             both = scan.tallies(number, by_key.xmin) if by_key else None
             expected = both is None or both[BEFORE] != both[AFTER]
-            if both is not None and balance.takes(both):
+            if expected and both is not None and balance.takes(both):
                 balance.put(number, both)
             elif expected:
                 found = scan.listed(number)
@@ -119,11 +119,12 @@ def by_versions(
 
 def _settled(scan: _Scan, balance: Balance, by_key: ByKey) -> Iterator[Differing]:
     """Yield what differs in the ranges that wait for what the keys of recent versions tell."""
-    new, old = balance.known(AFTER), balance.known(BEFORE)
-    for some in batches(new, _LOOKED_UP):
-        balance.add(BEFORE, _replaced(scan, by_key, some, is_before=False))
-    for some in batches(old, _LOOKED_UP):
-        balance.add(AFTER, _replaced(scan, by_key, some, is_before=True))
+    if not balance.is_even:
+        new, old = balance.known(AFTER), balance.known(BEFORE)
+        for some in batches(new, _LOOKED_UP):
+            balance.add(BEFORE, _replaced(scan, by_key, some, is_before=False))
+        for some in batches(old, _LOOKED_UP):
+            balance.add(AFTER, _replaced(scan, by_key, some, is_before=True))
     for number, found in balance.settled():
         yield scan.listed(number) if found is None else found
 
