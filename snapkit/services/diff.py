@@ -29,6 +29,7 @@ from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.comparison.other_data import compare_large_objects, compare_sequences
 from snapkit.services.comparison.schema import compare_schemas
 from snapkit.services.comparison.sides import Sides
+from snapkit.services.comparison.spool import spooling
 from snapkit.services.comparison.tables import compare_tables
 from snapkit.services.entries.reading import Reading, reading_entries
 from snapkit.services.run.interruption import interruptions
@@ -136,7 +137,8 @@ def find_differences(
                 schema = _schema(sides, kinship, request, pairs)
             tables: tuple[ChangedTable, ...] = ()
             if request.contents:
-                tables = compare_tables(sides, pairs, kinship, request.rows, observe)
+                with spooling():
+                    tables = compare_tables(sides, pairs, kinship, request.rows, observe)
                 sequences, others = _other_data(sides, kinship, request, pairs)
                 schema, tables = (*schema, *sequences), (*tables, *others)
     return DiffReceipt(

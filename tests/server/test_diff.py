@@ -19,9 +19,10 @@ from snapkit.core.plans.properties import Properties, compare
 from snapkit.postgres.catalog import databases
 from tests.cluster import PASSWORD
 from tests.crash.stage import url_through
+from tests.disks import NoDiskError, SmallDisk
 from tests.gate import Action, Gate, Link, Phase, Point
 from tests.process import Command
-from tests.sandbox import Ran, Sandbox, command_environment, wait_until
+from tests.sandbox import Ran, Sandbox, command_environment, run_snapkit, wait_until
 
 pytestmark = pytest.mark.any_version
 
@@ -385,6 +386,23 @@ def test_what_cannot_be_read_is_named_and_nothing_is_called_identical(sandbox: S
     ran = sandbox.run("diff", "--exit-code", "--json", url=url)
     assert (ran.code, ran.document["data"]["identical"]) == (26, False)
     assert sandbox.run("diff", "--table", "item", url=url).code == 0
+
+
+def test_what_was_found_has_no_room_on_this_machine(sandbox: Sandbox, tmp_path: Path) -> None:
+    try:
+        disk = SmallDisk(tmp_path / "disk", 6, None)
+    except NoDiskError as reason:
+        pytest.skip(str(reason))
+    try:
+        name = sandbox.back_up().backup.name
+        _run(sandbox, "CREATE TABLE large AS SELECT n FROM generate_series(1, 1000000) AS n")
+        ran = run_snapkit("diff", url=sandbox.url, TMPDIR=str(disk.directory))
+        assert (ran.code, str(disk.directory) in ran.err, "TMPDIR" in ran.err) == (1, True, True)
+        assert "unexpected" not in ran.err
+        assert _is_sealed(sandbox, name)
+        assert _rows(_diff(sandbox)) == {"public.large": (1000000, 0, 0)}
+    finally:
+        disk.remove()
 
 
 # --- which entries --------------------------------------------------------------------------------------------------

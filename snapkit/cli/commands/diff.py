@@ -147,7 +147,7 @@ def diff(
 ) -> DiffReceipt:
     """Show what changed since a backup: definitions, and rows by table.
 
-    Nobody is held up, and the backup is sealed again afterwards.
+    Nobody is held up, and the backup stays sealed.
     """
     if name is not None and latest:
         raise UsageError("Give a name or --latest, not both.", state=NOTHING_CHANGED, hint="snapkit list")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from os import SEEK_END
-from tempfile import SpooledTemporaryFile
+from tempfile import SpooledTemporaryFile, gettempdir
 
 from snapkit.core.comparison.row_changes import Place
 from snapkit.core.comparison.tids import PLACE, WIDTH, batches, places_of
+from snapkit.errors import NOTHING_CHANGED, SnapkitError
 
 _IN_MEMORY = 2**22
 """Bytes."""
@@ -17,6 +19,19 @@ _IN_MEMORY = 2**22
 _HEAD = struct.Struct(">II")
 _BATCH = 8192
 """Places that are handed out at once."""
+
+
+@contextmanager
+def spooling() -> Iterator[None]:
+    """Say it if the files of the block cannot be written; nothing else in it works with files."""
+    try:
+        yield
+    except OSError as error:
+        raise SnapkitError(
+            f"What was found cannot be kept in {gettempdir()!r} on this machine: {error.strerror or error}.",
+            state=NOTHING_CHANGED,
+            hint="Make room there, or name another directory with TMPDIR.",
+        ) from error
 
 
 class Spool:
