@@ -30,7 +30,7 @@ from snapkit.services.comparison.other_data import compare_large_objects, compar
 from snapkit.services.comparison.schema import compare_schemas
 from snapkit.services.comparison.sides import Sides
 from snapkit.services.comparison.spool import spooling
-from snapkit.services.comparison.tables import compare_tables
+from snapkit.services.comparison.tables import compare_tables, most_changed_first
 from snapkit.services.entries.reading import Reading, reading_entries
 from snapkit.services.run.interruption import interruptions
 from snapkit.services.run.survey import need_live
@@ -136,11 +136,14 @@ def find_differences(
                 observe(Progress("Comparing definitions", timedelta(0)))
                 schema = _schema(sides, kinship, request, pairs)
             tables: tuple[ChangedTable, ...] = ()
+            compared = 0
             if request.contents:
                 with spooling():
                     tables = compare_tables(sides, pairs, kinship, request.rows, observe)
-                sequences, others = _other_data(sides, kinship, request, pairs)
-                schema, tables = (*schema, *sequences), (*tables, *others)
+                compared = len(pairs) - sum(table.rows is None for table in tables)
+                with _locks_told():
+                    sequences, others = _other_data(sides, kinship, request, pairs)
+                schema, tables = (*schema, *sequences), most_changed_first((*tables, *others))
     return DiffReceipt(
         request,
         before,
@@ -149,7 +152,7 @@ def find_differences(
         reading.state.facts.now,
         schema,
         tables,
-        len(pairs) - sum(table.rows is None for table in tables) if request.contents else 0,
+        compared,
         timedelta(seconds=monotonic() - began),
         tuple(reading.cautions),
     )

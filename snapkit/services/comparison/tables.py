@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from itertools import islice
 from time import monotonic
@@ -49,11 +49,12 @@ def compare_tables(
         meter.finish(_blocks(pair))
         if table.rows is None or table.rows.total:
             found.append(table)
-    return tuple(sorted(found, key=_rank))
+    return most_changed_first(found)
 
 
-def _rank(table: ChangedTable) -> tuple[int, str, str]:
-    return -(table.rows.total if table.rows else 0), table.schema, table.table
+def most_changed_first(tables: Iterable[ChangedTable]) -> tuple[ChangedTable, ...]:
+    """Return the tables by how many rows changed; those that were not compared come last."""
+    return tuple(sorted(tables, key=lambda each: (-(each.rows.total if each.rows else 0), each.schema, each.table)))
 
 
 def _blocks(pair: Pair) -> int:
