@@ -34,12 +34,17 @@ class Scenario:
     @property
     def only_reads(self) -> bool:
         """Whether it opens an entry, looks into it, and leaves everything as it was."""
-        return self.name == "shell" or self.compares
+        return self.name in ("shell", "diff")
 
     @property
     def compares(self) -> bool:
         """Whether it reads two databases at the same time, as long as it takes."""
-        return self.name == "diff"
+        return self.name in ("diff", "restore")
+
+    @property
+    def restores(self) -> bool:
+        """Whether rows of the live database are to be others afterwards."""
+        return self.name == "restore"
 
     @property
     def is_online(self) -> bool:
