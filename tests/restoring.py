@@ -18,18 +18,16 @@ def restore(
     url: str | None = None,
     triggers: TriggerMode | None = None,
     late_writes: bool = False,
-    looks: bool = True,
     **choice: Any,
 ) -> RestoreReceipt:
-    """Look, then restore; what was seen is what is done, unless ``looks`` says that it need not be."""
+    """Look, then restore; what was seen is what is done."""
     patterns = tuple(map(table_pattern, tables))
     request = RestoreRequest(wanted, RestoreChoice(patterns, **choice), triggers, late_writes)
     with prepared_restore(box.server(url), request, LOCK_WAIT) as prepared:
         preview = prepared.preview(10)
         receipt = prepared.apply()
-    if looks:
-        assert preview.conflicts == receipt.conflicts
-        assert preview.tables == receipt.tables
+    assert preview.conflicts == receipt.conflicts
+    assert preview.tables == receipt.tables
     return receipt
 
 

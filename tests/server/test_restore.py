@@ -306,7 +306,7 @@ def test_many_missing_rows_come_back_whole_or_not_at_all(sandbox: Sandbox) -> No
     do(sandbox, *MANY)
     sandbox.back_up()
     do(sandbox, "TRUNCATE many", "DELETE FROM parent WHERE id = 3")
-    found = conflicts(restore(sandbox, "many", looks=False))
+    found = conflicts(restore(sandbox, "many"))
     assert len(found) == 500
     assert "the row of public.parent that it refers to is gone" in found[0]
     assert rows(sandbox, "SELECT FROM many") == []

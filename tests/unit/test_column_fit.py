@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from snapkit.core.comparison.row_changes import Column, Pair, Relation
-from snapkit.core.restoring.column_fit import ColumnFit, Way, columns_gone, fits, sets
+from snapkit.core.restoring.column_fit import (
+    ColumnFit,
+    Way,
+    columns_gone,
+    fits,
+    sets,
+    takes_rows_as_they_are,
+)
 
 OWN = 20000
 
@@ -54,3 +61,31 @@ def test_an_update_leaves_the_key_unless_equal_keys_may_differ() -> None:
     loose = Column(2, "b", "citext", OWN, loose="citext")
     columns = tuple(ColumnFit(each, each, Way.SAME) for each in (strict, loose, other))
     assert sets(columns, (strict, loose)) == columns[1:]
+
+
+def _relation(*columns: Column, partitioned: bool = False) -> Relation:
+    return Relation(1, "public", "t", columns, (), partitioned=partitioned)
+
+
+@pytest.mark.parametrize(
+    ("entry", "live", "takes"),
+    [
+        ((_column(1, "a"), _column(2, "b")), (_column(1, "a"), _column(2, "b")), True),
+        ((_column(1, "a"),), (_column(1, "a"), _column(2, "b")), False),
+        ((_column(1, "a"), _column(2, "b")), (_column(1, "a"),), False),
+        ((_column(1, "a"),), (_column(1, "a"), _column(2, "b", generated="s")), True),
+        ((_column(1, "a"),), (_column(1, "a", "bigint", 20),), False),
+        ((_column(1, "a"),), (Column(1, "a", "integer", 23, not_null=True),), False),
+    ],
+)
+def test_a_table_that_takes_rows_as_they_are(entry: tuple[Column, ...], live: tuple[Column, ...], takes: bool) -> None:
+    columns = tuple((one, other) for one in entry for other in live if one.number == other.number)
+    assert takes_rows_as_they_are(Pair(_relation(*entry), _relation(*live), columns)) is takes
+
+
+def test_a_partitioned_table_does_not_nor_one_that_is_not_there() -> None:
+    table, root = _relation(_column(1, "a")), _relation(_column(1, "a"), partitioned=True)
+    assert not takes_rows_as_they_are(Pair(table, root))
+    assert not takes_rows_as_they_are(Pair(root, table))
+    assert not takes_rows_as_they_are(Pair(None, table))
+    assert not takes_rows_as_they_are(Pair(table, None))

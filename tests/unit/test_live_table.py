@@ -1,8 +1,10 @@
-"""The order in which tables are written."""
+"""The order in which tables are written, and which stand alone."""
 
 from __future__ import annotations
 
-from snapkit.core.restoring.live_table import ForeignKey, parents_first
+import pytest
+
+from snapkit.core.restoring.live_table import ForeignKey, LiveTable, UniqueRule, parents_first, stands_alone
 
 
 def _key(child: int, parent: int) -> ForeignKey:
@@ -18,3 +20,23 @@ def test_a_circle_is_no_obstacle() -> None:
     assert sorted(order) == [1, 2, 3, 4]
     assert order.index(1) < order.index(3)
     assert order.index(4) < order.index(1)
+
+
+PRIMARY = UniqueRule("t_pkey", ("id",), ("OPERATOR(pg_catalog.=)",), columns=("id",))
+
+
+@pytest.mark.parametrize(
+    ("unique", "keys", "alone"),
+    [
+        ((PRIMARY,), (), True),
+        ((), (), True),
+        ((PRIMARY, UniqueRule("t_email", ("lower(email)",), ("=",))), (), False),
+        ((UniqueRule("part", ("id",), ("=",), "id > 1", columns=("id",)),), (), False),
+        ((PRIMARY,), (_key(1, 9), _key(9, 1), _key(2, 9)), True),
+        ((PRIMARY,), (_key(1, 2),), False),
+        ((PRIMARY,), (_key(2, 1),), False),
+        ((PRIMARY,), (_key(1, 1),), False),
+    ],
+)
+def test_a_table_that_stands_alone(unique: tuple[UniqueRule, ...], keys: tuple[ForeignKey, ...], alone: bool) -> None:
+    assert stands_alone(LiveTable(1, unique), ["id"], keys, {1, 2}) is alone

@@ -70,14 +70,21 @@ def fetch(entry: Session, stage: Stage, task: str, places: Places, condition: sq
 
 def copy_straight(entry: Session, stage: Stage, places: Places | None) -> int:
     """Send rows of the entry, by their places, into the live table itself; None: all. Return how many were written."""
-    columns = _columns(stage)
     names = listed([sql.Identifier(each.live.name) for each in stage.fits])
     write = sql.SQL("COPY {} ({}) FROM STDIN").format(stage.name, names)
+    return sum(relay(entry, stage.session, read, write, never)[1] for read in reads(stage, _columns(stage), places))
+
+
+def reads(
+    stage: Stage, columns: Sequence[sql.Composable], places: Places | None, *, distinct: bool = False
+) -> Iterator[sql.Composed]:
+    """Return statements that send columns of rows of the entry, by their places; None: of all."""
+    if distinct:
+        columns = [sql.SQL("DISTINCT {}").format(columns[0]), *columns[1:]]
     if places is None:
-        reads = [_reading(stage, leaf.oid, columns, None) for leaf in _before(stage).leaves]
+        yield from (_reading(stage, leaf.oid, columns, None) for leaf in _before(stage).leaves)
     else:
-        reads = (_reading(stage, leaf, columns, _chosen(tids, None)) for leaf, tids in places)  # type: ignore[assignment]
-    return sum(relay(entry, stage.session, read, write, never)[1] for read in reads)
+        yield from (_reading(stage, leaf, columns, _chosen(tids, None)) for leaf, tids in places)
 
 
 def count_all(entry: Session, stage: Stage) -> int:

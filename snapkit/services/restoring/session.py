@@ -11,7 +11,7 @@ from snapkit.core.inventory.database import Database
 from snapkit.core.reporting import Caution, Observe
 from snapkit.errors import NOTHING_CHANGED, BusyError, PrivilegeError, SnapkitError, UnknownOutcomeError
 from snapkit.postgres.catalog import databases
-from snapkit.postgres.connection.driver import answers_within, driver_connection
+from snapkit.postgres.connection.driver import ANSWER_LIMIT, answers_within, driver_connection
 from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
@@ -33,7 +33,11 @@ _SETTINGS = {
     "jit": "off",
 }
 
-_PATIENCE = timedelta(seconds=30)
+PATIENCE = timedelta(seconds=30)
+"""How long the server is asked what became of a COMMIT."""
+
+COMMIT_LIMIT = ANSWER_LIMIT
+"""How long COMMIT may take: by then all is written, but a synchronous standby may have to confirm it."""
 _LOOK_AGAIN = 0.2
 
 
@@ -93,6 +97,7 @@ def write_through(
             all_of_it,
             lambda pid: not begun or _went_through(server, pid, begun[0], what),
             standing.undone,
+            lambda: COMMIT_LIMIT,
             waits=telling(observe, what),
         )
     return unconfirmed(what, committed.unconfirmed)
@@ -100,7 +105,7 @@ def write_through(
 
 def _went_through(server: Server, pid: int, restore: KeptRestore, what: str) -> bool:
     """Ask the server whether a transaction was committed. The session that was lost is told to end before."""
-    deadline = Deadline(_PATIENCE)
+    deadline = Deadline(PATIENCE)
     while True:
         with suppress(SnapkitError, *SERVER_ERRORS), server.connect() as connection:
             session = driver_connection(connection)
@@ -113,6 +118,7 @@ def _went_through(server: Server, pid: int, restore: KeptRestore, what: str) -> 
                 f"The connection was lost during the COMMIT of {what}, and the server cannot be asked about it.",
                 state="Either all of it is done, or nothing. It is done if the server says so:\n"
                 f"  SELECT pg_xact_status('{restore.xid}');",
-                hint="When the server is back: snapkit restore --undo --dry-run shows the last restore.",
+                hint="When the server is back, this shows the last restore: snapkit restore --undo --dry-run "
+                "(and what there is: snapkit list)",
             )
         sleep(_LOOK_AGAIN)

@@ -17,7 +17,7 @@ from snapkit.core.comparison.row_changes import Method, Pair, Relation
 from snapkit.core.comparison.tids import pack
 from snapkit.core.reporting import Observe, Progress
 from snapkit.core.restoring.column_fit import columns_gone, takes_rows_as_they_are
-from snapkit.core.restoring.live_table import LiveTable, stands_alone
+from snapkit.core.restoring.live_table import ForeignKey, LiveTable, stands_alone
 from snapkit.core.restoring.restored import RestoreConflict
 from snapkit.core.values import dataclass
 from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UsageError
@@ -35,6 +35,7 @@ from snapkit.postgres.restoring.entry_rows import (
 )
 from snapkit.postgres.restoring.filling import conflict
 from snapkit.postgres.restoring.live_tables import LiveTables, check_constraints
+from snapkit.postgres.restoring.references import finds_its_parents
 from snapkit.postgres.restoring.stage import INSERT, UPDATE, Stage, Straight, all_of
 from snapkit.services.comparison.changed_rows import ChangedRows
 from snapkit.services.comparison.rows import compare_rows
@@ -149,8 +150,9 @@ def stage_all(
         assert pair.after is not None  # noqa: S101 - those without are conflicts already
         stage = Stage(driver_connection(writer), number, pair, live.tables[pair.after.oid])
         stage.create()
+        keys = tuple(key for key in live.keys if key.child == stage.relation.oid)
         plain = may_go_straight(stage.live) and _is_plain(sides, stage, choice, live)
-        conflicts += _stage(sides, stage, kinship, choice, _Comparing(step, plain))
+        conflicts += _stage(sides, stage, kinship, choice, _Comparing(step, plain, keys))
         stages.append(stage)
     return Staged(tuple(stages), live, tuple(conflicts))
 
@@ -161,6 +163,8 @@ class _Comparing:
 
     step: Callable[[int], None]
     may_go_straight: bool
+    keys: tuple[ForeignKey, ...]
+    """The foreign keys from this table."""
 
 
 _MANY = 20_000
@@ -192,9 +196,11 @@ def _stage(
     with sides.snapshot(pair.before, pair.after) as as_of:
         check_unchanged(sides.before, pair.before)
         check_unchanged(sides.after, pair.after)
-        if comparing.may_go_straight and _is_empty(sides.after, stage) and (rows := count_all(entry, stage)) >= _MANY:
-            stage.straight = Straight(entry, None, rows)
-            return
+        if comparing.may_go_straight and _is_empty(sides.after, stage):
+            everything = Straight(entry, None, count_all(entry, stage))
+            if everything.rows >= _MANY and finds_its_parents(stage, everything, comparing.keys):
+                stage.straight = everything
+                return
         changes = compare_rows(sides, pair, kinship, comparing.step, as_of)
         if changes.method is Method.NOT_COMPARED:
             raise SnapkitError(
@@ -202,8 +208,10 @@ def _stage(
                 state=NOTHING_CHANGED,
             )
         if comparing.may_go_straight and _only_missing(changes, choice):
-            stage.straight = Straight(entry, changes.deleted, changes.counts.deleted)
-            return
+            missing = Straight(entry, changes.deleted, changes.counts.deleted)
+            if finds_its_parents(stage, missing, comparing.keys):
+                stage.straight = missing
+                return
         yield from _fetch(sides, stage, changes, choice)
 
 
