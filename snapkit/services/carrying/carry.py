@@ -45,6 +45,13 @@ from snapkit.services.run.survey import RunContext
 _ATTEMPTS = 3
 """Clients work in the live database. A deadlock with one, or a lock that is not to be had in time, may pass."""
 
+_WRITING = {
+    "row_security": "off",
+    # Between two batches, late rows are read elsewhere. On a busy machine that takes longer than other sessions may be
+    # idle. It also bounds how long clients wait for these rows if the network fails silently.
+    "idle_in_transaction_session_timeout": "60s",
+}
+
 _ASKING = timedelta(seconds=20)
 """How long the server is asked what became of a COMMIT that it did not answer."""
 
@@ -172,7 +179,7 @@ class _Writing:
 
     def __init__(self, server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> None:
         self._server = server
-        self._settings = {**quiet, "row_security": "off"}
+        self._settings = {**quiet, **_WRITING}
         self._live_oid = live_oid
         self._late = late
         self._displaced = displaced
