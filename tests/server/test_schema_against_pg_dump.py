@@ -10,7 +10,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
@@ -24,6 +24,8 @@ from snapkit.core.comparison.schema.schema_changes import schema_changes
 from snapkit.postgres.comparison.definitions.read import definitions_in_snapshot
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
+from snapkit.services.comparison.schema import compare_schemas
+from snapkit.services.comparison.sides import Sides
 from tests.cluster import Cluster
 from tests.server.test_backup_online import ODDITIES
 from tests.server.test_schema_comparison import BASE, CASES, base
@@ -80,7 +82,7 @@ def admin(cluster: Cluster) -> Iterator[psycopg.Connection]:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(CLONE)))
 
 
-RUNS = int(os.environ.get("SNAPKIT_DDL_RUNS", "15"))
+RUNS = int(os.environ.get("SNAPKIT_DDL_RUNS", "10"))
 
 
 @settings(
@@ -88,7 +90,13 @@ RUNS = int(os.environ.get("SNAPKIT_DDL_RUNS", "15"))
 )
 @given(statements=st.lists(st.sampled_from([*STATEMENTS, *BACK]), min_size=1, max_size=6))
 def test_something_is_told_if_and_only_if_pg_dump_prints_something_else(
-    cluster: Cluster, admin: psycopg.Connection, before: list[Definition], dumped: Counter[str], statements: list[str]
+    cluster: Cluster,
+    admin: psycopg.Connection,
+    base: str,
+    before: list[Definition],
+    dumped: Counter[str],
+    *,
+    statements: list[str],
 ) -> None:
     statements = [each for each in statements if not _NOT_DUMPED.search(each)]
     name = sql.Identifier(CLONE)
@@ -100,9 +108,12 @@ def test_something_is_told_if_and_only_if_pg_dump_prints_something_else(
                 connection.execute(statement.encode())
     after, printed = definitions(cluster.url(CLONE), CLONE), dump(cluster, CLONE)
     differs = dumped != printed
-    for related in (True, False):
-        told = schema_changes(before, after, related=related)
-        assert bool(told) == differs, (told, dumped - printed, printed - dumped)
+    server = Server(target_of(base))
+    with server.enter(BASE, {}) as one, server.enter(CLONE, {}) as other, closing(Sides(one, other)) as sides:
+        for related in (True, False):
+            told = schema_changes(before, after, related=related)
+            assert bool(told) == differs, (told, dumped - printed, printed - dumped)
+            assert compare_schemas(sides, related=related) == told
 
 
 def dump(cluster: Cluster, name: str) -> Counter[str]:

@@ -78,7 +78,7 @@ EVERYTHING = [
     "CREATE FOREIGN DATA WRAPPER far",
     "CREATE SERVER away FOREIGN DATA WRAPPER far OPTIONS (host 'h', password 'sesame')",
     f"CREATE USER MAPPING FOR {READER} SERVER away OPTIONS (user 'me', password 'sesame')",
-    "CREATE FOREIGN TABLE beyond (a int OPTIONS (k 'v')) SERVER away OPTIONS (t 'x')",
+    "CREATE FOREIGN TABLE beyond (a int OPTIONS (k 'v')) SERVER away OPTIONS (t 'x', apikey 'sesame')",
     "CREATE CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8",
     f"ALTER DEFAULT PRIVILEGES FOR ROLE {WRITER} GRANT SELECT ON TABLES TO {READER}",
 ]  # fmt: skip
@@ -133,6 +133,7 @@ CASES = [
     Case("ALTER TABLE loose ADD x int; ALTER TABLE loose DROP x", []),
     Case("ALTER TABLE loose RENAME TO away; CREATE TABLE loose (id int)",
          ["added table public.loose", "changed table public.away"]),
+    Case("ALTER FOREIGN TABLE beyond OPTIONS (SET apikey 'open')", ["changed foreign table public.beyond"]),
     Case("ALTER FOREIGN TABLE beyond OPTIONS (SET t 'y')", ["changed foreign table public.beyond"]),
     Case("ALTER FOREIGN TABLE beyond ALTER a OPTIONS (SET k 'w')", ["changed column public.beyond.a"]),
     # columns

@@ -21,13 +21,13 @@ from snapkit.postgres.comparison.definitions.pieces import (
     depend,
     glued,
     identified,
-    joined,
     lines,
     listed,
     namespace,
     qualified,
     quoted,
     row_of,
+    shown_options,
     when,
     words,
 )
@@ -67,7 +67,7 @@ def columns(version: int) -> Select[Any]:
         ),
         _identity(),
         _not_null(version),
-        glued("OPTIONS (", joined(a.attfdwoptions), ")"),
+        shown_options(a.attfdwoptions),
     )
     tail = lines(
         when(a.attstattarget >= 0, glued("ALTER COLUMN ", quoted(a.attname), " SET STATISTICS ", a.attstattarget)),
@@ -90,6 +90,7 @@ def columns(version: int) -> Select[Any]:
             scope=table,
             parent=table,
             origin=_inherited(),
+            secret=a.attfdwoptions,
             place=a.attnum,
         )
         .join_from(relation, namespace, namespace.c.oid == relation.c.relnamespace)

@@ -29,6 +29,7 @@ from snapkit.postgres.comparison.definitions.pieces import (
     quoted,
     row_of,
     rows_where,
+    shown_options,
     when,
     words,
 )
@@ -190,7 +191,7 @@ def _foreign_data_wrappers() -> Select[Any]:
         title,
         glued("HANDLER ", identified("pg_proc", c.fdwhandler)),
         glued("VALIDATOR ", identified("pg_proc", c.fdwvalidator)),
-        _options(c.fdwoptions),
+        shown_options(c.fdwoptions),
     )
     return by_itself(
         rows,
@@ -217,7 +218,7 @@ def _foreign_servers() -> Select[Any]:
         glued("TYPE ", func.quote_literal(c.srvtype)),
         glued("VERSION ", func.quote_literal(c.srvversion)),
         glued("FOREIGN DATA WRAPPER ", of_wrapper),
-        _options(c.srvoptions),
+        shown_options(c.srvoptions),
     )
     return by_itself(
         rows,
@@ -229,19 +230,6 @@ def _foreign_servers() -> Select[Any]:
         owner=c.srvowner,
         secret=c.srvoptions,
     )
-
-
-_SECRET = "pass|secret|token|key|credential"  # noqa: S105 - what may be one
-
-
-def _options(options: Any) -> Piece:
-    """Options as OPTIONS (...), without the values of those that may be secret."""
-    one = func.unnest(options).table_valued(column("option", Text), name="one").render_derived()
-    word = func.split_part(one.c.option, "=", 1)
-    value = func.substr(one.c.option, func.length(word) + 2)
-    shown = when(word.regexp_match(_SECRET, flags="i"), "'***'", func.quote_literal(value))
-    found = select(listed(words(word, shown), word.collate("C"))).select_from(one).scalar_subquery()
-    return glued("OPTIONS (", found, ")")
 
 
 def user_mappings() -> Select[Any]:

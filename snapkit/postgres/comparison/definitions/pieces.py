@@ -185,6 +185,19 @@ def hidden(options: Any) -> Piece:
     return when(options.is_not(None), hashed(all_of_them), "")
 
 
+_SECRET = "pass|secret|token|key|credential"  # noqa: S105 - what may be one
+
+
+def shown_options(options: Any) -> Piece:
+    """Options as OPTIONS (...), without the values of those that may be secret."""
+    one = func.unnest(options).table_valued(column("option", Text), name="one").render_derived()
+    word = func.split_part(one.c.option, "=", 1)
+    value = func.substr(one.c.option, func.length(word) + 2)
+    shown = when(word.regexp_match(_SECRET, flags="i"), "'***'", func.quote_literal(value))
+    found = select(listed(words(word, shown), word.collate("C"))).select_from(one).scalar_subquery()
+    return glued("OPTIONS (", found, ")")
+
+
 # --- conditions ---
 
 

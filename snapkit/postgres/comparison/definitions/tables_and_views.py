@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sqlalchemy import Boolean, ColumnElement, Select, Text, and_, case, column, exists, func, or_, select
-from sqlalchemy.dialects.postgresql import OID
+from sqlalchemy.dialects.postgresql import ARRAY, OID
 
 from snapkit.postgres.catalog.tables import catalog_table
 from snapkit.postgres.comparison.definitions.pieces import (
@@ -32,6 +32,7 @@ from snapkit.postgres.comparison.definitions.pieces import (
     quoted,
     row_of,
     rows_where,
+    shown_options,
     when,
     words,
 )
@@ -129,7 +130,8 @@ def _tables() -> Select[Any]:
         when(c.reloftype != 0, glued("OF ", func.format_type(c.reloftype, None))),
     )
     partitioned = catalog_table("pg_partitioned_table", column("partrelid"))
-    foreign = catalog_table("pg_foreign_table", column("ftrelid"))
+    foreign = catalog_table("pg_foreign_table", column("ftrelid"), column("ftoptions", ARRAY(Text)))
+    options = select(foreign.c.ftoptions).where(foreign.c.ftrelid == c.oid).scalar_subquery()
     raw = words(
         as_text(c.relname, c.relnamespace, c.reloftype, c.relam, c.relpersistence, c.relrowsecurity),
         as_text(c.relforcerowsecurity, c.relreplident, c.reloptions, c.relispartition, c.relpartbound),
@@ -146,10 +148,12 @@ def _tables() -> Select[Any]:
         .scalar_subquery()
     )
     title = words(when(c.relkind == "f", "FOREIGN TABLE", "TABLE"), name)
-    return _of_schema(title, text, raw, tail=tail, parent=root).where(own_relations("rpf"))
+    return _of_schema(title, text, raw, tail=tail, parent=root, secret=options).where(own_relations("rpf"))
 
 
-def _of_schema(title: Piece, text: Piece, raw: Piece, *, tail: Any = None, parent: Any = None) -> Select[Any]:
+def _of_schema(
+    title: Piece, text: Piece, raw: Piece, *, tail: Any = None, parent: Any = None, secret: Any = None
+) -> Select[Any]:
     """Select relations, with their schemas."""
     c = relation.c
     return defined(
@@ -164,6 +168,7 @@ def _of_schema(title: Piece, text: Piece, raw: Piece, *, tail: Any = None, paren
         scope=address("pg_namespace", c.relnamespace),
         parent=parent,
         owner=c.relowner,
+        secret=secret,
     ).join_from(relation, namespace, namespace.c.oid == c.relnamespace)
 
 
@@ -194,7 +199,7 @@ def _foreign() -> Piece:
     server = catalog("pg_foreign_server", "srvname")
     return (
         select(
-            words("SERVER", quoted(server.c.srvname), glued("OPTIONS (", joined(foreign.c.ftoptions), ")")),
+            words("SERVER", quoted(server.c.srvname), shown_options(foreign.c.ftoptions)),
         )
         .join_from(foreign, server, server.c.oid == foreign.c.ftserver)
         .where(foreign.c.ftrelid == relation.c.oid)
