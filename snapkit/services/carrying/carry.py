@@ -20,7 +20,7 @@ from snapkit.core.plans.statements import WrittenStep
 from snapkit.core.plans.swap import SwapPlan
 from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.restoring.restored import TriggerMode
-from snapkit.errors import BusyError, SnapkitError, UnknownOutcomeError
+from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UnknownOutcomeError
 from snapkit.postgres.carrying.boundary_snapshot import committed, is_committed
 from snapkit.postgres.carrying.foreign_keys import foreign_keys, unchecked_tables
 from snapkit.postgres.carrying.live_rows import WrittenTable, may_pass, turn_triggers_off
@@ -86,7 +86,8 @@ class Carrying:
     def begin(self, context: RunContext) -> None:
         """See how far the live database's sequences are, to know later how fast they go on."""
         self.cautions = ()
-        self._earlier = look_at_sequences(context)
+        with server_errors(NOTHING_CHANGED):
+            self._earlier = look_at_sequences(context)
 
     def prepare(self, context: RunContext, plan: SwapPlan, oid: int) -> SwapPlan:
         """Move the sequences of the clone ``oid`` that is to go live; return the plan, as the clone is now."""

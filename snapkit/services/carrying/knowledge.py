@@ -1,6 +1,7 @@
 """What is known of rows at the boundary: which were written since the backup by then, and how they were left.
 
-They may be many, so they lie in a file that goes with the guard. What is not in it was not touched.
+They may be many, so they lie in a file that goes with the guard. What is not in it was not touched. It holds no data of
+the database: keys and values are hashed, with a secret that is in memory only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from hashlib import blake2b
+from secrets import token_bytes
 from typing import Protocol
 
 from snapkit.core.carrying.three_versions import UNTOUCHED, AtBoundary, Values
@@ -29,7 +32,10 @@ class Knowledge(Protocol):
         """Return why nothing is known of a table; None if it is known of each row whether it was touched."""
 
     def at(self, pair: Pair, keys: Sequence[Key]) -> list[AtBoundary]:
-        """Return what is known of each of these rows."""
+        """Return what is known of each of these rows; their values are as ``as_noted`` gives them."""
+
+    def as_noted(self, values: Values) -> Values:
+        """Return values as those of the boundary are given, so that they can be compared."""
 
 
 class NamedTables:
@@ -47,6 +53,9 @@ class NamedTables:
     def at(self, pair: Pair, keys: Sequence[Key]) -> list[AtBoundary]:
         return [UNTOUCHED] * len(keys)
 
+    def as_noted(self, values: Values) -> Values:
+        return values
+
 
 class NothingKnown:
     """A boundary that could not be noted."""
@@ -60,6 +69,9 @@ class NothingKnown:
     def at(self, pair: Pair, keys: Sequence[Key]) -> list[AtBoundary]:
         raise NotImplementedError
 
+    def as_noted(self, values: Values) -> Values:
+        raise NotImplementedError
+
 
 class TouchedRows(AbstractContextManager["TouchedRows"]):
     """The rows that were written between a backup and a boundary, in a file, until it is closed."""
@@ -71,8 +83,9 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
         self._rows.execute("PRAGMA journal_mode = OFF")  # nobody reads it after us, whatever happens
         self._rows.execute("PRAGMA synchronous = OFF")
         self._rows.execute(
-            "CREATE TABLE touched (relation INTEGER, key TEXT, row TEXT, PRIMARY KEY (relation, key)) WITHOUT ROWID"
+            "CREATE TABLE touched (relation INTEGER, key BLOB, row TEXT, PRIMARY KEY (relation, key)) WITHOUT ROWID"
         )
+        self._secret = token_bytes(32)
         self._columns: dict[int, tuple[int, ...]] = {}
         self._reasons: dict[int, str] = {}
         self._number = 0
@@ -95,9 +108,8 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
                 self.note_lack(pair, f"more than {MOST:,} rows were written while the command ran")
                 return
             self._number += 1
-            self._rows.execute(
-                "INSERT OR REPLACE INTO touched VALUES (?, ?, ?)", (table, json.dumps(key), json.dumps(values))
-            )
+            noted = json.dumps(None if values is None else self.as_noted(values))
+            self._rows.execute("INSERT OR REPLACE INTO touched VALUES (?, ?, ?)", (table, self._hash(*key), noted))
         self._columns[table] = _columns(pair)
 
     def note_lack(self, pair: Pair, reason: str) -> None:
@@ -117,9 +129,17 @@ class TouchedRows(AbstractContextManager["TouchedRows"]):
     def at(self, pair: Pair, keys: Sequence[Key]) -> list[AtBoundary]:
         return [self._at(_oid(pair), key) for key in keys]
 
+    def as_noted(self, values: Values) -> Values:
+        return tuple(None if value is None else self._hash(value).hex() for value in values)
+
+    def _hash(self, *texts: str) -> bytes:
+        """128 bits, so that two values never have the same by chance."""
+        joined = json.dumps(texts).encode()
+        return blake2b(joined, digest_size=16, key=self._secret).digest()
+
     def _at(self, table: int, key: Key) -> AtBoundary:
         found = self._rows.execute(
-            "SELECT row FROM touched WHERE relation = ? AND key = ?", (table, json.dumps(key))
+            "SELECT row FROM touched WHERE relation = ? AND key = ?", (table, self._hash(*key))
         ).fetchone()
         if found is None:
             return UNTOUCHED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 from snapkit.core.carrying.carried import LeftAside
@@ -100,11 +101,14 @@ def _judged(pair: Pair, rows: Sequence[RowValues], written: Sequence[int], knowl
     def of(values: Values | None) -> Values | None:
         return None if values is None else tuple(values[place] for place in written)
 
+    def noted(values: Values | None) -> Values | None:
+        return None if values is None else knowledge.as_noted(values)
+
     found: list[LateRow] = []
     for row, key, known in zip(rows, keys, knowledge.at(pair, keys), strict=True):
         backup, now = of(row.before), of(row.after)
-        boundary = known if known.untouched else type(known)(is_known=known.is_known, values=of(known.values))
-        found.append(LateRow(key, backup, now, decide(backup, boundary, now)))
+        boundary = replace(known, values=of(known.values))
+        found.append(LateRow(key, backup, now, decide(noted(backup), boundary, noted(now))))
     return found
 
 

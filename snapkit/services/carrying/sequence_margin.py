@@ -79,7 +79,8 @@ def move_past_live(context: RunContext, plan: SwapPlan, oid: int, earlier: Look 
     assert clone is not None  # noqa: S101 - with late writes, a clone is swapped in
     if context.state.live is None:
         return Moved(plan)
-    now = look_at_sequences(context)
+    with server_errors(state):
+        now = look_at_sequences(context)
     if now is None:
         return Moved(plan, cautions=(_behind("The sequences of the live database could not be read."),))
     refused: list[Move] = []
