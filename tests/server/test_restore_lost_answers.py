@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from snapkit.core.comparison.patterns import table_pattern
-from snapkit.errors import BusyError, ConnectionFailedError, SnapkitError, UnknownOutcomeError
+from snapkit.errors import BusyError, ConnectionFailedError, InterruptedRunError, SnapkitError, UnknownOutcomeError
+from snapkit.postgres.copying import relay
 from snapkit.services.restore import RestoreReceipt, RestoreRequest, prepared_restore
 from snapkit.services.restoring import session
 from snapkit.services.restoring.staging import RestoreChoice
@@ -87,3 +88,21 @@ def test_a_row_that_stays_locked_is_waited_for_only_so_long(sandbox: Sandbox) ->
         with pytest.raises(BusyError) as error:
             prepared.apply()
     assert error.value.changed_nothing
+
+
+def test_ctrl_c_while_rows_go_straight_changes_nothing(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    do(sandbox, "CREATE TABLE many (id int PRIMARY KEY)", "INSERT INTO many SELECT generate_series(1, 50000)")
+    sandbox.back_up()
+    do(sandbox, "TRUNCATE many")
+    request = RestoreRequest(None, RestoreChoice((table_pattern("many"),)))
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with prepared_restore(sandbox.server(), request, LOCK_WAIT) as prepared:
+        monkeypatch.setattr(relay, "_put", interrupted)
+        with pytest.raises(InterruptedRunError) as error:
+            prepared.apply()
+    assert error.value.changed_nothing
+    assert rows(sandbox, "SELECT FROM many") == []
+    assert not any(entry.opened for entry in sandbox.entries())
