@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -25,6 +26,7 @@ from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
+from snapkit.postgres.sql import stall_watch
 from snapkit.postgres.sql.entry_locks import Use, is_taken
 from snapkit.services.entries.reading import SESSIONS, Reading, reading_entries
 from tests.sandbox import LOCK_WAIT, Ran, Sandbox, command_environment, wait_until
@@ -337,6 +339,7 @@ from sqlalchemy import text
 from snapkit.errors import BusyError
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.server import Server
+from snapkit.postgres.sql import stall_watch
 from snapkit.postgres.sql.entry_locks import Use, is_taken
 from snapkit.services.entries.reading import reading_entries
 
@@ -376,6 +379,30 @@ def test_a_run_that_disconnects_it_from_the_live_database_is_named(sandbox: Sand
     other.join(60)
     assert receipts[0].code == 0
     assert isinstance(raised.value, BusyError | ConnectionFailedError), raised.value
+
+
+def test_a_session_whose_reader_computes_for_long_is_not_taken_for_lost(
+    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server waits for its client then, as it does when its answer was lost on the way."""
+    silence = timedelta(milliseconds=20)
+    monkeypatch.setattr(stall_watch, "SILENCE", silence)
+    asked: list[int] = []
+    ask = stall_watch.waits_for_its_client
+
+    def asking(watcher: Connection, pid: int) -> bool:
+        asked.append(pid)
+        return ask(watcher, pid)
+
+    monkeypatch.setattr(stall_watch, "waits_for_its_client", asking)
+    sandbox.back_up()
+    with reading(sandbox) as opened, opened.enter(opened.entries[0]) as inside:
+        assert count(inside) == 100
+        threading.Event().wait(20 * silence.total_seconds())
+        assert not asked
+        inside.execute(text("SELECT pg_sleep(0.5)"))  # the entry lets nobody in: another database is asked from
+        assert asked
+        assert count(inside) == 100
 
 
 def test_one_in_another_maintenance_database_is_seen(sandbox: Sandbox) -> None:
