@@ -23,6 +23,7 @@ from snapkit.core.inventory.kinds import State
 from snapkit.core.plans.properties import compare
 from snapkit.errors import BusyError, ConnectionFailedError, NotFoundError, SnapkitError, UsageError
 from snapkit.postgres.catalog import databases
+from snapkit.postgres.catalog.sessions import waits_for_its_client
 from snapkit.postgres.connection.conninfo import target_of
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.connection.server import Connection, Server
@@ -388,11 +389,10 @@ def test_a_session_whose_reader_computes_for_long_is_not_taken_for_lost(
     silence = timedelta(milliseconds=20)
     monkeypatch.setattr(stall_watch, "SILENCE", silence)
     asked: list[int] = []
-    ask = stall_watch.waits_for_its_client
 
     def asking(watcher: Connection, pid: int) -> bool:
         asked.append(pid)
-        return ask(watcher, pid)
+        return waits_for_its_client(watcher, pid)
 
     monkeypatch.setattr(stall_watch, "waits_for_its_client", asking)
     sandbox.back_up()
