@@ -234,6 +234,11 @@ CASES: dict[str, tuple[Sequence[str], Sequence[str], Found]] = {
         ),
         {"public.item": (0, 1, 1)},
     ),
+    "large objects": (
+        ("SELECT lo_from_bytea(n, 'abc') FROM generate_series(1, 5) AS n",),
+        ("SELECT lo_put(1, 1, 'x'), lo_put(2, 0, 'abc')", "SELECT lo_unlink(3)", "SELECT lo_from_bytea(77, '')"),
+        {"pg_catalog.pg_largeobject": (1, 1, 1)},
+    ),
     "long values": (
         (),
         ("UPDATE item SET name = repeat('x', 1000000) || id WHERE id = 7",),
@@ -263,6 +268,17 @@ def test_definitions_are_told_before_and_after(sandbox: Sandbox) -> None:
     assert data["identical"] is False
     only = _diff(sandbox, "--data-only")
     assert (only["schema"], only["tables"], only["identical"]) == ([], [], True)
+
+
+def test_a_sequence_that_stands_elsewhere_is_told(sandbox: Sandbox) -> None:
+    _run(sandbox, "CREATE SEQUENCE counter", "CREATE TABLE counted (id int GENERATED ALWAYS AS IDENTITY)")
+    sandbox.back_up()
+    assert _diff(sandbox)["identical"] is True
+    _run(sandbox, "SELECT nextval('counter'), nextval('counter')", "INSERT INTO counted DEFAULT VALUES")
+    data = _diff(sandbox)
+    assert _schema(data) == {("sequence", "counter", "changed"), ("sequence", "counted_id_seq", "changed")}
+    assert _schema(_diff(sandbox, "--table", "counted")) == {("sequence", "counted_id_seq", "changed")}
+    assert (_diff(sandbox, "--schema-only")["schema"], data["tables_compared"]) == ([], 2)
 
 
 def test_only_definitions_or_only_rows(sandbox: Sandbox) -> None:
