@@ -243,8 +243,10 @@ def next_steps(receipt: DiffReceipt, typed: Callable[[str], str] = shlex.quote) 
     with_ = f" --with {shlex.quote(receipt.after.name)}" if receipt.after else ""
     steps = []
     if rows and all(table.shown is None for table, _ in rows):
-        steps.append(("See the changed rows", f"snapkit diff {name}{with_} --rows 20"))
-    lost = [table for table, counts in rows if counts.updated or counts.deleted]
+        chosen = "".join(f" --table {shlex.quote(each.text)}" for each in receipt.request.tables)
+        steps.append(("See the changed rows", f"snapkit diff {name}{with_}{chosen} --rows 20"))
+    # Large objects, which stand as a table of pg_catalog, are not brought back one by one.
+    lost = [table for table, counts in rows if (counts.updated or counts.deleted) and table.schema != "pg_catalog"]
     one_sided = fates(receipt)
     patterns = [
         pattern_for(table.schema, table.table) for table in lost if (table.schema, table.table) not in one_sided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -174,4 +175,8 @@ def test_what_to_type_next() -> None:
     assert [what for what, _ in next_steps(make_diff(tables=shown, after=make_entry("b")))] == []
     between = next_steps(make_diff(tables=tables, after=make_entry("b c")))
     assert between == [("See the changed rows", f"snapkit diff {name} --with 'b c' --rows 20")]
+    some = make_diff(tables=(make_changed_table("new"),), request=DiffRequest(tables=(table_pattern("n*"),)))
+    assert next_steps(some)[0][1] == f"snapkit diff {name} --table 'n*' --rows 20"
+    large = replace(make_changed_table("pg_largeobject", Rows(updated=1)), schema="pg_catalog")
+    assert not any("restore" in words for _, words in next_steps(make_diff(tables=(large,))))
     assert next_steps(make_diff()) == []
