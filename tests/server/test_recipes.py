@@ -24,11 +24,15 @@ NOT_RUN: Mapping[Begin, str] = {
     ("automation.md", "groups:"): "Prometheus' rules, tests/server/test_status.py has the metrics",
     ("deploys.md", "$ snapkit list"): "what a run printed",
     ("deploys.md", "Written since  about 105 rows"): "what a run printed",
+    ("guard.md", "snapkit guard --carry"): "tests/server/test_tasks.py runs it, from late-writes.md",
+    ("guard.md", "snapkit rollback --latest --carry"): "likewise",
     ("poolers.md", "snapkit backup            --pgbouncer-url"): "with a PgBouncer, tests/server/test_poolers.py",
     ("poolers.md", 'psql "$CONSOLE"'): "for poolers that are not here; the page says that they were not tried",
     ("reference.md", "{"): "an example of the envelope, tests/cli/test_contract.py",
     ("reference.md", "snapkit config"): "tests/cli/test_config.py",
     ("reference.md", "snapkit demo --keep"): "CI",
+    ("reference.md", "snapkit diff "): "names other entries and tables; each form is in tests/server/test_diff.py",
+    ("reference.md", "snapkit restore "): "likewise, tests/server/test_restore.py",
 }
 """Blocks that are not run as they stand, by page and beginning, and why."""
 
@@ -44,6 +48,7 @@ RUN: Mapping[Begin, str] = {
     **{("reference.md", begin): "test_the_examples_of_the_reference" for begin in EXAMPLES},
     ("README.md", "DATABASE_URL=postgresql://"): "test_the_four_commands_of_the_readme",
     ("README.md", "snapkit backup                # an exact clone"): "test_the_four_commands_of_the_readme",
+    ("README.md", "snapkit diff "): "test_what_changed_is_seen_and_brought_back",
     ("README.md", "snapkit guard --health-url"): "test_the_deploy_recipe",
     ("guard.md", "snapkit guard --health-url"): "test_the_deploy_recipe",
     ("automation.md", "#!/bin/sh"): "test_the_textfile_for_prometheus",
@@ -71,6 +76,20 @@ def test_the_four_commands_of_the_readme(sandbox: Sandbox, desk: Desk) -> None:
         assert desk.type(backup).code == 0
     assert desk.type(prune).code == 0
     assert len([entry for entry in sandbox.entries() if entry.kind == "backup"]) == 2
+
+
+def test_what_changed_is_seen_and_brought_back(sandbox: Sandbox, desk: Desk) -> None:
+    sandbox.back_up()
+    with sandbox.connect() as connection:
+        connection.execute("DELETE FROM item WHERE id > 60")
+    look, try_, restore, take_back = block("README.md", "snapkit diff ").splitlines()
+    assert "differs from" in desk.type(look).out
+    assert desk.type(try_).code == 0
+    assert len(sandbox.items()) == 60
+    assert desk.type(restore).code == 0
+    assert len(sandbox.items()) == 100
+    assert desk.type(take_back).code == 0
+    assert len(sandbox.items()) == 60
 
 
 @pytest.mark.parametrize(
