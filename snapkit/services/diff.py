@@ -29,7 +29,6 @@ from snapkit.services.comparison.kinship import kinship_of
 from snapkit.services.comparison.other_data import compare_large_objects, compare_sequences
 from snapkit.services.comparison.schema import compare_schemas
 from snapkit.services.comparison.sides import Sides
-from snapkit.services.comparison.spool import spooling
 from snapkit.services.comparison.tables import compare_tables, most_changed_first
 from snapkit.services.entries.reading import Reading, reading_entries
 from snapkit.services.run.interruption import interruptions
@@ -138,8 +137,7 @@ def find_differences(
             tables: tuple[ChangedTable, ...] = ()
             compared = 0
             if request.contents:
-                with spooling():
-                    tables = compare_tables(sides, pairs, kinship, request.rows, observe)
+                tables = compare_tables(sides, pairs, kinship, request.rows, observe)
                 compared = len(pairs) - sum(table.rows is None for table in tables)
                 with _locks_told():
                     sequences, others = _other_data(sides, kinship, request, pairs)

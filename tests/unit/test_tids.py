@@ -5,7 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snapkit.core.comparison.tids import WIDTH, as_array, batches, of_array, pack, unpack
+from snapkit.core.comparison.row_changes import Place
+from snapkit.core.comparison.tids import (
+    WIDTH,
+    as_array,
+    batches,
+    by_leaf,
+    of_array,
+    pack,
+    place_of,
+    places_of,
+    unpack,
+    without,
+)
 
 PLACES = st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**16 - 1)))
 
@@ -33,3 +45,19 @@ def test_batches_are_all_of_it(places: list[tuple[int, int]], size: int) -> None
     some = list(batches(pack(places), size))
     assert b"".join(some) == pack(places)
     assert all(0 < len(each) <= size * WIDTH for each in some)
+
+
+def packed(leaf: int, block: int, line: int) -> bytes:
+    return leaf.to_bytes(4) + block.to_bytes(4) + line.to_bytes(2)
+
+
+def test_places_with_their_leaves() -> None:
+    some = [packed(7, 1, 2), packed(7, 1, 3), packed(2**32 - 1, 0, 1)]
+    assert place_of(some[0]) == Place(7, 1, 2)
+    assert places_of(b"".join(some))[2] == Place(2**32 - 1, 0, 1)
+    assert list(by_leaf(some)) == [(7, pack([(1, 2), (1, 3)])), (2**32 - 1, pack([(0, 1)]))]
+
+
+def test_some_places_may_be_left_out() -> None:
+    tids = pack([(1, 2), (1, 3), (5, 1)])
+    assert without(tids, 7, {packed(7, 1, 3), packed(8, 5, 1)}) == pack([(1, 2), (5, 1)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import weakref
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import SEEK_END
 from tempfile import SpooledTemporaryFile, gettempdir
 
@@ -21,9 +21,33 @@ _BATCH = 8192
 """Places that are handed out at once."""
 
 
+class ScratchFile:
+    """What is put down and read again. Raises SnapkitError if there is no room, or the disk fails."""
+
+    def __init__(self) -> None:
+        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it is closed when nobody has this any more
+        weakref.finalize(self, _close, self._file)
+
+    def append(self, data: bytes) -> int:
+        """Return where it begins."""
+        with _told():
+            start = self._file.seek(0, SEEK_END)
+            self._file.write(data)
+            return start
+
+    def read(self, start: int, size: int) -> bytes:
+        with _told():
+            self._file.seek(start)
+            return self._file.read(size)
+
+
+def _close(file: SpooledTemporaryFile[bytes]) -> None:
+    with suppress(OSError):  # what could not be written is lost, and has been told
+        file.close()
+
+
 @contextmanager
-def spooling() -> Iterator[None]:
-    """Say it if the files of the block cannot be written; nothing else in it works with files."""
+def _told() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -38,53 +62,39 @@ class Spool:
     """Places by the OID of their leaf, as ``tids`` (``core.comparison.tids``), in the order in which they were put."""
 
     def __init__(self) -> None:
-        self._file = file_of(self)
+        self._file = ScratchFile()
         self.places = 0
         """How many there are."""
 
     def put(self, leaf: int, tids: bytes) -> None:
-        self._file.seek(0, SEEK_END)
         for some in batches(tids, _BATCH):
-            self._file.write(_HEAD.pack(leaf, len(some)) + some)
+            self._file.append(_HEAD.pack(leaf, len(some)) + some)
         self.places += len(tids) // WIDTH
 
     def __iter__(self) -> Iterator[tuple[int, bytes]]:
         """Return leaves and ``tids``, some thousands at a time."""
         at = 0
-        while head := self._read(at, _HEAD.size):
+        while head := self._file.read(at, _HEAD.size):
             leaf, size = _HEAD.unpack(head)
-            yield leaf, self._read(at + _HEAD.size, size)
+            yield leaf, self._file.read(at + _HEAD.size, size)
             at += _HEAD.size + size
-
-    def _read(self, at: int, size: int) -> bytes:
-        self._file.seek(at)  # somebody else may have read meanwhile
-        return self._file.read(size)
 
 
 class PairSpool:
     """Rows with their places on both sides."""
 
     def __init__(self) -> None:
-        self._file = file_of(self)
+        self._file = ScratchFile()
         self.rows = 0
 
     def put(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Take places with their leaves, before and after."""
         packed = [before + after for before, after in pairs]
-        self._file.seek(0, SEEK_END)
-        self._file.write(b"".join(packed))
+        self._file.append(b"".join(packed))
         self.rows += len(packed)
 
     def __iter__(self) -> Iterator[list[tuple[Place, Place]]]:
         """Return some thousands at a time."""
         for at in range(0, self.rows, _BATCH):
-            self._file.seek(at * 2 * PLACE)
-            places = iter(places_of(self._file.read(_BATCH * 2 * PLACE)))
+            places = iter(places_of(self._file.read(at * 2 * PLACE, _BATCH * 2 * PLACE)))
             yield list(zip(places, places, strict=True))
-
-
-def file_of(spool: object) -> SpooledTemporaryFile[bytes]:
-    """Return a file that is closed, and so gone, when nobody has the spool any more."""
-    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
-    weakref.finalize(spool, file.close)
-    return file

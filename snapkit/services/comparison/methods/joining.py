@@ -10,11 +10,10 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
-from os import SEEK_END
 
 from snapkit.core.comparison.tids import PLACE
 from snapkit.postgres.comparison.rows import HASH, LISTED
-from snapkit.services.comparison.spool import file_of
+from snapkit.services.comparison.spool import ScratchFile
 
 _ROW = struct.Struct(f"{PLACE}s{HASH}s{HASH}s")
 """Place, identity, value."""
@@ -124,7 +123,7 @@ class _Parts:
 
     def __init__(self, level: int) -> None:
         self._byte = PLACE + level
-        self._file = file_of(self)
+        self._file = ScratchFile()
         self._pieces: dict[tuple[int, int], list[tuple[int, int]]] = defaultdict(list)
         """Of each part and side: where rows of it begin, and how many bytes they are."""
 
@@ -133,17 +132,15 @@ class _Parts:
         for at in range(0, len(listed), LISTED):
             parts[listed[at + self._byte] % _PARTS].append(listed[at : at + LISTED])
         for part, rows in enumerate(parts):
-            start = self._file.seek(0, SEEK_END)
-            size = self._file.write(b"".join(rows))
-            self._pieces[part, side].append((start, size))
+            packed = b"".join(rows)
+            self._pieces[part, side].append((self._file.append(packed), len(packed)))
 
     def size(self, part: int) -> int:
         return sum(size for side in (0, 1) for _, size in self._pieces[part, side])
 
     def of(self, part: int, side: int) -> Iterator[bytes]:
         for start, size in self._pieces[part, side]:
-            self._file.seek(start)
-            yield self._file.read(size)
+            yield self._file.read(start, size)
 
 
 def _rows(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bytes, bytes]]:
