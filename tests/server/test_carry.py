@@ -200,6 +200,7 @@ def test_an_owner_who_is_no_superuser_can_do_it_and_triggers_run(shop: Sandbox, 
     ran = shop.run("guard", "--carry", *words, "psql", "-qXc", "UPDATE price SET cents = 0", url=url)
     assert ran.code == 20, ran.err
     data = ran.document["data"]["rollback"]
+    assert "carried" in data, ran.document["warnings"]
     assert data["carried"]["tables"], (data["carried"]["conflicts"], data["not_carried"], ran.err)
     assert data["carried"]["triggers"] == "on"
     assert {each["table"]: rows(each) for each in data["carried"]["tables"]} == {

@@ -47,6 +47,9 @@ def find_late_rows(sides: Sides, kinship: Kinship, knowledge: Knowledge, step: C
     for pair in pair_tables(relations(sides.before), relations(sides.after), related=kinship.proved):
         if pair.shown.kind not in ("r", "p"):
             continue
+        if pair.reason is not None:  # such as one that this role may not read, nor lock
+            left.append(LeftAside(pair.shown.schema, pair.shown.name, None, pair.reason))
+            continue
         step(f"{pair.shown.schema}.{pair.shown.name}")
         with sides.snapshot(pair.before, pair.after) as as_of:
             changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)

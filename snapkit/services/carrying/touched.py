@@ -23,7 +23,7 @@ def note_touched(sides: Sides, kinship: Kinship, touched: TouchedRows, check: Ca
     with sides.snapshot():
         pairs = pair_tables(relations(sides.before), relations(sides.after), related=kinship.proved)
     for pair in sorted(pairs, key=_blocks):
-        if pair.before is None or pair.after is None or pair.key is None:
+        if pair.before is None or pair.after is None or pair.key is None or pair.reason is not None:
             continue
         check()
         try:
