@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 
 import psycopg
 import pytest
@@ -49,23 +49,25 @@ def compared(sandbox: Sandbox) -> Iterator[Sides]:
 
 
 @contextmanager
-def ddl(sandbox: Sandbox, *scripts: str) -> Iterator[None]:
-    """Run the scripts again and again, each in a transaction, while the block runs."""
-    stopped = threading.Event()
+def ddl(sandbox: Sandbox, *scripts: str) -> Iterator[threading.Semaphore]:
+    """Run the scripts in turn, again and again, each in a transaction: one whenever the semaphore is released."""
+    turns, stopped = threading.Semaphore(0), threading.Event()
 
     def work() -> None:
         with sandbox.connect() as connection:
-            while not stopped.is_set():
-                for script in scripts:
-                    connection.execute(script.encode())
-                    stopped.wait(0.3)  # else nothing could be read in between
+            for script in itertools.cycle(scripts):
+                turns.acquire()
+                if stopped.is_set():
+                    return
+                connection.execute(script.encode())
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     try:
-        yield
+        yield turns
     finally:
         stopped.set()
+        turns.release()
         thread.join(60)
     assert not thread.is_alive()
 
@@ -74,18 +76,14 @@ def ddl(sandbox: Sandbox, *scripts: str) -> Iterator[None]:
 def test_what_is_read_while_definitions_are_changed_is_of_one_moment(sandbox: Sandbox, related: bool) -> None:
     there = "CREATE TABLE one (id int PRIMARY KEY, CHECK (id > 0)); CREATE VIEW over AS SELECT id FROM one"
     scripts = (there, "ALTER TABLE one RENAME TO two", "DROP TABLE two CASCADE")
-    complete = 0
-    deadline = time.monotonic() + 120
-    with compared(sandbox) as sides, ddl(sandbox, *scripts):
-        while complete < 10 and time.monotonic() < deadline:
-            with suppress(BusyError):
-                found = {each.name: each.after or "" for each in compare_schemas(sides, related=related)}
-                complete += 1
-                assert found.keys() in ({"one", "over"}, {"two", "over"}, set())
-                for name in found.keys() - {"over"}:
-                    assert f"FROM public.{name}" in found["over"]
-                    assert "CONSTRAINT one_id_check CHECK ((id > 0))" in found[name]
-    assert complete == 10
+    with compared(sandbox) as sides, ddl(sandbox, *scripts) as turns:
+        for _ in range(20):
+            turns.release(2)
+            found = {each.name: each.after or "" for each in compare_schemas(sides, related=related)}
+            assert found.keys() in ({"one", "over"}, {"two", "over"}, set())
+            for name in found.keys() - {"over"}:
+                assert f"FROM public.{name}" in found["over"]
+                assert "CONSTRAINT one_id_check CHECK ((id > 0))" in found[name]
 
 
 def test_a_locked_table_is_not_waited_for_without_end(sandbox: Sandbox) -> None:
