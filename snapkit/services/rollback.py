@@ -152,7 +152,8 @@ def _decide(
     ready: Callable[[Connection, Entry], Entry] = check_not_open,
 ) -> tuple[SwapPlan, CopyMethod | None]:
     """Choose the entry and make the plan; ``ready`` is given the entry, and raises if a shell has it open."""
-    entry = ready(connection, _choose(gathered, source, request))
+    with server_errors(NOTHING_CHANGED):
+        entry = ready(connection, _choose(gathered, source, request))
     facts, live = gathered.facts, gathered.live
     with server_errors(NOTHING_CHANGED):
         comment = databases.comment_of(connection, live.oid) if live else None

@@ -6,8 +6,8 @@ what the backup had, what clients made of it, and what it is by now.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from time import monotonic
@@ -25,6 +25,7 @@ from snapkit.postgres.carrying.boundary_snapshot import committed, is_committed
 from snapkit.postgres.carrying.foreign_keys import foreign_keys, unchecked_tables
 from snapkit.postgres.carrying.live_rows import WrittenTable, may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
+from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.probe.any_writes import next_transaction_id
@@ -47,8 +48,7 @@ _ATTEMPTS = 3
 
 _WRITING = {
     "row_security": "off",
-    # Between two batches, late rows are read elsewhere. On a busy machine that takes longer than other sessions may be
-    # idle. It also bounds how long clients wait for these rows if the network fails silently.
+    # It bounds how long clients wait for rows that we have locked if the network fails silently.
     "idle_in_transaction_session_timeout": "60s",
 }
 
@@ -180,7 +180,7 @@ class _Writing:
 
     def __init__(self, server: Server, quiet: dict[str, str], live_oid: int, late: Late, displaced: str) -> None:
         self._server = server
-        self._settings = {**quiet, **_WRITING}
+        self._quiet = quiet
         self._live_oid = live_oid
         self._late = late
         self._displaced = displaced
@@ -190,7 +190,7 @@ class _Writing:
 
     def once(self) -> Carried:
         try:
-            with self._server.enter(self._server.source, self._settings) as live, transaction(live):
+            with self._entered() as live, transaction(live):
                 if databases.own_database(live) != self._live_oid:
                     raise BusyError(f"{self._server.source!r} is another database by now.")
                 carried = self._write(live)
@@ -200,6 +200,12 @@ class _Writing:
                 raise
             return self._done
         return carried
+
+    @contextmanager
+    def _entered(self) -> Iterator[Connection]:
+        with self._server.enter(self._server.source, self._quiet) as live:
+            set_settings(live, _WRITING)
+            yield live
 
     def _write(self, live: Connection) -> Carried:
         keys = foreign_keys(live)
@@ -212,7 +218,7 @@ class _Writing:
         carrier = Carrier(live, keys, triggers_off=triggers is TriggerMode.OFF)
         carrier.carry(tables)
         carried = carrier.result(self._displaced)
-        return replace(carried, not_carried=(*carried.not_carried, *left), triggers=triggers)
+        return replace(carried, not_carried=left, triggers=triggers)
 
     def _is_committed(self, error: BaseException) -> bool:
         """Whether the COMMIT went through, though its answer was lost; raise if that cannot be known."""

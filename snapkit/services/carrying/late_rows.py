@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field
 from itertools import groupby
 
-from snapkit.core.carrying.carried import Carried, LeftAside, MergedRow, counted
+from snapkit.core.carrying.carried import Carried, MergedRow, counted
 from snapkit.core.carrying.three_versions import Action, Decision, Fit, Values, fit
 from snapkit.core.comparison.row_changes import Change
 from snapkit.core.restoring.live_table import ForeignKey, parents_first
@@ -79,7 +79,6 @@ class Carrier:
         self._triggers_off = triggers_off
         self._tables: dict[int, WrittenTable] = {}
         self._written: dict[int, Counter[Change]] = defaultdict(Counter)
-        self._left: dict[tuple[int, str], Counter[Change]] = defaultdict(Counter)
         self._conflicting: dict[int, list[LateRow]] = defaultdict(list)
         self.conflicts: list[RestoreConflict] = []
         self.number_of_conflicts = 0
@@ -87,9 +86,7 @@ class Carrier:
 
     def result(self, displaced: str) -> Carried:
         """Return what was done; ``displaced`` is the name of the database that keeps the rest."""
-        return Carried(
-            displaced, self.written, tuple(self.conflicts), self.number_of_conflicts, tuple(self.merged), self.left
-        )
+        return Carried(displaced, self.written, tuple(self.conflicts), self.number_of_conflicts, tuple(self.merged))
 
     @property
     def written(self) -> tuple[RestoredTable, ...]:
@@ -98,14 +95,6 @@ class Carrier:
             RestoredTable(self._tables[oid].schema, self._tables[oid].name, counted(changes))
             for oid, changes in self._written.items()
             if changes.total()
-        )
-
-    @property
-    def left(self) -> tuple[LeftAside, ...]:
-        """What was left aside, by table and reason."""
-        return tuple(
-            LeftAside(self._tables[oid].schema, self._tables[oid].name, counted(changes), reason)
-            for (oid, reason), changes in self._left.items()
         )
 
     def carry(self, tables: Sequence[LateTable]) -> None:
@@ -135,9 +124,7 @@ class Carrier:
         """Take care of some rows of a table; return which are to wait, and why."""
         for row in rows:
             decision = row.decision
-            if decision.action is Action.LEAVE:
-                self._left[table.oid, decision.reason or ""][row.change] += 1
-            elif decision.action is Action.CONFLICT:
+            if decision.action is Action.CONFLICT:
                 self._conflict(table, row, decision.reason or "")
         refused: list[_Refused] = []
         for action in (Action.INSERT, Action.UPDATE, Action.DELETE):

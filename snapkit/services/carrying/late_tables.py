@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from snapkit.core.carrying.carried import LeftAside
+from snapkit.core.carrying.carried import LeftAside, counted
 from snapkit.core.carrying.three_versions import Values, decide
 from snapkit.core.comparison.lineage import Kinship
 from snapkit.core.comparison.pairing import pair_tables
-from snapkit.core.comparison.row_changes import Change, Method, Pair
+from snapkit.core.comparison.row_changes import Method, Pair
 from snapkit.core.values import dataclass
 from snapkit.postgres.carrying.live_rows import WrittenTable
 from snapkit.postgres.comparison.relations import relations
+from snapkit.services.carrying.judged_rows import JudgedRows
 from snapkit.services.carrying.knowledge import Knowledge
 from snapkit.services.carrying.late_rows import LateRow, LateTable
 from snapkit.services.comparison.changed_rows import ChangedRows
@@ -55,7 +56,10 @@ def find_late_rows(sides: Sides, kinship: Kinship, knowledge: Knowledge, step: C
             changes = compare_rows(sides, pair, kinship, lambda blocks: None, as_of)
         reason = _why_not(pair, changes, knowledge)
         if reason is None:
-            tables.append(_late_table(sides, pair, changes, knowledge))
+            table = _written_table(pair)
+            judged = _judge(sides, pair, changes, knowledge)
+            tables.append(LateTable(table, judged.read))
+            left += [LeftAside(table.schema, table.name, counted(rows), why) for why, rows in judged.left.items()]
         elif changes.method is Method.NOT_COMPARED:
             left.append(LeftAside(pair.shown.schema, pair.shown.name, None, reason))
         elif changes.counts.total:
@@ -76,25 +80,30 @@ def _why_not(pair: Pair, changes: ChangedRows, knowledge: Knowledge) -> str | No
     return knowledge.lacking(pair)
 
 
-def _late_table(sides: Sides, pair: Pair, changes: ChangedRows, knowledge: Knowledge) -> LateTable:
+def _written_columns(pair: Pair) -> list[int]:
+    return [place for place, (before, _) in enumerate(pair.columns) if not before.generated]
+
+
+def _written_table(pair: Pair) -> WrittenTable:
     assert pair.before is not None and pair.key is not None  # noqa: S101 - the caller has looked
-    written = [place for place, (before, _) in enumerate(pair.columns) if not before.generated]
-    table = WrittenTable(
+    return WrittenTable(
         pair.before.oid,
         pair.before.schema,
         pair.before.name,
-        tuple(pair.columns[place][0].name for place in written),
+        tuple(pair.columns[place][0].name for place in _written_columns(pair)),
         tuple(before.name for before, _ in pair.key),
         pair.before.partitioned,
     )
 
-    def rows(deleted: bool) -> Iterator[Sequence[LateRow]]:
-        with sides.snapshot():
-            wanted = (row for row in changes if (row.change is Change.DELETED) == deleted)
-            for some in batches(values_of(sides, pair, wanted)):
-                yield _judged(pair, some, written, knowledge)
 
-    return LateTable(table, rows)
+def _judge(sides: Sides, pair: Pair, changes: ChangedRows, knowledge: Knowledge) -> JudgedRows:
+    """Decide for all rows of a table, before anything is locked in the live database."""
+    judged = JudgedRows()
+    written = _written_columns(pair)
+    with sides.snapshot():
+        for some in batches(values_of(sides, pair, changes)):
+            judged.put(_judged(pair, some, written, knowledge))
+    return judged
 
 
 def _judged(pair: Pair, rows: Sequence[RowValues], written: Sequence[int], knowledge: Knowledge) -> list[LateRow]:
