@@ -302,8 +302,9 @@ def _check(connection: Connection, plan: SwapPlan, *, disconnect: bool) -> tuple
     involved = [database for database in (plan.live, plan.entry.database) if database is not None]
     for database in involved:
         check_rights(connection, database)
-    if is_taken(connection, plan.entry.database.oid, Use.READ):
-        involved.remove(plan.entry.database)
+    with server_errors(NOTHING_CHANGED):
+        if is_taken(connection, plan.entry.database.oid, Use.READ):
+            involved.remove(plan.entry.database)
     return check_empty_enough(connection, involved, disconnect=disconnect)
 
 
