@@ -355,6 +355,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], dict[str, str], list[list[str]],
     return types, key, before, draw(st.permutations(after))
 
 
+@pytest.mark.long
 @settings(
     max_examples=60,
     deadline=None,

@@ -83,6 +83,7 @@ def everything(box: Sandbox, name: str) -> tuple[set[str], set[str], int, dict[i
 
 
 @pytest.mark.promise("--carry brings late writes along and loses none")
+@pytest.mark.long
 @pytest.mark.parametrize("how", [(), pytest.param(("--carry-clone",))], ids=["scan", "clone"])
 def test_no_write_of_a_client_is_lost(sandbox: Sandbox, tmp_path: Path, how: tuple[str, ...]) -> None:
     with sandbox.connect() as connection:

@@ -424,6 +424,7 @@ def test_what_was_found_has_no_room_on_this_machine(sandbox: Sandbox, tmp_path: 
 # --- which entries --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_every_pair_after_rollbacks_and_undos(sandbox: Sandbox) -> None:
     """The boundary of two databases is the last moment at which they were the same files, not the entry's own."""
     states: dict[str | None, set[int]] = {}
@@ -657,6 +658,7 @@ def test_two_read_the_same_entry_at_once(sandbox: Sandbox) -> None:
     assert _is_as_before(sandbox, name, before)
 
 
+@pytest.mark.long
 def test_while_others_write_each_table_is_exact_as_of_its_moment(sandbox: Sandbox) -> None:
     """Each of eight writers inserts three rows in a transaction, so that a snapshot shows a multiple of that."""
     _run(

@@ -32,6 +32,8 @@ from snapkit.services.comparison.values import values_of
 from tests.sandbox import Sandbox, wait_until
 from tests.server.test_row_versions import both
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = int(os.environ.get("SNAPKIT_DIFF_EXAMPLES", "30"))
 
 KEYS = {

@@ -11,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import psycopg
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from snapkit.core.comparison.patterns import pattern_for, table_pattern
@@ -20,6 +21,8 @@ from snapkit.services.restoring.staging import RestoreChoice
 from tests.restoring import do, restore, rows, undo_restore
 from tests.sandbox import LOCK_WAIT, Sandbox
 from tests.server.test_diff_properties import Read, Step, carry_out, lay_out, read_all, steps, truth
+
+pytestmark = pytest.mark.long
 
 EXAMPLES = int(os.environ.get("SNAPKIT_RESTORE_EXAMPLES", "12"))
 

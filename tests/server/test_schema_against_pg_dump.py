@@ -32,7 +32,7 @@ from tests.server.test_schema_comparison import BASE, CASES, base
 
 __all__ = ["base"]
 
-pytestmark = pytest.mark.usefixtures("client_programs")
+pytestmark = [pytest.mark.usefixtures("client_programs"), pytest.mark.long]
 
 CLONE = "schema_clone"
 
