@@ -164,7 +164,9 @@ class Application:
             name = f"{stage.relation.schema}.{stage.relation.name}"
             found += [
                 WrittenStep(
-                    f"{title} {number} rows of {name}", (writing.as_text(self.session, statement),), atomic=False
+                    f"{title} {number} {'row' if number == 1 else 'rows'} of {name}",
+                    (writing.as_text(self.session, statement),),
+                    atomic=False,
                 )
                 for title, number, statement in (
                     ("Delete", rows.deleted, writing.delete(stage)),
