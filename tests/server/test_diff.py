@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -684,24 +685,38 @@ def test_while_others_write_each_table_is_exact_as_of_its_moment(sandbox: Sandbo
     for thread in threads:
         thread.start()
     try:
-        found = [_diff(sandbox) for _ in range(3)]
+        wait_until(lambda: _written_by(sandbox, "b", "infinity") > 0)  # it is written last
+        found = [(_now(sandbox), _diff(sandbox)) for _ in range(3)]
     finally:
         stopped.set()
         for thread in threads:
             thread.join()
-    for data in found:
+    for began, data in found:
+        assert {table["table"] for table in data["tables"]} == {"a", "b"}
         for table in data["tables"]:
             assert (table["rows_updated"], table["rows_deleted"]) == (0, 0)
             assert table["rows_inserted"] % 3 == 0
-            with sandbox.connect() as connection:
-                cursor = connection.execute(
-                    sql.SQL("SELECT count(*) FROM {} WHERE at <= %s").format(sql.Identifier(table["table"])),
-                    (table["as_of"],),
-                )
-                latest = cursor.fetchone()
-            assert latest is not None
-            # Of each of the eight a transaction may have been under way, and another one while the clock was read.
-            assert latest[0] - 8 * 2 * 3 <= table["rows_inserted"] <= latest[0]
+            # Of each of the eight one transaction may have been under way when the diff began.
+            least = _written_by(sandbox, table["table"], began) - 8 * 3
+            assert least <= table["rows_inserted"] <= _written_by(sandbox, table["table"], table["as_of"])
+
+
+def _now(box: Sandbox) -> datetime:
+    """Return the time by the server's clock."""
+    with box.connect() as connection:
+        found = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert found is not None
+    now: datetime = found[0]
+    return now
+
+
+def _written_by(box: Sandbox, table: str, at: datetime | str) -> int:
+    """Return how many of a table's rows had been written at that moment, committed or not yet."""
+    with box.connect() as connection:
+        query = sql.SQL("SELECT count(*) FROM {} WHERE at <= %s").format(sql.Identifier(table))
+        found = connection.execute(query, (at,)).fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def test_progress_is_told_in_blocks(sandbox: Sandbox) -> None:

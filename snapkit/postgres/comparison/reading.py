@@ -58,7 +58,8 @@ def snapshot(
 
     LOCK TABLE comes first, and takes no snapshot: a table that is truncated between lock and snapshot would look empty
     to an older snapshot. Yields the moment of the snapshot. ``begin`` is called first; it may take another session's
-    snapshot. Raises what LOCK TABLE raises.
+    snapshot. Raises what LOCK TABLE raises. The clock is read by the statement that takes the snapshot, or a later one:
+    all that is shown was committed before that moment, but what was committed just before it may not be shown.
     https://www.postgresql.org/docs/current/sql-lock.html
     """
     driver = driver_connection(connection)
