@@ -319,3 +319,30 @@ def test_many_missing_rows_come_back_whole_or_not_at_all(sandbox: Sandbox) -> No
     assert rows(sandbox, "SELECT id FROM many") == [(7,)]
     assert counts(restore(sandbox, "many")) == {"public.many": (49999, 1, 0)}
     assert counts(undo_restore(sandbox)) == {"public.many": (0, 1, 49999)}
+
+
+def test_a_schema_of_somebody_else_is_not_taken_for_ours(sandbox: Sandbox) -> None:
+    """Whoever may make schemas could have code of theirs run by recover, with the rights of whoever runs it."""
+    sandbox.back_up()
+    do(sandbox, "DELETE FROM item WHERE id = 1")
+    restore(sandbox, "item")
+    comment = rows(sandbox, "SELECT obj_description('snapkit_undo'::regnamespace, 'pg_namespace')")[0][0]
+    do(sandbox, "DROP SCHEMA snapkit_undo CASCADE")
+    stranger = sandbox.role("stranger", f"LOGIN PASSWORD '{PASSWORD}'")
+    do(sandbox, f'GRANT CREATE ON DATABASE "{sandbox.name}" TO "{stranger}"')
+    do(
+        sandbox,
+        "CREATE SCHEMA snapkit_undo",
+        f"COMMENT ON SCHEMA snapkit_undo IS '{comment}'",
+        "CREATE TABLE snapkit_undo.seen (who text)",
+        "CREATE FUNCTION snapkit_undo.look() RETURNS bigint LANGUAGE plpgsql AS"
+        " 'BEGIN INSERT INTO snapkit_undo.seen VALUES (current_user); RETURN 1; END'",
+        "CREATE VIEW snapkit_undo.restores AS SELECT snapkit_undo.look() AS id, '5'::xid8 AS xid, now() AS at,"
+        " 'x'::text AS entry, oid AS database, 'on'::text AS triggers FROM pg_database"
+        " WHERE datname = current_database() OR datname = 'template1'",
+        url=sandbox.cluster.url(sandbox.name, user=stranger, password=PASSWORD),
+    )
+    assert sandbox.run("recover").code == 0
+    assert rows(sandbox, "TABLE snapkit_undo.seen") == []
+    assert sandbox.run("restore", "--undo", "--yes").code == 10
+    assert rows(sandbox, "TABLE snapkit_undo.seen") == []

@@ -68,12 +68,17 @@ def one_at_a_time(session: Session) -> None:
 
 
 def exists(session: Session) -> bool:
-    """Whether there is such a schema, made by us and readable for this role."""
+    """Whether there is such a schema, made by us and readable for this role.
+
+    What stands in a schema of somebody else may be a view, or have a trigger, and would run with our rights. So it
+    counts only if it belongs to this very role, or to a superuser, who can do all that anyway.
+    """
     found = send(
         session,
         sql.SQL(
-            "SELECT has_schema_privilege(oid, 'USAGE') AND obj_description(oid, 'pg_namespace') = {} "
-            "FROM pg_namespace WHERE nspname = {}"
+            "SELECT has_schema_privilege(n.oid, 'USAGE') AND obj_description(n.oid, 'pg_namespace') = {} "
+            "AND (o.rolname = current_user OR o.rolsuper) "
+            "FROM pg_namespace AS n JOIN pg_roles AS o ON o.oid = n.nspowner WHERE n.nspname = {}"
         ).format(sql.Literal(_COMMENT), sql.Literal(UNDO_SCHEMA)),
     ).fetchone()
     return found is not None and bool(found[0])
