@@ -128,6 +128,17 @@ def test_generated_and_identity_columns_and_sequences(sandbox: Sandbox) -> None:
     assert rows(sandbox, "SELECT nextval('s_id_seq')") == [(5001,)]
 
 
+@pytest.mark.parametrize(("type_", "greatest"), [("serial", 2**31 - 1), ("bigserial", 2**63 - 1)])
+def test_a_value_at_the_end_of_a_sequence_does_not_use_it_up(sandbox: Sandbox, type_: str, greatest: int) -> None:
+    do(sandbox, f"CREATE TABLE s (id {type_} PRIMARY KEY, n int)")
+    do(sandbox, "INSERT INTO s (n) SELECT i FROM generate_series(1, 10) AS i", f"INSERT INTO s VALUES ({greatest}, 0)")
+    sandbox.back_up()
+    do(sandbox, "DELETE FROM s WHERE id > 5", "ALTER SEQUENCE s_id_seq RESTART WITH 6")
+    restore(sandbox, "s")
+    do(sandbox, "INSERT INTO s (n) VALUES (1)")
+    assert rows(sandbox, "SELECT count(*), max(id) FROM s") == [(12, greatest)]
+
+
 def test_only_missing_only_changed_and_where(sandbox: Sandbox) -> None:
     sandbox.back_up()
     do(sandbox, "DELETE FROM item WHERE id <= 4", "UPDATE item SET name = 'damaged' WHERE id BETWEEN 11 AND 14")

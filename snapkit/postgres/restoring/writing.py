@@ -167,7 +167,8 @@ def move_sequence(stage: Stage, sequence: OwnedSequence) -> None:
     """Set a sequence past the values that rows brought along, and never back.
 
     Others draw from it meanwhile, and setval() asks nobody. So the new value has a margin: between our look at the
-    sequence and our setval() they cannot get past it.
+    sequence and our setval() they cannot get past it. A value so near the sequence's end that there is no room for the
+    margin was given by hand, such as the greatest of its type: to follow it would use the sequence up.
     https://www.postgresql.org/docs/current/functions-sequence.html
     """
     name, column = sql.Identifier(sequence.schema, sequence.name), sql.Identifier(sequence.column)
@@ -177,14 +178,14 @@ def move_sequence(stage: Stage, sequence: OwnedSequence) -> None:
     send(
         stage.session,
         sql.SQL(
-            "SELECT setval({regclass}, {bound}(s.most, brought.furthest + {margin})) "
-            "FROM (SELECT {furthest}({column})::bigint AS furthest FROM {new} WHERE {task} = 'i') AS brought, "
-            "{name} AS q, (SELECT {limit}::bigint AS most FROM pg_sequence WHERE seqrelid = {regclass}) AS s "
+            "SELECT setval({regclass}, brought.furthest + {margin}) "
+            "FROM (SELECT {furthest}({column})::bigint AS furthest FROM {new}, pg_sequence AS s WHERE {task} = 'i' "
+            "AND s.seqrelid = {regclass} AND {column}::numeric + {margin} {within} s.{limit}) AS brought, {name} AS q "
             "WHERE brought.furthest {beyond} q.last_value OR (brought.furthest = q.last_value AND NOT q.is_called)"
         ).format(
             regclass=sql.SQL("{}::regclass").format(sql.Literal(name.as_string(stage.session))),
-            bound=text("least" if rises else "greatest"),
             limit=text("seqmax" if rises else "seqmin"),
+            within=text("<=" if rises else ">="),
             margin=sql.Literal(margin),
             furthest=text(furthest),
             column=column,
