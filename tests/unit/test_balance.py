@@ -100,6 +100,13 @@ def test_what_is_known_on_both_sides_alike_is_not_taken_away() -> None:
     assert balance.known(BEFORE) == balance.known(AFTER) == b""
 
 
+def test_another_version_at_the_same_place_is_taken_away_on_both_sides() -> None:
+    balance = Balance(10, 0)
+    balance.put(0, (tally({(0, 1): 5, (0, 2): 6}, {(0, 1)}), tally({(0, 1): 7, (0, 2): 6}, {(0, 1)})))
+    assert balance.known(BEFORE) == balance.known(AFTER) == pack([(0, 1)])
+    assert balance.is_even
+
+
 def test_what_is_known_may_be_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {(0, line): line for line in range(1, 9)}
     balance = Balance(10, 0)
