@@ -19,7 +19,6 @@ _GUESS = re.compile(r"(No such command '(.*)')\. Did you mean (.*)\?")
 _ARGUMENT = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((.*)\)")
 
 _ELSEWHERE: Mapping[str, str] = {
-    "restore": "To put a backup in the place of the live database: snapkit rollback --latest",
     "revert": "To put a backup in the place of the live database: snapkit rollback --latest",
     "create": "To make a backup: snapkit backup",
     "snapshot": "To make a backup: snapkit backup",

@@ -43,7 +43,6 @@ def test_slips() -> None:
 @pytest.mark.parametrize(
     ("words", "there"),
     [
-        (["restore", "shop"], "snapkit rollback --latest"),
         (["revert"], "snapkit rollback --latest"),
         (["create"], "snapkit backup"),
         (["snapshot", "before-0042"], "snapkit backup"),
