@@ -86,7 +86,9 @@ def recover(
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
-        forgotten_restores = drop_outdated(server, gathered)
+        # A session inside the live database would be in the way of a run that is at work on it.
+        is_busy = _at_work(server.source) in cautions
+        forgotten_restores = 0 if is_busy else drop_outdated(server, gathered)
         if unreachable is None:
             paused = tell_paused(connection, poolers, server.source)
     if unreachable is not None:
