@@ -29,7 +29,10 @@ NUMBER = sql.Identifier("snapkit: number")
 
 @dataclass(frozen=True, slots=True)
 class WrittenTable:
-    """A table of the live database. ``columns`` are those that are compared and written, ``key`` some of them."""
+    """A table of the live database. ``columns`` are those that are compared and written, ``key`` some of them.
+
+    ``partitions`` are the OIDs of those with rows.
+    """
 
     oid: int
     schema: str
@@ -37,6 +40,7 @@ class WrittenTable:
     columns: tuple[str, ...]
     key: tuple[str, ...]
     partitioned: bool = False
+    partitions: tuple[int, ...] = ()
 
     @property
     def identifier(self) -> sql.Identifier:
@@ -84,9 +88,13 @@ def turn_triggers_off(connection: Connection) -> bool:
         with driver.transaction():
             driver.execute("SET LOCAL session_replication_role = replica")
     except psycopg.errors.InsufficientPrivilege:
-        driver.execute("SET CONSTRAINTS ALL IMMEDIATE")
         return False
     return True
+
+
+def check_at_once(connection: Connection) -> None:
+    """Have PostgreSQL check deferrable constraints at each statement, so that it tells which rows break one."""
+    driver_connection(connection).execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def live_tables(connection: Connection, pairs: Collection[Pair]) -> LiveTables:
         for pair in pairs
         if pair.after is not None
     }
-    keys, beyond = _foreign_keys(connection, roots, list(partitions))
+    keys, beyond = foreign_keys(connection, roots, list(partitions))
     return LiveTables(tables, keys, beyond)
 
 
@@ -220,10 +220,13 @@ def _unique(connection: Connection, tables: Sequence[int]) -> dict[int, list[Uni
     return found
 
 
-def _foreign_keys(
+def foreign_keys(
     connection: Connection, roots: Sequence[int], partitions: Sequence[int]
 ) -> tuple[tuple[ForeignKey, ...], tuple[str, ...]]:
-    """Those from or to the tables that are enforced, each once, and the names of those that we cannot check."""
+    """Return those from or to these tables that are enforced, each once, and the names of those that we cannot check.
+
+    ``roots`` are plain tables and roots of partitions, ``partitions`` all that lie below such a root.
+    """
     version = server_version(connection)
     enforced, period = (_constraint.c.conenforced, _constraint.c.conperiod) if version >= 180000 else (true(), false())
     child, parent = _class.alias("child"), _class.alias("parent")

@@ -22,13 +22,14 @@ from snapkit.core.reporting import Caution, Observe, Progress
 from snapkit.core.restoring.restored import TriggerMode
 from snapkit.errors import NOTHING_CHANGED, BusyError, SnapkitError, UnknownOutcomeError
 from snapkit.postgres.carrying.boundary_snapshot import committed, is_committed
-from snapkit.postgres.carrying.foreign_keys import foreign_keys, unchecked_tables
-from snapkit.postgres.carrying.live_rows import WrittenTable, may_pass, turn_triggers_off
+from snapkit.postgres.carrying.foreign_keys import unchecked_tables
+from snapkit.postgres.carrying.live_rows import WrittenTable, check_at_once, may_pass, turn_triggers_off
 from snapkit.postgres.catalog import databases
 from snapkit.postgres.connection.safe_settings import set_settings
 from snapkit.postgres.connection.server import Connection, Server
 from snapkit.postgres.connection.sqlstates import SERVER_ERRORS, server_errors
 from snapkit.postgres.probe.any_writes import next_transaction_id
+from snapkit.postgres.restoring.live_tables import foreign_keys
 from snapkit.postgres.sql.ddl import sql_text
 from snapkit.postgres.sql.execution import transaction
 from snapkit.processes.deadline import wait_until
@@ -208,10 +209,14 @@ class _Writing:
             yield live
 
     def _write(self, live: Connection) -> Carried:
-        keys = foreign_keys(live)
         tables, left = self._late.tables, self._late.left
-        triggers = TriggerMode.OFF if turn_triggers_off(live) else TriggerMode.ON
-        if triggers is TriggerMode.OFF:
+        written = [each.table for each in tables]
+        partitions = [oid for each in written for oid in each.partitions]
+        keys, beyond_us = foreign_keys(live, [each.oid for each in written], partitions)
+        triggers = TriggerMode.OFF if not beyond_us and turn_triggers_off(live) else TriggerMode.ON
+        if triggers is TriggerMode.ON:
+            check_at_once(live)
+        else:
             unchecked = unchecked_tables(live)
             left += tuple(_unchecked(each.table) for each in tables if each.table.oid in unchecked)
             tables = tuple(each for each in tables if each.table.oid not in unchecked)

@@ -93,6 +93,7 @@ def _written_table(pair: Pair) -> WrittenTable:
         tuple(pair.columns[place][0].name for place in _written_columns(pair)),
         tuple(before.name for before, _ in pair.key),
         pair.before.partitioned,
+        tuple(leaf.oid for leaf in pair.before.leaves if leaf.oid != pair.before.oid),
     )
 
 
