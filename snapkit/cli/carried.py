@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from snapkit.cli.envelope import Document
     from snapkit.cli.invocation import Invocation
     from snapkit.core.carrying.carried import Carried
-    from snapkit.core.comparison.writes import Rows
-    from snapkit.core.restoring.restored import RestoreConflict
     from snapkit.services.backup import BackupReceipt, BackupRequest
     from snapkit.services.carrying.carry import Carrying
     from snapkit.services.carrying.end_of_command import NotedEnd
@@ -129,37 +127,18 @@ def _name(schema: str, table: str) -> str:
 
 def carried_document(carried: Carried, displaced: Document | None) -> Document:
     """Return the keys that JSON has with --carry; ``displaced`` is the entry that the rows come from."""
+    from snapkit.cli.row_facts import conflict_document, table_document
+
     return {
         "carried": {
             "from": displaced,
-            "tables": [{"schema": each.schema, "table": each.table, **_numbers(each.rows)} for each in carried.tables],
-            "conflicts": _conflicts(carried.conflicts),
+            "tables": [table_document(each.schema, each.table, each.rows) for each in carried.tables],
+            "conflicts": list(map(conflict_document, carried.conflicts)),
             "conflicts_total": carried.number_of_conflicts,
             "merged": [{"schema": each.schema, "table": each.table, "key": dict(each.key)} for each in carried.merged],
             "triggers": carried.triggers.value,
         },
         "not_carried": [
-            {"schema": each.schema, "table": each.table, **_numbers(each.rows), "reason": each.reason}
-            for each in carried.not_carried
+            table_document(each.schema, each.table, each.rows) | {"reason": each.reason} for each in carried.not_carried
         ],
     }
-
-
-def _numbers(rows: Rows | None) -> Document:
-    return {
-        "rows_inserted": rows.inserted if rows else None,
-        "rows_updated": rows.updated if rows else None,
-        "rows_deleted": rows.deleted if rows else None,
-    }
-
-
-def _conflicts(conflicts: Iterable[RestoreConflict]) -> list[Document]:
-    return [
-        {
-            "schema": each.schema,
-            "table": each.table,
-            "key": None if each.key is None else dict(each.key),
-            "reason": each.reason,
-        }
-        for each in conflicts
-    ]

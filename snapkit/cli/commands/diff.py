@@ -14,12 +14,12 @@ from snapkit.cli.registry import registry
 from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
     from snapkit.cli.envelope import Document
-    from snapkit.core.comparison.differences import ChangedDefinition, ChangedTable, ShownRow
+    from snapkit.core.comparison.differences import ChangedDefinition, ChangedTable
     from snapkit.core.comparison.patterns import TablePattern
     from snapkit.services.diff import DiffReceipt
 
@@ -84,31 +84,14 @@ def _definition(changed: ChangedDefinition) -> Document:
 
 
 def _table(changed: ChangedTable) -> Document:
+    from snapkit.cli.row_facts import row_document, table_document
     from snapkit.core.utc import iso_utc
 
-    rows = changed.rows
-    return {
-        "schema": changed.schema,
-        "table": changed.table,
-        "rows_inserted": rows.inserted if rows else None,
-        "rows_updated": rows.updated if rows else None,
-        "rows_deleted": rows.deleted if rows else None,
+    return table_document(changed.schema, changed.table, changed.rows) | {
         "method": changed.method.value,
         **({"reason": changed.reason} if changed.rows is None else {}),
         "as_of": iso_utc(changed.as_of, "microseconds") if changed.as_of else None,
-        "rows": None if changed.shown is None else [_row(each) for each in changed.shown],
-    }
-
-
-def _row(row: ShownRow) -> Document:
-    def values(side: Mapping[str, str | None] | None) -> Document | None:
-        return None if side is None else dict(side)
-
-    return {
-        "change": row.change.value,
-        "key": values(row.key),
-        "before": values(row.before),
-        "after": values(row.after),
+        "rows": None if changed.shown is None else [row_document(each) for each in changed.shown],
     }
 
 

@@ -17,7 +17,7 @@ from snapkit.cli.registry import registry
 from snapkit.errors import NOTHING_CHANGED, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
@@ -112,53 +112,23 @@ def _value(value: str | None) -> str:
 
 def _data(result: RestoreReceipt | DryRun[RestorePreview]) -> Document:
     from snapkit.cli.entry_facts import entry_document
+    from snapkit.cli.row_facts import conflict_document, row_document, table_document
 
     told = result.preview if isinstance(result, DryRun) else result
     document: Document = {
         "from": entry_document(told.entry) if told.entry else None,
-        "tables": [_table(each) for each in told.tables],
-        "conflicts": [_conflict(each) for each in told.conflicts],
+        "tables": [table_document(each.schema, each.table, each.rows) for each in told.tables],
+        "conflicts": list(map(conflict_document, told.conflicts)),
         "triggers": told.triggers.value,
     }
     if not isinstance(result, DryRun):
         from snapkit.core.durations import milliseconds
 
         return document | {"duration_ms": milliseconds(result.duration)}
-    shown = {(each.schema, each.table): [_row(row) for row in each.rows] for each in result.preview.shown}
+    shown = {(each.schema, each.table): list(map(row_document, each.rows)) for each in result.preview.shown}
     for each in document["tables"]:
         each["rows"] = shown.get((each["schema"], each["table"]), [])
     return plan_document(result.preview) | document
-
-
-def _table(table: RestoredTable) -> Document:
-    return {
-        "schema": table.schema,
-        "table": table.table,
-        "rows_inserted": table.rows.inserted,
-        "rows_updated": table.rows.updated,
-        "rows_deleted": table.rows.deleted,
-    }
-
-
-def _conflict(conflict: RestoreConflict) -> Document:
-    return {
-        "schema": conflict.schema,
-        "table": conflict.table,
-        "key": None if conflict.key is None else dict(conflict.key),
-        "reason": conflict.reason,
-    }
-
-
-def _row(row: ShownRow) -> Document:
-    def values(side: Mapping[str, str | None] | None) -> Document | None:
-        return None if side is None else dict(side)
-
-    return {
-        "change": row.change.value,
-        "key": values(row.key),
-        "before": values(row.before),
-        "after": values(row.after),
-    }
 
 
 @registry.command(

@@ -145,6 +145,9 @@ pg_shdescription = catalog_table(
 PG_DATABASE_OID = 1262
 """The OID of pg_database itself: the class of a database in pg_locks and in the shared catalogs."""
 
+PG_CLASS_OID = 1259
+"""The OID of pg_class itself."""
+
 
 def is_one_of(oid: ColumnElement[Any], oids: Collection[int]) -> ColumnElement[bool]:
     """Whether an OID is one of these; they may be many, and go up to 2^32."""

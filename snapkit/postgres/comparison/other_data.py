@@ -32,12 +32,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import OID, aggregate_order_by
 
 from snapkit.core.comparison.other_data import SequenceState
-from snapkit.postgres.catalog.tables import catalog_table, is_one_of, pg_class, pg_namespace
+from snapkit.postgres.catalog.tables import PG_CLASS_OID, catalog_table, is_one_of, pg_class, pg_namespace
 from snapkit.postgres.comparison.relations import UNDO_SCHEMA
 from snapkit.postgres.connection.driver import driver_connection
-
-_PG_CLASS = 1259
-"""The OID of pg_class itself."""
 
 _AT_ONCE = 200
 """Sequences that are read in one statement."""
@@ -74,13 +71,13 @@ def _sequences() -> Select[Any]:
     extension, belongs = _depend.alias("extension"), _depend.alias("belongs")
     owner, its_schema = pg_class.alias("owner"), pg_namespace.alias("its_schema")
     of_extension = exists().where(
-        extension.c.classid == _PG_CLASS, extension.c.objid == pg_class.c.oid, extension.c.deptype == "e"
+        extension.c.classid == PG_CLASS_OID, extension.c.objid == pg_class.c.oid, extension.c.deptype == "e"
     )
     of_table = and_(
-        belongs.c.classid == _PG_CLASS,
+        belongs.c.classid == PG_CLASS_OID,
         belongs.c.objid == pg_class.c.oid,
         belongs.c.deptype.in_(("a", "i")),
-        belongs.c.refclassid == _PG_CLASS,
+        belongs.c.refclassid == PG_CLASS_OID,
         belongs.c.refobjsubid > 0,
     )
     return (

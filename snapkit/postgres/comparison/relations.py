@@ -30,14 +30,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, OID, aggregate_order_by
 
 from snapkit.core.comparison.row_changes import Column, Leaf, Relation
-from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table, is_one_of, pg_namespace
+from snapkit.postgres.catalog.tables import FIRST_OWN, PG_CLASS_OID, catalog_table, is_one_of, pg_namespace
 from snapkit.postgres.comparison.value_types import Traits, traits_of
 
 UNDO_SCHEMA = "snapkit_undo"
 """Where a restore keeps what it has changed."""
-
-_PG_CLASS = 1259
-"""The OID of pg_class itself."""
 
 _class = catalog_table(
     "pg_class",
@@ -112,7 +109,7 @@ def relations(connection: Connection, oids: Collection[int] | None = None) -> li
 def _tables(oids: Collection[int] | None) -> Select[Any]:
     """All of ``pg_class`` that holds rows, or is the root of partitions, each with its root."""
     of_extension = exists().where(
-        _depend.c.classid == _PG_CLASS, _depend.c.objid == _class.c.oid, _depend.c.deptype == "e"
+        _depend.c.classid == PG_CLASS_OID, _depend.c.objid == _class.c.oid, _depend.c.deptype == "e"
     )
     root = case((_class.c.relispartition, cast(func.pg_partition_root(_class.c.oid), OID)), else_=_class.c.oid)
     block = cast(func.current_setting("block_size"), BigInteger)

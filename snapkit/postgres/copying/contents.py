@@ -34,15 +34,12 @@ from sqlalchemy.sql.selectable import FromClause
 
 from snapkit.core.comparison.definitions import Contents, LeftOut
 from snapkit.core.copying.division import Counted, Table
-from snapkit.postgres.catalog.tables import FIRST_OWN, catalog_table, pg_attribute, pg_class, pg_namespace
+from snapkit.postgres.catalog.tables import FIRST_OWN, PG_CLASS_OID, catalog_table, pg_attribute, pg_class, pg_namespace
 from snapkit.postgres.connection.driver import driver_connection
 from snapkit.postgres.copying.given_objects import given_objects
 
 _depend = catalog_table("pg_depend", column("classid", OID), column("objid", OID), column("deptype", Text))
 _partitioned = catalog_table("pg_partitioned_table", column("partrelid", OID), column("partstrat", Text))
-
-_CLASS_OID = 1259
-"""The OID of pg_class itself."""
 
 
 def _is_users(namespace: FromClause) -> ColumnElement[bool]:
@@ -55,7 +52,7 @@ def tables(connection: Connection) -> list[Table]:
     """Return the tables of the connected database, except temporary tables and PostgreSQL's own."""
     names, generated = (_columns(generated) for generated in ("", "s"))
     is_extensions = exists().where(
-        _depend.c.classid == _CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
+        _depend.c.classid == PG_CLASS_OID, _depend.c.objid == pg_class.c.oid, _depend.c.deptype == "e"
     )
     hashed = exists().where(
         _partitioned.c.partstrat == "h",

@@ -35,12 +35,11 @@ from sqlalchemy.dialects.postgresql import ARRAY, OID
 from snapkit.core.comparison.row_changes import Pair
 from snapkit.core.restoring.live_table import ForeignKey, LiveTable, OwnedSequence, UniqueRule, UserTrigger
 from snapkit.core.values import dataclass
-from snapkit.postgres.catalog.tables import catalog_table, pg_namespace
+from snapkit.postgres.catalog.tables import PG_CLASS_OID, catalog_table, pg_namespace
 from snapkit.postgres.connection.driver import server_version
 
-_PG_CLASS = 1259
 _PG_ATTRDEF = 2604
-"""OIDs of the catalogs themselves."""
+"""The OID of pg_attrdef itself."""
 
 _EQUAL = 3
 """The strategy number of equality in a B-tree. https://www.postgresql.org/docs/current/xindex.html"""
@@ -297,15 +296,15 @@ def _sequences(connection: Connection, tables: Sequence[int]) -> dict[int, list[
     owned = select(
         _depend.c.refobjid.label("tab"), _depend.c.refobjsubid.label("num"), _depend.c.objid.label("seq")
     ).where(
-        _depend.c.classid == _PG_CLASS,
-        _depend.c.refclassid == _PG_CLASS,
+        _depend.c.classid == PG_CLASS_OID,
+        _depend.c.refclassid == PG_CLASS_OID,
         _depend.c.refobjid.in_(list(tables)),
         _depend.c.deptype.in_(("a", "i")),
     )
     used = (
         select(_attrdef.c.adrelid, _attrdef.c.adnum, _depend.c.refobjid)
         .join_from(_attrdef, _depend, and_(_depend.c.classid == _PG_ATTRDEF, _depend.c.objid == _attrdef.c.oid))
-        .where(_depend.c.refclassid == _PG_CLASS, _attrdef.c.adrelid.in_(list(tables)))
+        .where(_depend.c.refclassid == PG_CLASS_OID, _attrdef.c.adrelid.in_(list(tables)))
     )
     uses: FromClause = union_all(owned, used).subquery("uses")
     query: Select[Any] = (
