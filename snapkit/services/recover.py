@@ -61,6 +61,7 @@ def recover(
     resumed: tuple[PoolerReceipt, ...] = ()
     unreachable: SnapkitError | None = None
     paused: tuple[Caution, ...] = ()
+    forgotten_restores = 0
     with server.connect() as connection:
         gathered = gather(connection, server.source)
         check_server(connection, makes_room=True)
@@ -78,6 +79,8 @@ def recover(
                     sealed += found
                     cautions += more
                     drop_leftovers(connection, now, source, drops, observe=observe)
+                    if source == server.source:  # its session inside would be in the way of a run at work
+                        forgotten_restores = drop_outdated(server, gathered)
                     if open_for_upgrade:
                         made_open, more = _open_all(server, connection, source, observe)
                         opened += made_open
@@ -86,9 +89,6 @@ def recover(
                 cautions.append(_at_work(source))
         with suppress(*SERVER_ERRORS):  # what cannot be seen is not told
             cautions += _orphaned_files(connection)
-        # A session inside the live database would be in the way of a run that is at work on it.
-        is_busy = _at_work(server.source) in cautions
-        forgotten_restores = 0 if is_busy else drop_outdated(server, gathered)
         if unreachable is None:
             paused = tell_paused(connection, poolers, server.source)
     if unreachable is not None:
