@@ -203,6 +203,17 @@ def test_one_that_was_left_open_is_sealed_first(sandbox: Sandbox) -> None:
     assert looks(sandbox, name) == before
 
 
+def test_statistics_that_are_gathered_meanwhile_do_not_alter_what_is_read(sandbox: Sandbox) -> None:
+    name = sandbox.back_up().backup.name
+    with reading(sandbox, name) as opened, opened.enter(opened.entries[0]) as inside:
+        inside.execute(text("SET default_transaction_read_only = off"))
+        inside.execute(text("ANALYZE public.item"))
+        assert inside.execute(text("SELECT count(*) FROM pg_stats WHERE tablename = 'item'")).scalar_one()
+    assert the_entry(sandbox, name).state is State.READY
+    assert sandbox.run("rollback", "--latest", "--yes").code == 0
+
+
+@pytest.mark.long
 def test_statistics_that_autovacuum_writes_do_not_alter_what_is_read(sandbox: Sandbox) -> None:
     """A displaced database was written to, and so is analyzed: it is while commands read it, too."""
     with sandbox.connect() as connection:
